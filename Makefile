@@ -1,0 +1,43 @@
+# up: install and start · test: everything tests need, then all tests · check: format, lint, types, imports
+# tour: the whole lifecycle on the example, from an empty folder · bench: figures beside peers · clean: as cloned
+PORT ?= 4747
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: up test check tour bench soak clean
+
+up: .stamps/server
+	@$(BIN)/windlass up --port $(PORT)
+
+test: .stamps/test .stamps/browser
+	@$(BIN)/python -m pytest
+
+check: .stamps/test
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+tour: .stamps/server
+	@$(BIN)/windlass tour --home "$$(mktemp -d)"
+
+bench: .stamps/test
+	@$(BIN)/python -m bench
+
+soak: .stamps/test
+	@$(BIN)/python -m bench.soak
+
+clean:
+	rm -rf .venv .stamps build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.stamps/venv:
+	@mkdir -p .stamps && $(PYTHON) -m venv .venv && $(BIN)/pip install -q --upgrade "pip>=25.1" && touch $@
+
+.stamps/server: pyproject.toml .stamps/venv
+	@echo "installing Windlass into .venv (a minute or two the first time) …"
+	@$(BIN)/pip install -q -e ".[server]" && touch $@
+
+.stamps/test: .stamps/server
+	@$(BIN)/pip install -q --group dev && touch $@
+
+# Debian's Chromium where the machine has none; any Chromium on PATH or in WINDLASS_CHROMIUM is used as it is.
+.stamps/browser: .stamps/test
+	@sh scripts/chromium.sh && touch $@

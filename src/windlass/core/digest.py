@@ -1,0 +1,47 @@
+"""Identity by content: RFC 8785 canonical JSON under a tagged SHA-256.
+
+A digest is written `sha256:` and 64 hex digits. The tag stands in every digest so that another algorithm can come
+without silently splitting the store. People see the first six digits (`short`).
+Knows nothing of artifacts; see `artifacts.py` for what is hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import rfc8785
+
+from windlass.core.errors import Invalid
+
+TAG = "sha256:"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
+
+
+def canonical(value: Any) -> bytes:
+    """The RFC 8785 bytes of a JSON value. Raises `Invalid` for what JSON cannot hold (NaN, bytes, integers beyond 2^53)."""
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, RecursionError, UnicodeEncodeError, TypeError) as e:
+        raise Invalid(f"not a canonical JSON value: {e}") from e
+
+
+def digest_bytes(data: bytes) -> str:
+    """The tagged digest of bytes as they are (a file, a blob)."""
+    return TAG + hashlib.sha256(data).hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """The tagged digest of a JSON value's canonical form."""
+    return digest_bytes(canonical(value))
+
+
+def is_digest(text: str) -> bool:
+    """Whether the text is a whole digest, tag included."""
+    return bool(_DIGEST.match(text))
+
+
+def short(digest: str, length: int = 6) -> str:
+    """The first hex digits, for people."""
+    return digest.removeprefix(TAG)[:length]

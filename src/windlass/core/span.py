@@ -1,0 +1,87 @@
+"""A step of a run, shaped as OpenTelemetry's span, and the names of the attributes Windlass writes.
+
+Windlass's own spans use the GenAI semantic conventions where they have a name (`gen_ai.*`) and `windlass.*` where they
+have none. Times are UTC nanoseconds. `versions` are the exact refs that took part in the step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+SpanKind = Literal["chain", "agent", "component", "model", "retrieval", "embedding", "tool", "evaluator", "request", "span"]
+Status = Literal["ok", "error", "unset"]
+
+# Attribute names, each used in exactly one meaning.
+KIND = "windlass.kind"  # a SpanKind
+PROJECT = "windlass.project"
+RELEASE = "windlass.release"  # ref of the release that ran, digest included
+VERSIONS = "windlass.versions"  # list of refs with digest: all that took part in this step
+INPUT = "windlass.input"  # JSON text
+OUTPUT = "windlass.output"  # JSON text
+COST = "windlass.cost_usd"  # float; absent when unknown
+REUSED = "windlass.reused"  # bool: a recorded draw, not a call
+ROW = "windlass.row"  # key of the dataset row, in an evaluation
+EVALUATION = "windlass.evaluation"  # id of the evaluation this run belongs to
+ENVIRONMENT = "windlass.environment"  # label it was called by
+ACTOR = "windlass.actor"
+SESSION = "gen_ai.conversation.id"
+USER = "user.id"
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+RESPONSE_MODEL = "gen_ai.response.model"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+CACHED_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+INPUT_MESSAGES = "gen_ai.input.messages"
+OUTPUT_MESSAGES = "gen_ai.output.messages"
+FIRST_TOKEN = "gen_ai.response.time_to_first_chunk"  # seconds
+
+
+class SpanEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    time_ns: int
+    attributes: dict[str, Any] = {}
+
+
+class Span(msgspec.Struct, omit_defaults=True):
+    """One step. `parent` is a span id or None for a root; `end_ns` is 0 while it runs."""
+
+    trace_id: str
+    span_id: str
+    name: str
+    start_ns: int
+    end_ns: int = 0
+    parent: str | None = None
+    status: Status = "unset"
+    status_message: str = ""
+    attributes: dict[str, Any] = {}
+    events: list[SpanEvent] = []
+    project: str = "default"
+    service: str = "windlass"
+
+
+class TraceContext(msgspec.Struct, frozen=True):
+    """Where a step hangs in its trace; travels as a W3C `traceparent` header."""
+
+    trace_id: str
+    span_id: str
+
+    def header(self) -> str:
+        return f"00-{self.trace_id}-{self.span_id}-01"
+
+
+def parse_traceparent(header: str | None) -> TraceContext | None:
+    """The context of a `traceparent` header, or None where it is absent or malformed (as the W3C says: start anew)."""
+    parts = (header or "").strip().split("-")
+    if len(parts) < 4 or len(parts[0]) != 2 or parts[0] == "ff":
+        return None
+    trace, span = parts[1], parts[2]
+    hexes = "0123456789abcdef"
+    if len(trace) != 32 or len(span) != 16 or set(trace + span) - set(hexes):
+        return None
+    if not trace.strip("0") or not span.strip("0"):
+        return None
+    return TraceContext(trace, span)

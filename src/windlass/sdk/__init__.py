@@ -1,0 +1,1 @@
+"""In the user's process: authoring, workspace, client, tracing. Imports only `core`."""
