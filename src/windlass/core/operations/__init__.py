@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 P = TypeVar("P", bound=msgspec.Struct)
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 
 Permission = Literal["read", "write", "run", "deploy", "admin"]
 

@@ -1,0 +1,88 @@
+"""How numbers, times and names read to people, in pages and terminals alike. Pure functions of their arguments.
+
+Numbers carry units; what is unknown reads "unmeasured" or "unknown", never 0.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from windlass.core.ref import parse_ref
+
+
+def ago(at_ns: int, now_ns: int) -> str:
+    """How long since, in the largest unit that fits: `3 min ago`; future times read `in 3 min`."""
+    seconds = (now_ns - at_ns) / 1e9
+    amount = abs(seconds)
+    for size, unit in ((86400 * 365, "y"), (86400 * 30, "mo"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if amount >= size:
+            text = f"{int(amount // size)} {unit}"
+            return f"{text} ago" if seconds > 0 else f"in {text}"
+    return "now"
+
+
+def stamp(at_ns: int) -> str:
+    """ISO 8601 in UTC to the millisecond, for `datetime` attributes and hovers."""
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def duration(ns: float | None) -> str:
+    """`412 ms`, `1.24 s`, `3 min 5 s`."""
+    if ns is None:
+        return "unmeasured"
+    ms = ns / 1e6
+    if ms < 1:
+        return f"{ms * 1000:.0f} µs"
+    if ms < 10:
+        return f"{ms:.1f} ms"
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    seconds = ms / 1000
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def dollars(amount: float | None) -> str:
+    """US dollars with the digits that matter: `$0.00`, `$0.0042`, `$12.30`; `unknown` where there is no price."""
+    if amount is None:
+        return "unknown"
+    if amount == 0 or abs(amount) >= 0.1:
+        return f"${amount:,.2f}"
+    return f"${amount:.2g}" if abs(amount) >= 0.0001 else f"${amount:.1e}"
+
+
+def score(value: float | None) -> str:
+    """Two decimals, or `unmeasured`."""
+    return "unmeasured" if value is None else f"{value:.2f}"
+
+
+def points(difference: float | None) -> str:
+    """A difference of scores in points of a hundred, signed: `+5.1`."""
+    return "unmeasured" if difference is None else f"{difference * 100:+.1f}".replace("-", "−")
+
+
+def count(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+def size(count_of_bytes: int) -> str:
+    """`3.4 MB` (powers of ten)."""
+    amount = float(count_of_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def short_ref(ref: str) -> str:
+    """`chain/answer@5d22ab` of a whole ref; anything else as it is."""
+    if "@sha256:" not in ref:
+        return ref
+    return parse_ref(ref).short
+
+
+def short_id(identifier: str) -> str:
+    """The last six characters of a UUID (its random end), the first six of anything else."""
+    return identifier[-6:] if len(identifier) == 36 else identifier[:6]

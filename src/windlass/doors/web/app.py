@@ -1,0 +1,59 @@
+"""Routes of the pages. `build(ask)` gives one ASGI application; who acts is in `scope["state"]["actor"]`, put there by
+`doors/auth`. A request by nobody gets the log-in page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from windlass.core.actor import Actor
+from windlass.core.errors import NotFound, Unauthenticated, WindlassError
+from windlass.doors.web import artifacts, evaluations, home, lineage, playground, releases, status, traces, verdicts
+from windlass.doors.web.render import Ask, Asker, Handler, respond_error
+
+PAGES: tuple[tuple[str, Handler], ...] = (
+    *home.PAGES,
+    *artifacts.PAGES,
+    *lineage.PAGES,
+    *evaluations.PAGES,
+    *verdicts.PAGES,
+    *releases.PAGES,
+    *traces.PAGES,
+    *playground.PAGES,
+    *status.PAGES,
+)
+FORMS: tuple[tuple[str, Handler], ...] = (*artifacts.FORMS, *evaluations.FORMS, *verdicts.FORMS, *releases.FORMS, *status.FORMS)
+
+
+def build(ask: Ask) -> Starlette:
+    """All pages, each with its `.json` twin, all forms, and the static files."""
+
+    def endpoint(handler: Handler):  # type: ignore[no-untyped-def]
+        async def serve(request: Request) -> Response:
+            try:
+                actor = request.scope.get("state", {}).get("actor")
+                if not isinstance(actor, Actor):
+                    raise Unauthenticated("You are not logged in")
+                return await handler(request, Asker(ask, actor))
+            except WindlassError as e:
+                return respond_error(request, e)
+
+        return serve
+
+    def missing(request: Request, _: Exception) -> Response:
+        return respond_error(request, NotFound("There is no page here", where=request.url.path, remedy="start from the home page"))
+
+    routes: list[Route | Mount] = [Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))]
+    for path, handler in PAGES:
+        routes.append(Route(path, endpoint(handler), methods=["GET"]))
+        routes.append(Route("/index.json" if path == "/" else f"{path}.json", endpoint(handler), methods=["GET"]))
+    routes += [Route(path, endpoint(handler), methods=["POST"]) for path, handler in FORMS]
+    # `.json` twins first, so that `/x/{name}.json` is not read as a name
+    routes.sort(key=lambda r: not getattr(r, "path", "").endswith(".json"))
+    return Starlette(routes=routes, exception_handlers={HTTPException: missing})

@@ -1,0 +1,89 @@
+"""Evaluations: all, one with its rows, two side by side example by example."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from windlass.core.operations.evaluation import (
+    COMPARE,
+    EVALUATE,
+    EVALUATION,
+    EVALUATIONS,
+    OUTCOMES,
+    CompareQuery,
+    Comparison,
+    EvaluateRequest,
+    Evaluation,
+    EvaluationPage,
+    EvaluationQuery,
+    IdQuery,
+    OutcomePage,
+    OutcomesQuery,
+)
+from windlass.core.operations.registry import ARTIFACTS, ArtifactQuery, ArtifactSummary
+from windlass.doors.web.render import Asker, Handler, respond
+
+
+class EvaluationsContext(msgspec.Struct):
+    page: EvaluationPage
+    suites: tuple[ArtifactSummary, ...]
+
+
+class EvaluationContext(msgspec.Struct):
+    """`others` of the same suite, to compare with."""
+
+    evaluation: Evaluation
+    outcomes: OutcomePage
+    only: str
+    others: tuple[Evaluation, ...]
+
+
+class CompareContext(msgspec.Struct):
+    comparison: Comparison
+    only: str
+
+
+async def evaluations(request: Request, ask: Asker) -> Response:
+    q = request.query_params
+    project = ask.actor.project
+    page = await ask(EVALUATIONS, EvaluationQuery(project, q.get("suite") or None, q.get("cursor") or None))
+    suites = await ask(ARTIFACTS, ArtifactQuery(project, "suite"))
+    return respond(request, "evaluations.html", EvaluationsContext(page, suites.items), nav="evaluations", title="Evaluations")
+
+
+async def evaluation(request: Request, ask: Asker) -> Response:
+    q, project = request.query_params, ask.actor.project
+    found = await ask(EVALUATION, IdQuery(request.path_params["id"], project))
+    only = q.get("only") if q.get("only") in ("failed", "low") else "all"
+    chosen = cast(Literal["all", "failed", "low"], only)
+    outcomes = await ask(OUTCOMES, OutcomesQuery(found.id, project, q.get("cursor") or None, only=chosen))
+    same = await ask(EVALUATIONS, EvaluationQuery(project, found.suite))
+    others = tuple(e for e in same.items if e.id != found.id and e.status == "done")
+    context = EvaluationContext(found, outcomes, chosen, others)
+    return respond(request, "evaluation.html", context, nav="evaluations", title=f"Evaluation {found.id[-6:]}")
+
+
+async def compare(request: Request, ask: Asker) -> Response:
+    q = request.query_params
+    only = q.get("only") if q.get("only") in ("all", "worse", "better") else "changed"
+    chosen = cast(Literal["all", "changed", "worse", "better"], only)
+    found = await ask(COMPARE, CompareQuery(q.get("a", ""), q.get("b", ""), ask.actor.project, q.get("cursor") or None, only=chosen))
+    return respond(request, "compare.html", CompareContext(found, chosen), nav="evaluations", title="Two evaluations")
+
+
+async def start(request: Request, ask: Asker) -> Response:
+    form = await request.form()
+    begun = await ask(EVALUATE, EvaluateRequest(str(form["suite"]), str(form.get("target") or "") or None, ask.actor.project))
+    return RedirectResponse(f"/evaluations/{begun.id}", 303)
+
+
+PAGES: tuple[tuple[str, Handler], ...] = (
+    ("/evaluations", evaluations),
+    ("/evaluations/{id}", evaluation),
+    ("/compare", compare),
+)
+FORMS: tuple[tuple[str, Handler], ...] = (("/evaluations", start),)

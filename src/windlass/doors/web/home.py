@@ -1,0 +1,139 @@
+"""Home: each application as its loop, with what needs a person on top."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from windlass.core.digest import short
+from windlass.core.operations.deploy import RELEASES, ReleaseQuery, ReleaseState
+from windlass.core.operations.evaluation import EVALUATION, VERDICTS, Evaluation, IdQuery, VerdictQuery
+from windlass.core.operations.traces import LIVE, LiveFigures, LiveQuery
+from windlass.core.score import Verdict
+from windlass.doors import format as words
+from windlass.doors.web.render import Asker, Handler, respond
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step of an application's loop. `state` is good, wait, bad or none."""
+
+    name: str
+    state: str
+    note: str
+    url: str
+
+
+class Need(msgspec.Struct, frozen=True):
+    """Something that waits for a person."""
+
+    state: str
+    word: str
+    sentence: str
+    action: str
+    url: str
+
+
+class Application(msgspec.Struct):
+    """One release name: its loop, where it stands, and how it does."""
+
+    release: ReleaseState
+    steps: tuple[Step, ...]
+    live: LiveFigures
+    quality: Evaluation | None
+    verdict: Verdict | None
+    trend: tuple[float, ...] = ()  # p95 latency in ms, per bucket
+
+
+class HomeContext(msgspec.Struct):
+    applications: tuple[Application, ...]
+    needs: tuple[Need, ...]
+    sentence: str
+
+
+async def _application(ask: Asker, release: ReleaseState, verdicts: list[Verdict]) -> Application:
+    project = ask.actor.project
+    live = await ask(LIVE, LiveQuery(project=project, release=release.name))
+    mine = [v for v in verdicts if f"/{release.name}@" in v.candidate]
+    verdict = mine[0] if mine else None
+    production = release.environments.get("production")
+    passed = next((v for v in mine if production and v.candidate.endswith(production) and v.candidate_evaluation), None)
+    quality = await ask(EVALUATION, IdQuery(passed.candidate_evaluation, project)) if passed and passed.candidate_evaluation else None
+    return Application(
+        release=release,
+        steps=_steps(release, live, quality, verdict),
+        live=live,
+        quality=quality,
+        verdict=verdict,
+        trend=tuple(bucket[2] for bucket in live.series),
+    )
+
+
+def _steps(release: ReleaseState, live: LiveFigures, quality: Evaluation | None, verdict: Verdict | None) -> tuple[Step, ...]:
+    production = release.environments.get("production")
+    state = {"promote": "good", "block": "bad", "inconclusive": "wait"}[verdict.decision] if verdict else "none"
+    waits = verdict is not None and verdict.decision == "promote" and release.candidate == verdict.candidate.partition("@")[2]
+    served = live.requests > 0
+    return (
+        Step("Develop", "good", f"runs {release.entry}", f"/artifacts/release/{release.name}"),
+        Step(
+            "Evaluate",
+            "good" if quality else "none",
+            f"{quality.rows} rows" if quality else "nothing measured yet",
+            f"/evaluations/{quality.id}" if quality else "/evaluations",
+        ),
+        Step("Gate", state, verdict.decision if verdict else "no verdict yet", f"/verdicts/{verdict.id}" if verdict else "/verdicts"),
+        Step(
+            "Release",
+            "wait" if waits else "good" if production else "none",
+            "waits for a person" if waits else short(production) if production else "nothing in production",
+            "/releases",
+        ),
+        Step("Serve", "good" if served else "none", f"{live.requests:,} in 24 h" if served else "no requests in 24 h", "/traces"),
+        Step(
+            "Trace",
+            "bad" if live.errors else "good" if served else "none",
+            f"{live.errors:,} failed" if live.errors else "none failed" if served else "no traces yet",
+            "/traces?status=error" if live.errors else "/traces",
+        ),
+    )
+
+
+def _needs(application: Application) -> list[Need]:
+    release, verdict = application.release, application.verdict
+    found: list[Need] = []
+    if release.candidate and (verdict is None or not verdict.candidate.endswith(release.candidate)):
+        sentence = f"{release.name}: candidate {short(release.candidate)} has not been gated; run `windlass gate`"
+        found.append(Need("none", "candidate", sentence, "Look", f"/artifacts/release/{release.name}"))
+    if verdict and release.candidate and verdict.candidate.endswith(release.candidate):
+        name = f"{release.name} {short(release.candidate)}"
+        if verdict.decision == "promote":
+            found.append(Need("good", "promote", f"{name} may go to production", "Decide", f"/verdicts/{verdict.id}"))
+        elif verdict.decision == "block":
+            worst = next((g for g in verdict.guards if g.decision == "block"), None)
+            sentence = f"{name} is blocked: {worst.name} {words.score(worst.candidate)}" if worst else f"{name} is blocked"
+            found.append(Need("bad", "blocked", sentence, "See why", f"/verdicts/{verdict.id}"))
+        else:
+            found.append(
+                Need("wait", "inconclusive", f"{name}: too little evidence to decide", "See what it takes", f"/verdicts/{verdict.id}")
+            )
+    if application.live.errors:
+        sentence = f"{release.name}: {application.live.errors} of {application.live.requests} answers failed in 24 h"
+        found.append(Need("bad", "failures", sentence, "Look", "/traces?status=error"))
+    return found
+
+
+async def show(request: Request, ask: Asker) -> Response:
+    project = ask.actor.project
+    releases = await ask(RELEASES, ReleaseQuery(project))
+    verdicts = list((await ask(VERDICTS, VerdictQuery(project, limit=200))).items)
+    applications = tuple([await _application(ask, r, verdicts) for r in releases.items])
+    needs = tuple(n for a in applications for n in _needs(a))
+    running = sum("production" in a.release.environments for a in applications)
+    plural = "" if running == 1 else "s"
+    waiting = f"{len(needs)} thing{'' if len(needs) == 1 else 's'} wait{'s' if len(needs) == 1 else ''} for a person"
+    sentence = f"{running} application{plural} in production · {waiting if needs else 'nothing waits for a person'}"
+    return respond(request, "home.html", HomeContext(applications, needs, sentence), nav="home", title="Home")
+
+
+PAGES: tuple[tuple[str, Handler], ...] = (("/", show),)

@@ -1,0 +1,131 @@
+"""One context, two faces: HTML through a template, JSON through msgspec. Knows nothing of what a page is about."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote, urlencode
+
+import jinja2
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from windlass.core.actor import Actor
+from windlass.core.digest import short
+from windlass.core.errors import Unauthenticated, WindlassError
+from windlass.core.ids import now_ns
+from windlass.core.operations import Operation
+from windlass.core.ref import parse_ref
+from windlass.doors import format as words
+
+P = TypeVar("P", bound=msgspec.Struct)
+R = TypeVar("R")
+
+
+class Ask(Protocol):
+    """Runs an operation for an actor: the only thing pages can do."""
+
+    def __call__(self, operation: Operation[P, R], actor: Actor, params: P) -> Awaitable[R]: ...
+
+
+class Asker:
+    """`Ask` bound to one request's actor."""
+
+    def __init__(self, ask: Ask, actor: Actor) -> None:
+        self._ask = ask
+        self.actor = actor
+
+    async def __call__(self, operation: Operation[P, R], params: P) -> R:
+        return await self._ask(operation, self.actor, params)
+
+
+Handler = Callable[[Request, Asker], Awaitable[Response]]
+
+NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    ("", (("home", "Home", "/"),)),
+    ("Discover", (("models", "Models", "/models"),)),
+    ("Develop", (("playground", "Playground", "/playground"), ("artifacts", "Artifacts", "/artifacts"))),
+    ("Evaluate", (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"))),
+    ("Deploy", (("releases", "Releases", "/releases"),)),
+    ("Monitor", (("traces", "Traces", "/traces"),)),
+    ("Govern", (("lineage", "Lineage", "/lineage"), ("status", "Installation", "/status"))),
+)
+
+
+def version_url(ref: str) -> str:
+    """The page of a version by its ref; of the artifact where the ref has no digest."""
+    r = parse_ref(ref)
+    return f"/artifacts/{r.kind}/{quote(r.name)}" + (f"/{short(r.digest, 12)}" if r.digest else "")
+
+
+def query(path: str, **params: Any) -> str:
+    """A path with a query string; None and empty are left out."""
+    kept = {k: v for k, v in params.items() if v not in (None, "")}
+    return f"{path}?{urlencode(kept)}" if kept else path
+
+
+def _pretty(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _environment() -> jinja2.Environment:
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(
+        ago=lambda ns: words.ago(ns, now_ns()),
+        stamp=words.stamp,
+        duration=words.duration,
+        dollars=words.dollars,
+        score=words.score,
+        points=words.points,
+        count=words.count,
+        size=words.size,
+        short_ref=words.short_ref,
+        short_id=words.short_id,
+        short=short,
+        pretty=_pretty,
+    )
+    env.globals.update(version_url=version_url, query=query, navigation=NAVIGATION, parse_ref=parse_ref)
+    return env
+
+
+_env = _environment()
+
+
+def wants_json(request: Request) -> bool:
+    """Whether this is the twin: the path ends in `.json`."""
+    return request.url.path.endswith(".json")
+
+
+def respond(request: Request, template: str, context: msgspec.Struct, *, nav: str, title: str, status: int = 200) -> Response:
+    """The page, or its JSON twin."""
+    if wants_json(request):
+        return Response(msgspec.json.encode(context), status, media_type="application/json")
+    html = _env.get_template(template).render(c=context, nav=nav, title=title, path=request.url.path, params=dict(request.query_params))
+    return HTMLResponse(html, status)
+
+
+class ErrorContext(msgspec.Struct, omit_defaults=True):
+    """What went wrong, in the one error shape."""
+
+    status: int
+    message: str
+    where: str = ""
+    remedy: str = ""
+
+
+def respond_error(request: Request, error: WindlassError) -> Response:
+    """An error as a page that says what, where and what to do; as JSON in the one error shape."""
+    if wants_json(request):
+        return Response(msgspec.json.encode(error.as_dict()), error.status, media_type="application/json")
+    if isinstance(error, Unauthenticated):
+        return respond(request, "login.html", ErrorContext(error.status, error.message), nav="", title="Log in", status=error.status)
+    context = ErrorContext(error.status, error.message, error.where or "", error.remedy or "")
+    return respond(request, "error.html", context, nav="", title="Something is wrong", status=error.status)

@@ -1,0 +1,165 @@
+"""Traces: the list with filters, and one as question, answer, waterfall and the step one looks at."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal, cast
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from windlass.core import span as names
+from windlass.core.operations.traces import TRACE, TRACES, WHY, Trace, TracePage, TraceQuery, TraceShow, Why
+from windlass.core.span import Span
+from windlass.doors.web.render import Asker, Handler, respond
+
+HOURS = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
+
+
+class TracesContext(msgspec.Struct):
+    page: TracePage
+    filters: dict[str, str]
+    filtered: bool
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A span in the waterfall. `left` and `width` in percent of the trace."""
+
+    span: Span
+    level: int
+    kind: str
+    left: float
+    width: float
+    duration_ns: int
+
+
+class Said(msgspec.Struct, frozen=True):
+    """One message of the step one looks at."""
+
+    role: str
+    text: str
+
+
+class TraceContext(msgspec.Struct):
+    trace: Trace
+    question: str
+    lines: tuple[Line, ...]
+    chosen: Span | None
+    said: tuple[Said, ...]
+    attributes: dict[str, Any]
+    why: Why | None
+
+
+async def traces(request: Request, ask: Asker) -> Response:
+    q = {k: v for k, v in request.query_params.items() if v}
+    since = time.time_ns() - HOURS[q["last"]] * 3_600_000_000_000 if q.get("last") in HOURS else None
+    status = cast(Literal["ok", "error"], q["status"]) if q.get("status") in ("ok", "error") else None
+    slower = float(q["slower"]) if q.get("slower", "").replace(".", "", 1).isdigit() else None
+    page = await ask(
+        TRACES,
+        TraceQuery(
+            project=ask.actor.project,
+            search=q.get("search"),
+            status=status,
+            uses=q.get("uses"),
+            model=q.get("model"),
+            session=q.get("session"),
+            user=q.get("user"),
+            environment=q.get("environment"),
+            evaluation=q.get("evaluation"),
+            since_ns=since,
+            slower_than_ms=slower,
+            cursor=q.get("cursor"),
+        ),
+    )
+    filters = {
+        k: q.get(k, "") for k in ("search", "status", "uses", "model", "last", "slower", "session", "user", "environment", "evaluation")
+    }
+    return respond(request, "traces.html", TracesContext(page, filters, any(filters.values())), nav="traces", title="Traces")
+
+
+def waterfall(spans: tuple[Span, ...]) -> tuple[Line, ...]:
+    """Spans as a tree in reading order. Orphans stand as roots; a span that ends before it starts has no width."""
+    if not spans:
+        return ()
+    known = {s.span_id for s in spans}
+    children: dict[str | None, list[Span]] = {}
+    for s in spans:
+        children.setdefault(s.parent if s.parent in known and s.parent != s.span_id else None, []).append(s)
+    start = min(s.start_ns for s in spans)
+    total = max(1, max(max(s.end_ns, s.start_ns) for s in spans) - start)
+    lines: list[Line] = []
+    stack = [(s, 0) for s in sorted(children.get(None, []), key=lambda s: s.start_ns, reverse=True)]
+    while stack:
+        s, level = stack.pop()
+        width = max(0, s.end_ns - s.start_ns)
+        kind = str(s.attributes.get(names.KIND) or "span")
+        lines.append(Line(s, level, kind, round(100 * (s.start_ns - start) / total, 3), round(max(0.4, 100 * width / total), 3), width))
+        stack += [(c, level + 1) for c in sorted(children.get(s.span_id, []), key=lambda c: c.start_ns, reverse=True)]
+    return tuple(lines)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value)).decode()
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return value
+
+
+def conversation(span: Span) -> tuple[Said, ...]:
+    """What was said in a step: its messages where it has them, else its input and output."""
+    said: list[Said] = []
+    for key, role in ((names.INPUT_MESSAGES, "user"), (names.OUTPUT_MESSAGES, "assistant")):
+        messages = _decoded(span.attributes.get(key))
+        for message in messages if isinstance(messages, list) else []:
+            if not isinstance(message, dict):
+                continue
+            parts = message.get("parts") or []
+            texts = [str(p.get("content") or p.get("text") or _text(p)) for p in parts if isinstance(p, dict)]
+            said.append(Said(str(message.get("role") or role), "\n".join(texts) or _text(message.get("content") or "")))
+    if said:
+        return tuple(said)
+    for key, role in ((names.INPUT, "input"), (names.OUTPUT, "output")):
+        if key in span.attributes:
+            value = _decoded(span.attributes[key])
+            said.append(Said(role, value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
+    return tuple(said)
+
+
+def question(summary_input: str) -> str:
+    """The input as a person would read it: the only text in it, else its JSON."""
+    value = _decoded(summary_input)
+    if isinstance(value, dict) and len(value) == 1:
+        value = next(iter(value.values()))
+    return _text(value)
+
+
+async def trace(request: Request, ask: Asker) -> Response:
+    q, project = request.query_params, ask.actor.project
+    asked = TraceShow(request.path_params["id"], project, q.get("cursor") or None)
+    found = await ask(TRACE, asked)
+    lines = waterfall(found.spans)
+    wanted = q.get("span")
+    interesting = next((x.span for x in lines if x.kind == "model"), lines[0].span if lines else None)
+    chosen = next((s for s in found.spans if s.span_id == wanted), interesting)
+    shown = {names.INPUT, names.OUTPUT, names.INPUT_MESSAGES, names.OUTPUT_MESSAGES, names.VERSIONS}
+    context = TraceContext(
+        trace=found,
+        question=question(found.summary.input) or found.summary.name,
+        lines=lines,
+        chosen=chosen,
+        said=conversation(chosen) if chosen else (),
+        attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
+        why=await ask(WHY, asked) if found.summary.release else None,
+    )
+    return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
+
+
+PAGES: tuple[tuple[str, Handler], ...] = (("/traces", traces), ("/traces/{id}", trace))
