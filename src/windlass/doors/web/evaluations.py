@@ -21,8 +21,10 @@ from windlass.core.operations.evaluation import (
     EvaluationPage,
     EvaluationQuery,
     IdQuery,
+    Outcome,
     OutcomePage,
     OutcomesQuery,
+    Pair,
 )
 from windlass.core.operations.registry import ARTIFACTS, ArtifactQuery, ArtifactSummary
 from windlass.doors.web.render import Asker, Handler, respond
@@ -42,9 +44,35 @@ class EvaluationContext(msgspec.Struct):
     others: tuple[Evaluation, ...]
 
 
+class Change(msgspec.Struct, frozen=True):
+    """One evaluator's score of a row before and after; None where it was not measured."""
+
+    evaluator: str
+    before: float | None
+    after: float | None
+
+
+class PairRow(msgspec.Struct, frozen=True):
+    """A row of the comparison: the outcome in each arm, and its scores side by side."""
+
+    pair: Pair
+    shown: Outcome
+    changes: tuple[Change, ...]
+
+
 class CompareContext(msgspec.Struct):
     comparison: Comparison
+    rows: tuple[PairRow, ...]
     only: str
+
+
+def side_by_side(pair: Pair) -> PairRow:
+    """The scores of both arms by evaluator, in the candidate's order."""
+    arms = [{s.evaluator: s.value for s in o.scores} if o else {} for o in (pair.a, pair.b)]
+    order = dict.fromkeys([*arms[1], *arms[0]])
+    shown = pair.b or pair.a
+    assert shown is not None
+    return PairRow(pair, shown, tuple(Change(e, arms[0].get(e), arms[1].get(e)) for e in order))
 
 
 async def evaluations(request: Request, ask: Asker) -> Response:
@@ -72,7 +100,8 @@ async def compare(request: Request, ask: Asker) -> Response:
     only = q.get("only") if q.get("only") in ("all", "worse", "better") else "changed"
     chosen = cast(Literal["all", "changed", "worse", "better"], only)
     found = await ask(COMPARE, CompareQuery(q.get("a", ""), q.get("b", ""), ask.actor.project, q.get("cursor") or None, only=chosen))
-    return respond(request, "compare.html", CompareContext(found, chosen), nav="evaluations", title="Two evaluations")
+    context = CompareContext(found, tuple(side_by_side(p) for p in found.items), chosen)
+    return respond(request, "compare.html", context, nav="evaluations", title="Two evaluations")
 
 
 async def start(request: Request, ask: Asker) -> Response:

@@ -64,7 +64,7 @@ def curve(guard: GuardResult, rows: int, threshold: float) -> Curve:
     top = math.log(threshold)
     points: list[tuple[float, float]] = []
     for row, evidence in ((0, 1.0), *guard.evidence):
-        height = max(-0.15, min(1.25, math.log(max(evidence, 1e-12)) / top))
+        height = max(-0.15, min(1.2, math.log(max(evidence, 1e-12)) / top))
         x = CHART_LEFT + (CHART_RIGHT - CHART_LEFT) * row / max(1, rows)
         points.append((round(x, 1), round(CHART_BOTTOM - (CHART_BOTTOM - CHART_TOP) * height, 1)))
     text = " ".join(f"{x},{y}" for x, y in points)
