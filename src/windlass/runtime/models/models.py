@@ -1,0 +1,118 @@
+"""Which model a name means, and the ones that live at a provider.
+
+`Models.find` is the only way to a model. Knows providers, dialects and prices only by their ports; no prompts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from windlass.core.errors import Invalid, ModelFailed
+from windlass.core.ids import now_ns
+from windlass.core.message import Delta, ModelReply, ModelRequest, Usage
+from windlass.discover.providers import Endpoint, Providers
+from windlass.runtime.models import dialect_anthropic, dialect_openai
+from windlass.runtime.models.baseline import VERSION, BaselineModel
+from windlass.runtime.models.dialect import Blobs, DialectCodec
+from windlass.runtime.models.http import Http
+from windlass.runtime.models.model import Model
+
+Price = Callable[[str, str, Usage, int], float | None]  # provider, model, usage, UTC nanoseconds → US dollars
+CODECS: dict[str, DialectCodec] = {"openai": dialect_openai, "anthropic": dialect_anthropic}
+_BASELINE = {"baseline", VERSION, "baseline/1", f"baseline/{VERSION}", "baseline/baseline"}
+
+
+class Models:
+    """Finds models. One per process.
+
+    Args:
+        providers: the table and the environment its keys come from.
+        price: what usage costs, or None for unknown.
+        http: the shared way out.
+        blobs: bytes by digest, for images and files.
+    """
+
+    def __init__(self, providers: Providers, price: Price, http: Http, blobs: Blobs | None = None) -> None:
+        self.providers = providers
+        self.http = http
+        self._price = price
+        self._blobs = blobs
+        self._baseline = BaselineModel()
+
+    def find(self, model_id: str) -> Model:
+        """The model of an id such as `baseline` or `openai/gpt-5-mini`. Raises `Invalid` for what is no id, `NotFound` with a
+        near miss for an unknown provider, `Unavailable` naming the variable that would hold its key."""
+        if model_id in _BASELINE:
+            return self._baseline
+        provider, slash, name = model_id.partition("/")
+        if not slash:
+            self.providers.get(provider)
+            raise Invalid(f"{model_id!r} names a provider and no model", remedy=f"write {provider}/<model>")
+        endpoint = self.providers.endpoint(provider)
+        if not name:
+            raise Invalid(f"{model_id!r} names no model", remedy=f"write {provider}/<model>")
+        return RemoteModel(model_id, name, endpoint, self.http, self._price, self._blobs)
+
+    async def close(self) -> None:
+        await self.http.close()
+
+
+class RemoteModel:
+    """A model at a provider, spoken to in the provider's dialect."""
+
+    def __init__(self, model_id: str, name: str, endpoint: Endpoint, http: Http, price: Price, blobs: Blobs | None) -> None:
+        self.id = model_id
+        self.name = name
+        self.endpoint = endpoint
+        self.provider = endpoint.provider.name
+        self._codec = CODECS[endpoint.provider.dialect]
+        self._http = http
+        self._price = price
+        self._blobs = blobs
+
+    async def complete(self, request: ModelRequest, *, timeout_s: float | None = None) -> ModelReply:
+        """One answer. Raises `ModelFailed`; `Invalid` for what the dialect cannot say."""
+        body = self._codec.encode(request, self.name, self.endpoint.provider, self._blobs, stream=False)
+        began = time.monotonic_ns()
+        data = await self._http.fetch(self.endpoint, self._codec.path, body, timeout_s=timeout_s)
+        try:
+            reply = self._codec.decode(data, self.endpoint.provider)
+        except ModelFailed as e:
+            raise self._cleaned(e) from None
+        return self._finished(reply, began, None)
+
+    async def stream(self, request: ModelRequest, *, timeout_s: float | None = None) -> AsyncIterator[Delta]:
+        """Text as it comes, then the whole reply. Raises `ModelFailed`, also for a stream that ends before its end."""
+        body = self._codec.encode(request, self.name, self.endpoint.provider, self._blobs, stream=True)
+        reader = self._codec.reader(self.endpoint.provider)
+        began = time.monotonic_ns()
+        first: int | None = None
+        sent = 0
+        try:
+            async with contextlib.aclosing(self._http.events(self.endpoint, self._codec.path, body, timeout_s=timeout_s)) as events:
+                async for event, data in events:
+                    if text := reader.feed(event, data):
+                        first = first or time.monotonic_ns() - began
+                        sent += len(text)
+                        yield Delta(text)
+            if not reader.done:
+                what = f"broke the stream off after {sent} characters" if sent else "answered with nothing"
+                raise ModelFailed(f"{self.provider} {what}", where=self.endpoint.base_url, provider=self.provider)
+            yield Delta(reply=self._finished(reader.reply(), began, first))
+        except ModelFailed as e:
+            raise self._cleaned(e) from None
+
+    def _finished(self, reply: ModelReply, began: int, first: int | None) -> ModelReply:
+        cost = self._price(self.provider, self.name, reply.usage, now_ns())
+        return msgspec.structs.replace(
+            reply, model=reply.model or self.name, latency_ns=time.monotonic_ns() - began, first_token_ns=first, cost=cost
+        )
+
+    def _cleaned(self, error: ModelFailed) -> ModelFailed:
+        """The error with this address and without the key, should the provider have echoed it."""
+        where = error.where or self.endpoint.base_url
+        return ModelFailed(self.endpoint.redact(error.message), where=where, remedy=error.remedy, **error.details)
