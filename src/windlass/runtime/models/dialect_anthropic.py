@@ -114,7 +114,7 @@ def _block(part: Part, blobs: Blobs | None) -> dict[str, Any] | None:
     return {"type": kind, "source": source, **title}
 
 
-class WireUsage(msgspec.Struct):
+class WireUsage(msgspec.Struct, frozen=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
