@@ -1,0 +1,85 @@
+"""helpdesk: ask the Python standard library. A chain that retrieves, answers and cites; an agent with three tools."""
+
+import ast
+
+from stdlib import documents
+
+import windlass as w
+
+
+class Answer(w.Output):
+    """What the chain and the agent return: a sentence or two, and the symbols it was taken from."""
+
+    text: str = w.text()
+    symbols: list[str]
+
+
+docs = w.index("stdlib", source=documents, chunk=w.by_paragraph(size=600))
+reply = w.component("reply", prompt="prompts/reply.md", model="baseline", output=Answer)
+
+
+@w.chain
+def answer(question: str) -> Answer:
+    """Answer a question about the standard library, citing symbols."""
+    return reply(question=question, passages=docs.search(question, k=6))
+
+
+@w.tool(effects="read")
+def read_entry(symbol: str) -> str:
+    """The documentation of one module, class or function, by its qualified name such as asyncio.timeout."""
+    found = docs.search(symbol, k=1, where={"symbol": symbol})
+    return found[0].text if found else f"There is no entry for {symbol}."
+
+
+@w.tool(effects="none")
+def evaluate_literal(expression: str) -> str:
+    """Evaluate a literal expression of numbers, strings, lists, tuples, dicts and sets, such as [1, 2, 3]."""
+    try:
+        return repr(ast.literal_eval(expression))
+    except (ValueError, SyntaxError) as e:
+        return f"That is not a literal: {e}"
+
+
+guide = w.agent(
+    "guide",
+    prompt="prompts/guide.md",
+    model="baseline",
+    tools=[
+        docs.as_tool("search_documentation", "Search the standard library's documentation for passages about a question."),
+        read_entry,
+        evaluate_literal,
+    ],
+    output=Answer,
+    limits=w.Limits(steps=6),
+)
+
+
+@w.evaluator
+def right_symbol(output: Answer, row: dict) -> float:
+    """1 when it cites a symbol that answers the question, or none when nothing does."""
+    return float(bool(set(output.symbols) & set(row["symbols"])) if row["symbols"] else not output.symbols)
+
+
+@w.evaluator
+def grounded(output: Answer, passages: list[w.Passage]) -> float:
+    """1 when every sentence of the answer stands in a passage it was given, or when it cites nothing."""
+    if not output.symbols:
+        return 1.0
+    given = " ".join(" ".join(p.text.split()) for p in passages if p.symbol in output.symbols)
+    return float(all(sentence.strip(" .") in given for sentence in output.text.split(". ")))
+
+
+@w.evaluator
+def no_answer_when_none(output: Answer, row: dict) -> float:
+    """1 when it answers exactly the questions that have an answer."""
+    return float(bool(output.symbols) == bool(row["symbols"]))
+
+
+w.suite(
+    "answers",
+    target=answer,
+    data=w.data("data/questions.jsonl"),
+    split="test",
+    guards={right_symbol: w.not_worse(by=0.03), grounded: w.not_worse(by=0.03), no_answer_when_none: w.not_worse(by=0.05)},
+    first_release={right_symbol: w.at_least(0.35), grounded: w.at_least(0.9)},
+)
