@@ -1,0 +1,51 @@
+"""Numbers and times as people read them."""
+
+import pytest
+
+from windlass.doors import format as words
+
+S = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "now"),
+        (5, "5 s ago"),
+        (65, "1 min ago"),
+        (7200, "2 h ago"),
+        (86400 * 9, "9 d ago"),
+        (86400 * 45, "1 mo ago"),
+        (86400 * 800, "2 y ago"),
+        (-180, "in 3 min"),
+    ],
+)
+def test_ago(seconds: float, text: str) -> None:
+    assert words.ago(0, int(seconds * S)) == text
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(None, "unmeasured"), (400, "0 µs"), (2_500_000, "2.5 ms"), (412e6, "412 ms"), (1.24e9, "1.24 s"), (185e9, "3 min 5 s")],
+)
+def test_duration(ns: float | None, text: str) -> None:
+    assert words.duration(ns) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(None, "unknown"), (0, "$0.00"), (12.3, "$12.30"), (0.0042, "$0.0042"), (0.00000123, "$1.2e-06")]
+)
+def test_dollars_never_show_an_unknown_price_as_nothing(amount: float | None, text: str) -> None:
+    assert words.dollars(amount) == text
+
+
+def test_scores_and_points() -> None:
+    assert words.score(None) == words.points(None) == "unmeasured"
+    assert (words.score(0.857), words.points(0.0512), words.points(-0.019)) == ("0.86", "+5.1", "−1.9")
+
+
+def test_stamp_size_and_short_names() -> None:
+    assert words.stamp(1_764_000_000_123_000_000) == "2025-11-24T16:00:00.123Z"
+    assert (words.size(999), words.size(3_400_000)) == ("999 B", "3.4 MB")
+    assert words.short_ref("chain/answer@sha256:" + "5d22ab" + "0" * 58) == "chain/answer@5d22ab"
+    assert words.short_ref("chain/answer:main") == "chain/answer:main"
