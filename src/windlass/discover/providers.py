@@ -25,7 +25,7 @@ Quirk = Literal["max_completion_tokens", "no_json_schema", "no_stream_usage"]
 
 
 class Provider(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One row of the table. `models` are ids offered in lists although the provider cannot be asked."""
+    """One row of the table; `providers.toml` says what the fields mean. `models` are ids to offer in lists."""
 
     base_url: str
     dialect: Dialect = "openai"
@@ -35,7 +35,6 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     headers: dict[str, str] = {}
     quirks: tuple[Quirk, ...] = ()
     local: bool = False
-    prices: str | None = None
     models: tuple[str, ...] = ()
     name: str = ""
 
