@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runners import Echo, MemoryBlobs, once
+from tests.runtime.runners import Echo, MemoryBlobs, once
 
 from windlass.core.errors import Invalid, NotFound, RunFailed
 from windlass.runtime.process import RunnerSettings
@@ -381,8 +381,8 @@ async def test_a_runner_dies_with_its_server(tmp_path: Path) -> None:
     """A server is killed in mid-run; its runner must not live on."""
     script = (
         "import asyncio, pathlib, sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from runners import MemoryBlobs\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "from tests.runtime.runners import MemoryBlobs\n"
         "from windlass.runtime.runner import Runners\n"
         "async def main():\n"
         "    blobs = MemoryBlobs()\n"

@@ -1,0 +1,182 @@
+"""The agent loop: ask the model, run the tools it names, tell it what they said, until it answers or a limit is met.
+
+It runs in the server; tool bodies run in runners. A tool's failure, an unknown tool and arguments that do not fit are told
+to the model and count against its limits. A limit that is met fails the run and says what was spent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from windlass.core.artifacts import AgentBody, IndexBody, ToolBody, Version
+from windlass.core.errors import Invalid, NotFound, RunFailed
+from windlass.core.message import Message, ModelReply, ModelRequest, ToolCallPart, ToolResultPart, ToolSpec
+from windlass.runtime.chains import Dispatch
+from windlass.runtime.components import Asking, Components, Send, model_id, read_output
+from windlass.runtime.context import Records, RunContext, step
+from windlass.runtime.library import Library, body_of
+from windlass.runtime.schema import check_arguments, text_of
+
+TOLD = 20_000  # characters of a tool's result that the model reads
+SEARCH: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "query": {"type": "string", "description": "What to search for."},
+        "k": {"type": "integer", "minimum": 1, "maximum": 20, "description": "How many passages to return.", "default": 5},
+    },
+    "required": ["query"],
+}
+
+
+class AgentLimits(msgspec.Struct, frozen=True):
+    """What one run of an agent may spend: questions to its model, calls of tools, seconds, tokens (None: no bound)."""
+
+    steps: int = 8
+    tool_calls: int = 24
+    seconds: float = 120.0
+    tokens: int | None = None
+
+
+class Spent:
+    """What one run of an agent has spent so far."""
+
+    def __init__(self, limits: AgentLimits, context: RunContext) -> None:
+        self.limits = limits
+        self.steps = 0
+        self.tool_calls = 0
+        self._ledger = context.ledger
+        self._before = context.ledger.tokens
+
+    @property
+    def tokens(self) -> int:
+        return self._ledger.tokens - self._before
+
+    def met(self) -> str | None:
+        """The limit that is met before another step, in words."""
+        if self.steps >= self.limits.steps:
+            return f"its {self.limits.steps} steps"
+        if self.tool_calls > self.limits.tool_calls:
+            return f"its {self.limits.tool_calls} tool calls"
+        if self.limits.tokens is not None and self.tokens >= self.limits.tokens:
+            return f"its {self.limits.tokens} tokens"
+        return None
+
+    def failure(self, who: str, what: str) -> RunFailed:
+        return RunFailed(
+            f"{who} used up {what} without an answer: {self.steps} steps, {self.tool_calls} tool calls, {self.tokens} tokens",
+            remedy="raise its limits, or see in the trace where it goes in circles",
+            steps=self.steps, tool_calls=self.tool_calls, tokens=self.tokens, cost=self._ledger.total,
+        )  # fmt: skip
+
+
+class Agents:
+    """Runs agents."""
+
+    def __init__(self, library: Library, components: Components, asking: Asking, records: Records) -> None:
+        self._library = library
+        self._components = components
+        self._asking = asking
+        self._records = records
+
+    async def run(
+        self, version: Version, arguments: dict[str, Any], context: RunContext, dispatch: Dispatch, send: Send | None = None
+    ) -> Any:
+        """The answer: text, or a value of the output schema. Raises `Invalid`, `ModelFailed`, and `RunFailed` for a limit that
+        is met or an answer that does not fit."""
+        body: AgentBody = body_of(version)
+        limits = agent_limits(body.limits, version.ref.short)
+        with step(self._records, context, f"agent/{version.name}", "agent", versions=[str(version.ref)], input=arguments) as span:
+            spent = Spent(limits, context)
+            try:
+                async with asyncio.timeout(limits.seconds):
+                    output = await self._loop(version, body, arguments, span.context, dispatch, spent, send)
+            except TimeoutError as e:
+                raise spent.failure(version.ref.short, f"its {limits.seconds:g} s") from e
+            span.output(output)
+            return output
+
+    async def _loop(
+        self, version: Version, body: AgentBody, arguments: dict[str, Any], context: RunContext, dispatch: Dispatch, spent: Spent,
+        send: Send | None,
+    ) -> Any:  # fmt: skip
+        messages, parameters, prompt, model = await self._components.render(version, arguments)
+        schema = body.output if body.output is not None else body_of(prompt).output
+        tools = await self._tools(version, body)
+        specs = tuple(spec for spec, _ in tools.values())
+        while True:
+            if (met := spent.met()) is not None:
+                raise spent.failure(version.ref.short, met)
+            spent.steps += 1
+            with step(self._records, context, f"step {spent.steps}", "span", versions=[str(prompt.ref)]) as span:
+                request = ModelRequest(model_id(model), messages, parameters, specs, schema)
+                reply = await self._asking.ask(model, request, span.context)
+                if not reply.message.tool_calls:
+                    return self._answer(reply, schema, version, send)
+                results = [await self._use(call, tools, span.context, dispatch, spent) for call in reply.message.tool_calls]
+            messages = (*messages, reply.message, Message("tool", tuple(results)))
+
+    def _answer(self, reply: ModelReply, schema: dict[str, Any] | None, version: Version, send: Send | None) -> Any:
+        output = read_output(reply, schema, version.ref.short)
+        if send is not None:
+            send(text_of(output, schema))
+        return output
+
+    async def _use(
+        self, call: ToolCallPart, tools: dict[str, tuple[ToolSpec, Version]], context: RunContext, dispatch: Dispatch, spent: Spent
+    ) -> ToolResultPart:
+        """Run one tool. What the model or the tool did wrong is told to the model; what is wrong with us is raised."""
+        spent.tool_calls += 1
+        try:
+            if spent.tool_calls > spent.limits.tool_calls:
+                raise Invalid("no tool calls are left; answer now")
+            if call.name not in tools:
+                raise NotFound(f"there is no tool {call.name!r}", remedy="the tools are " + (", ".join(tools) or "none"))
+            spec, version = tools[call.name]
+            check_arguments(spec.parameters, call.arguments, call.name)
+            result = await dispatch(version, call.arguments, context)
+        except (RunFailed, Invalid, NotFound) as e:
+            with step(self._records, context, f"told: {call.name}", "span", input=call.arguments) as span:
+                span.output(str(e))
+            return ToolResultPart(call.id, f"error: {e}", error=True)
+        return ToolResultPart(call.id, told(result))
+
+    async def _tools(self, version: Version, body: AgentBody) -> dict[str, tuple[ToolSpec, Version]]:
+        """The tools by the names a model calls them by, in the order of the agent's links."""
+        found: dict[str, tuple[ToolSpec, Version]] = {}
+        for digest in body.tools:
+            link = next((x for x in version.links if x.digest == digest and x.kind in ("tool", "index")), None)
+            if link is None:
+                raise NotFound(f"{version.ref.short} has no link to its tool {digest}", remedy="windlass verify")
+            tool = await self._library.linked(version, link)
+            spec = spec_of(tool)
+            if spec.name in found:
+                raise Invalid(f"{version.ref.short} has two tools named {spec.name!r}")
+            found[spec.name] = spec, tool
+        return found
+
+
+def spec_of(tool: Version) -> ToolSpec:
+    """A tool or an index as a model sees it."""
+    body: ToolBody | IndexBody = body_of(tool)
+    if isinstance(body, ToolBody):
+        return ToolSpec(body.name, body.description, body.parameters)
+    return ToolSpec(f"search_{tool.name}".replace(".", "_"), f"Search {tool.name} for passages about a question.", SEARCH)
+
+
+def agent_limits(limits: dict[str, Any], who: str) -> AgentLimits:
+    """An agent's limits. Raises `Invalid` naming one that is no limit."""
+    if unknown := sorted(set(limits) - set(AgentLimits.__struct_fields__)):
+        raise Invalid(f"{unknown[0]!r} is not a limit of an agent", where=who, remedy=", ".join(AgentLimits.__struct_fields__))
+    try:
+        return msgspec.convert(limits, AgentLimits)
+    except msgspec.ValidationError as e:
+        raise Invalid(f"the limits are malformed: {e}", where=who) from e
+
+
+def told(result: Any) -> str:
+    """A tool's result as the model reads it."""
+    text = result if isinstance(result, str) else msgspec.json.encode(result).decode()
+    return text if len(text) <= TOLD else f"{text[:TOLD]}… (shortened from {len(text)} characters)"

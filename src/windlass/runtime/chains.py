@@ -1,0 +1,101 @@
+"""Code in runners: chains, and the bodies of tools and evaluators, started from the snapshot their version came in.
+
+What the code calls by name is looked up among the links of its own version, and nowhere else. Knows how to run code, not
+what the things it calls do: those it hands to `dispatch`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import platform
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from windlass.core.artifacts import Code, Version
+from windlass.core.errors import Unavailable
+from windlass.runtime.components import Send
+from windlass.runtime.context import Records, RunContext, step
+from windlass.runtime.library import Library, body_of
+from windlass.runtime.process import Ran
+from windlass.runtime.runner import Runners
+from windlass.sdk.frames import Kind, Start
+
+
+class Dispatch(Protocol):
+    """Runs a version of any kind that code may call."""
+
+    def __call__(self, version: Version, arguments: dict[str, Any], context: RunContext, send: Send | None = None) -> Awaitable[Any]: ...
+
+
+class Linked:
+    """`process.Calls` of one running version."""
+
+    def __init__(self, library: Library, version: Version, context: RunContext, dispatch: Dispatch) -> None:
+        self._library = library
+        self._version = version
+        self._context = context
+        self._dispatch = dispatch
+
+    async def call(self, kind: str, name: str, arguments: dict[str, Any]) -> Any:
+        return await self._dispatch(await self._library.named(self._version, kind, name), arguments, self._context)
+
+    async def stream(self, kind: str, name: str, arguments: dict[str, Any], send: Send) -> Any:
+        return await self._dispatch(await self._library.named(self._version, kind, name), arguments, self._context, send)
+
+
+class Chains:
+    """Runs code. `environment` gives the variables of one run: the gateway's address and the run's token."""
+
+    def __init__(
+        self, library: Library, runners: Runners, records: Records, environment: Callable[[RunContext], dict[str, str]] | None = None
+    ) -> None:
+        self._library = library
+        self._runners = runners
+        self._records = records
+        self._environment = environment or (lambda context: {})
+
+    async def run(
+        self, version: Version, arguments: dict[str, Any], context: RunContext, dispatch: Dispatch, send: Send | None = None
+    ) -> Any:
+        """Run a chain, tool or evaluator. A generator's values are sent as text as they come. Raises what the code raised."""
+        kind: Kind = version.kind  # type: ignore[assignment]
+        code: Code = body_of(version).code
+        with step(self._records, context, f"{kind}/{version.name}", kind, versions=[str(version.ref)], input=arguments) as span:
+            warnings = check_packages(code, version.ref.short)
+            start = Start(kind=kind, entry=code.entry, arguments=arguments, environment=self._environment(context))
+            calls = Linked(self._library, version, span.context.deeper(), dispatch)
+            snapshot = await self._library.snapshot(version)
+
+            async def yielded(value: Any) -> None:
+                if send is not None:
+                    send(value if isinstance(value, str) else msgspec.json.encode(value).decode() + "\n")
+
+            async with self._runners.lease(snapshot, depth=context.depth) as runner:
+                ran: Ran = await runner.run(start, calls, yielded)
+            context.ledger.warnings.extend([*warnings, *ran.warnings])
+            for warning in ran.warnings:
+                span.event("warning", message=warning)
+            if ran.printed:
+                span.event("printed", text=ran.printed)
+            span.output(ran.value)
+            return ran.value
+
+
+def check_packages(code: Code, who: str) -> list[str]:
+    """Warnings where this environment differs from what the code was locked with. Raises `Unavailable` naming a package that
+    is missing."""
+    warnings = []
+    for name, locked in code.packages.items():
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            here = importlib.metadata.version(name)
+            if here != locked:
+                warnings.append(f"{who} was locked with {name} {locked}; this server has {here}")
+            continue
+        raise Unavailable(f"{who} needs {name} {locked}, which this server does not have", remedy=f"pip install {name}=={locked}")
+    python = ".".join(platform.python_version_tuple()[:2])
+    if not (code.python == python or code.python.startswith(python + ".")):
+        warnings.append(f"{who} was made with Python {code.python}; this server runs it with {python}")
+    return warnings

@@ -1,0 +1,88 @@
+"""Recorded draws: a model's answer to one request, kept under its complete identity.
+
+The key is the digest of the request, the model's version, row, repeat and occurrence within the run: never the arm, so
+that two versions which send the same request meet the same answer. What is kept is a whole reply, never an error. A reply
+taken from here says `reused` and keeps the cost and latency of the call that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from windlass.core.digest import digest_json
+from windlass.core.errors import RunFailed
+from windlass.core.message import Draw, ModelReply, ModelRequest
+from windlass.runtime.context import DrawPolicy, RunContext
+
+_reply = msgspec.json.Decoder(ModelReply)
+
+
+class DrawStore(Protocol):
+    """Where draws are kept. `put` keeps the first of two answers to one key unless told to replace it, and returns the
+    one that is kept now."""
+
+    def get(self, key: str) -> bytes | None: ...
+    def put(self, key: str, request: str, model: str, draw: Draw, reply: bytes, *, replace: bool) -> bytes: ...
+
+
+class Draws:
+    """Asks a model at most once for one draw, also when many ask at the same time."""
+
+    def __init__(self, store: DrawStore) -> None:
+        self._store = store
+        self._under_way: dict[str, asyncio.Future[ModelReply | None]] = {}
+
+    async def reply(self, request: ModelRequest, model: str, context: RunContext, ask: Callable[[], Awaitable[ModelReply]]) -> ModelReply:
+        """The answer by the context's policy (see `RunContext`). `model` is the digest of the model's version.
+
+        Raises `RunFailed` under `replay` for a request that has no answer, and whatever `ask` raises.
+        """
+        if context.draws == "live":
+            return await ask()
+        digest = request.digest()
+        counted = f"{digest} {model}"
+        draw = Draw(context.row or "", context.repeat, context.ledger.occurrences[counted])
+        context.ledger.occurrences[counted] += 1
+        key = draw_key(digest, model, draw)
+        while True:
+            if (found := await self._kept(key, context.draws)) is not None:
+                return found
+            if context.draws == "replay":
+                raise RunFailed("this request was never answered, and only recorded answers may be used here", request=digest)
+            if (leader := self._under_way.get(key)) is None:
+                return await self._lead(key, digest, model, draw, context.draws, ask)
+            if (reply := await asyncio.shield(leader)) is not None:
+                return msgspec.structs.replace(reply, reused=True)
+
+    async def _kept(self, key: str, policy: DrawPolicy) -> ModelReply | None:
+        if policy == "record":
+            return None
+        data = await asyncio.to_thread(self._store.get, key)
+        return None if data is None else msgspec.structs.replace(_reply.decode(data), reused=True)
+
+    async def _lead(
+        self, key: str, request: str, model: str, draw: Draw, policy: DrawPolicy, ask: Callable[[], Awaitable[ModelReply]]
+    ) -> ModelReply:
+        """Ask for all who want this draw. When it fails or is cancelled, the next of them asks."""
+        done: asyncio.Future[ModelReply | None] = asyncio.get_running_loop().create_future()
+        self._under_way[key] = done
+        reply: ModelReply | None = None
+        try:
+            reply = await ask()
+            data = msgspec.json.encode(reply)
+            kept = await asyncio.to_thread(self._store.put, key, request, model, draw, data, replace=policy == "record")
+            if kept != data:  # another process answered first: a draw has one answer
+                reply = _reply.decode(kept)
+            return reply
+        finally:
+            del self._under_way[key]
+            done.set_result(reply)
+
+
+def draw_key(request: str, model: str, draw: Draw) -> str:
+    """The complete identity of a draw, as a digest."""
+    return digest_json({"request": request, "model": model, "row": draw.row, "repeat": draw.repeat, "occurrence": draw.occurrence})

@@ -1,0 +1,227 @@
+"""The executor: one run of a component, chain, agent, tool, index or release, and one judgement of an evaluator.
+
+It finds the version, checks the input, opens the root span, hands the work to its kind and gathers the result. Knows the
+kinds only by their modules here; who may run is asked of the guard it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import msgspec
+
+from windlass.core.actor import Actor
+from windlass.core.artifacts import EvaluatorBody, ReleaseBody, Version
+from windlass.core.errors import Invalid, ModelFailed, NotFound, RunFailed, WindlassError
+from windlass.core.ids import now_ns
+from windlass.core.operations.runs import RunPiece, RunRequest, RunResult
+from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
+from windlass.core.score import Score
+from windlass.runtime.agents import Agents
+from windlass.runtime.chains import Chains
+from windlass.runtime.components import Asking, Components, Finds, Rows, Send
+from windlass.runtime.context import Records, RunContext, step
+from windlass.runtime.draws import Draws
+from windlass.runtime.inputs import arguments_of
+from windlass.runtime.library import Library, Versions, body_of
+from windlass.runtime.retrieval import Retrieval
+from windlass.runtime.runner import Runners
+from windlass.runtime.schema import check_arguments, text_of
+
+Guard = Callable[[Actor, str, str], None]  # actor, action, project: raises Forbidden
+RUNNABLE = ("release", "chain", "agent", "component", "tool", "index")
+SEARCH: dict[str, Any] = {
+    "type": "object",
+    "properties": {"query": {"type": "string"}, "k": {"type": "integer"}, "where": {"type": ["object", "null"]}},
+    "required": ["query"],
+}
+
+
+class Executor:
+    """Runs what the registry holds. One per process and event loop.
+
+    Args:
+        versions: the registry's versions.
+        models: `runtime.models.Models`.
+        runners: the pool of processes for user code.
+        records: where spans go.
+        retrieval: the search engine.
+        draws: recorded draws.
+        rows: reads a dataset version's rows, for few-shot examples.
+        guard: raises `Forbidden` unless the actor may.
+        environment: variables of one run in its runner: the gateway's address and a token for this run.
+    """
+
+    def __init__(
+        self, *, versions: Versions, models: Finds, runners: Runners, records: Records, retrieval: Retrieval, draws: Draws, rows: Rows,
+        guard: Guard, environment: Callable[[RunContext], dict[str, str]] | None = None,
+    ) -> None:  # fmt: skip
+        self._library = Library(versions)
+        self._records = records
+        self._retrieval = retrieval
+        self._guard = guard
+        self._running: dict[str, RunContext] = {}
+        asking = Asking(models, draws, records)
+        self._components = Components(self._library, asking, rows, records)
+        self._agents = Agents(self._library, self._components, asking, records)
+        self._chains = Chains(self._library, runners, records, environment)
+
+    async def run(self, actor: Actor, request: RunRequest) -> RunResult:
+        """Operation `runs.start`. Raises `NotFound`, `Invalid`, `RunFailed`, `ModelFailed`."""
+        return await self.execute(*self._asked(actor, request))
+
+    async def stream(self, actor: Actor, request: RunRequest) -> AsyncGenerator[RunPiece, None]:
+        """Operation `runs.stream`: text as it comes, then the result or the error. Closing the iterator cancels the run."""
+        async with contextlib.aclosing(self.execute_stream(*self._asked(actor, request))) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def running(self, run: str) -> RunContext | None:
+        """The context of a run under way, for what its token asks of the gateway."""
+        return self._running.get(run)
+
+    async def execute(self, target: Ref, given: Any, context: RunContext, send: Send | None = None) -> RunResult:
+        """Run a target for a caller who was already let in. What it used is in `context.ledger`, also when it fails."""
+        version, context = await self._enter(target, context)
+        began = now_ns()
+        self._running[context.run] = context
+        try:
+            with step(
+                self._records, context, f"run {version.kind}/{version.name}", "request", versions=[str(version.ref)], input=given
+            ) as root:
+                arguments = arguments_of(given, await self._input(version), version.ref.short)
+                check_arguments(await self._input(version), arguments, version.ref.short)
+                output = await self.dispatch(version, arguments, root.context, send)
+                root.output(output)
+                root.set(versions=list(context.ledger.versions), cost=context.ledger.total, reused=_all_reused(context))
+        finally:
+            self._running.pop(context.run, None)
+        return RunResult(
+            run=context.run, trace=root.span.trace_id, target=context.release or str(version.ref), output=output,
+            text=text_of(output, await self._output(version)), versions=tuple(context.ledger.versions), duration_ns=now_ns() - began,
+            cost=context.ledger.total, warnings=tuple(dict.fromkeys(context.ledger.warnings)),
+        )  # fmt: skip
+
+    async def execute_stream(self, target: Ref, given: Any, context: RunContext) -> AsyncGenerator[RunPiece, None]:
+        """`execute` as pieces. A target that does not stream gives its text in one piece."""
+        pieces: asyncio.Queue[RunPiece | None] = asyncio.Queue()
+        sent = False
+
+        def send(text: str) -> None:
+            nonlocal sent
+            sent = sent or bool(text)
+            if text:
+                pieces.put_nowait(RunPiece(text=text))
+
+        run = asyncio.ensure_future(self.execute(target, given, context, send))
+        run.add_done_callback(lambda _: pieces.put_nowait(None))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            try:
+                result = run.result()
+            except WindlassError as e:
+                yield RunPiece(error=e.as_dict())
+                return
+            if not sent and result.text:
+                yield RunPiece(text=result.text)
+            yield RunPiece(result=result)
+        finally:
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+
+    async def evaluate(self, evaluator: Ref, arguments: dict[str, Any], context: RunContext) -> Score:
+        """One judgement. An evaluator that fails, or whose value is no number in its range, leaves the score unmeasured with
+        the reason. Of `arguments` it is given those it asks for."""
+        version = await self._library.find(evaluator)
+        body: EvaluatorBody = body_of(version)
+        name = str(version.ref)
+        if missing := [n for n in body.needs if n not in arguments]:
+            return Score(name, unmeasured=f"{missing[0]!r} is not there to be judged")
+        wanted = {n: arguments[n] for n in body.needs}
+        try:
+            value = await self._chains.run(version, wanted, context, self.dispatch)
+        except (RunFailed, ModelFailed, Invalid, NotFound) as e:
+            return Score(name, unmeasured=str(e))
+        return _score(name, value, body.range)
+
+    async def dispatch(self, version: Version, arguments: dict[str, Any], context: RunContext, send: Send | None = None) -> Any:
+        """Run a version of any kind, inside a run."""
+        if version.kind == "component":
+            return await self._components.run(version, arguments, context, send)
+        if version.kind == "agent":
+            return await self._agents.run(version, arguments, context, self.dispatch, send)
+        if version.kind == "index":
+            return await self._search(version, arguments, context)
+        if version.kind in ("chain", "tool"):
+            return await self._chains.run(version, arguments, context, self.dispatch, send)
+        raise Invalid(f"a {version.kind} cannot be run", where=version.ref.short, remedy="run one of: " + ", ".join(RUNNABLE))
+
+    def _asked(self, actor: Actor, request: RunRequest) -> tuple[Ref, Any, RunContext]:
+        ref = parse_ref(request.target, project=request.project)
+        self._guard(actor, "run", ref.project)
+        environment = ref.label if ref.label in ENVIRONMENTS else None
+        context = RunContext(actor=actor, project=ref.project, environment=environment, session=request.session, user=request.user)
+        return ref, request.input, context
+
+    async def _enter(self, target: Ref, context: RunContext) -> tuple[Version, RunContext]:
+        """The version that runs: a release stands for its entry."""
+        version = await self._library.find(target)
+        if version.kind not in RUNNABLE:
+            raise Invalid(f"a {version.kind} cannot be run", where=str(target), remedy="run one of: " + ", ".join(RUNNABLE))
+        if version.kind == "release":
+            body: ReleaseBody = body_of(version)
+            context = msgspec.structs.replace(context, release=str(version.ref))
+            context.ledger.versions[str(version.ref)] = None
+            version = await self._library.part(version, body.entry_kind, body.entry)
+        return version, context
+
+    async def _input(self, version: Version) -> dict[str, Any]:
+        if version.kind in ("component", "agent"):
+            return await self._components.input_schema(version)
+        if version.kind == "index":
+            return SEARCH
+        body = body_of(version)
+        schema: dict[str, Any] = body.parameters if version.kind == "tool" else body.input
+        return schema
+
+    async def _output(self, version: Version) -> dict[str, Any] | None:
+        if version.kind in ("component", "agent"):
+            return await self._components.output_schema(version)
+        return body_of(version).output if version.kind == "chain" else None
+
+    async def _search(self, version: Version, arguments: dict[str, Any], context: RunContext) -> list[dict[str, Any]]:
+        check_arguments(SEARCH, arguments, version.ref.short)
+        with step(self._records, context, f"search {version.name}", "retrieval", versions=[str(version.ref)], input=arguments) as span:
+            found = await asyncio.to_thread(
+                self._retrieval.search, version, arguments["query"], arguments.get("k", 5), arguments.get("where")
+            )
+            context.ledger.passages.extend(found)
+            span.output(found)
+            return found
+
+
+def _all_reused(context: RunContext) -> bool | None:
+    """Whether every answer of the run was a recorded one."""
+    return True if context.ledger.reused and not context.ledger.calls else None
+
+
+def _score(name: str, value: Any, bounds: tuple[float, float]) -> Score:
+    """What an evaluator returned, as a score: a number, a truth value, or an object with `value` and `explanation`."""
+    explanation = None
+    if isinstance(value, dict):
+        explanation = str(value["explanation"]) if value.get("explanation") else None
+        if value.get("unmeasured"):
+            return Score(name, unmeasured=str(value["unmeasured"]), explanation=explanation)
+        value = value.get("value")
+    if value is None:
+        return Score(name, unmeasured="it gave no judgement", explanation=explanation)
+    if not isinstance(value, bool | int | float) or not math.isfinite(value):
+        return Score(name, unmeasured=f"it returned {type(value).__name__}, not a number", explanation=explanation)
+    if not bounds[0] <= value <= bounds[1]:
+        return Score(name, unmeasured=f"it returned {value:g}, outside its range {bounds[0]:g} to {bounds[1]:g}", explanation=explanation)
+    return Score(name, float(value), explanation=explanation)

@@ -1,0 +1,226 @@
+"""Retrieval over an index version: its chunk blob in a SQLite FTS5 file, ranked by BM25. Engine `fts5@1`.
+
+The file `indexes/<digest>.db` is made on first use, whole or not at all, and can be made again from the blob at any time;
+a file of another make, or that SQLite finds damaged, is made again. Any text is a query: words become quoted terms, so
+no query is a syntax error. Equal scores are ordered by key. Knows chunks, not what they are about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from windlass.core.artifacts import IndexBody, Version
+from windlass.core.digest import TAG
+from windlass.core.errors import Invalid, Unavailable
+
+ENGINE = "fts5@1"
+MOST = 200  # passages of one search
+TERMS = 48  # of one query; the rest of a long text is left out
+WEIGHTS = (1.0, 2.0, 1.0)  # of text, symbol, parts of identifiers
+PLAIN = ("key", "document", "symbol")  # fields that `where` may name beside those a chunk carries in `fields`
+
+_STOP = """a about after all also am an and any are as at be been being but by can could did do does doing for from get had has have
+    having he her here him his how i if in into is it its itself just let make me more most my no not of on one only or our out over
+    own s same should so some such t than that the their them then there these they this those to too under until up use used using
+    very was way we were what when where which while who whom why will with would you your"""
+STOP_WORDS = frozenset(_STOP.split())
+
+_WORD = re.compile(r"\w+")
+_HUMPS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+")
+
+
+class Chunk(msgspec.Struct, omit_defaults=True):
+    """One line of a chunk blob. `span` is where the text stands in its document; `fields` what `where` may filter by."""
+
+    key: str
+    document: str
+    text: str
+    symbol: str | None = None
+    span: tuple[int, int] | None = None
+    fields: dict[str, Any] = {}
+
+
+class Blobs(Protocol):
+    def get(self, digest: str) -> bytes: ...
+
+
+class Retrieval:
+    """Searches indexes; keeps their files open. Safe to call from many threads."""
+
+    def __init__(self, folder: Path, blobs: Blobs) -> None:
+        self._folder = folder
+        self._blobs = blobs
+        self._open: dict[str, sqlite3.Connection] = {}
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    def search(self, index: Version, query: str, k: int = 5, where: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The best `k` passages as `{key, text, score, document, symbol?, span?, …}`, best first; a higher score is better.
+        Raises `Invalid` for a `k` outside 1 to 200 or a filter on a field that chunks do not have."""
+        body = msgspec.convert(index.body, IndexBody)
+        if body.engine != ENGINE:
+            raise Unavailable(f"index/{index.name} needs the engine {body.engine}", remedy=f"this Windlass has {ENGINE}")
+        if not 1 <= k <= MOST:
+            raise Invalid(f"k is {k}; it must be 1 to {MOST}", where=f"index/{index.name}")
+        match = expression(query)
+        if match is None:
+            return []
+        clause, values = _filter(where or {})
+        sql = (
+            "SELECT c.record, -bm25(chunks, ?, ?, ?) AS score FROM chunks JOIN records c ON c.id = chunks.rowid"
+            f" WHERE chunks MATCH ?{clause} ORDER BY score DESC, c.key LIMIT ?"
+        )
+        with self._connection(index.digest, body.chunks) as connection:
+            rows = connection.execute(sql, (*WEIGHTS, match, *values, k)).fetchall()
+        return [_passage(record, score) for record, score in rows]
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in self._open.values():
+                connection.close()
+            self._open.clear()
+
+    @contextlib.contextmanager
+    def _connection(self, digest: str, chunks: str) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            lock = self._locks.setdefault(digest, threading.Lock())
+        with lock:
+            if digest not in self._open:
+                self._open[digest] = self._ensure(digest, chunks)
+            try:
+                yield self._open[digest]
+            except sqlite3.DatabaseError as e:
+                self._open.pop(digest).close()
+                self._path(digest).unlink(missing_ok=True)
+                raise Unavailable(f"the index file was damaged and is made again at the next search: {e}", where=digest) from e
+
+    def _path(self, digest: str) -> Path:
+        return self._folder / f"{digest.removeprefix(TAG)}.db"
+
+    def _ensure(self, digest: str, chunks: str) -> sqlite3.Connection:
+        path = self._path(digest)
+        if path.exists():
+            connection = _open(path)
+            if _is_of(connection, chunks):
+                return connection
+            connection.close()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            build(partial, chunks, read_chunks(self._blobs.get(chunks)))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return _open(path)
+
+
+def read_chunks(data: bytes) -> list[Chunk]:
+    """The chunks of a blob. Raises `Invalid` naming the line that is malformed."""
+    decoder = msgspec.json.Decoder(Chunk)
+    chunks = []
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            chunks.append(decoder.decode(line))
+        except msgspec.DecodeError as e:
+            raise Invalid(f"line {number} of a chunk blob is malformed: {e}") from e
+    return chunks
+
+
+def build(path: Path, source: str, chunks: Iterable[Chunk]) -> None:
+    """Make an index file. `source` is the digest of the chunk blob, which the file remembers."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.executescript(
+            """PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
+            CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+            CREATE TABLE records (id INTEGER PRIMARY KEY, key TEXT NOT NULL, record BLOB NOT NULL);
+            CREATE VIRTUAL TABLE chunks USING fts5(text, symbol, parts, content = '', tokenize = 'porter unicode61 remove_diacritics 2');
+            BEGIN;"""
+        )
+        count = 0
+        for count, chunk in enumerate(chunks, 1):
+            connection.execute("INSERT INTO records VALUES (?, ?, ?)", (count, chunk.key, msgspec.json.encode(chunk).decode()))
+            symbol = chunk.symbol or ""
+            connection.execute(
+                "INSERT INTO chunks (rowid, text, symbol, parts) VALUES (?, ?, ?, ?)",
+                (count, chunk.text, symbol, " ".join(parts(f"{symbol} {chunk.text}"))),
+            )
+        connection.execute("INSERT INTO chunks (chunks) VALUES ('optimize')")
+        meta = {"engine": ENGINE, "source": source, "chunks": str(count), "weights": str(WEIGHTS)}
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def parts(text: str) -> list[str]:
+    """What identifiers in a text are made of, where that is not the identifier itself: `readInto` gives `read into`, and
+    `timeout_at` also `timeoutat`, so that either spelling finds the other."""
+    found: list[str] = []
+    for word in _WORD.findall(text):
+        humps = [h.lower() for h in _HUMPS.findall(word)]
+        if len(humps) > 1:
+            if "_" not in word:
+                found.extend(humps)
+            else:
+                found.append("".join(humps))
+    return found
+
+
+def expression(query: str) -> str | None:
+    """An FTS5 expression that any of the query's words fits; None when the query has no word worth looking for. Stop words
+    are left out unless there is nothing else."""
+    words = [piece for word in _WORD.findall(query) for piece in _pieces(word)]
+    wanted = list(dict.fromkeys(w for w in words if w not in STOP_WORDS)) or list(dict.fromkeys(words))
+    return " OR ".join(f'"{w}"' for w in wanted[:TERMS]) or None
+
+
+def _pieces(word: str) -> Iterator[str]:
+    """A word of a query as FTS5 would split it, and what an identifier is made of."""
+    yield from (p.lower() for p in word.split("_") if p)
+    yield from parts(word)
+
+
+def _filter(where: dict[str, Any]) -> tuple[str, list[Any]]:
+    """`where` as SQL: a field equals a value, or one of a list."""
+    clause, values = "", []
+    for field, wanted in where.items():
+        path = f'$."{field}"' if field in PLAIN else f'$.fields."{field}"'
+        if '"' in field or "\\" in field:
+            raise Invalid(f"{field!r} is not a field one can filter by")
+        options: Sequence[Any] = wanted if isinstance(wanted, list) else [wanted]
+        if not options or not all(isinstance(o, str | int | float | bool) for o in options):
+            raise Invalid(f"the filter on {field!r} needs a value, or a list of values")
+        clause += f" AND json_extract(c.record, ?) IN ({', '.join('?' * len(options))})"
+        values += [path, *options]
+    return clause, values
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+
+
+def _is_of(connection: sqlite3.Connection, source: str) -> bool:
+    try:
+        meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    except sqlite3.DatabaseError:
+        return False
+    return (meta.get("engine"), meta.get("source"), meta.get("weights")) == (ENGINE, source, str(WEIGHTS))
+
+
+def _passage(record: str, score: float) -> dict[str, Any]:
+    chunk = msgspec.json.decode(record)
+    fields = chunk.pop("fields", {})
+    return {**fields, **chunk, "score": round(score, 6)}
