@@ -67,8 +67,9 @@ def last_question(messages: list[Message], who: str) -> str:
 
 
 def plain_messages(messages: list[Message]) -> list[Any]:
-    """Messages as JSON."""
-    return [msgspec.to_builtins(m) for m in messages]
+    """Messages as JSON: lists, where structs have tuples."""
+    plain: list[Any] = msgspec.json.decode(msgspec.json.encode(messages))
+    return plain
 
 
 def _string(schema: dict[str, Any], who: str) -> str:
