@@ -215,7 +215,8 @@ class _openai:
             message["tool_calls"] = cls.calls(say)
         return {
             "id": "chatcmpl-scripted", "object": "chat.completion", "created": 1, "model": "scripted-1",
-            "choices": [{"index": 0, "message": message, "finish_reason": cls.finish(say), "logprobs": None}], "usage": cls.usage(), **say.extra,
+            "choices": [{"index": 0, "message": message, "finish_reason": cls.finish(say), "logprobs": None}],
+            "usage": cls.usage(), **say.extra,
         }  # fmt: skip
 
     @classmethod

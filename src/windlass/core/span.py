@@ -35,6 +35,7 @@ RESPONSE_MODEL = "gen_ai.response.model"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 CACHED_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+USAGE_ESTIMATED = "windlass.usage_estimated"  # bool: the answer broke off, so output tokens were counted by its pieces
 INPUT_MESSAGES = "gen_ai.input.messages"
 OUTPUT_MESSAGES = "gen_ai.output.messages"
 FIRST_TOKEN = "gen_ai.response.time_to_first_chunk"  # seconds

@@ -39,7 +39,7 @@ class Models:
     def __init__(self, providers: Providers, price: Price, http: Http, blobs: Blobs | None = None) -> None:
         self.providers = providers
         self.http = http
-        self._price = price
+        self.price = price
         self._blobs = blobs
         self._baseline = BaselineModel()
 
@@ -55,7 +55,7 @@ class Models:
         endpoint = self.providers.endpoint(provider)
         if not name:
             raise Invalid(f"{model_id!r} names no model", remedy=f"write {provider}/<model>")
-        return RemoteModel(model_id, name, endpoint, self.http, self._price, self._blobs)
+        return RemoteModel(model_id, name, endpoint, self.http, self.price, self._blobs)
 
     async def close(self) -> None:
         await self.http.close()

@@ -1,0 +1,209 @@
+"""The gateway's ASGI application: routes, who calls, which way an answer is made, and errors in the caller's dialect.
+
+    POST /v1/chat/completions · /v1/embeddings · /v1/responses         OpenAI's dialect
+    POST /v1/messages · /v1/messages/count_tokens                      Anthropic's dialect
+    GET  /v1/models · /v1/models/{id}                                  both read it
+    POST /invoke/{release}                                             typed JSON
+
+A model with a provider in front (`openai/gpt-5-mini`, `baseline`) is called as it is; any other name is a release
+(`answer`, `answer:staging`, `answer@3f9a`) or a ref with its kind (`component/reply`). Raw ASGI and msgspec: this is a hot path.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from windlass.core.actor import Actor
+from windlass.core.errors import Forbidden, Invalid, ModelFailed, NotFound, WindlassError
+from windlass.core.operations.runs import ModelEntry
+from windlass.core.ref import KINDS, Ref, parse_ref
+from windlass.doors.gateway.answers import CHAT, FACES, Face, Runs, actor_context, answer_invoke, answer_model, answer_release
+from windlass.doors.gateway.calls import Call
+from windlass.doors.gateway.exchange import JSON, ClientGone, Exchange, Receive, Scope, Send
+from windlass.doors.gateway.relay import Relay
+from windlass.runtime.context import Records
+from windlass.runtime.models import Models, RemoteModel
+
+Authenticate = Callable[[Mapping[str, str]], Actor]  # lower-case headers → who; raises Unauthenticated; must not block
+Guard = Callable[[Actor, str, str], None]  # actor, action, project: raises Forbidden
+Listed = Callable[[Actor], Awaitable[tuple[Sequence[str], Sequence[ModelEntry]]]]  # names of releases, models
+
+BODY_LIMIT = 64 * 2**20
+_ROUTES = {
+    "/v1/chat/completions": ("openai", "/chat/completions", "chat"),
+    "/v1/embeddings": ("openai", "/embeddings", "embeddings"),
+    "/v1/responses": ("openai", "/responses", "responses"),
+    "/v1/messages": ("anthropic", "/messages", "chat"),
+    "/v1/messages/count_tokens": ("anthropic", "/messages/count_tokens", "count_tokens"),
+}
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_log = logging.getLogger("windlass.gateway")
+
+
+class Gateway:
+    """The gateway door.
+
+    Args:
+        models: finds models, and their providers' addresses.
+        runs: the executor.
+        records: where spans go; must not wait.
+        authenticate: who sends these headers.
+        guard: asked for `run` in the actor's project before anything is done.
+        listed: what `/v1/models` shows the actor.
+        keep: keeps bytes in the blob store, for files sent inline to a model of another dialect.
+    """
+
+    def __init__(
+        self, *, models: Models, runs: Runs, records: Records, authenticate: Authenticate, guard: Guard, listed: Listed,
+        keep: Callable[[bytes], str] | None = None, body_limit: int = BODY_LIMIT,
+    ) -> None:  # fmt: skip
+        self._models = models
+        self._runs = runs
+        self._records = records
+        self._authenticate = authenticate
+        self._guard = guard
+        self._listed = listed
+        self._keep = keep
+        self._limit = body_limit
+        self._relay = Relay(models.http, models.price, records)
+
+    @staticmethod
+    def serves(path: str) -> bool:
+        """Whether a path is the gateway's."""
+        return path in _ROUTES or path == "/v1/models" or path.startswith(("/v1/models/", "/invoke/"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        route = _ROUTES.get(exchange.path)
+        anthropic = route[0] == "anthropic" if route else "anthropic-version" in exchange.headers
+        face = FACES["anthropic" if anthropic else "openai"]
+        try:
+            await self._answer(exchange, route)
+        except ClientGone:
+            return
+        except WindlassError as e:
+            await _tell(exchange, face, e, plain=exchange.path.startswith("/invoke/"))
+        except Exception:
+            _log.exception("a defect in the gateway, at %s", exchange.path)
+            defect = WindlassError("something went wrong inside the gateway", remedy="the server's log says more")
+            await _tell(exchange, face, defect, plain=exchange.path.startswith("/invoke/"))
+
+    async def _answer(self, exchange: Exchange, route: tuple[str, str, str] | None) -> None:
+        actor = self._authenticate(exchange.headers)
+        self._guard(actor, "run", actor.project)
+        under = actor_context(actor, self._runs)
+        call = Call(actor, exchange.headers, route[2] if route else "invoke", under.parent if under else None)
+        exchange.trace = call.trace_id.encode()
+        if under is not None:
+            call.extra = under.attributes()
+        if route is not None and exchange.method == "POST":
+            await self._model_call(exchange, call, *route[:2])
+        elif exchange.path.startswith("/v1/models") and exchange.method == "GET":
+            exchange.trace = b""
+            await self._list(exchange, actor)
+        elif exchange.path.startswith("/invoke/") and exchange.method == "POST":
+            target = self._target(exchange.path.removeprefix("/invoke/"), actor)
+            assert target is not None
+            self._narrow(actor, f"{target.kind}/{target.name}")
+            await answer_invoke(exchange, call, self._runs, target, _json(await exchange.body(self._limit)))
+        else:
+            raise NotFound(f"there is nothing at {exchange.method} {exchange.path}", remedy="the gateway's paths are under /v1 and /invoke")
+
+    async def _model_call(self, exchange: Exchange, call: Call, dialect: str, path: str) -> None:
+        raw = await exchange.body(self._limit)
+        try:
+            fields = _fields.decode(raw)
+            call.model = msgspec.json.decode(fields.get("model", msgspec.Raw(b"null")), type=str)
+        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+            raise Invalid(f"the body must be a JSON object with a 'model': {e}", where="model") from e
+        face = FACES[dialect]
+        target = self._target(call.model, call.actor) if "/" not in call.model or call.model.split("/")[0] in KINDS else None
+        if call.model == "baseline" or call.model.startswith("baseline@"):
+            target = None
+        if target is not None:
+            self._narrow(call.actor, f"{target.kind}/{target.name}")
+            if path not in CHAT:
+                raise Invalid(f"a release cannot be called at {exchange.path}", remedy="use /v1/chat/completions, /v1/messages or /invoke")
+            await answer_release(exchange, call, self._runs, target, face, _json(raw), self._keep)
+            return
+        self._narrow(call.actor, f"model/{call.model}")
+        model = self._models.find(call.model)
+        call.provider = model.provider
+        if isinstance(model, RemoteModel) and model.endpoint.provider.dialect == dialect:
+            await self._relay.pass_on(exchange, call, model.endpoint, path, dict(fields), model.name)
+            return
+        if path not in CHAT:
+            raise Invalid(f"{exchange.path} only passes through, and {model.provider} does not speak it", where="model")
+        body = _json(raw)
+        request = msgspec.structs.replace(face.request_of(body, self._keep), model=call.model)
+        await answer_model(exchange, call, model, face, request, body, self._records)
+
+    def _target(self, text: str, actor: Actor) -> Ref:
+        """What a name means: a release in production unless it says otherwise, or a ref with its kind."""
+        target = parse_ref(text, project=actor.project, kind="release")
+        if target.kind == "release" and target.digest is None and target.label is None:
+            target = Ref("release", target.name, None, "production", target.project)
+        if target.project != actor.project:
+            self._guard(actor, "run", target.project)
+        return target
+
+    def _narrow(self, actor: Actor, what: str) -> None:
+        """A key with scopes opens only those."""
+        if actor.scopes and what not in actor.scopes:
+            raise Forbidden(f"this key does not open {what}", remedy="use a key without scopes, or with this one among them")
+
+    async def _list(self, exchange: Exchange, actor: Actor) -> None:
+        """Models as both dialects' clients read them."""
+        releases, entries = await self._listed(actor)
+        rows = [_row(name, "windlass") for name in releases]
+        rows += [_row(e.id, e.provider) for e in entries if e.available]
+        wanted = exchange.path.removeprefix("/v1/models").lstrip("/")
+        if not wanted:
+            ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {}
+            await exchange.respond(200, msgspec.json.encode({"object": "list", "data": rows, "has_more": False, **ends}))
+            return
+        row = next((r for r in rows if r["id"] == wanted), None)
+        if row is None:
+            raise NotFound(f"there is no model {wanted!r} here", remedy="GET /v1/models lists them")
+        await exchange.respond(200, msgspec.json.encode(row))
+
+
+def _row(name: str, owner: str) -> dict[str, Any]:
+    return {
+        "id": name, "object": "model", "created": 0, "owned_by": owner, "type": "model", "display_name": name,
+        "created_at": "1970-01-01T00:00:00Z",
+    }  # fmt: skip
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return msgspec.json.decode(raw) if raw.strip() else None
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise Invalid(f"the body is not JSON: {e}") from e
+
+
+def status_of(error: WindlassError) -> int:
+    """The HTTP status of an error: a provider's own where it said that the request was wrong or too much."""
+    told = error.details.get("status")
+    if isinstance(error, ModelFailed) and told in (400, 404, 413, 422, 429):
+        return int(told)
+    if isinstance(error, ModelFailed) and error.details.get("timeout"):
+        return 504
+    return error.status
+
+
+async def _tell(exchange: Exchange, face: Face, error: WindlassError, *, plain: bool) -> None:
+    """The error as its caller reads it; inside the stream where one has begun."""
+    status = status_of(error)
+    if exchange.begun:
+        await exchange.write(face.error_event(error, status))
+        await exchange.end()
+        return
+    headers = [JSON]
+    if (wait := error.details.get("retry_after_s")) is not None:
+        headers.append((b"retry-after", str(max(0, round(wait))).encode()))
+    await exchange.respond(status, msgspec.json.encode(error.as_dict()) if plain else face.error_body(error, status), headers)

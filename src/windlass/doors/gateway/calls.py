@@ -1,0 +1,95 @@
+"""One call of a model through the gateway, from its first byte to its span.
+
+Knows what a trace of a call says; does not know how the call is made. The span is built and recorded after the response is
+out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from windlass.core import span as names
+from windlass.core.actor import Actor
+from windlass.core.ids import now_ns, span_id, trace_id
+from windlass.core.message import Message, ModelReply
+from windlass.core.span import Span, TraceContext, parse_traceparent
+from windlass.runtime.context import shown
+
+
+class Call:
+    """What is known of a call so far. Times are UTC nanoseconds; `first_ns` is when the first byte of the answer came."""
+
+    __slots__ = (
+        "actor",
+        "extra",
+        "first_ns",
+        "model",
+        "operation",
+        "parent",
+        "provider",
+        "session",
+        "span_id",
+        "start_ns",
+        "trace_id",
+        "user",
+    )
+
+    def __init__(self, actor: Actor, headers: Mapping[str, str], operation: str, under: TraceContext | None = None) -> None:
+        parent = parse_traceparent(headers.get("traceparent")) or under
+        self.actor = actor
+        self.operation = operation
+        self.parent = parent
+        self.trace_id = parent.trace_id if parent else trace_id()
+        self.span_id = span_id()
+        self.start_ns = now_ns()
+        self.first_ns: int | None = None
+        self.model = ""
+        self.provider = ""
+        self.session = headers.get("windlass-session")
+        self.user = headers.get("windlass-user")
+        self.extra: dict[str, Any] = {}
+
+    def span(self, messages: tuple[Message, ...] | None, reply: ModelReply | None, problem: str = "", *, estimated: bool = False) -> Span:
+        """The finished span. `problem` says why the call failed; `estimated` that output tokens were counted by chunks."""
+        said: dict[str, Any] = {
+            names.KIND: "model",
+            names.PROJECT: self.actor.project,
+            names.ACTOR: self.actor.id,
+            names.OPERATION: self.operation,
+            names.PROVIDER: self.provider or None,
+            names.REQUEST_MODEL: self.model or None,
+            names.SESSION: self.session,
+            names.USER: self.user,
+            names.FIRST_TOKEN: (self.first_ns - self.start_ns) / 1e9 if self.first_ns else None,
+            **self.extra,
+        }
+        if messages:
+            said[names.INPUT_MESSAGES] = shown(msgspec.to_builtins(messages))
+            said[names.INPUT] = shown(next((m.text for m in reversed(messages) if m.role == "user" and m.text), messages[-1].text))
+        if reply is not None:
+            said |= _answer(reply, estimated)
+        return Span(
+            trace_id=self.trace_id, span_id=self.span_id, name=f"{self.operation} {self.model}".strip(), start_ns=self.start_ns,
+            end_ns=now_ns(), parent=self.parent.span_id if self.parent else None, status="error" if problem else "ok",
+            status_message=problem, attributes={k: v for k, v in said.items() if v is not None}, project=self.actor.project,
+        )  # fmt: skip
+
+
+def _answer(reply: ModelReply, estimated: bool) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        names.RESPONSE_MODEL: reply.model or None,
+        names.INPUT_TOKENS: reply.usage.input,
+        names.OUTPUT_TOKENS: reply.usage.output,
+        names.CACHED_TOKENS: reply.usage.cached,
+        names.COST: reply.cost,
+        names.USAGE_ESTIMATED: estimated or None,
+        "gen_ai.response.id": reply.response_id,
+        "gen_ai.response.finish_reasons": [reply.stop],
+    }
+    if reply.message.parts:
+        said[names.OUTPUT] = shown(reply.message.text or msgspec.to_builtins(reply.message.tool_calls))
+        said[names.OUTPUT_MESSAGES] = shown(msgspec.to_builtins((reply.message,)))
+    return said
