@@ -53,7 +53,7 @@ def sole_string(schema: dict[str, Any]) -> str | None:
     properties = schema.get("properties", {})
     required = schema.get("required", [])
     names = required if len(required) == 1 else list(properties) if len(properties) == 1 else []
-    return names[0] if names and _is_string(properties.get(names[0], {})) else None
+    return names[0] if names and _may_be_string(properties.get(names[0], {})) else None
 
 
 def text_field(schema: dict[str, Any] | None) -> str | None:
@@ -74,6 +74,11 @@ def text_of(output: Any, schema: dict[str, Any] | None) -> str:
     if field and isinstance(output, dict) and isinstance(output.get(field), str):
         return str(output[field])
     return msgspec.json.encode(output).decode()
+
+
+def _may_be_string(schema: Any) -> bool:
+    kind = schema.get("type", "string") if isinstance(schema, dict) else "string"
+    return kind == "string" or (isinstance(kind, list) and "string" in kind)
 
 
 def _is_string(schema: Any) -> bool:
