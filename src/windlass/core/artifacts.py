@@ -238,9 +238,14 @@ def check_body(kind: str, body: Any) -> msgspec.Struct:
         typed = msgspec.convert(body, BODIES[kind])
     except msgspec.ValidationError as e:
         raise Invalid(f"a {kind}'s body is malformed: {e}", where=kind) from e
-    if msgspec.to_builtins(typed) != body:
+    if _plain(typed) != _plain(body):
         raise Invalid(f"a {kind}'s body is not in its shortest form", where=kind, remedy="leave out unknown and default fields")
     return typed
+
+
+def _plain(value: Any) -> Body:
+    """A JSON object as JSON reads it back: lists, never tuples."""
+    return cast(Body, msgspec.json.decode(msgspec.json.encode(value)))
 
 
 def make_version(
@@ -255,7 +260,7 @@ def make_version(
     """Name a body: check it, hash it, return its version."""
     if type(body) is not BODIES[kind]:
         raise Invalid(f"a {kind} needs a {BODIES[kind].__name__}, not {type(body).__name__}")
-    plain = cast(Body, msgspec.to_builtins(body))
+    plain = _plain(body)
     check_name(name)
     return Version(kind, name, body_digest(kind, plain), plain, tuple(sorted(set(links))), neutral or {}, project)
 

@@ -153,7 +153,7 @@ class Node(msgspec.Struct, omit_defaults=True):
     labels: tuple[str, ...] = ()
 
 
-class Edge(msgspec.Struct, omit_defaults=True):
+class Edge(msgspec.Struct, frozen=True, omit_defaults=True):
     source: str  # ref of the dependent
     target: str  # ref of the dependency
     relation: str

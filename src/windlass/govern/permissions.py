@@ -1,0 +1,33 @@
+"""May this actor do this here? Default deny; every service method asks before it does anything."""
+
+from __future__ import annotations
+
+from windlass.core.actor import Actor
+from windlass.core.errors import Forbidden
+
+ROLES: dict[str, frozenset[str]] = {
+    "owner": frozenset({"read", "write", "run", "deploy", "admin"}),
+    "developer": frozenset({"read", "write", "run", "deploy"}),
+    "viewer": frozenset({"read"}),
+    "caller": frozenset({"call", "trace"}),
+    "run": frozenset({"call", "trace"}),
+}
+# who may work with the parts may also call the gateway and send traces
+_IMPLIED = {"owner": {"call", "trace"}, "developer": {"call", "trace"}}
+
+
+def explain(actor: Actor, permission: str, project: str) -> str | None:
+    """Why not, in a sentence; None when the actor may."""
+    allowed = ROLES.get(actor.role, frozenset()) | _IMPLIED.get(actor.role, set())
+    if permission not in allowed:
+        can = ", ".join(sorted(allowed)) or "do nothing"
+        return f"{actor.id} is a {actor.role} and may not {permission}; a {actor.role} may {can}"
+    if actor.role != "owner" and actor.project != project:
+        return f"{actor.id} belongs to project {actor.project}, not {project}"
+    return None
+
+
+def guard(actor: Actor, permission: str, project: str) -> None:
+    """Raises `Forbidden` unless the actor may."""
+    if (why := explain(actor, permission, project)) is not None:
+        raise Forbidden(why, remedy="use a key with a role that may")

@@ -1,0 +1,83 @@
+"""Every setting: name, type, default, one sentence. Read from arguments, then `WINDLASS_<NAME>`, then `settings.toml` in the
+data folder, then the default. `docs/settings.md` is made from this file and tested to be current."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+
+from windlass.core.errors import Invalid
+
+MB = 1_000_000
+
+
+def _says(sentence: str, **limits: Any) -> msgspec.Meta:
+    return msgspec.Meta(description=sentence, **limits)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    host: Annotated[str, _says("The address to listen on; anything but loopback needs an owner key.")] = "127.0.0.1"
+    port: Annotated[int, _says("The port to listen on.", ge=0, le=65535)] = 4747
+    workers: Annotated[int, _says("Processes that serve requests.", ge=1, le=64)] = 1
+    body_limit: Annotated[int, _says("Bytes of one request to the API or the gateway.", ge=1000)] = 32 * MB
+    blob_limit: Annotated[int, _says("Bytes of one uploaded blob.", ge=1000)] = 512 * MB
+    otlp_limit: Annotated[int, _says("Bytes of one OTLP request after decompression.", ge=1000)] = 64 * MB
+    journal_segment: Annotated[int, _says("Bytes after which a journal segment is closed and the next begins.", ge=4096)] = 64 * MB
+    span_memory: Annotated[int, _says("Megabytes DuckDB may use in the projector.", ge=64)] = 256
+    runner_processes: Annotated[int, _says("Runner processes at once, for each nesting depth; 0 means one a core.", ge=0)] = 0
+    runner_memory: Annotated[int, _says("Bytes of address space of one runner.", ge=256 * MB)] = 2048 * MB
+    runner_seconds: Annotated[float, _says("Seconds of wall time for one run of a chain, tool or evaluator.", gt=0)] = 120.0
+    runner_idle_seconds: Annotated[float, _says("Seconds after which an idle runner is ended.", gt=0)] = 30.0
+    evaluation_concurrency: Annotated[int, _says("Rows of an evaluation under way at once.", ge=1)] = 8
+    connect_seconds: Annotated[float, _says("Seconds to connect to a model provider.", gt=0)] = 10.0
+    first_token_seconds: Annotated[float, _says("Seconds to a provider's first byte.", gt=0)] = 120.0
+    between_tokens_seconds: Annotated[float, _says("Seconds between two pieces of a provider's stream.", gt=0)] = 60.0
+    total_seconds: Annotated[float, _says("Seconds for one whole answer of a provider.", gt=0)] = 600.0
+    retries: Annotated[int, _says("Times a failed call to a provider is tried again.", ge=0, le=10)] = 3
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Name, default and sentence of every setting, in order."""
+    hints = get_type_hints(Settings, include_extras=True)
+    defaults = Settings()
+    return [(n, str(getattr(defaults, n)), str(hints[n].__metadata__[0].description)) for n in Settings.__struct_fields__]
+
+
+def load_settings(home: Path | None = None, given: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings by precedence. `given` are arguments; None values among them do not count.
+
+    Raises `Invalid` naming the setting and where it stands; a name that is no setting is one, with the nearest that is.
+    """
+    environ = os.environ if environ is None else environ
+    merged: dict[str, tuple[Any, str]] = {}
+    path = home / "settings.toml" if home else None
+    if path and path.exists():
+        try:
+            table = tomllib.loads(path.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise Invalid(f"not TOML: {e}", where=str(path)) from e
+        for name, value in table.items():
+            if name not in Settings.__struct_fields__:
+                near = difflib.get_close_matches(name, Settings.__struct_fields__, 1)
+                raise Invalid(
+                    f"{name!r} is not a setting", where=str(path), remedy=f"did you mean {near[0]!r}?" if near else "see docs/settings.md"
+                )
+            merged[name] = (value, str(path))
+    for name in Settings.__struct_fields__:
+        variable = f"WINDLASS_{name.upper()}"
+        if variable in environ:
+            merged[name] = (environ[variable], variable)
+        if given and given.get(name) is not None:
+            merged[name] = (given[name], f"--{name.replace('_', '-')}")
+    for name, (value, where) in merged.items():
+        try:
+            msgspec.convert({name: value}, Settings, strict=False)
+        except msgspec.ValidationError as e:
+            raise Invalid(f"setting {name}: {str(e).split(' - at')[0]}", where=where) from e
+    return msgspec.convert({n: v for n, (v, _) in merged.items()}, Settings, strict=False)

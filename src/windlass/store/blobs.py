@@ -1,0 +1,19 @@
+"""Blobs: bytes under their digest. The port; `blobs_folder.py` is the embedded engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+
+class BlobStore(Protocol):
+    """Immutable bytes. `put` is durable when it returns and harmless when repeated; `get` checks what it reads.
+
+    Raises `NotFound` for a blob that is not there, `Unavailable` for one that is damaged or a disk that is full.
+    """
+
+    def put(self, data: bytes) -> str: ...
+    def get(self, digest: str) -> bytes: ...
+    def has(self, digest: str) -> bool: ...
+    def missing(self, digests: Iterable[str]) -> list[str]: ...
+    def all(self) -> Iterator[str]: ...

@@ -1,0 +1,72 @@
+"""Blobs in a folder: `blobs/ab/cdef…`. A blob appears whole or not at all: temporary file, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from windlass.core.digest import TAG, digest_bytes, is_digest
+from windlass.core.errors import Invalid, NotFound, Unavailable
+
+
+class FolderBlobs:
+    """`BlobStore` on a file system."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _path(self, digest: str) -> Path:
+        if not is_digest(digest):
+            raise Invalid(f"{digest!r} is not a whole digest")
+        text = digest.removeprefix(TAG)
+        return self._folder / text[:2] / text[2:]
+
+    def put(self, data: bytes) -> str:
+        digest = digest_bytes(data)
+        path = self._path(digest)
+        if path.exists():
+            return digest
+        partial = path.with_name(f".{secrets.token_hex(8)}")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+            handle = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as e:
+            partial.unlink(missing_ok=True)
+            full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            message = "the disk is full; the blob was not kept" if full else f"the blob could not be kept: {e.strerror}"
+            raise Unavailable(message, where=str(self._folder), remedy="make room and try again" if full else None) from e
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        try:
+            data = self._path(digest).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"blob {digest} is not here", remedy="push the workspace again") from None
+        if digest_bytes(data) != digest:
+            raise Unavailable(f"blob {digest} is damaged", where=str(self._path(digest)), remedy="restore it from a backup, or push again")
+        return data
+
+    def has(self, digest: str) -> bool:
+        return self._path(digest).exists()
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        return [d for d in dict.fromkeys(digests) if not self.has(d)]
+
+    def all(self) -> Iterator[str]:
+        for shelf in sorted(self._folder.iterdir()):
+            for path in sorted(shelf.iterdir()) if shelf.is_dir() else ():
+                if is_digest(digest := f"{TAG}{shelf.name}{path.name}"):
+                    yield digest

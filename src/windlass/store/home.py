@@ -1,0 +1,147 @@
+"""The data folder: its layout, its format number, its lock and its token.
+
+    FORMAT  lock  token  windlass.db  blobs/  journal/  spans/  indexes/  run/  logs/
+
+One server holds the lock; the file says where it answers, so that a command can find it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from windlass.core.errors import Conflict, Invalid, Unavailable
+
+FORMAT = 1
+FOLDERS = ("blobs", "journal", "spans", "indexes", "run", "logs")
+
+
+class Holder(msgspec.Struct):
+    """Who holds the lock. `address` is None for a command that works in its own process."""
+
+    pid: int
+    address: str | None = None
+
+
+class Home:
+    """A data folder, made where there is none.
+
+    Raises `Invalid` for a folder that is something else or of a newer format, `Unavailable` when it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        try:
+            self._make()
+        except OSError as e:
+            raise Unavailable(
+                f"the data folder cannot be used: {e.strerror}", where=str(self.path), remedy="name another with --home"
+            ) from e
+        self._lock: int | None = None
+
+    def _make(self) -> None:
+        marker = self.path / "FORMAT"
+        if not marker.exists():
+            if self.path.exists() and any(self.path.iterdir()):
+                raise Invalid(
+                    "this folder is not empty and not a Windlass data folder", where=str(self.path), remedy="name another with --home"
+                )
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            partial = self.path / f"FORMAT.{os.getpid()}"
+            partial.write_text(f"{FORMAT}\n")
+            partial.replace(marker)
+        text = marker.read_text().strip()
+        if not text.isdigit():
+            raise Invalid("the format of this data folder cannot be read", where=str(marker), remedy="restore it from a backup")
+        if int(text) > FORMAT:
+            raise Invalid(
+                f"this data folder is of format {text}, newer than this Windlass ({FORMAT})",
+                where=str(self.path),
+                remedy="upgrade Windlass",
+            )
+        for folder in FOLDERS:
+            (self.path / folder).mkdir(exist_ok=True, mode=0o700)
+
+    @property
+    def database_url(self) -> str:
+        return f"sqlite:///{self.path / 'windlass.db'}"
+
+    @property
+    def socket(self) -> Path:
+        """Where the projector answers."""
+        return self.path / "run" / "projector.sock"
+
+    def token(self) -> str:
+        """The owner's token on this machine: made once, in a file only the user can read."""
+        return self._secret("token", "wlo_" + secrets.token_urlsafe(32))
+
+    def signing_key(self) -> bytes:
+        """What run tokens and session cookies are signed with; never leaves the folder."""
+        return bytes.fromhex(self._secret("run/secret", secrets.token_hex(32)))
+
+    def _secret(self, name: str, fresh: str) -> str:
+        path = self.path / name
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            for _ in range(200):
+                if text := path.read_text().strip():
+                    return text
+            raise Unavailable(
+                "a secret of this data folder is empty", where=str(path), remedy="delete the file; it is made again"
+            ) from None
+        with os.fdopen(handle, "w") as file:
+            file.write(fresh + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return fresh
+
+    def lock(self, address: str | None = None) -> None:
+        """Take the folder for this process. Raises `Conflict` saying who has it."""
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            holder = self.holder()
+            where = f"at {holder.address}" if holder and holder.address else f"as process {holder.pid}" if holder else "elsewhere"
+            raise Conflict(
+                f"another Windlass has this data folder, {where}", where=str(self.path), remedy="stop it, or name another with --home"
+            ) from None
+        self._lock = handle
+        self.announce(address)
+
+    def announce(self, address: str | None) -> None:
+        """Say where the holder of the lock answers."""
+        assert self._lock is not None, "take the lock first"
+        data = msgspec.json.encode(Holder(os.getpid(), address))
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, data, 0)
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = None
+
+    def holder(self) -> Holder | None:
+        """Who holds the folder now; None when nobody does."""
+        try:
+            handle = os.open(self.path / "lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            data = os.pread(handle, 4096, 0)
+            try:
+                return msgspec.json.decode(data, type=Holder)
+            except msgspec.DecodeError:
+                return Holder(0)
+        finally:
+            os.close(handle)
+        return None

@@ -1,0 +1,110 @@
+"""The relational store: opening it, reading, writing. SQLite in WAL mode here; PostgreSQL by URL later.
+
+A write is one `BEGIN IMMEDIATE` transaction with `synchronous=FULL`, so what is acknowledged is durable and writers of other
+processes wait their turn instead of failing at commit.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from windlass.core.errors import Invalid, Unavailable
+
+BUSY_MS = 10_000
+
+
+def open_meta(url: str) -> Engine:
+    """Open the store, bring its tables to this version (a copy is kept beside an older SQLite file), refuse a newer one.
+
+    Raises `Invalid` for a store of a newer version, `Unavailable` when it cannot be opened.
+    """
+    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    with _plainly(url):
+        _migrate(engine, url)
+    return engine
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's begin is ours to spell
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """A connection that sees one state of the store."""
+    with _plainly(str(engine.url)), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def write(engine: Engine) -> Iterator[Connection]:
+    """A transaction that has the store for itself; durable when the block ends, undone when it raises."""
+    with _plainly(str(engine.url)), engine.connect().execution_options(write=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def _plainly(url: str) -> Iterator[None]:
+    """What a database says of its disk, in a sentence."""
+    try:
+        yield
+    except OperationalError as e:
+        text = str(e.orig).lower()
+        if "full" in text:
+            raise Unavailable("the disk is full; nothing was changed", where=url, remedy="make room and try again") from e
+        if "locked" in text or "busy" in text:
+            raise Unavailable("the store is busy; nothing was changed", where=url, remedy="try again") from e
+        if "readonly" in text or "unable to open" in text or "disk i/o" in text:
+            raise Unavailable(f"the store cannot be used: {e.orig}", where=url, remedy="check the disk and the folder's permissions") from e
+        raise
+    except DBAPIError as e:
+        if isinstance(e.orig, sqlite3.DatabaseError) and "malformed" in str(e.orig):
+            raise Unavailable("the store's file is damaged", where=url, remedy="restore it from a backup") from e
+        raise
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _migrate(engine: Engine, url: str) -> None:
+    script = ScriptDirectory.from_config(_config())
+    head = script.get_current_head()
+    with engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current == head:
+        return
+    if current and current not in {r.revision for r in script.walk_revisions()}:
+        raise Invalid(f"this store is of version {current}, newer than this Windlass ({head})", where=url, remedy="upgrade Windlass")
+    if current and (path := engine.url.database):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        shutil.copy2(path, f"{path}.{current}.backup")
+    with write(engine) as connection:
+        # another process may have done it while this one waited
+        if MigrationContext.configure(connection).get_current_revision() != head:
+            command.upgrade(_config(connection), "head")

@@ -1,0 +1,109 @@
+"""The relational tables, all in one place. Written in what SQLite and PostgreSQL share; JSON is canonical text.
+
+Times are UTC nanoseconds. The project is in every key. Nothing in `versions`, `links`, `label_moves`, `verdicts` and `audit`
+is ever updated or deleted.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
+
+metadata = MetaData()
+
+
+def _text(name: str, *, null: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=null)
+
+
+def _ns(name: str, *, null: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=null)
+
+
+versions = Table(
+    "versions", metadata,
+    _text("project"), _text("kind"), _text("name"), _text("digest"),
+    _text("body"), _text("neutral"), _text("snapshot", null=True), _ns("created_ns"), _text("actor"),
+    PrimaryKeyConstraint("project", "kind", "name", "digest"),
+    Index("versions_by_digest", "project", "digest"),
+    Index("versions_by_time", "project", "kind", "name", "created_ns"),
+)  # fmt: skip
+
+links = Table(
+    "links", metadata,
+    _text("project"), _text("kind"), _text("name"), _text("digest"),
+    _text("relation"), _text("role"), _text("to_kind"), _text("to_name"), _text("to_digest"),
+    PrimaryKeyConstraint("project", "kind", "name", "digest", "relation", "role", "to_kind", "to_name", "to_digest"),
+    Index("links_back", "project", "to_kind", "to_name", "to_digest"),
+)  # fmt: skip
+
+labels = Table(
+    "labels", metadata,
+    _text("project"), _text("kind"), _text("name"), _text("label"), _text("digest"), _ns("moved_ns"), _text("actor"),
+    PrimaryKeyConstraint("project", "kind", "name", "label"),
+    Index("labels_by_digest", "project", "kind", "name", "digest"),
+)  # fmt: skip
+
+label_moves = Table(
+    "label_moves", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("kind"), _text("name"), _text("label"), _text("before", null=True), _text("after"),
+    _text("how"), _text("verdict", null=True), _text("reason", null=True), _ns("at_ns"), _text("actor"),
+    Index("label_moves_by_label", "project", "kind", "name", "label", "id"),
+)  # fmt: skip
+
+verdicts = Table(
+    "verdicts", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("suite"), _text("candidate"), _text("base", null=True), _text("environment"), _text("decision"),
+    _text("body"), _ns("created_ns"),
+    Index("verdicts_by_candidate", "project", "candidate", "environment", "id"),
+)  # fmt: skip
+
+evaluations = Table(
+    "evaluations", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("suite"), _text("suite_name"), _text("target"), _text("status"), _text("request"), _text("summary"),
+    Column("rows", Integer, nullable=False), _ns("created_ns"), _ns("finished_ns", null=True), _text("error", null=True), _text("actor"),
+    Index("evaluations_by_suite", "project", "suite_name", "id"),
+)  # fmt: skip
+
+outcomes = Table(
+    "outcomes", metadata,
+    _text("evaluation"), _text("row"), Column("repeat", Integer, nullable=False),
+    _text("input"), _text("output", null=True), _text("text"), _text("scores"), _text("trace", null=True), _text("error", null=True),
+    Column("reused", Integer, nullable=False), Column("calls", Integer, nullable=False), _ns("latency_ns"),
+    Column("cost", Float), _text("requests", null=True), Column("low", Float),
+    PrimaryKeyConstraint("evaluation", "row", "repeat"),
+)  # fmt: skip
+
+gates = Table(
+    "gates", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("request"), _text("plan"), _text("status"), Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False), _text("verdict", null=True), _text("error", null=True), _ns("created_ns"), _text("actor"),
+)  # fmt: skip
+
+draws = Table(
+    "draws", metadata,
+    Column("key", Text, primary_key=True),
+    _text("request"), _text("model"), _text("row"), Column("repeat", Integer, nullable=False),
+    Column("occurrence", Integer, nullable=False),
+    Column("reply", LargeBinary, nullable=False), _ns("created_ns"),
+)  # fmt: skip
+
+judgements = Table(
+    "judgements", metadata, Column("key", Text, primary_key=True), _text("evaluator"), _text("score"), _ns("created_ns")
+)  # fmt: skip
+
+keys = Table(
+    "keys", metadata,
+    Column("id", Text, primary_key=True),
+    _text("name"), _text("role"), _text("project"), _text("scopes"), _text("hash"), _ns("created_ns"),
+    _ns("expires_ns", null=True), _ns("revoked_ns", null=True), _text("actor"),
+)  # fmt: skip
+
+audit = Table(
+    "audit", metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    _ns("at_ns"), _text("actor"), _text("action"), _text("project"), _text("subject"), _text("details"), _text("previous"), _text("hash"),
+)  # fmt: skip
