@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, ModelFailed, WindlassError, error_from_dict
 from windlass.core.ids import now_ns
 from windlass.core.message import Delta, Message, ModelReply, ModelRequest, TextPart, Usage
@@ -164,8 +163,3 @@ async def answer_invoke(exchange: Exchange, call: Call, runs: Runs, target: Ref,
             result = await runs.execute(target, given, run_context(call, target))
             headers = [(b"content-type", b"application/json"), (b"windlass-target", result.target.encode())]
             await exchange.respond(200, msgspec.json.encode(result.output), headers)
-
-
-def actor_context(actor: Actor, runs: Runs) -> RunContext | None:
-    """The run that a run token belongs to, for its calls to hang under."""
-    return runs.running(actor.run) if actor.run else None

@@ -21,7 +21,7 @@ from windlass.core.actor import Actor
 from windlass.core.errors import Forbidden, Invalid, ModelFailed, NotFound, WindlassError
 from windlass.core.operations.runs import ModelEntry
 from windlass.core.ref import KINDS, Ref, parse_ref
-from windlass.doors.gateway.answers import CHAT, FACES, Face, Runs, actor_context, answer_invoke, answer_model, answer_release
+from windlass.doors.gateway.answers import CHAT, FACES, Face, Runs, answer_invoke, answer_model, answer_release
 from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import JSON, ClientGone, Exchange, Receive, Scope, Send
 from windlass.doors.gateway.relay import Relay
@@ -52,7 +52,7 @@ class Gateway:
         runs: the executor.
         records: where spans go; must not wait.
         authenticate: who sends these headers.
-        guard: asked for `run` in the actor's project before anything is done.
+        guard: asked for `call` in the actor's project before anything is done.
         listed: what `/v1/models` shows the actor.
         keep: keeps bytes in the blob store, for files sent inline to a model of another dialect.
     """
@@ -94,12 +94,10 @@ class Gateway:
 
     async def _answer(self, exchange: Exchange, route: tuple[str, str, str] | None) -> None:
         actor = self._authenticate(exchange.headers)
-        self._guard(actor, "run", actor.project)
-        under = actor_context(actor, self._runs)
-        call = Call(actor, exchange.headers, route[2] if route else "invoke", under.parent if under else None)
+        self._guard(actor, "call", actor.project)
+        run = self._runs.running(actor.run) if actor.run else None
+        call = Call(actor, exchange.headers, route[2] if route else "invoke", run)
         exchange.trace = call.trace_id.encode()
-        if under is not None:
-            call.extra = under.attributes()
         if route is not None and exchange.method == "POST":
             await self._model_call(exchange, call, *route[:2])
         elif exchange.path.startswith("/v1/models") and exchange.method == "GET":
@@ -148,7 +146,7 @@ class Gateway:
         if target.kind == "release" and target.digest is None and target.label is None:
             target = Ref("release", target.name, None, "production", target.project)
         if target.project != actor.project:
-            self._guard(actor, "run", target.project)
+            self._guard(actor, "call", target.project)
         return target
 
     def _narrow(self, actor: Actor, what: str) -> None:

@@ -15,34 +15,20 @@ from windlass.core import span as names
 from windlass.core.actor import Actor
 from windlass.core.ids import now_ns, span_id, trace_id
 from windlass.core.message import Message, ModelReply
-from windlass.core.span import Span, TraceContext, parse_traceparent
-from windlass.runtime.context import shown
+from windlass.core.span import Span, parse_traceparent
+from windlass.runtime.context import RunContext, shown
 
 
 class Call:
-    """What is known of a call so far. Times are UTC nanoseconds; `first_ns` is when the first byte of the answer came."""
+    """What is known of a call so far; `run` is the run whose code makes it, if any. Times are UTC nanoseconds;
+    `first_ns` is when the first byte of the answer came."""
 
-    __slots__ = (
-        "actor",
-        "extra",
-        "first_ns",
-        "model",
-        "operation",
-        "parent",
-        "provider",
-        "session",
-        "span_id",
-        "start_ns",
-        "trace_id",
-        "user",
-    )
-
-    def __init__(self, actor: Actor, headers: Mapping[str, str], operation: str, under: TraceContext | None = None) -> None:
-        parent = parse_traceparent(headers.get("traceparent")) or under
+    def __init__(self, actor: Actor, headers: Mapping[str, str], operation: str, run: RunContext | None = None) -> None:
+        parent = parse_traceparent(headers.get("traceparent")) or (run.parent if run else None)
         self.actor = actor
         self.operation = operation
         self.parent = parent
-        self.trace_id = parent.trace_id if parent else trace_id()
+        self.trace_id = parent.trace_id if parent else run.trace if run else trace_id()
         self.span_id = span_id()
         self.start_ns = now_ns()
         self.first_ns: int | None = None
@@ -50,7 +36,7 @@ class Call:
         self.provider = ""
         self.session = headers.get("windlass-session")
         self.user = headers.get("windlass-user")
-        self.extra: dict[str, Any] = {}
+        self.run_attributes = run.attributes() if run else {}
 
     def span(self, messages: tuple[Message, ...] | None, reply: ModelReply | None, problem: str = "", *, estimated: bool = False) -> Span:
         """The finished span. `problem` says why the call failed; `estimated` that output tokens were counted by chunks."""
@@ -64,7 +50,7 @@ class Call:
             names.SESSION: self.session,
             names.USER: self.user,
             names.FIRST_TOKEN: (self.first_ns - self.start_ns) / 1e9 if self.first_ns else None,
-            **self.extra,
+            **self.run_attributes,
         }
         if messages:
             said[names.INPUT_MESSAGES] = shown(msgspec.to_builtins(messages))

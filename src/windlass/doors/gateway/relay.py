@@ -44,7 +44,7 @@ class Relay:
         """Forward a request whose top-level fields are raw JSON, as the provider's model `name`."""
         body = msgspec.json.encode({**fields, "model": name})
         headers = {k: v for k in _FORWARDED if (v := exchange.headers.get(k)) is not None}
-        answer = _Kept(endpoint, fields, stream=fields.get("stream") == b"true")
+        answer = _Kept(endpoint, fields, stream=bytes(fields.get("stream", b"")) == b"true")
         try:
             async with exchange.watched():
                 await self._carry(exchange, call, endpoint, path, body, headers, answer)
@@ -74,6 +74,7 @@ class Relay:
                         call.first_ns = now_ns()
                         await exchange.respond(response.status, data, _passed(response))
                         return
+                    held = b""
                     while chunk := await response.content.readany():
                         if not exchange.begun:
                             call.first_ns = now_ns()
@@ -81,7 +82,11 @@ class Relay:
                         wait = limits.between_tokens_s
                         limit.reschedule(asyncio.get_running_loop().time() + wait)
                         answer.keep(chunk)
-                        await exchange.write(chunk)
+                        whole, held = _whole_events(held + chunk if held else chunk)
+                        if whole:
+                            await exchange.write(whole)
+                    if held:
+                        await exchange.write(held)
         except TimeoutError:
             raise ModelFailed(f"{provider} sent nothing for {wait:g} s", where=endpoint.base_url, provider=provider, timeout=True) from None
         except aiohttp.ClientError as e:
@@ -101,6 +106,16 @@ class Relay:
         answer.problem = failure.message
         clean = data.replace(endpoint.key.encode(), b"[key]") if endpoint.key else data
         await exchange.respond(response.status, clean, _passed(response))
+
+
+def _whole_events(data: bytes) -> tuple[bytes, bytes]:
+    """The bytes up to the end of the last whole event, and the rest. A part of an event is of no use to anyone yet, and were it
+    passed on, an error could not be told cleanly after it."""
+    if data.endswith((b"\n\n", b"\r\n\r\n")):
+        return data, b""
+    lf, crlf = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n")
+    end = max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
+    return data[:end], data[end:]
 
 
 def _passed(response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
