@@ -1,5 +1,5 @@
-"""A small application as the registry would hold it, and an executor over it: real runners, retrieval and baseline model,
-a scripted model where a test says what it answers."""
+"""A small application in a real registry, and an executor over it: real runners, retrieval, draws and baseline model, a
+scripted model where a test says what it answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tests.runtime.runners import MemoryBlobs
 
 from windlass.core.actor import OWNER
 from windlass.core.artifacts import (
@@ -30,17 +29,26 @@ from windlass.core.artifacts import (
     Version,
     make_version,
 )
-from windlass.core.errors import NotFound
-from windlass.core.message import Delta, Draw, Message, ModelReply, ModelRequest, TextPart, ToolCallPart, Usage, assistant
+from windlass.core.dataset import pack_rows
+from windlass.core.digest import canonical
+from windlass.core.message import Delta, Message, ModelReply, ModelRequest, TextPart, ToolCallPart, Usage, assistant
+from windlass.core.operations.registry import Bundle
 from windlass.core.ref import Ref
 from windlass.core.span import KIND, Span
+from windlass.registry.datasets import Datasets
+from windlass.registry.labels import move_label
+from windlass.registry.push import Push
+from windlass.registry.versions import Versions
 from windlass.runtime.context import RunContext
-from windlass.runtime.draws import Draws
+from windlass.runtime.draws import Draws, TableDraws
 from windlass.runtime.execute import Executor
 from windlass.runtime.models.baseline import BaselineModel
 from windlass.runtime.process import RunnerSettings
 from windlass.runtime.retrieval import Chunk, Retrieval
 from windlass.runtime.runner import Runners
+from windlass.store.blobs_folder import FolderBlobs
+from windlass.store.home import Home
+from windlass.store.meta import open_meta, write
 
 ANSWER = {
     "type": "object",
@@ -171,45 +179,6 @@ class TwoModels:
         return BaselineModel() if model_id.startswith("baseline") else self.script
 
 
-class MemoryVersions:
-    """`library.Versions` in memory. Names resolve to what was added last; a label to what it was set to."""
-
-    def __init__(self, snapshot: str) -> None:
-        self.held: dict[tuple[str, str, str], Version] = {}
-        self.labels: dict[tuple[str, str, str], str] = {}
-        self._snapshot = snapshot
-
-    def add(self, version: Version) -> Version:
-        self.held[version.kind, version.name, version.digest] = version
-        return version
-
-    def get(self, project: str, kind: str, name: str, digest: str) -> Version:
-        return self.held[kind, name, digest]
-
-    def resolve(self, ref: Ref) -> Ref:
-        digest = self.labels.get((ref.kind, ref.name, ref.label or ""))
-        for kind, name, held in reversed(self.held):
-            if (kind, name) == (ref.kind, ref.name) and digest in (None, held):
-                return Ref(kind, name, held)
-        raise NotFound(f"there is no {ref}")
-
-    def snapshot(self, project: str, kind: str, name: str, digest: str) -> str | None:
-        return self._snapshot
-
-
-class MemoryDraws:
-    def __init__(self) -> None:
-        self.held: dict[str, bytes] = {}
-
-    def get(self, key: str) -> bytes | None:
-        return self.held.get(key)
-
-    def put(self, key: str, request: str, model: str, draw: Draw, reply: bytes, *, replace: bool) -> bytes:
-        if replace or key not in self.held:
-            self.held[key] = reply
-        return self.held[key]
-
-
 class Spans:
     def __init__(self) -> None:
         self.all: list[Span] = []
@@ -236,19 +205,23 @@ class Application:
     """The versions, and an executor over them."""
 
     def __init__(self, home: Path, **changes: Any) -> None:
-        self.blobs = MemoryBlobs()
-        self.versions = MemoryVersions(self.blobs.snapshot({"app.py": APP}))
+        home = Home(home).path
+        self.blobs = FolderBlobs(home / "blobs")
+        self.engine = open_meta(f"sqlite:///{home / 'windlass.db'}")
+        self.versions = Versions(self.engine, self.blobs)
+        self.snapshot = self.blobs.put(canonical({"app.py": self.blobs.put(APP.encode())}))
         self.models = TwoModels()
         self.script = self.models.script
         self.spans = Spans()
-        self.draws = MemoryDraws()
         self.runners = Runners(home, self.blobs, RunnerSettings(processes=2, seconds=20))
         self.executor = Executor(
             versions=self.versions, models=self.models, runners=self.runners, records=self.spans,
-            retrieval=Retrieval(home / "indexes", self.blobs), draws=Draws(self.draws), rows=lambda dataset: [],
-            guard=lambda actor, action, project: None, **changes,
+            retrieval=Retrieval(home / "indexes", self.blobs), draws=Draws(TableDraws(self.engine)),
+            rows=Datasets(self.versions, self.blobs).rows, **changes,
         )  # fmt: skip
+        self._made: list[Version] = []
         self._declare()
+        self.push()
 
     def context(self, **fields: Any) -> RunContext:
         return RunContext(actor=OWNER, **fields)
@@ -259,7 +232,20 @@ class Application:
 
     def put(self, kind: str, name: str, body: msgspec.Struct, *uses: tuple[str, Version]) -> Version:
         links = tuple(Link("uses", v.kind, v.name, v.digest, role) for role, v in uses)
-        return self.versions.add(make_version(kind, name, body, links=links))
+        return self.add(make_version(kind, name, body, links=links))
+
+    def add(self, version: Version) -> Version:
+        self._made.append(version)
+        return version
+
+    def push(self) -> None:
+        """Register what was made since the last push."""
+        made, self._made = tuple(self._made), []
+        Push(self.engine, self.blobs).push(OWNER, Bundle("default", "test", made, self.snapshot))
+
+    def label(self, version: Version, label: str) -> None:
+        with write(self.engine) as connection:
+            move_label(connection, OWNER, version.ref, label, None, how="test")
 
     def code(self, function: str, **fields: Any) -> Code:
         import sys
@@ -284,8 +270,8 @@ class Application:
         body = AgentBody(prompt.digest, model.digest, tuple(t.digest for t in tools), fields.pop("limits", {}), **fields)
         return self.put("agent", name, body, ("prompt", prompt), ("model", model), *(("tool", t) for t in tools))
 
-    def tool(self, name: str, description: str, parameters: dict[str, Any]) -> Version:
-        return self.put("tool", name, ToolBody(self.code(name), name, description, parameters, "none"))
+    def tool(self, name: str, description: str, parameters: dict[str, Any], **code: Any) -> Version:
+        return self.put("tool", name, ToolBody(self.code(name, **code), name, description, parameters, "none"))
 
     def release(self, name: str, entry: Version) -> Version:
         return self.put("release", name, ReleaseBody(entry.kind, entry.digest, (entry.digest,)), ("entry", entry))
@@ -297,7 +283,10 @@ class Application:
         self.baseline = self.put("model", "baseline", ModelBody("baseline", "baseline@1", True))
         self.scripted = self.put("model", "one", ModelBody("scripted", "one", parameters={"temperature": 0.5}))
         chunks = self.blobs.put(b"\n".join(msgspec.json.encode(c) for c in CHUNKS))
-        self.docs = self.put("index", "docs", IndexBody("sha256:" + "0" * 64, chunks, {"name": "x"}))
+        packed = pack_rows([{"key": c.key, "text": c.text} for c in CHUNKS])
+        self.blobs.put(packed.manifest)
+        documents = self.add(make_version("dataset", "documents", packed.body, neutral={"packs": [self.blobs.put(packed.pack)]}))
+        self.docs = self.put("index", "docs", IndexBody(documents.digest, chunks, {"name": "x"}), ("documents", documents))
         reply = self.prompt(
             "reply", "{{ question }}\n{% for p in passages %}\n[{{ p.symbol }}] {{ p.text }}\n{% endfor %}", "question", "passages"
         )
@@ -316,7 +305,7 @@ class Application:
         self.chain("asks_guide", self.guide)
         for name in ("broken", "strays", "environment"):
             self.chain(name, self.say)
-        self.release("answer", self.answer)
+        self.answer_release = self.release("answer", self.answer)
         self.evaluator("right_symbol", "output", "row")
         for name in ("outside", "explains", "says_words", "crashes"):
             self.evaluator(name, "output")
@@ -329,3 +318,4 @@ async def application(home: Path, **changes: Any) -> AsyncIterator[Application]:
         yield made
     finally:
         await made.runners.close()
+        made.engine.dispose()

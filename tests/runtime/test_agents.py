@@ -85,6 +85,7 @@ async def test_steps_have_an_end(app: Application) -> None:
 )
 async def test_other_limits(app: Application, limits: dict[str, Any], said: str) -> None:
     app.agent("bounded", app.say_prompt, app.scripted, app.add_tool, limits=limits)
+    app.push()
     for _ in range(9):
         app.script.use(("add", {"a": 1, "b": 1}), ("add", {"a": 1, "b": 1}))
     if "seconds" in limits:
@@ -97,12 +98,14 @@ async def test_other_limits(app: Application, limits: dict[str, Any], said: str)
 
 async def test_a_limit_that_is_none(app: Application) -> None:
     app.agent("bounded", app.say_prompt, app.scripted, limits={"minutes": 3})
+    app.push()
     with pytest.raises(Invalid, match="'minutes' is not a limit"):
         await app.run("agent/bounded", "x")
 
 
 async def test_an_answer_must_fit_the_schema(app: Application) -> None:
     app.agent("typed", app.say_prompt, app.scripted, app.add_tool, output=ANSWER)
+    app.push()
     app.script.say('```json\n{"text": "five", "symbols": []}\n```', '{"text": 5, "symbols": []}', "no JSON at all")
     assert (await app.run("agent/typed", "x")).text == "five"
     with pytest.raises(RunFailed, match='does not fit its schema at text: 5 is not of type "string"'):
@@ -113,6 +116,7 @@ async def test_an_answer_must_fit_the_schema(app: Application) -> None:
 
 async def test_the_baseline_is_an_agent(app: Application) -> None:
     app.agent("reader", app.say_prompt, app.baseline, app.docs, output=ANSWER)
+    app.push()
     result = await app.run("agent/reader", "How do I split a string into words?")
     assert result.output["symbols"] == ["str.split"]
     assert "    span step 2 ok" in app.spans.tree()
@@ -130,8 +134,9 @@ async def test_a_chain_calls_an_agent_whose_tools_run_while_it_waits(app: Applic
 
 
 async def test_what_is_wrong_with_us_is_not_told_to_the_model(app: Application) -> None:
-    app.versions._snapshot = app.blobs.put(b"{}")
-    app.versions.get("default", "tool", "add", app.add_tool.digest).body["code"]["packages"] = {"nosuchpackage": "1"}
+    sum_up = app.tool("add", "Add two numbers.", {"type": "object", "properties": {"a": {}, "b": {}}}, packages={"nosuchpackage": "1"})
+    app.agent("guide", app.say_prompt, app.scripted, sum_up)
+    app.push()
     app.script.use(("add", {"a": 1, "b": 1}))
     with pytest.raises(Unavailable, match="nosuchpackage"):
         await app.run("agent/guide", "x")

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 from tests.runtime.application import Application, application
 
 from windlass.core import span as names
 from windlass.core.errors import ModelFailed, RunFailed
 from windlass.core.message import Draw
 from windlass.core.ref import Ref
-from windlass.runtime.draws import draw_key
+from windlass.runtime.draws import TableDraws, draw_key
+from windlass.store.meta import open_meta, read
+from windlass.store.tables import draws
 
 
 @pytest.fixture
@@ -89,6 +92,7 @@ async def test_another_version_of_the_model_is_another_draw(app: Application) ->
 
     newer = app.put("model", "one", ModelBody("scripted", "one", True, {"temperature": 0.5}))
     app.component("say", app.say_prompt, newer, parameters={"max_tokens": 50})
+    app.push()
     assert (await ask(app, row="r", draws="reuse"))[0] == "b"
     first, second = app.script.requests
     assert first.digest() == second.digest()
@@ -98,7 +102,8 @@ async def test_errors_are_never_kept(app: Application) -> None:
     app.script.replies.append(ModelFailed("it answered 500"))
     with pytest.raises(ModelFailed):
         await ask(app, row="r", draws="reuse")
-    assert app.draws.held == {}
+    with read(app.engine) as connection:
+        assert connection.execute(select(func.count()).select_from(draws)).scalar() == 0
     app.script.say("well again")
     assert (await ask(app, row="r", draws="reuse"))[0] == "well again"
 
@@ -128,3 +133,15 @@ async def test_when_the_one_who_asks_is_cancelled_another_asks(app: Application)
     with pytest.raises(asyncio.CancelledError):
         await first
     assert app.script.cancelled == 1
+
+
+def test_of_two_answers_to_one_draw_the_first_is_kept(tmp_path: Path) -> None:
+    engine = open_meta(f"sqlite:///{tmp_path / 'meta.db'}")
+    store, draw = TableDraws(engine), Draw("r", 0, 0)
+    assert store.get("k") is None
+    assert store.put("k", "sha256:a", "sha256:m", draw, b"first", replace=False) == b"first"
+    assert store.put("k", "sha256:a", "sha256:m", draw, b"second", replace=False) == b"first"
+    assert store.get("k") == b"first"
+    assert store.put("k", "sha256:a", "sha256:m", draw, b"third", replace=True) == b"third"
+    assert store.get("k") == b"third"
+    engine.dispose()

@@ -26,9 +26,7 @@ async def app(tmp_path: Path) -> AsyncIterator[Application]:
 
 
 async def test_a_release_answers_and_its_trace_names_every_version(app: Application) -> None:
-    app.versions.labels["release", "answer", "production"] = app.executor and next(
-        d for k, n, d in app.versions.held if (k, n) == ("release", "answer")
-    )
+    app.label(app.answer_release, "production")
     result = await app.executor.run(OWNER, RunRequest("release/answer:production", "How do I limit time waiting in asyncio?"))
     assert result.output["symbols"] == ["asyncio.timeout"]
     assert result.text == result.output["text"]
@@ -97,24 +95,24 @@ async def test_what_is_wrong_is_told(app: Application, target: str, given: Any, 
     assert all(s.status == "error" for s in app.spans.all)
 
 
-async def test_the_guard_is_asked_first(tmp_path: Path) -> None:
-    def guard(actor: Actor, action: str, project: str) -> None:
-        raise Forbidden(f"{actor.id} may not {action} in {project}")
-
-    async with application(tmp_path) as app:
-        app.executor._guard = guard
-        with pytest.raises(Forbidden, match="owner may not run in other"):
-            await app.executor.run(OWNER, RunRequest("other/chain/answer", "x"))
-        with pytest.raises(Forbidden):
-            async for _ in app.executor.stream(OWNER, RunRequest("chain/answer", "x")):
-                pass
+async def test_only_who_may_run_may_run(app: Application) -> None:
+    viewer = Actor("v", "viewer")
+    with pytest.raises(Forbidden, match="may not run"):
+        await app.executor.run(viewer, RunRequest("chain/answer", "x"))
+    with pytest.raises(Forbidden, match="belongs to project default, not other"):
+        await app.executor.run(Actor("d", "developer"), RunRequest("other/chain/answer", "x"))
+    with pytest.raises(Forbidden):
+        async for _ in app.executor.stream(viewer, RunRequest("chain/answer", "x")):
+            pass
 
 
 async def test_a_package_that_is_missing_is_named(app: Application) -> None:
     app.chain("words", app.say, packages={"nosuchpackage": "1.2"})
+    app.push()
     with pytest.raises(Unavailable, match=r"needs nosuchpackage 1.2.*pip install nosuchpackage==1.2"):
         await app.run("chain/words", "x")
     app.chain("words", app.say, packages={"msgspec": "0.0.1"})
+    app.push()
     app.script.say("hi")
     assert "was locked with msgspec 0.0.1" in (await app.run("chain/words", "x")).warnings[0]
 

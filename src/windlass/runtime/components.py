@@ -6,9 +6,10 @@ request to a model, also an agent's, goes through `Asking.ask`, which writes the
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -35,9 +36,9 @@ class Finds(Protocol):
 
 
 class Rows(Protocol):
-    """Rows of a dataset version, in the order of their keys."""
+    """Rows of a dataset version, in the order of their keys (`registry.datasets.Datasets.rows`)."""
 
-    def __call__(self, dataset: Version) -> list[dict[str, Any]]: ...
+    def __call__(self, dataset: Version, /) -> Iterable[dict[str, Any]]: ...
 
 
 class Asking:
@@ -121,10 +122,11 @@ class Components:
     async def _fewshot(self, prompt: Version, body: PromptBody) -> list[dict[str, Any]]:
         if body.fewshot is None:
             return []
-        for link in prompt.links:
-            if link.digest == body.fewshot:
-                return self._rows(await self._library.linked(prompt, link))
-        raise RunFailed(f"{prompt.ref.short} has no link to its examples {short(body.fewshot)}", remedy="windlass verify")
+        link = next((x for x in prompt.links if x.digest == body.fewshot), None)
+        if link is None:
+            raise RunFailed(f"{prompt.ref.short} has no link to its examples {short(body.fewshot)}", remedy="windlass verify")
+        examples = await self._library.linked(prompt, link)
+        return await asyncio.to_thread(lambda: list(self._rows(examples)))
 
     async def run(self, version: Version, arguments: dict[str, Any], context: RunContext, send: Send | None = None) -> Any:
         """The answer: text, or a value of the output schema. Structured answers are not sent piece by piece.

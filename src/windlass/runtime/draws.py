@@ -12,11 +12,15 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
+from sqlalchemy import Engine, insert, select, update
 
 from windlass.core.digest import digest_json
 from windlass.core.errors import RunFailed
+from windlass.core.ids import now_ns
 from windlass.core.message import Draw, ModelReply, ModelRequest
 from windlass.runtime.context import DrawPolicy, RunContext
+from windlass.store.meta import read, write
+from windlass.store.tables import draws
 
 _reply = msgspec.json.Decoder(ModelReply)
 
@@ -27,6 +31,29 @@ class DrawStore(Protocol):
 
     def get(self, key: str) -> bytes | None: ...
     def put(self, key: str, request: str, model: str, draw: Draw, reply: bytes, *, replace: bool) -> bytes: ...
+
+
+class TableDraws:
+    """`DrawStore` in the relational store."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def get(self, key: str) -> bytes | None:
+        with read(self._engine) as connection:
+            return connection.execute(select(draws.c.reply).where(draws.c.key == key)).scalar()
+
+    def put(self, key: str, request: str, model: str, draw: Draw, reply: bytes, *, replace: bool) -> bytes:
+        values = {"request": request, "model": model, "row": draw.row, "repeat": draw.repeat, "occurrence": draw.occurrence}
+        with write(self._engine) as connection:
+            kept: bytes | None = connection.execute(select(draws.c.reply).where(draws.c.key == key)).scalar()
+            if kept is None:
+                connection.execute(insert(draws).values(key=key, **values, reply=reply, created_ns=now_ns()))
+            elif replace:
+                connection.execute(update(draws).where(draws.c.key == key).values(reply=reply, created_ns=now_ns()))
+            else:
+                return kept
+        return reply
 
 
 class Draws:

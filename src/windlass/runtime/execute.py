@@ -1,7 +1,7 @@
 """The executor: one run of a component, chain, agent, tool, index or release, and one judgement of an evaluator.
 
 It finds the version, checks the input, opens the root span, hands the work to its kind and gathers the result. Knows the
-kinds only by their modules here; who may run is asked of the guard it is given.
+kinds only by their modules here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.runs import RunPiece, RunRequest, RunResult
 from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
 from windlass.core.score import Score
+from windlass.govern.permissions import guard
 from windlass.runtime.agents import Agents
 from windlass.runtime.chains import Chains
 from windlass.runtime.components import Asking, Components, Finds, Rows, Send
@@ -32,7 +33,6 @@ from windlass.runtime.retrieval import Retrieval
 from windlass.runtime.runner import Runners
 from windlass.runtime.schema import check_arguments, text_of
 
-Guard = Callable[[Actor, str, str], None]  # actor, action, project: raises Forbidden
 RUNNABLE = ("release", "chain", "agent", "component", "tool", "index")
 SEARCH: dict[str, Any] = {
     "type": "object",
@@ -52,18 +52,16 @@ class Executor:
         retrieval: the search engine.
         draws: recorded draws.
         rows: reads a dataset version's rows, for few-shot examples.
-        guard: raises `Forbidden` unless the actor may.
         environment: variables of one run in its runner: the gateway's address and a token for this run.
     """
 
     def __init__(
         self, *, versions: Versions, models: Finds, runners: Runners, records: Records, retrieval: Retrieval, draws: Draws, rows: Rows,
-        guard: Guard, environment: Callable[[RunContext], dict[str, str]] | None = None,
+        environment: Callable[[RunContext], dict[str, str]] | None = None,
     ) -> None:  # fmt: skip
         self._library = Library(versions)
         self._records = records
         self._retrieval = retrieval
-        self._guard = guard
         self._running: dict[str, RunContext] = {}
         asking = Asking(models, draws, records)
         self._components = Components(self._library, asking, rows, records)
@@ -71,7 +69,7 @@ class Executor:
         self._chains = Chains(self._library, runners, records, environment)
 
     async def run(self, actor: Actor, request: RunRequest) -> RunResult:
-        """Operation `runs.start`. Raises `NotFound`, `Invalid`, `RunFailed`, `ModelFailed`."""
+        """Operation `runs.start`. Raises `Forbidden`, `NotFound`, `Invalid`, `RunFailed`, `ModelFailed`."""
         return await self.execute(*self._asked(actor, request))
 
     async def stream(self, actor: Actor, request: RunRequest) -> AsyncGenerator[RunPiece, None]:
@@ -88,11 +86,10 @@ class Executor:
         """Run a target for a caller who was already let in. What it used is in `context.ledger`, also when it fails."""
         version, context = await self._enter(target, context)
         began = now_ns()
-        self._running[context.run] = context
+        name = f"run {version.kind}/{version.name}"
         try:
-            with step(
-                self._records, context, f"run {version.kind}/{version.name}", "request", versions=[str(version.ref)], input=given
-            ) as root:
+            with step(self._records, context, name, "request", versions=[str(version.ref)], input=given) as root:
+                self._running[context.run] = root.context
                 arguments = arguments_of(given, await self._input(version), version.ref.short)
                 check_arguments(await self._input(version), arguments, version.ref.short)
                 output = await self.dispatch(version, arguments, root.context, send)
@@ -163,7 +160,7 @@ class Executor:
 
     def _asked(self, actor: Actor, request: RunRequest) -> tuple[Ref, Any, RunContext]:
         ref = parse_ref(request.target, project=request.project)
-        self._guard(actor, "run", ref.project)
+        guard(actor, "run", ref.project)
         environment = ref.label if ref.label in ENVIRONMENTS else None
         context = RunContext(actor=actor, project=ref.project, environment=environment, session=request.session, user=request.user)
         return ref, request.input, context

@@ -43,6 +43,7 @@ from windlass.sdk.frames import (
     Yielded,
     pack,
 )
+from windlass.settings import Settings
 
 THREAD_SETTINGS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS",
@@ -66,6 +67,16 @@ class RunnerSettings(msgspec.Struct, frozen=True):
     output_limit: int = 8 * 1024**2
     sandbox: bool = True
     readable: tuple[str, ...] = ()
+
+
+def runner_settings(settings: Settings) -> RunnerSettings:
+    """The limits that the settings name. 0 processes: as many as cores, at least four, since most runs wait for a model."""
+    return RunnerSettings(
+        processes=settings.runner_processes or RunnerSettings().processes,
+        memory=settings.runner_memory,
+        seconds=settings.runner_seconds,
+        idle_seconds=settings.runner_idle_seconds,
+    )
 
 
 class Calls(Protocol):
