@@ -65,5 +65,5 @@ async def once(
 ) -> Ran:
     """Lease, run `app:function`, give back."""
     async with runners.lease(snapshot) as runner:
-        start = Start(kind="chain", entry=f"app:{function}", arguments=msgspec.to_builtins(arguments))
+        start = Start(entry=f"app:{function}", arguments=msgspec.to_builtins(arguments))
         return await runner.run(start, calls or Echo(), yielded, seconds)

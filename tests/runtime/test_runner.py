@@ -86,6 +86,17 @@ def leaks() -> str:
     threading.Thread(target=time.sleep, args=(600,), name="forgotten").start()
     return "left"
 
+def leaves_process() -> str:
+    os.system("sleep 600 &")
+    return "left"
+
+def litters() -> list:
+    os.environ["LEFT"] = "behind"
+    before = os.listdir(os.environ["HOME"])
+    os.makedirs(os.environ["HOME"] + "/a/b")
+    open(os.environ["HOME"] + "/c", "w").close()
+    return [before, "LEFT" in os.environ, len(os.environ)]
+
 def environment() -> dict:
     with open("/proc/self/environ") as file:
         return {"environ": dict(os.environ), "proc": file.read(), "pid": os.getpid()}
@@ -201,6 +212,20 @@ async def test_a_warm_runner_is_used_again_and_a_retired_one_is_not(runners: Run
     assert (await once(runners, app, "count")).value == 1
 
 
+async def test_a_run_leaves_nothing_to_the_next(runners: Runners, app: str) -> None:
+    first, second = (await once(runners, app, "litters")).value, (await once(runners, app, "litters")).value
+    assert first == second
+    assert first[0] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of children")
+async def test_processes_that_a_run_leaves_end_with_its_runner(runners: Runners, app: str) -> None:
+    ran = await once(runners, app, "leaves_process")
+    assert "left 1 process running" in ran.warnings[0]
+    pid = int(ran.warnings[0].partition("(process ")[2].partition(")")[0])
+    assert not _runs(pid)
+
+
 @pytest.mark.parametrize(
     ("function", "arguments", "kind", "said"),
     [
@@ -236,7 +261,7 @@ async def test_a_run_that_hangs_is_ended_at_its_limit(runners: Runners, app: str
     async with runners.lease(app) as runner:
         pid = runner.pid
         with pytest.raises(RunFailed, match=r"longer than 0.5 s"):
-            await runner.run(Start(kind="chain", entry="app:hangs", arguments={}), Echo(), seconds=0.5)
+            await runner.run(Start(entry="app:hangs", arguments={}), Echo(), seconds=0.5)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -312,9 +337,9 @@ async def test_no_key_is_visible_in_a_run(runners: Runners, app: str, monkeypatc
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-secret")
     monkeypatch.setenv("WINDLASS_KEY", "planted-too")
     async with runners.lease(app) as runner:
-        start = Start(kind="chain", entry="app:environment", arguments={}, environment={"OPENAI_API_KEY": "run-token"})
+        start = Start(entry="app:environment", arguments={}, environment={"OPENAI_API_KEY": "run-token"})
         first = (await runner.run(start, Echo())).value
-        second = (await runner.run(Start(kind="chain", entry="app:environment", arguments={}), Echo())).value
+        second = (await runner.run(Start(entry="app:environment", arguments={}), Echo())).value
     assert "planted" not in repr(first)
     assert first["environ"]["OPENAI_API_KEY"] == "run-token"
     assert "OPENAI_API_KEY" not in second["environ"]
@@ -347,7 +372,7 @@ async def test_more_runs_than_places_wait_in_order(tmp_path: Path) -> None:
     async def one(n: int) -> None:
         async with runners.lease(app) as runner:
             order.append(n)
-            await runner.run(Start(kind="chain", entry="app:count", arguments={}), Echo())
+            await runner.run(Start(entry="app:count", arguments={}), Echo())
 
     given_up = asyncio.create_task(one(99))
     others = [asyncio.create_task(one(n)) for n in range(6)]
@@ -360,7 +385,7 @@ async def test_more_runs_than_places_wait_in_order(tmp_path: Path) -> None:
 
 async def test_a_run_within_a_run_has_a_place_of_its_own(runners: Runners, app: str) -> None:
     async with runners.lease(app), runners.lease(app), runners.lease(app, depth=1) as inner:
-        assert (await inner.run(Start(kind="tool", entry="app:hello", arguments={"name": "x"}), Echo())).value == "hello x"
+        assert (await inner.run(Start(entry="app:hello", arguments={"name": "x"}), Echo())).value == "hello x"
     with pytest.raises(RunFailed, match="8 deep"):
         async with runners.lease(app, depth=8):
             pass

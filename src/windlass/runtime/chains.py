@@ -16,12 +16,13 @@ import msgspec
 
 from windlass.core.artifacts import Code, Version
 from windlass.core.errors import Unavailable
+from windlass.core.span import SpanKind
 from windlass.runtime.components import Send
 from windlass.runtime.context import Records, RunContext, step
 from windlass.runtime.library import Library, body_of
 from windlass.runtime.process import Ran
 from windlass.runtime.runner import Runners
-from windlass.sdk.frames import Kind, Start
+from windlass.sdk.frames import Start
 
 
 class Dispatch(Protocol):
@@ -61,11 +62,11 @@ class Chains:
         self, version: Version, arguments: dict[str, Any], context: RunContext, dispatch: Dispatch, send: Send | None = None
     ) -> Any:
         """Run a chain, tool or evaluator. A generator's values are sent as text as they come. Raises what the code raised."""
-        kind: Kind = version.kind  # type: ignore[assignment]
+        kind: SpanKind = version.kind  # type: ignore[assignment]
         code: Code = body_of(version).code
         with step(self._records, context, f"{kind}/{version.name}", kind, versions=[str(version.ref)], input=arguments) as span:
             warnings = check_packages(code, version.ref.short)
-            start = Start(kind=kind, entry=code.entry, arguments=arguments, environment=self._environment(context))
+            start = Start(entry=code.entry, arguments=arguments, environment=self._environment(context))
             calls = Linked(self._library, version, span.context.deeper(), dispatch)
             snapshot = await self._library.snapshot(version)
 

@@ -90,6 +90,7 @@ class Executor:
         try:
             with step(self._records, context, name, "request", versions=[str(version.ref)], input=given) as root:
                 self._running[context.run] = root.context
+                context.ledger.root = root.context.parent
                 arguments = arguments_of(given, await self._input(version), version.ref.short)
                 check_arguments(await self._input(version), arguments, version.ref.short)
                 output = await self.dispatch(version, arguments, root.context, send)
@@ -133,10 +134,11 @@ class Executor:
 
     async def evaluate(self, evaluator: Ref, arguments: dict[str, Any], context: RunContext) -> Score:
         """One judgement. An evaluator that fails, or whose value is no number in its range, leaves the score unmeasured with
-        the reason. Of `arguments` it is given those it asks for."""
+        the reason. Of `arguments` it is given those it asks for. With the context of a run its span hangs under that run."""
         version = await self._library.find(evaluator)
         body: EvaluatorBody = body_of(version)
         name = str(version.ref)
+        context = context.under(context.ledger.root) if context.ledger.root else context
         if missing := [n for n in body.needs if n not in arguments]:
             return Score(name, unmeasured=f"{missing[0]!r} is not there to be judged")
         wanted = {n: arguments[n] for n in body.needs}

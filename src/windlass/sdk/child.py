@@ -12,6 +12,7 @@ import ctypes
 import inspect
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -29,7 +30,7 @@ from windlass.sdk.frames import Done, Failed, Ready, Start, Yielded
 from windlass.sdk.remote import Link, RemoteHost, plain
 from windlass.sdk.sandbox import restrict
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -60,9 +61,41 @@ def apply(limits: Limits) -> None:
             if sys.platform == "linux":
                 raise SystemExit(f"this runner cannot limit itself: {e}") from e
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         if os.getppid() != limits.parent:  # it died before we asked
             os._exit(0)
+
+
+class _State:
+    """What a process looks like before a run."""
+
+    def __init__(self) -> None:
+        self._environment = dict(os.environ)
+        self._threads = set(threading.enumerate())
+
+    def restore(self, root: Path) -> None:
+        """The environment, the folder, and an empty scratch folder."""
+        os.chdir(root)
+        if os.environ != self._environment:
+            os.environ.clear()
+            os.environ.update(self._environment)
+        for left in Path(self._environment["HOME"]).iterdir():
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+
+    def leaked_threads(self) -> list[str]:
+        """Names of threads that outlive the run and are no daemons, after a moment's grace."""
+        leaked = [t for t in threading.enumerate() if t not in self._threads and not t.daemon]
+        for thread in leaked:
+            thread.join(0.05)
+        return sorted(t.name for t in leaked if t.is_alive())
+
+
+def _children() -> list[str]:
+    """Processes that the run started and left, orphans among them (Linux: this process adopts them)."""
+    found = [p for listed in Path("/proc/self/task").glob("*/children") for p in listed.read_text().split()]
+    return [f"process {pid}" for pid in found]
 
 
 class Child:
@@ -83,7 +116,7 @@ class Child:
             self._one(self._link.starts.get())
 
     def _one(self, start: Start) -> None:
-        threads = set(threading.enumerate())
+        before = _State()
         os.environ.update(start.environment)
         failure: WindlassError | None = None
         retire, value = False, None
@@ -101,7 +134,7 @@ class Child:
             retire = self._cancelled or isinstance(e, MemoryError)
         finally:
             self._busy = False
-        warnings = self._tidy(start, threads)
+        warnings = self._tidy(start, before)
         retire = retire or bool(warnings)
         if failure is not None:
             self._link.send(Failed(failure.as_dict()["error"], warnings, retire))
@@ -149,20 +182,17 @@ class Child:
             gathered.append(value)
         return _whole(gathered)
 
-    def _tidy(self, start: Start, before: set[threading.Thread]) -> tuple[str, ...]:
+    def _tidy(self, start: Start, before: _State) -> tuple[str, ...]:
         """Undo what a run may leave behind, and name what cannot be undone."""
-        for name in start.environment:
-            os.environ.pop(name, None)
-        os.chdir(self._root)
         sys.stdout.flush()
         sys.stderr.flush()
-        leaked = [t for t in threading.enumerate() if t not in before and not t.daemon]
-        for thread in leaked:
-            thread.join(0.05)
-        names = sorted(t.name for t in leaked if t.is_alive())
-        if not names:
+        before.restore(self._root)
+        threads, processes = before.leaked_threads(), _children()
+        counted = ((threads, "thread", "threads"), (processes, "process", "processes"))
+        left = [f"{len(names)} {one if len(names) == 1 else many}" for names, one, many in counted if names]
+        if not left:
             return ()
-        return (f"{start.entry} left {len(names)} thread{'s' * (len(names) > 1)} running ({', '.join(names[:5])}): its runner was ended",)
+        return (f"{start.entry} left {' and '.join(left)} running ({', '.join([*threads, *processes][:5])}): its runner was ended",)
 
     def _cancel(self) -> None:
         if not self._busy:

@@ -7,7 +7,7 @@ A frame is four bytes of length (big endian) and a JSON object whose `t` names i
 from __future__ import annotations
 
 import struct
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -15,8 +15,6 @@ from windlass.core.errors import Invalid, TooLarge
 
 LIMIT = 64 * 1024 * 1024  # bytes of one frame
 HEADER = struct.Struct(">I")
-
-Kind = Literal["chain", "tool", "evaluator"]
 
 
 class Frame(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
@@ -26,7 +24,6 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
 class Start(Frame, frozen=True, tag="start", kw_only=True):
     """Run `entry` (`module:qualname`) with JSON arguments by name. `environment` is set for this run only."""
 
-    kind: Kind
     entry: str
     arguments: dict[str, Any]
     environment: dict[str, str] = {}

@@ -23,7 +23,11 @@ NO_CONTEXT = "There is nothing here to answer from: the baseline model only read
 
 # Frozen constants; the vectors hold them.
 K1, B = 1.2, 0.6
+SPREAD = 0.3
 KEY_WEIGHT = 1.6  # a question's term in a passage's key, against one in its text
+ABBREVIATED = 0.6
+SHORT = 4
+PLAIN = 0.5
 NAMED = 6.0  # the question writes the key itself
 EARLY = 0.35  # what standing first is worth, divided by the place
 FIRM, LOOSE = 0.45, 0.15  # share of the question a passage must cover: told to abstain, or not
@@ -104,11 +108,13 @@ def named(question: str, key: str) -> bool:
 
 
 def _rarity(wanted: dict[str, float], bags: list[Counter[str]], keys: list[Counter[str]]) -> dict[str, float]:
+    """How much a term tells: a term that few of these passages hold tells more, but never much more, since whoever found the
+    passages looked for what they have in common."""
     n = len(bags)
     rarity = {}
     for term in wanted:
         holding = sum(1 for bag, key in zip(bags, keys, strict=True) if term in bag or term in key)
-        rarity[term] = 0.3 + math.log(1 + (n - holding + 0.5) / (holding + 0.5))
+        rarity[term] = 1.0 + SPREAD * math.log(1 + (n - holding + 0.5) / (holding + 0.5))
     return rarity
 
 
@@ -117,16 +123,21 @@ def _score(
 ) -> float:
     mean = sum(b.total() for b in bags) / len(bags) or 1.0
     length = bags[i].total()
-    score = 0.0
+    score = named_part = 0.0
     for term, weight in wanted.items():
         count = bags[i][term]
         if count:
             score += weight * rarity[term] * count * (K1 + 1) / (count + K1 * (1 - B + B * length / mean))
         if term in keys[i]:
-            score += weight * rarity[term] * KEY_WEIGHT
+            named_part += weight * rarity[term]
+        elif any(len(k) >= SHORT and term.startswith(k) for k in keys[i]):
+            named_part += weight * rarity[term] * ABBREVIATED
+    if named_part:
+        asked_for = sum(1 for k in keys[i] if any(t == k or (len(k) >= SHORT and t.startswith(k)) for t in wanted))
+        score += KEY_WEIGHT * named_part * (PLAIN + (1 - PLAIN) * asked_for / len(keys[i]))
     if by_name:
         score += NAMED
-    return score + EARLY / (i + 1) if score > 0 else 0.0
+    return score * (1 + EARLY / (i + 1))
 
 
 def _coverage(wanted: dict[str, float], asked: dict[str, float], bag: Counter[str], key: Counter[str], by_name: bool) -> float:
