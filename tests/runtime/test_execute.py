@@ -13,6 +13,8 @@ from tests.runtime.application import Application, application
 
 from windlass.core import span as names
 from windlass.core.actor import OWNER, Actor
+from windlass.core.artifacts import PromptBody, TemplateMessage, make_version
+from windlass.core.dataset import pack_rows
 from windlass.core.errors import Forbidden, Invalid, ModelFailed, NotFound, RunFailed, Unavailable
 from windlass.core.operations.runs import RunRequest
 from windlass.core.ref import Ref
@@ -206,3 +208,15 @@ async def test_many_runs_at_once(app: Application) -> None:
     results = await asyncio.gather(*(app.run("chain/answer", f"limit time waiting {n}") for n in range(20)))
     assert {r.output["symbols"][0] for r in results} == {"asyncio.timeout"}
     assert len({r.trace for r in results}) == 20
+
+
+async def test_examples_stand_before_the_question(app: Application) -> None:
+    packed = pack_rows([{"key": "e1", "question": "2 + 2?", "answer": "4"}])
+    app.blobs.put(packed.manifest)
+    examples = app.add(make_version("fewshot", "sums", packed.body, neutral={"packs": [app.blobs.put(packed.pack)]}))
+    body = PromptBody((TemplateMessage("user", "{{ question }}"),), {"question": {"type": "string"}}, "jinja2@3", fewshot=examples.digest)
+    app.component("sum", app.put("prompt", "sum", body, ("fewshot", examples)), app.scripted)
+    app.push()
+    app.script.say("6")
+    assert (await app.run("component/sum", "3 + 3?")).text == "6"
+    assert [(m.role, m.text) for m in app.script.requests[0].messages] == [("user", "2 + 2?"), ("assistant", "4"), ("user", "3 + 3?")]

@@ -26,6 +26,7 @@ from windlass.core.errors import Invalid, Unavailable
 ENGINE = "fts5@1"
 MOST = 200  # passages of one search
 TERMS = 48  # of one query; the rest of a long text is left out
+LAYOUT = "1"  # of the file; another one is made again
 WEIGHTS = (1.0, 2.0, 1.0)  # of text, symbol, parts of identifiers
 PLAIN = ("key", "document", "symbol")  # fields that `where` may name beside those a chunk carries in `fields`
 
@@ -76,9 +77,10 @@ class Retrieval:
         if match is None:
             return []
         clause, values = _filter(where or {})
+        joined = " JOIN records c ON c.id = chunks.rowid" if clause else ""
         sql = (
-            "SELECT c.record, -bm25(chunks, ?, ?, ?) AS score FROM chunks JOIN records c ON c.id = chunks.rowid"
-            f" WHERE chunks MATCH ?{clause} ORDER BY score DESC, c.key LIMIT ?"
+            "SELECT record, -badness FROM (SELECT chunks.rowid AS found, bm25(chunks, ?, ?, ?) AS badness FROM chunks"
+            f"{joined} WHERE chunks MATCH ?{clause} ORDER BY badness, found LIMIT ?) JOIN records ON id = found ORDER BY badness, found"
         )
         with self._connection(index.digest, body.chunks) as connection:
             rows = connection.execute(sql, (*WEIGHTS, match, *values, k)).fetchall()
@@ -143,20 +145,20 @@ def build(path: Path, source: str, chunks: Iterable[Chunk]) -> None:
         connection.executescript(
             """PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
             CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-            CREATE TABLE records (id INTEGER PRIMARY KEY, key TEXT NOT NULL, record BLOB NOT NULL);
+            CREATE TABLE records (id INTEGER PRIMARY KEY, record TEXT NOT NULL);
             CREATE VIRTUAL TABLE chunks USING fts5(text, symbol, parts, content = '', tokenize = 'porter unicode61 remove_diacritics 2');
             BEGIN;"""
         )
         count = 0
-        for count, chunk in enumerate(chunks, 1):
-            connection.execute("INSERT INTO records VALUES (?, ?, ?)", (count, chunk.key, msgspec.json.encode(chunk).decode()))
+        for count, chunk in enumerate(sorted(chunks, key=lambda c: c.key), 1):  # so that equal scores come by key
+            connection.execute("INSERT INTO records VALUES (?, ?)", (count, msgspec.json.encode(chunk).decode()))
             symbol = chunk.symbol or ""
             connection.execute(
                 "INSERT INTO chunks (rowid, text, symbol, parts) VALUES (?, ?, ?, ?)",
                 (count, chunk.text, symbol, " ".join(parts(f"{symbol} {chunk.text}"))),
             )
         connection.execute("INSERT INTO chunks (chunks) VALUES ('optimize')")
-        meta = {"engine": ENGINE, "source": source, "chunks": str(count), "weights": str(WEIGHTS)}
+        meta = {"engine": ENGINE, "source": source, "chunks": str(count), "layout": LAYOUT}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         connection.execute("COMMIT")
     finally:
@@ -217,7 +219,7 @@ def _is_of(connection: sqlite3.Connection, source: str) -> bool:
         meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     except sqlite3.DatabaseError:
         return False
-    return (meta.get("engine"), meta.get("source"), meta.get("weights")) == (ENGINE, source, str(WEIGHTS))
+    return (meta.get("engine"), meta.get("source"), meta.get("layout")) == (ENGINE, source, LAYOUT)
 
 
 def _passage(record: str, score: float) -> dict[str, Any]:

@@ -11,8 +11,7 @@ import msgspec
 
 from windlass.core.digest import canonical
 from windlass.core.errors import Invalid
-
-TEXT = "x-windlass-text"  # marks the property that a chat client is shown
+from windlass.sdk.output import TEXT
 
 
 def complaint(schema: dict[str, Any], value: Any) -> str | None:
