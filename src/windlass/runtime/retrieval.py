@@ -27,7 +27,7 @@ ENGINE = "fts5@1"
 MOST = 200  # passages of one search
 TERMS = 48  # of one query; the rest of a long text is left out
 LAYOUT = "1"  # of the file; another one is made again
-WEIGHTS = (1.0, 2.0, 1.0)  # of text, symbol, parts of identifiers
+WEIGHTS = (1.0, 2.0, 0.3)  # of text, symbol, parts of identifiers
 PLAIN = ("key", "document", "symbol")  # fields that `where` may name beside those a chunk carries in `fields`
 
 _STOP = """a about after all also am an and any are as at be been being but by can could did do does doing for from get had has have
