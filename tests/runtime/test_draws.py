@@ -36,7 +36,9 @@ async def test_a_reused_answer_says_so_and_keeps_cost_and_latency(app: Applicati
     app.script.say("first")
     text, ledger = await ask(app, row="r", draws="reuse")
     assert (text, ledger.calls, ledger.reused) == ("first", 1, 0)
+    met = ledger.draws
     text, ledger = await ask(app, row="r", draws="reuse")
+    assert met == ledger.draws != []
     assert (text, ledger.calls, ledger.reused, ledger.cost, ledger.waited_ns) == ("first", 0, 1, 0.25, 1000)
     assert len(app.script.requests) == 1
     models = [s.attributes for s in app.spans.all if s.attributes[names.KIND] == "model"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from tests.runtime.runners import Echo, MemoryBlobs, once
 
-from windlass.core.errors import Invalid, NotFound, RunFailed
+from windlass.core.errors import Invalid, NotFound, RunFailed, Unavailable
 from windlass.runtime.process import RunnerSettings
 from windlass.runtime.runner import Runners
 from windlass.sdk.frames import Start
@@ -89,6 +90,10 @@ def leaks() -> str:
 def leaves_process() -> str:
     os.system("sleep 600 &")
     return "left"
+
+def hides_process() -> int:
+    import subprocess
+    return subprocess.Popen(["sleep", "600"], start_new_session=True).pid
 
 def litters() -> list:
     os.environ["LEFT"] = "behind"
@@ -223,7 +228,35 @@ async def test_processes_that_a_run_leaves_end_with_its_runner(runners: Runners,
     ran = await once(runners, app, "leaves_process")
     assert "left 1 process running" in ran.warnings[0]
     pid = int(ran.warnings[0].partition("(process ")[2].partition(")")[0])
-    assert not _runs(pid)
+    hidden = (await once(runners, app, "hides_process")).value
+    while _runs(pid) or _runs(hidden):
+        await asyncio.sleep(0.01)
+
+
+async def test_runners_killed_at_random_fail_their_own_runs_only(runners: Runners, app: str) -> None:
+    """Sixty runs while somebody kills runners: each gives its result or says that its runner died."""
+    chance = random.Random(7)
+    killed: list[int] = []
+
+    async def kill() -> None:
+        while True:
+            await asyncio.sleep(chance.random() / 20)
+            for runner in list(runners._busy)[:1]:
+                killed.append(runner.pid)
+                os.kill(runner.pid, signal.SIGKILL)
+
+    killer = asyncio.create_task(kill())
+    results = await asyncio.gather(*(once(runners, app, "asks_in_threads") for _ in range(60)), return_exceptions=True)
+    killer.cancel()
+    for result in results:
+        if isinstance(result, BaseException):
+            assert isinstance(result, RunFailed | Unavailable), result
+            assert "died (signal 9" in str(result) or "did not come up" in str(result)
+        else:
+            assert result.value == list(range(50))
+    assert killed
+    assert runners.counts["busy"] == 0
+    assert (await once(runners, app, "hello", name="after")).value == "hello after"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,14 @@ from windlass.runtime.runner import Runners
 from windlass.sdk.frames import Start
 
 
+def gateway_environment(address: str, token: str) -> dict[str, str]:
+    """The variables by which clients in a run find the gateway, with the run's token for a key. `address` has no path."""
+    return {
+        "WINDLASS_URL": address, "WINDLASS_KEY": token, "OPENAI_BASE_URL": f"{address}/v1", "OPENAI_API_KEY": token,
+        "ANTHROPIC_BASE_URL": address, "ANTHROPIC_API_KEY": token,
+    }  # fmt: skip
+
+
 class Dispatch(Protocol):
     """Runs a version of any kind that code may call."""
 

@@ -34,7 +34,9 @@ class Records(Protocol):
 
 class Ledger:
     """What a run has used. `cost` is in US dollars; `cost_known` is False once a call had no price. `waited_ns` is the
-    latency of all answers, that of a reused one as it was when it was made; `root` the run's root span."""
+    latency of all answers, that of a reused one as it was when it was made; `root` the run's root span;
+    `draws` the keys of the draws it met, unless its policy is `live`: two runs of one row that met the same draws saw the same
+    answers."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -47,6 +49,7 @@ class Ledger:
         self.passages: list[dict[str, Any]] = []
         self.warnings: list[str] = []
         self.occurrences: Counter[str] = Counter()
+        self.draws: list[str] = []
         self.root: TraceContext | None = None
 
     def enter(self, reply: ModelReply) -> None:

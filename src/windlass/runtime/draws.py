@@ -75,6 +75,7 @@ class Draws:
         draw = Draw(context.row or "", context.repeat, context.ledger.occurrences[counted])
         context.ledger.occurrences[counted] += 1
         key = draw_key(digest, model, draw)
+        context.ledger.draws.append(key)
         while True:
             if (found := await self._kept(key, context.draws)) is not None:
                 return found

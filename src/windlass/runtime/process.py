@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import msgspec
 
 from windlass.core.errors import RunFailed, Unavailable, WindlassError, error_from_dict
-from windlass.sdk.child import Limits
+from windlass.sdk.child import Limits, descendants
 from windlass.sdk.frames import (
     FROM_CHILD,
     HEADER,
@@ -333,18 +333,25 @@ class Runner:
     async def close(self) -> None:
         """Kill the process and all it started, and remove its scratch folder. Idempotent."""
         self.clean = False
-        for fd in self._outputs:
-            self._loop.remove_reader(fd)
-            os.close(fd)
-        self._outputs.clear()
-        if self._writer is not None:
-            self._writer.close()
-        self._socket.close()
-        await asyncio.shield(asyncio.to_thread(self._kill))
+        try:
+            # first: a process that ends itself leaves its children to nobody
+            await asyncio.shield(asyncio.to_thread(self._kill))
+        finally:
+            for fd in self._outputs:
+                self._loop.remove_reader(fd)
+                os.close(fd)
+            self._outputs.clear()
+            if self._writer is not None:
+                self._writer.close()
+            self._socket.close()
 
     def _kill(self) -> None:
+        started = descendants(self._process.pid)  # one in a session of its own is not in the group
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._scratch, ignore_errors=True)

@@ -8,6 +8,7 @@ output and error belong to the user and never carry frames.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import inspect
 import os
@@ -19,7 +20,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -92,10 +93,22 @@ class _State:
         return sorted(t.name for t in leaked if t.is_alive())
 
 
-def _children() -> list[str]:
-    """Processes that the run started and left, orphans among them (Linux: this process adopts them)."""
-    found = [p for listed in Path("/proc/self/task").glob("*/children") for p in listed.read_text().split()]
-    return [f"process {pid}" for pid in found]
+def descendants(pid: int) -> list[int]:
+    """Processes below this one, where the system lists them (Linux); orphans too, since a runner adopts them."""
+    found: list[int] = []
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            for child in map(int, listed.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
+def end() -> NoReturn:
+    """End this process and all it started."""
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    os._exit(0)
 
 
 class Child:
@@ -107,7 +120,7 @@ class Child:
         self._cancelled = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._link = Link(sock, self._cancel, self._end)
+        self._link = Link(sock, self._cancel, end)  # no server, or one that talks nonsense: nothing here may outlive it
         self._host = RemoteHost(self._link)
 
     def serve(self) -> None:
@@ -141,7 +154,7 @@ class Child:
         else:
             self._link.send(Done(value, warnings, retire))
         if self._cancelled:
-            os._exit(0)
+            end()
 
     def _perform(self, call: Call, arguments: dict[str, Any]) -> Any:
         function = call.function
@@ -187,7 +200,7 @@ class Child:
         sys.stdout.flush()
         sys.stderr.flush()
         before.restore(self._root)
-        threads, processes = before.leaked_threads(), _children()
+        threads, processes = before.leaked_threads(), [f"process {pid}" for pid in descendants(os.getpid())]
         counted = ((threads, "thread", "threads"), (processes, "process", "processes"))
         left = [f"{len(names)} {one if len(names) == 1 else many}" for names, one, many in counted if names]
         if not left:
@@ -203,10 +216,6 @@ class Child:
             loop.call_soon_threadsafe(task.cancel)
         else:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    def _end(self) -> None:
-        """The server is gone, or spoke nonsense: nothing here may outlive it."""
-        os._exit(0)
 
 
 def _whole(gathered: list[Any]) -> Any:
