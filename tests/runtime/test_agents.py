@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from tests.runtime.application import ANSWER, Application, application
 
+from windlass.core.artifacts import Code, ToolBody
 from windlass.core.errors import Invalid, RunFailed, Unavailable
 from windlass.core.message import ToolResultPart
+from windlass.runtime.agents import SEARCH
 
 
 @pytest.fixture
@@ -44,6 +46,20 @@ async def test_tools_are_run_and_their_results_told(app: Application) -> None:
         "    span step 2 ok",
         "      model chat scripted/one ok",
     ]
+
+
+async def test_an_index_is_a_tool_with_words_of_its_own(app: Application) -> None:
+    code = Code("index:docs", {}, "3.11")
+    body = ToolBody(code, "look_up", "Look a passage up.", SEARCH, "read", (app.docs.digest,))
+    app.agent("reader", app.say_prompt, app.scripted, app.put("tool", "look-up", body, ("", app.docs)))
+    app.push()
+    app.script.use(("look_up", {"query": "split a string", "k": 1}))
+    app.script.say("Found.")
+    assert (await app.run("agent/reader", "x")).text == "Found."
+    assert '"key":"split"' in told(app)[0][0]
+    assert [(t.name, t.description) for t in app.script.requests[0].tools] == [("look_up", "Look a passage up.")]
+    assert app.spans.tree()[4:6] == ["      tool tool/look-up ok", "        retrieval search docs ok"]
+    assert app.runners.counts == {"busy": 0, "idle": 0}
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,12 @@ class ChainBody(msgspec.Struct, frozen=True, omit_defaults=True):
     chat: bool = False
 
 
+SEARCH_ENTRY = "index:"  # begins the entry of a tool that has no code of its own: it searches the index it names
+
+
 class ToolBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`name` and `description` are identity: a model reads them."""
+    """`name` and `description` are identity: a model reads them. A tool made of an index has the entry `index:name`, no
+    symbols, and the index among its `uses`; its parameters are `query` and `k`."""
 
     code: Code
     name: str

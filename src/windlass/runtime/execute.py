@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from windlass.core.actor import Actor
-from windlass.core.artifacts import EvaluatorBody, ReleaseBody, Version
+from windlass.core.artifacts import SEARCH_ENTRY, EvaluatorBody, ReleaseBody, Version
 from windlass.core.errors import Invalid, ModelFailed, NotFound, RunFailed, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.operations.runs import RunPiece, RunRequest, RunResult
@@ -156,6 +156,10 @@ class Executor:
             return await self._agents.run(version, arguments, context, self.dispatch, send)
         if version.kind == "index":
             return await self._search(version, arguments, context)
+        if version.kind == "tool" and (entry := body_of(version).code.entry).startswith(SEARCH_ENTRY):
+            index = await self._library.named(version, "index", entry.removeprefix(SEARCH_ENTRY))
+            with step(self._records, context, f"tool/{version.name}", "tool", versions=[str(version.ref)], input=arguments) as span:
+                return await self._search(index, arguments, span.context)
         if version.kind in ("chain", "tool"):
             return await self._chains.run(version, arguments, context, self.dispatch, send)
         raise Invalid(f"a {version.kind} cannot be run", where=version.ref.short, remedy="run one of: " + ", ".join(RUNNABLE))
