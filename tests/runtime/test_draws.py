@@ -140,10 +140,11 @@ async def test_when_the_one_who_asks_is_cancelled_another_asks(app: Application)
 def test_of_two_answers_to_one_draw_the_first_is_kept(tmp_path: Path) -> None:
     engine = open_meta(f"sqlite:///{tmp_path / 'meta.db'}")
     store, draw = TableDraws(engine), Draw("r", 0, 0)
-    assert store.get("k") is None
-    assert store.put("k", "sha256:a", "sha256:m", draw, b"first", replace=False) == b"first"
-    assert store.put("k", "sha256:a", "sha256:m", draw, b"second", replace=False) == b"first"
-    assert store.get("k") == b"first"
-    assert store.put("k", "sha256:a", "sha256:m", draw, b"third", replace=True) == b"third"
-    assert store.get("k") == b"third"
+    assert store.get("p", "k") is None
+    assert store.put("p", "k", "sha256:a", "sha256:m", draw, b"first", replace=False) == b"first"
+    assert store.put("p", "k", "sha256:a", "sha256:m", draw, b"second", replace=False) == b"first"
+    assert store.get("p", "k") == b"first"
+    assert store.put("p", "k", "sha256:a", "sha256:m", draw, b"third", replace=True) == b"third"
+    assert store.get("p", "k") == b"third"
+    assert store.get("another", "k") is None
     engine.dispose()

@@ -93,7 +93,7 @@ def test_the_store_upgrades_once_and_refuses_a_newer_one(tmp_path: Path) -> None
 def test_a_write_that_raises_leaves_nothing(tmp_path: Path) -> None:
     engine = open_meta(f"sqlite:///{tmp_path / 'm.db'}")
     with pytest.raises(ZeroDivisionError), write(engine) as c:
-        c.exec_driver_sql("INSERT INTO judgements VALUES ('k', 'e', '{}', 1)")
+        c.exec_driver_sql("INSERT INTO judgements VALUES ('p', 'k', 'e', '{}', 1)")
         _ = 1 / 0
     with read(engine) as c:
         assert c.exec_driver_sql("SELECT count(*) FROM judgements").scalar() == 0

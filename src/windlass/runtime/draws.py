@@ -1,7 +1,7 @@
 """Recorded draws: a model's answer to one request, kept under its complete identity.
 
-The key is the digest of the request, the model's version, row, repeat and occurrence within the run: never the arm, so
-that two versions which send the same request meet the same answer. What is kept is a whole reply, never an error. A reply
+The key, within a project, is the digest of the request, the model's version, row, repeat and occurrence within the run: never
+the arm, so that two versions which send the same request meet the same answer. What is kept is a whole reply, never an error. A reply
 taken from here says `reused` and keeps the cost and latency of the call that made it.
 """
 
@@ -29,8 +29,8 @@ class DrawStore(Protocol):
     """Where draws are kept. `put` keeps the first of two answers to one key unless told to replace it, and returns the
     one that is kept now."""
 
-    def get(self, key: str) -> bytes | None: ...
-    def put(self, key: str, request: str, model: str, draw: Draw, reply: bytes, *, replace: bool) -> bytes: ...
+    def get(self, project: str, key: str) -> bytes | None: ...
+    def put(self, project: str, key: str, request: str, model: str, draw: Draw, reply: bytes, *, replace: bool) -> bytes: ...
 
 
 class TableDraws:
@@ -39,18 +39,19 @@ class TableDraws:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, project: str, key: str) -> bytes | None:
         with read(self._engine) as connection:
-            return connection.execute(select(draws.c.reply).where(draws.c.key == key)).scalar()
+            return connection.execute(select(draws.c.reply).where(draws.c.project == project, draws.c.key == key)).scalar()
 
-    def put(self, key: str, request: str, model: str, draw: Draw, reply: bytes, *, replace: bool) -> bytes:
+    def put(self, project: str, key: str, request: str, model: str, draw: Draw, reply: bytes, *, replace: bool) -> bytes:
+        this = (draws.c.project == project, draws.c.key == key)
         values = {"request": request, "model": model, "row": draw.row, "repeat": draw.repeat, "occurrence": draw.occurrence}
         with write(self._engine) as connection:
-            kept: bytes | None = connection.execute(select(draws.c.reply).where(draws.c.key == key)).scalar()
+            kept: bytes | None = connection.execute(select(draws.c.reply).where(*this)).scalar()
             if kept is None:
-                connection.execute(insert(draws).values(key=key, **values, reply=reply, created_ns=now_ns()))
+                connection.execute(insert(draws).values(project=project, key=key, **values, reply=reply, created_ns=now_ns()))
             elif replace:
-                connection.execute(update(draws).where(draws.c.key == key).values(reply=reply, created_ns=now_ns()))
+                connection.execute(update(draws).where(*this).values(reply=reply, created_ns=now_ns()))
             else:
                 return kept
         return reply
@@ -61,7 +62,7 @@ class Draws:
 
     def __init__(self, store: DrawStore) -> None:
         self._store = store
-        self._under_way: dict[str, asyncio.Future[ModelReply | None]] = {}
+        self._under_way: dict[tuple[str, str], asyncio.Future[ModelReply | None]] = {}
 
     async def reply(self, request: ModelRequest, model: str, context: RunContext, ask: Callable[[], Awaitable[ModelReply]]) -> ModelReply:
         """The answer by the context's policy (see `RunContext`). `model` is the digest of the model's version.
@@ -77,37 +78,44 @@ class Draws:
         key = draw_key(digest, model, draw)
         context.ledger.draws.append(key)
         while True:
-            if (found := await self._kept(key, context.draws)) is not None:
+            if (found := await self._kept(context.project, key, context.draws)) is not None:
                 return found
             if context.draws == "replay":
                 raise RunFailed("this request was never answered, and only recorded answers may be used here", request=digest)
-            if (leader := self._under_way.get(key)) is None:
-                return await self._lead(key, digest, model, draw, context.draws, ask)
+            if (leader := self._under_way.get((context.project, key))) is None:
+                return await self._lead(context.project, key, digest, model, draw, context.draws, ask)
             if (reply := await asyncio.shield(leader)) is not None:
                 return msgspec.structs.replace(reply, reused=True)
 
-    async def _kept(self, key: str, policy: DrawPolicy) -> ModelReply | None:
+    async def _kept(self, project: str, key: str, policy: DrawPolicy) -> ModelReply | None:
         if policy == "record":
             return None
-        data = await asyncio.to_thread(self._store.get, key)
+        data = await asyncio.to_thread(self._store.get, project, key)
         return None if data is None else msgspec.structs.replace(_reply.decode(data), reused=True)
 
     async def _lead(
-        self, key: str, request: str, model: str, draw: Draw, policy: DrawPolicy, ask: Callable[[], Awaitable[ModelReply]]
+        self,
+        project: str,
+        key: str,
+        request: str,
+        model: str,
+        draw: Draw,
+        policy: DrawPolicy,
+        ask: Callable[[], Awaitable[ModelReply]],
     ) -> ModelReply:
         """Ask for all who want this draw. When it fails or is cancelled, the next of them asks."""
         done: asyncio.Future[ModelReply | None] = asyncio.get_running_loop().create_future()
-        self._under_way[key] = done
+        self._under_way[project, key] = done
         reply: ModelReply | None = None
         try:
             reply = await ask()
             data = msgspec.json.encode(reply)
-            kept = await asyncio.to_thread(self._store.put, key, request, model, draw, data, replace=policy == "record")
+            kept = await asyncio.to_thread(self._store.put, project, key, request, model, draw, data, replace=policy == "record")
             if kept != data:  # another process answered first: a draw has one answer
                 reply = _reply.decode(kept)
             return reply
         finally:
-            del self._under_way[key]
+            del self._under_way[project, key]
             done.set_result(reply)
 
 

@@ -1,6 +1,6 @@
 """The relational tables, all in one place. Written in what SQLite and PostgreSQL share; JSON is canonical text.
 
-Times are UTC nanoseconds. The project is in every key. Nothing in `versions`, `links`, `label_moves`, `verdicts` and `audit`
+Times are UTC nanoseconds. The project is in every key (an outcome's is its evaluation's). Nothing in `versions`, `links`, `label_moves`, `verdicts` and `audit`
 is ever updated or deleted.
 """
 
@@ -85,14 +85,16 @@ gates = Table(
 
 draws = Table(
     "draws", metadata,
-    Column("key", Text, primary_key=True),
-    _text("request"), _text("model"), _text("row"), Column("repeat", Integer, nullable=False),
+    _text("project"), _text("key"), _text("request"), _text("model"), _text("row"), Column("repeat", Integer, nullable=False),
     Column("occurrence", Integer, nullable=False),
     Column("reply", LargeBinary, nullable=False), _ns("created_ns"),
+    PrimaryKeyConstraint("project", "key"),
 )  # fmt: skip
 
 judgements = Table(
-    "judgements", metadata, Column("key", Text, primary_key=True), _text("evaluator"), _text("score"), _ns("created_ns")
+    "judgements", metadata,
+    _text("project"), _text("key"), _text("evaluator"), _text("score"), _ns("created_ns"),
+    PrimaryKeyConstraint("project", "key"),
 )  # fmt: skip
 
 keys = Table(

@@ -34,9 +34,10 @@ CREATE TABLE outcomes (evaluation TEXT NOT NULL, row TEXT NOT NULL, repeat INTEG
     latency_ns BIGINT NOT NULL, cost FLOAT, requests TEXT, low FLOAT, PRIMARY KEY (evaluation, row, repeat));
 CREATE TABLE gates (id TEXT PRIMARY KEY NOT NULL, project TEXT NOT NULL, request TEXT NOT NULL, plan TEXT NOT NULL, status TEXT NOT NULL,
     done INTEGER NOT NULL, total INTEGER NOT NULL, verdict TEXT, error TEXT, created_ns BIGINT NOT NULL, actor TEXT NOT NULL);
-CREATE TABLE draws (key TEXT PRIMARY KEY NOT NULL, request TEXT NOT NULL, model TEXT NOT NULL, row TEXT NOT NULL, repeat INTEGER NOT NULL,
-    occurrence INTEGER NOT NULL, reply BLOB NOT NULL, created_ns BIGINT NOT NULL);
-CREATE TABLE judgements (key TEXT PRIMARY KEY NOT NULL, evaluator TEXT NOT NULL, score TEXT NOT NULL, created_ns BIGINT NOT NULL);
+CREATE TABLE draws (project TEXT NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL, model TEXT NOT NULL, row TEXT NOT NULL,
+    repeat INTEGER NOT NULL, occurrence INTEGER NOT NULL, reply BLOB NOT NULL, created_ns BIGINT NOT NULL, PRIMARY KEY (project, key));
+CREATE TABLE judgements (project TEXT NOT NULL, key TEXT NOT NULL, evaluator TEXT NOT NULL, score TEXT NOT NULL,
+    created_ns BIGINT NOT NULL, PRIMARY KEY (project, key));
 CREATE TABLE keys (id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL, project TEXT NOT NULL, scopes TEXT NOT NULL,
     hash TEXT NOT NULL, created_ns BIGINT NOT NULL, expires_ns BIGINT, revoked_ns BIGINT, actor TEXT NOT NULL);
 CREATE TABLE audit (seq INTEGER PRIMARY KEY NOT NULL, at_ns BIGINT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
