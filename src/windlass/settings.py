@@ -30,7 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     otlp_limit: Annotated[int, _says("Bytes of one OTLP request after decompression.", ge=1000)] = 64 * MB
     journal_segment: Annotated[int, _says("Bytes after which a journal segment is closed and the next begins.", ge=4096)] = 64 * MB
     span_memory: Annotated[int, _says("Megabytes DuckDB may use in the projector.", ge=64)] = 256
-    runner_processes: Annotated[int, _says("Runner processes at once, for each nesting depth; 0 means one a core, at least four.", ge=0)] = 0
+    runner_processes: Annotated[int, _says("Runner processes at once at each depth; 0 means one a core, at least four.", ge=0)] = 0
     runner_memory: Annotated[int, _says("Bytes of address space of one runner.", ge=256 * MB)] = 2048 * MB
     runner_seconds: Annotated[float, _says("Seconds of wall time for one run of a chain, tool or evaluator.", gt=0)] = 120.0
     runner_idle_seconds: Annotated[float, _says("Seconds after which an idle runner is ended.", gt=0)] = 30.0
@@ -49,6 +49,21 @@ def describe() -> list[tuple[str, str, str]]:
     return [(n, str(getattr(defaults, n)), str(hints[n].__metadata__[0].description)) for n in Settings.__struct_fields__]
 
 
+PAGE = """# Settings
+
+Each can be given as an argument where a command has it, as `WINDLASS_<NAME>` in the environment, or in `settings.toml` in the data
+folder; the first of these counts. The data folder itself is named by `--home` or `WINDLASS_HOME`.
+
+| name | default | what it does |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """`docs/settings.md`: `python -c "from windlass.settings import page; print(page(), end='')" > docs/settings.md`."""
+    return PAGE + "".join(f"| `{name}` | `{default}` | {sentence} |\n" for name, default, sentence in describe())
+
+
 def load_settings(home: Path | None = None, given: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Settings by precedence. `given` are arguments; None values among them do not count.
 
@@ -59,9 +74,11 @@ def load_settings(home: Path | None = None, given: Mapping[str, Any] | None = No
     path = home / "settings.toml" if home else None
     if path and path.exists():
         try:
-            table = tomllib.loads(path.read_text())
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise Invalid(f"not TOML: {e}", where=str(path)) from e
+        except OSError as e:
+            raise Invalid(f"the settings cannot be read: {e.strerror}", where=str(path)) from e
         for name, value in table.items():
             if name not in Settings.__struct_fields__:
                 near = difflib.get_close_matches(name, Settings.__struct_fields__, 1)

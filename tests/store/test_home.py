@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from windlass.core.errors import Conflict, Invalid, NotFound, Unavailable
-from windlass.settings import Settings, describe, load_settings
+from windlass.settings import Settings, load_settings, page
 from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.home import Home
 from windlass.store.meta import open_meta, read, write
@@ -127,7 +127,4 @@ def test_a_wrong_setting_says_where_and_what(tmp_path: Path) -> None:
 
 
 def test_the_settings_page_is_current() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
-    for name, default, sentence in describe():
-        assert f"| `{name}` | `{default}` | {sentence} |" in page
-    assert page.count("\n| `") == len(describe())
+    assert (Path(__file__).parents[2] / "docs" / "settings.md").read_text() == page(), "see the docstring of `page`"

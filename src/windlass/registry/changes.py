@@ -5,25 +5,47 @@ from __future__ import annotations
 import difflib
 
 from windlass.core.artifacts import Version
+from windlass.core.errors import WindlassError
+from windlass.registry.datasets import ROWS, row_changes
 from windlass.registry.diff import field_changes
+from windlass.store.blobs import BlobStore
 
 
-def why(before: Version, after: Version) -> str:
-    """`2 lines changed`, `uses prompt/reply`, `3 rows more`: the nearest cause first."""
-    if after.kind == "prompt":
-        old, new = ["\n".join(m["text"] for m in v.body["messages"]).splitlines() for v in (before, after)]
-        lines = sum(1 for d in difflib.ndiff(old, new) if d[:1] in "+-") if old != new else 0
-        if lines:
-            changed = max(1, round(lines / 2)) if len(old) == len(new) else lines
-            return f"{changed} line{'s' if changed > 1 else ''} changed"
-    if after.kind in ("dataset", "fewshot"):
+def why(before: Version, after: Version, blobs: BlobStore) -> str:
+    """`2 lines changed`, `uses prompt/reply`, `3 rows added`: the nearest causes, joined by `; `."""
+    if after.kind in ROWS:
+        return _rows(before, after, blobs)
+    parts = []
+    if after.kind == "prompt" and (lines := _lines(before, after)):
+        parts.append(f"{lines} line{'s' if lines > 1 else ''} changed")
+    if before.body.get("code") != after.body.get("code"):
+        parts.append("its code")
+    was, now = ({(k.kind, k.name): k.digest for k in v.links if k.relation == "uses"} for v in (before, after))
+    # a release lists its whole closure; what it runs is the near cause
+    entry = {(k.kind, k.name) for k in after.links if k.role == "entry"} or now.keys()
+    moved = [f"{kind}/{name}" for kind, name in sorted(entry) if was.get((kind, name)) != now[kind, name]]
+    if moved:
+        parts.append(f"uses {', '.join(moved)}")
+    if dropped := [f"{kind}/{name}" for kind, name in sorted(was.keys() - now.keys())]:
+        parts.append(f"no longer uses {', '.join(dropped)}")
+    if not parts:
+        fields = [c.path.lstrip("/").split("/")[0] for c in field_changes(before.body, after.body)]
+        parts.append(f"{', '.join(dict.fromkeys(fields))} changed")
+    return "; ".join(parts)
+
+
+def _lines(before: Version, after: Version) -> int:
+    """Lines of a prompt that differ; one that was replaced counts once."""
+    old, new = ["\n".join(f"{m['role']}: {m['text']}" for m in v.body["messages"]).splitlines() for v in (before, after)]
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return sum(max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in blocks if tag != "equal")
+
+
+def _rows(before: Version, after: Version, blobs: BlobStore) -> str:
+    try:
+        counts = row_changes(before, after, blobs)
+    except WindlassError:  # a dry run comes before its bytes
         more = after.body["count"] - before.body["count"]
-        return f"{abs(more)} rows {'more' if more > 0 else 'fewer'}" if more else "rows changed"
-    was = {(k.kind, k.name): k.digest for k in before.links}
-    moved = [f"{k.kind}/{k.name}" for k in after.links if was.get((k.kind, k.name)) != k.digest]
-    code = before.body.get("code") != after.body.get("code")
-    parts = (["its code"] if code else []) + ([f"uses {', '.join(dict.fromkeys(moved))}"] if moved else [])
-    if parts:
-        return "; ".join(parts)
-    fields = [c.path.lstrip("/").split("/")[0] for c in field_changes(before.body, after.body)]
-    return ", ".join(dict.fromkeys(fields))
+        counts = {"added": max(more, 0), "removed": max(-more, 0), "changed": 0}
+    said = [f"{n} row{'s' if n > 1 else ''} {what}" for what, n in counts.items() if n]
+    return ", ".join(said) or "rows changed"

@@ -7,11 +7,11 @@ from typing import Any
 
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Version
-from windlass.core.dataset import read_manifest
 from windlass.core.operations.registry import Diff, DiffQuery, FieldChange
 from windlass.core.ref import parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry.content import content_of
+from windlass.registry.datasets import ROWS, row_changes
 from windlass.registry.versions import Versions
 from windlass.store.blobs import BlobStore
 
@@ -37,16 +37,8 @@ class Diffs:
         fields = tuple(field_changes(a.body, b.body))[:MOST_FIELDS]
         old, new = (content_of(v, self._blobs).splitlines() for v in pair)
         text = "\n".join(difflib.unified_diff(old, new, a.ref.short, b.ref.short, lineterm=""))
-        datasets = {a.kind, b.kind} <= {"dataset", "fewshot"}
-        return Diff(str(a.ref), str(b.ref), a.digest == b.digest, fields, text, self._rows(a, b) if datasets else {})
-
-    def _rows(self, a: Version, b: Version) -> dict[str, int]:
-        old, new = (dict(read_manifest(self._blobs.get(v.body["rows"]))) for v in (a, b))
-        return {
-            "added": len(new.keys() - old.keys()),
-            "removed": len(old.keys() - new.keys()),
-            "changed": sum(old[k] != new[k] for k in old.keys() & new.keys()),
-        }
+        datasets = {a.kind, b.kind} <= ROWS
+        return Diff(str(a.ref), str(b.ref), a.digest == b.digest, fields, text, row_changes(a, b, self._blobs) if datasets else {})
 
 
 def field_changes(a: Any, b: Any, path: str = "") -> list[FieldChange]:

@@ -13,6 +13,8 @@ from windlass.store.meta import read
 from windlass.store.tables import links
 
 MOST = 500  # versions in one answer
+MOST_LINKS = 5000  # links looked at on one level: a model may be used by very many
+DEEPEST = 50
 
 
 class Lineage:
@@ -42,9 +44,10 @@ class Lineage:
 def _spread(c: Connection, start: Ref, direction: str, depth: int, depths: dict[Ref, int], edges: set[Edge]) -> bool:
     """One direction, level by level. Returns whether something was left out."""
     frontier, step = [start], -1 if direction == "up" else 1
-    for level in range(1, max(1, depth) + 1):
+    for level in range(1, max(1, min(depth, DEEPEST)) + 1):
         following: list[Ref] = []
-        for source, target, relation, role in _links(c, frontier, direction):
+        near, cut = _links(c, frontier, direction)
+        for source, target, relation, role in near:
             edges.add(Edge(str(source), str(target), relation, role))
             reached = target if direction == "up" else source
             if reached not in depths:
@@ -52,23 +55,27 @@ def _spread(c: Connection, start: Ref, direction: str, depth: int, depths: dict[
                     return True
                 depths[reached] = step * level
                 following.append(reached)
-        if not following:
-            return False
+        if cut or not following:
+            return cut
         frontier = following
-    return any(True for _ in _links(c, frontier, direction))
+    return bool(_links(c, frontier, direction)[0])
 
 
-def _links(c: Connection, frontier: list[Ref], direction: str) -> list[tuple[Ref, Ref, str, str]]:
+def _links(c: Connection, frontier: list[Ref], direction: str) -> tuple[list[tuple[Ref, Ref, str, str]], bool]:
+    """`(dependent, dependency, relation, role)` of each link that touches the frontier, and whether there are more."""
     t = links.c
     near = (t.kind, t.name, t.digest) if direction == "up" else (t.to_kind, t.to_name, t.to_digest)
     project = frontier[0].project
-    found = []
+    found: list[tuple[Ref, Ref, str, str]] = []
     for i in range(0, len(frontier), 100):
         some = [(r.kind, r.name, r.digest) for r in frontier[i : i + 100]]
-        for k in c.execute(select(links).where(t.project == project, tuple_(*near).in_(some))):
+        limit = MOST_LINKS + 1 - len(found)
+        for k in c.execute(select(links).where(t.project == project, tuple_(*near).in_(some)).limit(limit)):
             source, target = Ref(k.kind, k.name, k.digest, None, project), Ref(k.to_kind, k.to_name, k.to_digest, None, project)
             found.append((source, target, k.relation, k.role))
-    return sorted(found)
+        if len(found) > MOST_LINKS:
+            return sorted(found[:MOST_LINKS]), True
+    return sorted(found), False
 
 
 def _node(c: Connection, ref: Ref, depth: int) -> Node:

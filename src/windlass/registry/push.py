@@ -6,15 +6,12 @@ a client says about identity is never believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import msgspec
 from sqlalchemy import Connection, Engine, insert, select
 
 from windlass.core.actor import Actor
-from windlass.core.artifacts import Version, body_digest, check_body, dependencies
+from windlass.core.artifacts import Version, body_digest, check_body
 from windlass.core.digest import canonical, is_digest, short
-from windlass.core.errors import Invalid
+from windlass.core.errors import Conflict, Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.registry import BlobQuery, BlobsMissing, Bundle, Change, PushReport
 from windlass.core.ref import ENVIRONMENTS, Ref, check_label, check_name
@@ -22,12 +19,15 @@ from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.registry import labels
 from windlass.registry.changes import why
-from windlass.registry.versions import fetch
+from windlass.registry.datasets import ROWS, disagreements
+from windlass.registry.references import Key, check_cycles, check_names, check_references
+from windlass.registry.snapshots import read_files, read_snapshot
+from windlass.registry.versions import fetch, newest
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read, write
 from windlass.store.tables import links, versions
 
-Key = tuple[str, str, str]  # kind, name, digest
+MAIN = "main"  # what a new branch is compared with
 
 
 class Push:
@@ -43,7 +43,11 @@ class Push:
         return BlobsMissing(tuple(self._blobs.missing(query.digests)))
 
     def push(self, actor: Actor, bundle: Bundle) -> PushReport:
-        """Operation `registry.push`. Raises `Invalid` naming the version that is wrong; then nothing was registered."""
+        """Operation `registry.push`.
+
+        Raises `Invalid` naming the version that is wrong; then nothing was registered. Raises `Conflict` when somebody pushed since
+        the dry run that `expected` comes from; then the versions are there and no label was moved.
+        """
         guard(actor, "write", bundle.project)
         check_name(bundle.project, what="project")
         if bundle.branch in ENVIRONMENTS:
@@ -51,94 +55,122 @@ class Push:
         check_label(bundle.branch)
         given = {(v.kind, v.name, v.digest): v for v in bundle.versions}
         for version in given.values():
-            self._check(version, bundle.project)
-        self._check_blobs(bundle)
-        _check_cycles(given)
+            _check(version, bundle.project)
+        check_names(given)
+        check_cycles(given)
         if bundle.dry:
             with read(self._engine) as c:
-                return self._register(c, actor, bundle, given)
+                return self._report(c, bundle, given)
+        self._check_blobs(bundle)
         with write(self._engine) as c:
-            report = self._register(c, actor, bundle, given)
+            report = self._report(c, bundle, given)
+            lost = [x for x in report.changes if x.status != "unchanged" and _overtaken(x, bundle)]
+            self._register(c, actor, bundle, given, labels_too=not lost)
             changed = [f"{x.kind}/{x.name}@{short(x.digest)}" for x in report.changes if x.status != "unchanged"]
-            audit.record(c, actor, "registry.push", bundle.project, bundle.workspace, branch=bundle.branch, changed=changed)
+            seen = {"branch": bundle.branch, "snapshot": bundle.snapshot, "changed": changed, "overtaken": bool(lost)}
+            audit.record(c, actor, "registry.push", bundle.project, bundle.workspace, **seen)
+        if lost:
+            raise _conflict(lost[0], bundle)
         return report
-
-    def _check(self, version: Version, project: str) -> None:
-        where = f"{version.kind}/{version.name}"
-        check_name(version.name)
-        check_body(version.kind, version.body)
-        if version.project != project:
-            raise Invalid(f"it belongs to project {version.project}, not {project}", where=where)
-        if (derived := body_digest(version.kind, version.body)) != version.digest:
-            raise Invalid(
-                f"its digest is {short(derived, 12)}, not {short(version.digest, 12)}",
-                where=where,
-                remedy="push again with the same Windlass",
-            )
-        linked = {k.digest for k in version.links if k.relation == "uses"}
-        if loose := dependencies(version.kind, version.body) - linked:
-            raise Invalid(f"it uses {short(min(loose), 12)} without a link that names it", where=where)
 
     def _check_blobs(self, bundle: Bundle) -> None:
         wanted = {bundle.snapshot: "the snapshot"}
         for v in bundle.versions:
             for blob in blobs_of(v):
-                wanted[blob] = v.ref.short
+                wanted.setdefault(blob, v.ref.short)
         for digest, whose in wanted.items():
             if not is_digest(digest):
                 raise Invalid(f"{digest!r} is not a whole digest", where=whose)
         if gone := self._blobs.missing(wanted):
             raise Invalid(f"the bytes of {wanted[gone[0]]} were not uploaded", remedy="upload what blobs.missing names, then push")
-        files = msgspec.json.decode(self._blobs.get(bundle.snapshot), type=dict[str, str])
+        files = read_snapshot(self._blobs.get(bundle.snapshot))
         if gone := self._blobs.missing(files.values()):
             path = next(p for p, d in files.items() if d == gone[0])
             raise Invalid(f"the bytes of {path} were not uploaded", where="the snapshot")
+        with read(self._engine) as c:
+            known = {(v.kind, v.name, v.digest) for v in bundle.versions if _exists(c, bundle.project, (v.kind, v.name, v.digest))}
+        for v in bundle.versions:  # what is known was checked when it came, against the snapshot it came in
+            if (v.kind, v.name, v.digest) not in known:
+                wrong = read_files(v, files) + (disagreements(v, self._blobs) if v.kind in ROWS else [])
+                if wrong:
+                    raise Invalid(wrong[0], where=f"{v.kind}/{v.name}")
 
-    def _register(self, c: Connection, actor: Actor, bundle: Bundle, given: dict[Key, Version]) -> PushReport:
-        known = _known(c, bundle.project, given)
+    def _report(self, c: Connection, bundle: Bundle, given: dict[Key, Version]) -> PushReport:
         for version in given.values():
             for link in version.links:
                 target = (link.kind, link.name, link.digest)
-                if target not in given and target not in known and not _exists(c, bundle.project, target):
+                if target not in given and not _exists(c, bundle.project, target):
                     raise Invalid(
                         f"it links to {link.kind}/{link.name}@{short(link.digest)}, which is nowhere",
                         where=f"{version.kind}/{version.name}",
                     )
-        changes = tuple(self._one(c, actor, bundle, v, v_key in known) for v_key, v in sorted(given.items()))
+        changes = tuple(self._change(c, bundle, v) for _, v in sorted(given.items(), key=lambda i: i[0]))
         releases = tuple(str(v.ref) for v in given.values() if v.kind == "release")
         return PushReport(bundle.project, bundle.workspace, bundle.branch, changes, releases)
 
-    def _one(self, c: Connection, actor: Actor, bundle: Bundle, version: Version, known: bool) -> Change:
-        before = labels.current(c, version.ref, bundle.branch)
+    def _change(self, c: Connection, bundle: Bundle, version: Version) -> Change:
+        before = labels.current(c, version.ref, bundle.branch) or labels.current(c, version.ref, MAIN) or newest(c, version.ref)
         production = labels.current(c, version.ref, "production") if version.kind == "release" else None
         change = Change(version.kind, version.name, version.digest, "unchanged", before)
         change.candidate = version.kind == "release" and production != version.digest
         if before is None:
-            change.status = "unchanged" if known else "new"
+            change.status = "new"
         elif before != version.digest:
             change.status = "changed"
-            change.why = why(fetch(c, Ref(version.kind, version.name, before, None, bundle.project)), version)
-        if bundle.dry:
-            return change
-        if not known:
-            _insert(c, actor, version, bundle.snapshot)
-        if before != version.digest:
-            labels.move_label(c, actor, version.ref, bundle.branch, before, how="branch")
+            change.why = why(fetch(c, Ref(version.kind, version.name, before, None, bundle.project)), version, self._blobs)
         return change
+
+    def _register(self, c: Connection, actor: Actor, bundle: Bundle, given: dict[Key, Version], *, labels_too: bool) -> None:
+        for key, version in sorted(given.items(), key=lambda i: i[0]):
+            if not _exists(c, bundle.project, key):
+                _insert(c, actor, version, bundle.snapshot)
+            points_to = labels.current(c, version.ref, bundle.branch)
+            if labels_too and points_to != version.digest:
+                labels.move_label(c, actor, version.ref, bundle.branch, points_to, how="branch")
+
+
+def _check(version: Version, project: str) -> None:
+    """One version by itself: its names, its body, its digest, its links. Raises `Invalid`."""
+    where = f"{version.kind}/{version.name}"
+    check_name(version.name)
+    check_body(version.kind, version.body)
+    if version.project != project:
+        raise Invalid(f"it belongs to project {version.project}, not {project}", where=where)
+    if (derived := body_digest(version.kind, version.body)) != version.digest:
+        raise Invalid(
+            f"its digest is {short(derived, 12)}, not {short(version.digest, 12)}",
+            where=where,
+            remedy="push again with the same Windlass",
+        )
+    packs = version.neutral.get("packs", [])
+    if not isinstance(packs, (list, tuple)) or not all(isinstance(p, str) for p in packs):
+        raise Invalid("its packs are not a list of digests", where=where)
+    check_references(version)
+
+
+def _overtaken(change: Change, bundle: Bundle) -> bool:
+    name = f"{change.kind}/{change.name}"
+    return name in bundle.expected and bundle.expected[name] != change.before
+
+
+def _conflict(change: Change, bundle: Bundle) -> Conflict:
+    return Conflict(
+        f"somebody pushed {change.kind}/{change.name} meanwhile: {bundle.branch} has {short(change.before) if change.before else 'none'}",
+        where=f"branch {bundle.branch}",
+        remedy=f"your versions are kept ({change.kind}/{change.name}@{short(change.digest)}); look at the difference, then push again",
+        current=change.before,
+        pushed=change.digest,
+    )
 
 
 def blobs_of(version: Version) -> list[str]:
     """The blobs a version's bytes lie in."""
     body = version.body
-    if version.kind in ("dataset", "fewshot"):
+    if version.kind in ROWS:
         return [body["rows"], *version.neutral.get("packs", ())]
     if version.kind == "index":
         return [body["chunks"]]
     return [body["weights"]] if version.kind == "adapter" else []
-
-
-def _known(c: Connection, project: str, given: Iterable[Key]) -> set[Key]:
-    return {key for key in given if _exists(c, project, key)}
 
 
 def _exists(c: Connection, project: str, key: Key) -> bool:
@@ -165,26 +197,3 @@ def _insert(c: Connection, actor: Actor, version: Version, snapshot: str) -> Non
     ]
     if rows:
         c.execute(insert(links), rows)
-
-
-def _check_cycles(given: dict[Key, Version]) -> None:
-    """Digests cannot form a cycle; names can, and a cycle of names means a malformed bundle. Raises `Invalid` naming it."""
-    state: dict[Key, int] = {}
-    for start in given:
-        path: list[Key] = []
-        stack: list[tuple[Key, bool]] = [(start, False)]
-        while stack:
-            key, done = stack.pop()
-            if done:
-                state[key] = 2
-                path.pop()
-                continue
-            if state.get(key) == 2 or key not in given:
-                continue
-            if state.get(key) == 1:
-                names = [f"{k}/{n}" for k, n, _ in [*path[path.index(key) :], key]]
-                raise Invalid("these refer to each other in a circle: " + " → ".join(names))
-            state[key] = 1
-            path.append(key)
-            stack.append((key, True))
-            stack += [((k.kind, k.name, k.digest), False) for k in given[key].links]

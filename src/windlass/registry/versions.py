@@ -6,7 +6,7 @@ import difflib
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select, and_, func, or_, select
+from sqlalchemy import Connection, Engine, and_, func, or_, select
 
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Link, Version
@@ -27,7 +27,7 @@ from windlass.govern.permissions import guard
 from windlass.registry.content import content_of
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read
-from windlass.store.tables import labels, links, versions
+from windlass.store.tables import label_moves, labels, links, versions
 
 MOST = 200
 
@@ -84,17 +84,19 @@ class Versions:
         return ArtifactPage(items=items, next=more, kinds=dict(kinds))
 
     def _summary(self, c: Connection, project: str, kind: str, name: str, count: int, at: int) -> ArtifactSummary:
-        newest = c.execute(_newest(Ref(kind, name, None, None, project))).one()
+        ref = Ref(kind, name, None, None, project)
+        digest = newest(c, ref) or ""
+        neutral = c.execute(select(versions.c.neutral).where(*_is(Ref(kind, name, digest, None, project)))).scalar() or "{}"
         mine = c.execute(
             select(labels.c.label, labels.c.digest).where(labels.c.project == project, labels.c.kind == kind, labels.c.name == name)
         ).all()
-        description = msgspec.json.decode(newest.neutral).get("description") or ""
-        return ArtifactSummary(kind, name, newest.digest, count, at, dict(mine), str(description))
+        description = msgspec.json.decode(neutral).get("description") or ""
+        return ArtifactSummary(kind, name, digest, count, at, dict(mine), str(description))
 
     def versions(self, actor: Actor, query: VersionQuery) -> VersionPage:
         """Operation `versions.list`: versions of one name, newest first."""
-        guard(actor, "read", query.project)
         ref = parse_ref(query.ref, project=query.project)
+        guard(actor, "read", ref.project)
         limit = max(1, min(query.limit, MOST))
         v = versions
         with read(self._engine) as c:
@@ -142,14 +144,24 @@ def _is(ref: Ref) -> tuple[Any, ...]:
     return (v.project == ref.project, v.kind == ref.kind, v.name == ref.name, v.digest == ref.digest)
 
 
-def _newest(ref: Ref) -> Select[Any]:
-    v = versions
-    return (
-        select(v)
-        .where(v.c.project == ref.project, v.c.kind == ref.kind, v.c.name == ref.name)
-        .order_by(v.c.created_ns.desc(), v.c.digest)
+def newest(c: Connection, ref: Ref) -> str | None:
+    """The version that a branch was pointed to last: after a revert, the one that was gone back to. None for an unknown name."""
+    m, v = label_moves.c, versions.c
+    moved: str | None = c.execute(
+        select(m.after)
+        .where(m.project == ref.project, m.kind == ref.kind, m.name == ref.name, m.how == "branch")
+        .order_by(m.id.desc())
         .limit(1)
-    )
+    ).scalar()
+    if moved is not None:
+        return moved
+    made: str | None = c.execute(
+        select(v.digest)
+        .where(v.project == ref.project, v.kind == ref.kind, v.name == ref.name)
+        .order_by(v.created_ns.desc(), v.digest)
+        .limit(1)
+    ).scalar()
+    return made
 
 
 def labels_by_digest(c: Connection, ref: Ref) -> dict[str, list[str]]:
@@ -187,10 +199,9 @@ def resolve(c: Connection, ref: Ref) -> Ref:
         return _by_prefix(c, ref)
     if ref.label:
         return _by_label(c, ref)
-    row = c.execute(_newest(ref)).first()
-    if row is None:
+    if (digest := newest(c, ref)) is None:
         raise _unknown(c, ref)
-    return Ref(ref.kind, ref.name, row.digest, None, ref.project)
+    return Ref(ref.kind, ref.name, digest, None, ref.project)
 
 
 def _by_prefix(c: Connection, ref: Ref) -> Ref:
@@ -217,16 +228,12 @@ def _by_label(c: Connection, ref: Ref) -> Ref:
     if ref.label in ENVIRONMENTS and ref.kind != "release":
         return _through_release(c, ref)
     known = sorted({name for names in labels_by_digest(c, ref).values() for name in names})
-    if not known:
-        _ = c.execute(_newest(ref)).first() or _raise(_unknown(c, ref))
+    if newest(c, ref) is None:
+        raise _unknown(c, ref)
     raise NotFound(
         f"{ref.kind}/{ref.name} has no label {ref.label!r}",
         remedy=f"it has {', '.join(known)}" if known else "it has no labels; name a version by digest",
     )
-
-
-def _raise(error: Exception) -> Any:
-    raise error
 
 
 def _through_release(c: Connection, ref: Ref) -> Ref:

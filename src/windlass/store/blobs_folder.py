@@ -28,21 +28,18 @@ class FolderBlobs:
     def put(self, data: bytes) -> str:
         digest = digest_bytes(data)
         path = self._path(digest)
-        if path.exists():
-            return digest
         partial = path.with_name(f".{secrets.token_hex(8)}")
         try:
-            path.parent.mkdir(exist_ok=True)
-            with partial.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            handle = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            if not path.exists():
+                path.parent.mkdir(exist_ok=True)
+                with partial.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(path)
+            # also where it was there: whoever put it may not have come this far yet
+            _sync_folder(path.parent)
+            _sync_folder(self._folder)
         except OSError as e:
             partial.unlink(missing_ok=True)
             full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -51,12 +48,17 @@ class FolderBlobs:
         return digest
 
     def get(self, digest: str) -> bytes:
+        path = self._path(digest)
         try:
-            data = self._path(digest).read_bytes()
+            data = path.read_bytes()
         except FileNotFoundError:
             raise NotFound(f"blob {digest} is not here", remedy="push the workspace again") from None
+        except OSError as e:
+            raise Unavailable(f"blob {digest} cannot be read: {e.strerror}", where=str(path)) from e
         if digest_bytes(data) != digest:
-            raise Unavailable(f"blob {digest} is damaged", where=str(self._path(digest)), remedy="restore it from a backup, or push again")
+            raise Unavailable(
+                f"blob {digest} is damaged", where=str(path), remedy="restore the file from a backup, or delete it and push again"
+            )
         return data
 
     def has(self, digest: str) -> bool:
@@ -70,3 +72,12 @@ class FolderBlobs:
             for path in sorted(shelf.iterdir()) if shelf.is_dir() else ():
                 if is_digest(digest := f"{TAG}{shelf.name}{path.name}"):
                     yield digest
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

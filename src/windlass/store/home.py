@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
+import time
 from pathlib import Path
 
 import msgspec
@@ -18,6 +20,7 @@ from windlass.core.errors import Conflict, Invalid, Unavailable
 
 FORMAT = 1
 FOLDERS = ("blobs", "journal", "spans", "indexes", "run", "logs")
+LOOK_SECONDS = 0.5  # how long somebody who only looks at the lock may keep it from us
 
 
 class Holder(msgspec.Struct):
@@ -46,16 +49,17 @@ class Home:
     def _make(self) -> None:
         marker = self.path / "FORMAT"
         if not marker.exists():
-            if self.path.exists() and any(self.path.iterdir()):
+            if self.path.exists() and any(p for p in self.path.iterdir() if not _ours(p.name)):
                 raise Invalid(
                     "this folder is not empty and not a Windlass data folder", where=str(self.path), remedy="name another with --home"
                 )
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.chmod(0o700)  # also a folder that was there, empty
             partial = self.path / f"FORMAT.{os.getpid()}"
             partial.write_text(f"{FORMAT}\n")
             partial.replace(marker)
-        text = marker.read_text().strip()
-        if not text.isdigit():
+        text = marker.read_text(errors="replace").strip()
+        if not re.fullmatch("[0-9]{1,9}", text):
             raise Invalid("the format of this data folder cannot be read", where=str(marker), remedy="restore it from a backup")
         if int(text) > FORMAT:
             raise Invalid(
@@ -84,34 +88,35 @@ class Home:
         return bytes.fromhex(self._secret("run/secret", secrets.token_hex(32)))
 
     def _secret(self, name: str, fresh: str) -> str:
+        """What a file holds; made with `fresh` where there is none. It appears whole or not at all, and the first wins."""
         path = self.path / name
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            for _ in range(200):
-                if text := path.read_text().strip():
-                    return text
-            raise Unavailable(
-                "a secret of this data folder is empty", where=str(path), remedy="delete the file; it is made again"
-            ) from None
-        with os.fdopen(handle, "w") as file:
-            file.write(fresh + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return fresh
+        if not path.exists():
+            partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(fresh + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(partial, path)
+            except FileExistsError:
+                pass
+            finally:
+                partial.unlink()
+        text = path.read_text().strip()
+        if not text:
+            raise Unavailable("a secret of this data folder is empty", where=str(path), remedy="delete the file; it is made again")
+        return text
 
     def lock(self, address: str | None = None) -> None:
         """Take the folder for this process. Raises `Conflict` saying who has it."""
         handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(handle):
             os.close(handle)
             holder = self.holder()
             where = f"at {holder.address}" if holder and holder.address else f"as process {holder.pid}" if holder else "elsewhere"
             raise Conflict(
                 f"another Windlass has this data folder, {where}", where=str(self.path), remedy="stop it, or name another with --home"
-            ) from None
+            )
         self._lock = handle
         self.announce(address)
 
@@ -145,3 +150,27 @@ class Home:
         finally:
             os.close(handle)
         return None
+
+    def server_address(self) -> str | None:
+        """Where the server of this folder answers; None when none runs."""
+        holder = self.holder()
+        return holder.address if holder else None
+
+
+def _ours(name: str) -> bool:
+    """What may lie in a folder that is about to become a data folder: settings, and a start that was cut off."""
+    return name == "settings.toml" or name.startswith("FORMAT.")
+
+
+def _take(handle: int) -> bool:
+    """Take the lock. Somebody who looks whether it is held has it for a moment: wait for those."""
+    until = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.02)
+        else:
+            return True

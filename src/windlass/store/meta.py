@@ -6,7 +6,6 @@ processes wait their turn instead of failing at commit.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from windlass.core.errors import Invalid, Unavailable
 
 BUSY_MS = 10_000
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_meta(url: str) -> Engine:
@@ -30,7 +30,8 @@ def open_meta(url: str) -> Engine:
 
     Raises `Invalid` for a store of a newer version, `Unavailable` when it cannot be opened.
     """
-    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+    # no bound on connections: they are cheap, and a reader must not wait for writers that wait for each other
+    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False}, max_overflow=-1)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     with _plainly(url):
@@ -79,14 +80,14 @@ def _plainly(url: str) -> Iterator[None]:
             raise Unavailable(f"the store cannot be used: {e.orig}", where=url, remedy="check the disk and the folder's permissions") from e
         raise
     except DBAPIError as e:
-        if isinstance(e.orig, sqlite3.DatabaseError) and "malformed" in str(e.orig):
+        if isinstance(e.orig, sqlite3.DatabaseError) and ("malformed" in str(e.orig) or "not a database" in str(e.orig)):
             raise Unavailable("the store's file is damaged", where=url, remedy="restore it from a backup") from e
         raise
 
 
 def _config(connection: Connection | None = None) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     return config
 
@@ -100,11 +101,21 @@ def _migrate(engine: Engine, url: str) -> None:
         return
     if current and current not in {r.revision for r in script.walk_revisions()}:
         raise Invalid(f"this store is of version {current}, newer than this Windlass ({head})", where=url, remedy="upgrade Windlass")
-    if current and (path := engine.url.database):
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        shutil.copy2(path, f"{path}.{current}.backup")
+    if current and engine.url.database:
+        _back_up(engine, Path(f"{engine.url.database}.{current}.backup"))
     with write(engine) as connection:
         # another process may have done it while this one waited
         if MigrationContext.configure(connection).get_current_revision() != head:
             command.upgrade(_config(connection), "head")
+
+
+def _back_up(engine: Engine, path: Path) -> None:
+    """One consistent copy of a SQLite store, whole or not there; an older copy of the same name gives way."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    connection = engine.raw_connection()
+    try:
+        connection.execute("VACUUM INTO ?", (str(partial),))
+    finally:
+        connection.close()
+    partial.replace(path)

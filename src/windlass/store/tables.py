@@ -1,7 +1,7 @@
 """The relational tables, all in one place. Written in what SQLite and PostgreSQL share; JSON is canonical text.
 
-Times are UTC nanoseconds. The project is in every key (an outcome's is its evaluation's). Nothing in `versions`, `links`, `label_moves`, `verdicts` and `audit`
-is ever updated or deleted.
+Times are UTC nanoseconds. The project is in every key (an outcome's is its evaluation's). Nothing in `versions`, `links`,
+`label_moves`, `verdicts` and `audit` is ever updated or deleted.
 """
 
 from __future__ import annotations

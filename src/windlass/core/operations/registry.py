@@ -13,7 +13,9 @@ from windlass.core.operations import Operation, Page
 class Bundle(msgspec.Struct, omit_defaults=True):
     """What a push sends once its blobs are there. `versions` in any order; their links may point inside the bundle or at
     what the registry already has. `snapshot` is the digest of a blob that is canonical JSON `{path: digest}`: the
-    workspace's files; each release remembers the first snapshot it was minted from. `branch` labels all its versions."""
+    workspace's files; each release remembers the first snapshot it was minted from. `branch` labels all its versions.
+    `expected` maps `kind/name` to the `before` a dry run told: where that is no longer so, the versions are kept, no label
+    moves, and the push ends in a conflict. A dry run needs no blobs."""
 
     project: str
     workspace: str
@@ -22,10 +24,12 @@ class Bundle(msgspec.Struct, omit_defaults=True):
     branch: str = "main"
     source: dict[str, Any] = {}  # git commit, dirty, path: neutral
     dry: bool = False
+    expected: dict[str, str | None] = {}
 
 
 class Change(msgspec.Struct, omit_defaults=True):
-    """What a push did with one version: `new` (first of its name), `changed` or `unchanged` against the branch label."""
+    """What a push did with one version: `new` (first of its name), `changed` or `unchanged` against `before`: what the branch
+    label points to; where the branch has none, what `main` does, else the newest version."""
 
     kind: str
     name: str
