@@ -55,7 +55,7 @@ class Home:
                 )
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.path.chmod(0o700)  # also a folder that was there, empty
-            partial = self.path / f"FORMAT.{os.getpid()}"
+            partial = self.path / f"FORMAT.{secrets.token_hex(4)}"
             partial.write_text(f"{FORMAT}\n")
             partial.replace(marker)
         text = marker.read_text(errors="replace").strip()

@@ -1,0 +1,9 @@
+from pathlib import Path
+
+import pytest
+from tests.registry.application import Registry
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "home")
