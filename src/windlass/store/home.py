@@ -49,7 +49,8 @@ class Home:
     def _make(self) -> None:
         marker = self.path / "FORMAT"
         if not marker.exists():
-            if self.path.exists() and any(p for p in self.path.iterdir() if not _ours(p.name)):
+            foreign = self.path.exists() and any(not _ours(p.name) for p in self.path.iterdir())
+            if foreign and not marker.exists():  # else somebody made it meanwhile: the marker comes first
                 raise Invalid(
                     "this folder is not empty and not a Windlass data folder", where=str(self.path), remedy="name another with --home"
                 )
