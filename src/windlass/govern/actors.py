@@ -1,0 +1,229 @@
+"""Who it is: the owner's token, keys, run tokens and browser sessions, each turned into an `Actor`.
+
+A key's secret is `wl_<id>_<random>` and is stored as its SHA-256 only: it holds 256 random bits, so nothing slower is
+needed. A run token is signed, names its run and its project, and ends with `expires`. What an actor may do is not known here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+import msgspec
+from sqlalchemy import Engine, Row, insert, select, update
+
+from windlass.core.actor import OWNER, Actor, Role
+from windlass.core.errors import Invalid, NotFound, Unauthenticated
+from windlass.core.ids import now_ns
+from windlass.core.operations import Empty
+from windlass.core.operations.system import KeyInfo, KeyList, KeyQuery, KeyRequest
+from windlass.core.ref import KINDS, check_name
+from windlass.govern import audit
+from windlass.govern.permissions import guard
+from windlass.govern.sessions import Sessions
+from windlass.store.meta import read, write
+from windlass.store.tables import keys
+
+KEPT_SECONDS = 2.0  # how long a key that was revoked in another process may still open this one
+KEPT = 10_000
+GIVE = "give a key in the header `Authorization: Bearer …`; `windlass keys create` makes one"
+
+
+class RunClaim(msgspec.Struct, frozen=True, array_like=True):
+    """What a run token says. `expires` is UTC seconds."""
+
+    run: str
+    project: str
+    expires: int
+
+
+class Actors:
+    """Finds who sends a request. One per process.
+
+    Args:
+        engine: the relational store, for keys.
+        sessions: browser sessions.
+        owner_secrets: the token of the data folder, and the owner key where one was given.
+        signing_key: what run tokens are signed with.
+        cookie: the name of the session cookie.
+    """
+
+    def __init__(self, engine: Engine, sessions: Sessions, owner_secrets: tuple[str, ...], signing_key: bytes, cookie: str) -> None:
+        self._engine = engine
+        self.sessions = sessions
+        self._owners = tuple(s.encode() for s in owner_secrets)
+        self._signing_key = signing_key
+        self.cookie = cookie
+        self._known: dict[str, tuple[Actor, str, float]] = {}  # digest of a secret → actor, key id, until
+
+    def authenticate(self, headers: Mapping[str, str]) -> Actor:
+        """Who sends these headers (names in lower case): by key, run token or the owner's token in `Authorization` or
+        `x-api-key`, else by session cookie. Raises `Unauthenticated`."""
+        if secret := _credential(headers):
+            return self.of_secret(secret)
+        if secret := self.session_secret(headers):
+            return self._of_session(secret)
+        raise Unauthenticated("this needs a key", remedy=GIVE)
+
+    def of_secret(self, secret: str) -> Actor:
+        """Who holds this secret. Raises `Unauthenticated`."""
+        if secret.startswith("wlr_"):
+            return self._of_run(secret)
+        if any(hmac.compare_digest(secret.encode(), owner) for owner in self._owners):
+            return OWNER
+        if secret.startswith("wl_"):
+            return self._of_key(secret)
+        raise Unauthenticated("this key is not known here", remedy=GIVE)
+
+    def session_secret(self, headers: Mapping[str, str]) -> str | None:
+        """The session cookie's value, if there is one."""
+        if self.cookie not in headers.get("cookie", ""):
+            return None
+        try:
+            morsel = SimpleCookie(headers["cookie"]).get(self.cookie)
+        except CookieError:
+            return None
+        return morsel.value if morsel else None
+
+    def log_in(self, secret: str) -> str:
+        """Open a session for the holder of a key; returns the cookie's value. Raises `Unauthenticated`."""
+        actor = self.of_secret(secret)
+        if actor.role == "run":
+            raise Unauthenticated("a run cannot log in", remedy="use a key")
+        return self.sessions.open(None if actor == OWNER else actor.id.removeprefix("key:"))
+
+    def run_token(self, run: str, project: str, seconds: float) -> str:
+        """A token that opens only what this run uses, for so long."""
+        claim = msgspec.json.encode(RunClaim(run, project, int(time.time() + seconds) + 1))
+        return f"wlr_{_b64(claim)}.{_b64(self._sign(claim))}"
+
+    def create(self, actor: Actor, params: KeyRequest) -> KeyInfo:
+        """Operation `keys.create`: the only time the secret is told. Raises `Forbidden`, `Invalid`."""
+        guard(actor, "admin", params.project)
+        _check(params)
+        identity = secrets.token_hex(6)
+        secret = f"wl_{identity}_{secrets.token_urlsafe(32)}"
+        info = KeyInfo(identity, params.name, params.role, params.project, now_ns(), params.expires_ns, None, params.scopes)
+        with write(self._engine) as c:
+            c.execute(
+                insert(keys).values(
+                    id=identity, name=params.name, role=params.role, project=params.project, hash=_digest(secret), actor=actor.id,
+                    scopes=msgspec.json.encode(params.scopes).decode(), created_ns=info.created_ns, expires_ns=params.expires_ns,
+                )
+            )  # fmt: skip
+            audit.record(c, actor, "keys.create", params.project, f"key:{identity}", name=params.name, role=params.role)
+        return msgspec.structs.replace(info, secret=secret)
+
+    def list(self, actor: Actor, params: Empty) -> KeyList:
+        """Operation `keys.list`: every key, newest first, without secrets. Raises `Forbidden`."""
+        guard(actor, "admin", actor.project)
+        with read(self._engine) as c:
+            return KeyList(tuple(_info(row) for row in c.execute(select(keys).order_by(keys.c.created_ns.desc()))))
+
+    def revoke(self, actor: Actor, params: KeyQuery) -> KeyInfo:
+        """Operation `keys.revoke`; again is harmless. Raises `Forbidden`, `NotFound`."""
+        with write(self._engine) as c:
+            row = c.execute(select(keys).where(keys.c.id == params.id)).first()
+            guard(actor, "admin", row.project if row else actor.project)
+            if row is None:
+                raise NotFound(f"there is no key {params.id!r}", remedy="`windlass keys` lists them")
+            info = _info(row)
+            if info.revoked_ns is None:
+                info.revoked_ns = now_ns()
+                c.execute(update(keys).where(keys.c.id == params.id).values(revoked_ns=info.revoked_ns))
+                audit.record(c, actor, "keys.revoke", row.project, f"key:{params.id}", name=row.name)
+        self._known = {d: known for d, known in self._known.items() if known[1] != params.id}
+        return info
+
+    def _of_run(self, token: str) -> Actor:
+        claim, _, signature = token.removeprefix("wlr_").partition(".")
+        try:
+            data = _unb64(claim)
+            if _b64(data) != claim or not hmac.compare_digest(_b64(self._sign(data)).encode(), signature.encode()):
+                raise ValueError("not what was signed")
+            said = msgspec.json.decode(data, type=RunClaim)
+        except (ValueError, msgspec.DecodeError):
+            raise Unauthenticated("this run token is not genuine", remedy=GIVE) from None
+        if said.expires < time.time():
+            raise Unauthenticated("this run token has ended", remedy="a run's token ends with the run")
+        return Actor(f"run:{said.run}", "run", said.project, run=said.run)
+
+    def _of_key(self, secret: str) -> Actor:
+        digest = _digest(secret)
+        if (known := self._known.get(digest)) and known[2] > time.monotonic():
+            return known[0]
+        identity = secret.removeprefix("wl_").partition("_")[0]
+        actor = self._of_key_id(identity, digest)
+        if len(self._known) >= KEPT:
+            self._known.clear()
+        self._known[digest] = (actor, identity, time.monotonic() + KEPT_SECONDS)
+        return actor
+
+    def _of_key_id(self, identity: str, digest: str | None) -> Actor:
+        """The actor of a key that still holds; with its secret's digest checked where one is given."""
+        with read(self._engine) as c:
+            row = c.execute(select(keys).where(keys.c.id == identity)).first()
+        if row is None or (digest is not None and not hmac.compare_digest(row.hash, digest)):
+            raise Unauthenticated("this key is not known here", remedy=GIVE)
+        if row.revoked_ns is not None:
+            raise Unauthenticated(f"the key {row.name!r} was revoked", remedy=GIVE)
+        if row.expires_ns is not None and row.expires_ns <= now_ns():
+            raise Unauthenticated(f"the key {row.name!r} has expired", remedy=GIVE)
+        role: Role = row.role
+        return Actor(f"key:{identity}", role, row.project, tuple(msgspec.json.decode(row.scopes)))
+
+    def _of_session(self, secret: str) -> Actor:
+        session = self.sessions.find(secret)
+        if session is None:
+            raise Unauthenticated("this session has ended", remedy="log in again")
+        return OWNER if session.key is None else self._of_key_id(session.key, None)
+
+    def _sign(self, data: bytes) -> bytes:
+        return hmac.digest(self._signing_key, b"run token\0" + data, "sha256")
+
+
+def _credential(headers: Mapping[str, str]) -> str | None:
+    given = headers.get("authorization", "")
+    if given[:7].lower() == "bearer ":
+        return given[7:].strip()
+    if given:
+        raise Unauthenticated("only `Bearer` is understood in Authorization", remedy=GIVE)
+    return headers.get("x-api-key")
+
+
+def _check(params: KeyRequest) -> None:
+    if not params.name.strip() or len(params.name) > 100:
+        raise Invalid("a key needs a name of 1 to 100 characters", where="name")
+    if params.role == "run":
+        raise Invalid("runs get their tokens by themselves", where="role", remedy="choose owner, developer, viewer or caller")
+    if params.expires_ns is not None and params.expires_ns <= now_ns():
+        raise Invalid("this key would have expired already", where="expires_ns")
+    check_name(params.project, what="project")
+    for scope in params.scopes:
+        kind, _, name = scope.partition("/")
+        if kind not in KINDS or not name:
+            raise Invalid(f"{scope!r} is not a scope", where="scopes", remedy="write kind/name, such as release/answer")
+
+
+def _info(row: Row[Any]) -> KeyInfo:
+    mapping = row._mapping
+    fields = {n: mapping[n] for n in ("id", "name", "role", "project", "created_ns", "expires_ns", "revoked_ns")}
+    return KeyInfo(**fields, scopes=tuple(msgspec.json.decode(mapping["scopes"])))
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _unb64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,88 @@
+"""Browser sessions and the one-time links that open them: files in `run/`, named by the hash of a secret.
+
+A link is spent by removing its file, so of several processes one wins. Knows no keys: a session says on whose behalf it
+was opened, and `actors` decides whether that still holds. Light, since the supervisor makes links without the stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from windlass.core.ids import now_ns
+
+LINK_SECONDS = 24 * 3600
+SESSION_SECONDS = 30 * 24 * 3600
+
+
+class Session(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`key` is the id of the key that opened it; None for the owner."""
+
+    expires_ns: int
+    key: str | None = None
+
+
+class Sessions:
+    """Links and sessions of one data folder; `run` is its folder of that name."""
+
+    def __init__(self, run: Path) -> None:
+        self._links = run / "links"
+        self._sessions = run / "sessions"
+        for folder in (self._links, self._sessions):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def make_link(self) -> str:
+        """A secret that opens one owner's session, once, within a day. Links made before it and never used are void."""
+        for old in self._links.iterdir():
+            old.unlink(missing_ok=True)
+        return _keep(self._links, Session(now_ns() + LINK_SECONDS * 10**9))
+
+    def spend(self, link: str) -> bool:
+        """Whether this link was good; it never is again."""
+        path = self._links / _name(link)
+        found = _read(path)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        return found is not None
+
+    def open(self, key: str | None = None) -> str:
+        """A new session's secret, for a cookie. Sessions that have ended are cleared away."""
+        for path in self._sessions.iterdir():
+            if _read(path) is None:
+                path.unlink(missing_ok=True)
+        return _keep(self._sessions, Session(now_ns() + SESSION_SECONDS * 10**9, key))
+
+    def find(self, secret: str) -> Session | None:
+        """The session of a cookie; None when there is none or it has ended."""
+        return _read(self._sessions / _name(secret))
+
+    def close(self, secret: str) -> None:
+        (self._sessions / _name(secret)).unlink(missing_ok=True)
+
+
+def _name(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _keep(folder: Path, session: Session) -> str:
+    secret = secrets.token_urlsafe(32)
+    path = folder / _name(secret)
+    partial = folder / f".{path.name}"
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(session))
+    partial.replace(path)
+    return secret
+
+
+def _read(path: Path) -> Session | None:
+    try:
+        session = msgspec.json.decode(path.read_bytes(), type=Session)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    return session if session.expires_ns > now_ns() else None
