@@ -166,8 +166,9 @@ def test_code_reads_the_files_of_its_snapshot(registry: Registry) -> None:
         body = EvaluatorBody(Code("app:f", {"app:f": here}, "3.11", files={path: digest}), ("output",))
         with pytest.raises(Invalid, match=f"its code reads {path}"):
             registry.push(make_version("evaluator", "right", body))
-    body = EvaluatorBody(Code("app:f", {"app:f": here}, "3.11", files={"app.py": here}), ("output",))
-    registry.push(make_version("evaluator", "right", body))
+    for path in ("app.py", "./app.py"):
+        body = EvaluatorBody(Code("app:f", {"app:f": here}, "3.11", files={path: here}), ("output",))
+        registry.push(make_version("evaluator", "right", body))
 
 
 def test_rows_are_held_against_their_manifest(registry: Registry) -> None:

@@ -30,7 +30,8 @@ def read_snapshot(data: bytes) -> dict[str, str]:
 
 def read_files(version: Version, files: dict[str, str]) -> list[str]:
     """What a version's code reads and the snapshot does not have as it says, one sentence each."""
-    wanted = (version.body.get("code") or {}).get("files", {})
+    code = version.body.get("code") or {}
+    wanted = {str(PurePosixPath(path)): digest for path, digest in code.get("files", {}).items()}  # code may say ./data.csv
     return [
         f"its code reads {path} as {short(digest, 12)}, and the snapshot has {short(files[path], 12) if path in files else 'no such file'}"
         for path, digest in sorted(wanted.items())
