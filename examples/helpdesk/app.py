@@ -55,9 +55,9 @@ guide = w.agent(
 
 
 @w.evaluator
-def right_symbol(output: Answer, row: dict) -> float:
+def right_symbol(output: Answer, row) -> float:
     """1 when it cites a symbol that answers the question, or none when nothing does."""
-    return float(bool(set(output.symbols) & set(row["symbols"])) if row["symbols"] else not output.symbols)
+    return float(bool(set(output.symbols) & set(row.symbols)) if row.symbols else not output.symbols)
 
 
 @w.evaluator
@@ -70,16 +70,15 @@ def grounded(output: Answer, passages: list[w.Passage]) -> float:
 
 
 @w.evaluator
-def no_answer_when_none(output: Answer, row: dict) -> float:
+def no_answer_when_none(output: Answer, row) -> float:
     """1 when it answers exactly the questions that have an answer."""
-    return float(bool(output.symbols) == bool(row["symbols"]))
+    return float(bool(output.symbols) == bool(row.symbols))
 
 
 w.suite(
     "answers",
     target=answer,
-    data=w.data("data/questions.jsonl"),
-    split="test",
+    data=w.data("data/questions.jsonl", split="test"),
     guards={right_symbol: w.not_worse(by=0.03), grounded: w.not_worse(by=0.03), no_answer_when_none: w.not_worse(by=0.05)},
     first_release={right_symbol: w.at_least(0.35), grounded: w.at_least(0.9)},
 )

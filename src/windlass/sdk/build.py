@@ -1,0 +1,331 @@
+"""From authored definitions to versions: each becomes a body, links and neutral facts; dependencies first."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from windlass.core.artifacts import (
+    SEARCH_ENTRY,
+    AgentBody,
+    ChainBody,
+    Code,
+    ComponentBody,
+    EvaluatorBody,
+    Guard,
+    IndexBody,
+    Link,
+    ModelBody,
+    PromptBody,
+    ReleaseBody,
+    SuiteBody,
+    ToolBody,
+    Version,
+    make_version,
+)
+from windlass.core.dataset import pack_rows
+from windlass.core.errors import Invalid
+from windlass.sdk.chain import Chain, Evaluator, Function
+from windlass.sdk.code import Closure, Workspace, code_of
+from windlass.sdk.component import Agent, Called, Component
+from windlass.sdk.definitions import Definition
+from windlass.sdk.index import Index, IndexTool
+from windlass.sdk.output import schema_of, signature_schema
+from windlass.sdk.prompts import ENGINE, parse_prompt
+from windlass.sdk.suite import Data, Foreign, Suite
+from windlass.sdk.tool import Tool
+from windlass.sdk.workspace import Folder, read_rows
+
+BASELINE = "baseline"
+HOSTED = (Called, Index)  # what code calls through the host, by name
+
+
+class Builder:
+    """Builds the versions of one workspace. `blobs` collects bytes by digest, `warnings` rows that were left out."""
+
+    def __init__(self, folder: Folder, definitions: list[Definition], blob: Callable[[bytes], str]) -> None:
+        self.folder = folder
+        self.warnings: list[str] = []
+        self._blob = blob
+        self._modules = Workspace(folder.root)
+        self._project = folder.manifest.project
+        self._done: dict[tuple[str, str], Version] = {}
+        self._definitions: dict[tuple[str, str], Definition] = {}
+        self._at: dict[tuple[str, str], Definition] = {}
+        for d in definitions:
+            key = (d.kind, d.name)
+            other = self._definitions.get(key)
+            if other is not None and not (isinstance(d, Data) and isinstance(other, Data) and d.path == other.path):
+                raise Invalid(f"{d.kind}/{d.name} is made twice", where=self._where(d), remedy=f"the other is at {self._where(other)}")
+            self._definitions[key] = d
+        self._building: list[Definition] = []
+
+    def build(self) -> tuple[Version, ...]:
+        """All versions, with the releases. Raises `Invalid` with file and line for what is wrong."""
+        self._name_objects()
+        for d in self._definitions.values():
+            self._version(d)
+        for name, target in self._releases().items():
+            self._release(name, target)
+        return tuple(self._done.values())
+
+    def _name_objects(self) -> None:
+        """Which top-level names of the workspace's modules are authored objects."""
+        import sys
+
+        for d in self._definitions.values():
+            module = sys.modules.get(d.module)
+            for name, value in vars(module).items() if module else ():
+                if isinstance(value, Definition):
+                    self._at[(d.module, name)] = value
+
+    def _where(self, d: Definition) -> str:
+        path, _, line = d.where.rpartition(":")
+        try:
+            return f"{Path(path).resolve().relative_to(self.folder.root)}:{line}"
+        except ValueError:
+            return d.where
+
+    def _keep(self, kind: str, name: str, body: msgspec.Struct, links: list[Link], **neutral: Any) -> Version:
+        kept = {k: v for k, v in neutral.items() if v not in (None, "", [], {})}
+        version = make_version(kind, name, body, links=tuple(links), neutral=kept, project=self._project)
+        self._done[(kind, name)] = version
+        return version
+
+    def _version(self, d: Definition) -> Version:
+        if done := self._done.get((d.kind, d.name)):
+            return done
+        if d in self._building:
+            circle = " → ".join(f"{x.kind}/{x.name}" for x in [*self._building[self._building.index(d) :], d])
+            raise Invalid(f"these refer to each other in a circle: {circle}", where=self._where(d))
+        self._building.append(d)
+        try:
+            return self._make(d)
+        except Invalid as e:
+            e.where = e.where or self._where(d)
+            raise
+        finally:
+            self._building.pop()
+
+    def _make(self, d: Definition) -> Version:
+        if isinstance(d, Agent):
+            return self._agent(d)
+        if isinstance(d, Component):
+            return self._component(d)
+        if isinstance(d, Chain):
+            return self._chain(d)
+        if isinstance(d, Tool):
+            return self._tool(d)
+        if isinstance(d, Evaluator):
+            return self._evaluator(d)
+        if isinstance(d, Index):
+            return self._index(d)
+        if isinstance(d, IndexTool):
+            return self._index_tool(d)
+        if isinstance(d, Data):
+            return self._data(d.name, d.path, self._where(d), d.description)
+        assert isinstance(d, Suite)
+        return self._suite(d)
+
+    def _component(self, d: Component[Any]) -> Version:
+        prompt, model = self._prompt(d.prompt, self._where(d)), self._model(d.model, self._where(d))
+        body = ComponentBody(prompt.digest, model.digest, d.parameters, _output(d.output))
+        links = [_uses(prompt, "prompt"), _uses(model, "model")]
+        return self._keep("component", d.name, body, links, description=d.description, where=self._where(d))
+
+    def _agent(self, d: Agent[Any]) -> Version:
+        prompt, model = self._prompt(d.prompt, self._where(d)), self._model(d.model, self._where(d))
+        tools = [self._version(t) for t in d.tools]
+        limits = msgspec.to_builtins(d.limits)
+        body = AgentBody(prompt.digest, model.digest, tuple(t.digest for t in tools), limits, d.parameters, _output(d.output))
+        links = [_uses(prompt, "prompt"), _uses(model, "model"), *(_uses(t, "tool") for t in tools)]
+        return self._keep("agent", d.name, body, links, description=d.description, where=self._where(d))
+
+    def _prompt(self, path: str, where: str) -> Version:
+        name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0].replace("_", "-").lower()
+        if done := self._done.get(("prompt", name)):
+            if done.neutral.get("path") != path:
+                raise Invalid(f"{path} and {done.neutral.get('path')} give the same prompt name {name!r}", where=where)
+            return done
+        text = self.folder.read_text(path, where)
+        parsed = parse_prompt(text, path)
+        output = parsed.output
+        if isinstance(output, str):
+            beside = (Path(path).parent / output).as_posix()
+            found = output if (self.folder.root / output).is_file() else beside
+            try:
+                output = json.loads(self.folder.read_text(found, path))
+            except json.JSONDecodeError as e:
+                raise Invalid(f"not JSON: {e.msg}", where=f"{found}:{e.lineno}") from e
+        links, fewshot = [], None
+        if parsed.fewshot:
+            found = parsed.fewshot if (self.folder.root / parsed.fewshot).is_file() else (Path(path).parent / parsed.fewshot).as_posix()
+            examples = self._data(f"{name}-examples", found, path, "", kind="fewshot")
+            fewshot = examples.digest
+            links.append(_uses(examples, "fewshot"))
+        body = PromptBody(parsed.messages, parsed.inputs, ENGINE, parsed.parameters, output, fewshot)
+        return self._keep("prompt", name, body, links, description=parsed.description, path=path)
+
+    def _model(self, model: str, where: str) -> Version:
+        provider, _, identity = model.partition("/")
+        if model == BASELINE or provider == BASELINE:
+            body = ModelBody(BASELINE, "baseline@1", True)
+            return self._done.get(("model", BASELINE)) or self._keep("model", BASELINE, body, [], description="the built-in baseline")
+        if not identity:
+            raise Invalid(f"{model!r} is not a model", where=where, remedy="write provider/model-id, or baseline")
+        name = model.lower().replace("/", "--").replace(":", "-").replace("@", "-")
+        return self._done.get(("model", name)) or self._keep("model", name, ModelBody(provider, identity), [])
+
+    def _code(self, d: Function[Any, Any], *, docstring: bool = False) -> tuple[Code, list[Version]]:
+        """The identity of a function's code, and the versions it calls through the host."""
+        module = self._modules.module(d.function.__module__)
+        if module is None:
+            raise Invalid(f"{d.entry} is not in the workspace", remedy="define it in a module of the workspace")
+        if "." in d.function.__qualname__ or "<" in d.function.__qualname__:
+            raise Invalid(
+                f"{d.function.__qualname__} is not at the top level of its module", remedy="a runner finds it by name; move it there"
+            )
+        closure = Closure(self._modules, lambda m, n: isinstance(self._at.get((m, n)), HOSTED))
+        closure.enter(module, d.function.__name__, docstring=docstring)
+        called = {self._at[o].name: self._at[o] for o in sorted(closure.objects)}
+        return code_of(closure, d.entry), [self._version(x) for x in called.values()]
+
+    def _source(self, d: Function[Any, Any]) -> str:
+        return inspect.getsource(d.function)
+
+    def _chain(self, d: Chain[Any, Any]) -> Version:
+        code, called = self._code(d)
+        schema, returns = signature_schema(d.function)
+        output = {} if d.shape.endswith("generator") else schema_of(returns)
+        chat = "messages" in schema["properties"]
+        body = ChainBody(code, tuple(sorted(v.digest for v in called)), schema, output, d.shape, chat)
+        links = [_uses(v, v.kind) for v in called]
+        return self._keep("chain", d.name, body, links, description=d.description, where=self._where(d), source=self._source(d))
+
+    def _tool(self, d: Tool[Any, Any]) -> Version:
+        code, called = self._code(d, docstring=True)
+        schema, _ = signature_schema(d.function)
+        if not d.description:
+            raise Invalid(f"tool {d.name} has no docstring; a model could not know what it is for")
+        body = ToolBody(code, d.name, d.description, schema, d.effects, tuple(sorted(v.digest for v in called)))
+        links = [_uses(v, v.kind) for v in called]
+        return self._keep("tool", d.name, body, links, description=d.description, where=self._where(d), source=self._source(d))
+
+    def _index_tool(self, d: IndexTool) -> Version:
+        index = self._version(d.index)
+        parameters = {
+            "type": "object",
+            "properties": {"query": {"type": "string"}, "k": {"type": "integer", "minimum": 1, "maximum": 20, "default": 5}},
+            "required": ["query"],
+            "additionalProperties": False,
+        }
+        code = Code(SEARCH_ENTRY + d.index.name, {}, "any")
+        body = ToolBody(code, d.name, d.description, parameters, "read", (index.digest,))
+        return self._keep("tool", d.name, body, [_uses(index, "index")], description=d.description, where=self._where(d))
+
+    def _evaluator(self, d: Evaluator[Any, Any]) -> Version:
+        code, called = self._code(d)
+        body = EvaluatorBody(code, d.needs, d.range, tuple(sorted(v.digest for v in called)))
+        links = [_uses(v, v.kind) for v in called]
+        return self._keep("evaluator", d.name, body, links, description=d.description, where=self._where(d), source=self._source(d))
+
+    def _data(self, name: str, path: str, where: str, description: str, kind: str = "dataset") -> Version:
+        if done := self._done.get((kind, name)):
+            return done
+        found = read_rows(self.folder.read_text(path, where), path)
+        self.warnings += found.problems
+        return self._rows(kind, name, found.rows, path, description=description, path=path)
+
+    def _rows(self, kind: str, name: str, rows: list[dict[str, Any]], where: str, **neutral: Any) -> Version:
+        packed = pack_rows(rows, where=where)
+        self._blob(packed.manifest)
+        return self._keep(kind, name, packed.body, [], packs=[self._blob(packed.pack)], **neutral)
+
+    def _index(self, d: Index) -> Version:
+        where = self._where(d)
+        if isinstance(d.source, str):
+            found = read_rows(self.folder.read_text(d.source, where), d.source)
+            self.warnings += found.problems
+            rows = found.rows
+        else:
+            rows = [dict(row) for row in d.source()]
+        for row in rows:
+            if not isinstance(row.get("text"), str):
+                raise Invalid(f"document {row.get('key')!r} has no text", where=where, remedy="documents are {key, text, symbol?, …}")
+        documents = self._rows("dataset", f"{d.name}-documents", rows, where, description=f"documents of index/{d.name}")
+        chunks = b"".join(line + b"\n" for row in sorted(rows, key=lambda r: str(r["key"])) for line in _chunks(row, d))
+        body = IndexBody(documents.digest, self._blob(chunks), {"name": d.chunk.name, **d.chunk.settings})
+        return self._keep("index", d.name, body, [_uses(documents, "documents")], description=d.description, where=where)
+
+    def _suite(self, d: Suite) -> Version:
+        dataset = self._version(d.data)
+        links = [_uses(dataset, "dataset")]
+        if isinstance(d.target, Foreign):
+            target: str | dict[str, Any] = {d.target.how: d.target.address, "version": d.target.version}
+        else:
+            self._version(d.target)
+            target = f"{d.target.kind}/{d.target.name}"
+        guards = []
+        for e in dict.fromkeys([*d.guards, *d.first_release]):
+            evaluator = self._version(e)
+            links.append(_uses(evaluator, e.name))
+            margin, floor = d.guards.get(e), d.first_release.get(e)
+            guards.append(Guard(e.name, evaluator.digest, margin.by if margin else None, floor.floor if floor else None))
+        body = SuiteBody(target, dataset.digest, tuple(guards), d.data.split, d.error, d.repeats, d.seed)
+        return self._keep("suite", d.name, body, links, where=self._where(d))
+
+    def _releases(self) -> dict[str, tuple[str, str]]:
+        """Release names and what each runs: those `windlass.toml` lists, and every suite's target under its own name."""
+        found: dict[str, tuple[str, str]] = {}
+        for name, target in self.folder.manifest.releases.items():
+            kind, _, entry = target.partition("/")
+            if (kind, entry) not in self._done or kind not in ("chain", "agent", "component"):
+                raise Invalid(f"release {name!r} runs {target!r}, which the workspace does not make", where="windlass.toml")
+            found[name] = (kind, entry)
+        for d in self._definitions.values():
+            if isinstance(d, Suite) and not isinstance(d.target, Foreign) and (d.target.kind, d.target.name) not in found.values():
+                found.setdefault(d.target.name, (d.target.kind, d.target.name))
+        return found
+
+    def _release(self, name: str, target: tuple[str, str]) -> None:
+        entry = self._done[target]
+        by_digest = {v.digest: v for v in self._done.values()}
+        reached, waiting = {}, [entry]
+        while waiting:
+            version = waiting.pop()
+            if version.digest not in reached:
+                reached[version.digest] = version
+                waiting += [by_digest[k.digest] for k in version.links if k.relation == "uses"]
+        body = ReleaseBody(entry.kind, entry.digest, tuple(sorted(reached)))
+        links = [_uses(v, "entry" if v is entry else "part") for v in reached.values()]
+        self._keep("release", name, body, links, description=entry.neutral.get("description"))
+
+
+def _uses(version: Version, role: str) -> Link:
+    return Link("uses", version.kind, version.name, version.digest, role)
+
+
+def _output(kind: Any) -> dict[str, Any] | None:
+    return None if kind is None or kind is str else schema_of(kind)
+
+
+def _chunks(row: dict[str, Any], d: Index) -> list[bytes]:
+    """The chunk lines of one document, as `runtime/retrieval` reads them."""
+    text, key = row["text"], str(row["key"])
+    fields = {k: v for k, v in row.items() if k not in ("key", "text", "symbol") and isinstance(v, (str, int, float, bool))}
+    cuts = list(d.chunk.cut(text))
+    lines = []
+    for number, cut in enumerate(cuts, 1):
+        piece = text[cut.begin : cut.end].strip()
+        chunk = {"key": key if len(cuts) == 1 else f"{key}#{number}", "document": key, "text": piece, "span": [cut.begin, cut.end]}
+        if isinstance(row.get("symbol"), str):
+            chunk["symbol"] = row["symbol"]
+        if fields:
+            chunk["fields"] = fields
+        lines.append(msgspec.json.encode(chunk, order="sorted"))
+    return lines

@@ -1,0 +1,144 @@
+"""Datasets and suites: what a target is measured on, and what decides about it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from windlass.core.errors import Invalid
+from windlass.sdk.chain import Chain, Evaluator
+from windlass.sdk.component import Agent, Component
+from windlass.sdk.definitions import Definition
+
+
+class Data(Definition):
+    """A file of rows (JSONL, or CSV). Make one with `data`; `split` narrows a suite to rows whose `split` is that."""
+
+    kind = "dataset"
+
+    def __init__(self, path: str, name: str | None, split: str | None, description: str) -> None:
+        super().__init__(name or path.rsplit("/", 1)[-1].split(".")[0].replace("_", "-").lower())
+        self.path = path
+        self.split = split
+        self.description = description
+
+
+def data(path: str, *, name: str | None = None, split: str | None = None, description: str = "") -> Data:
+    """A dataset from a file of the workspace: one row a line, each with a unique text `key`."""
+    return Data(path, name, split, description)
+
+
+class NotWorse(msgspec.Struct, frozen=True):
+    """Not worse than production by more than `by`."""
+
+    by: float
+
+
+class AtLeast(msgspec.Struct, frozen=True):
+    """A mean of at least `floor`, shown at the suite's error."""
+
+    floor: float
+
+
+def not_worse(*, by: float) -> NotWorse:
+    """A guard: promote only what is shown to be not worse than production by more than `by`."""
+    return NotWorse(by)
+
+
+def at_least(floor: float) -> AtLeast:
+    """A guard of a first release, when there is nothing in production to compare with."""
+    return AtLeast(floor)
+
+
+class Foreign(msgspec.Struct, frozen=True):
+    """A target that is no workspace. `how` is one of url, command, callable; nothing behind it counts as unchanged but its
+    declared version."""
+
+    how: str
+    address: str
+    version: str
+
+
+def url(address: str, *, version: str) -> Foreign:
+    """An application behind a URL: each row is sent as `POST {"input": …}`; it answers JSON."""
+    return Foreign("url", address, version)
+
+
+def command(line: str, *, version: str) -> Foreign:
+    """An application that is a command: it reads one JSON value and writes one."""
+    return Foreign("command", line, version)
+
+
+def git_sha() -> str:
+    """The commit that is checked out here, `-dirty` when files differ from it. Raises `Invalid` outside git."""
+    try:
+        sha = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as e:
+        raise Invalid("this is not a git repository", remedy="give the version as text") from e
+    return f"{sha}-dirty" if changed.strip() else sha
+
+
+Target = Chain[..., Any] | Component[Any] | Agent[Any] | Foreign
+
+
+class Suite(Definition):
+    """A target, a dataset and the guards that decide. Make one with `suite`."""
+
+    kind = "suite"
+
+    def __init__(
+        self,
+        name: str,
+        target: Target,
+        rows: Data,
+        guards: Mapping[Any, NotWorse],
+        first: Mapping[Any, AtLeast],
+        error: float,
+        repeats: int,
+        seed: int,
+    ) -> None:
+        super().__init__(name)
+        for evaluator in [*guards, *first]:
+            if not isinstance(evaluator, Evaluator):
+                raise Invalid(f"{evaluator!r} is not an evaluator", where=self.where, remedy="decorate it with @w.evaluator")
+        if not guards and not first:
+            raise Invalid(f"suite {name} has no guards", where=self.where, remedy="give guards={evaluator: w.not_worse(by=…)}")
+        if not 0 < error < 0.5:
+            raise Invalid(f"error is {error}; it must lie between 0 and 0.5", where=self.where)
+        self.target = target
+        self.data = rows
+        self.guards = dict(guards)
+        self.first_release = dict(first)
+        self.error = error
+        self.repeats = repeats
+        self.seed = seed
+
+
+def suite(
+    name: str,
+    *,
+    target: Target,
+    data: Data,
+    guards: Mapping[Any, NotWorse] | None = None,
+    first_release: Mapping[Any, AtLeast] | None = None,
+    error: float = 0.05,
+    repeats: int = 1,
+    seed: int = 0,
+) -> Suite:
+    """A suite.
+
+    Args:
+        name: its name in the registry.
+        target: a chain, component or agent of this workspace, or `url(…)`, `command(…)`.
+        data: the rows.
+        guards: by evaluator, how much worse than production the candidate may be.
+        first_release: by evaluator, the floor that decides while nothing is in production.
+        error: the bound on the chance of promoting what breaks a guard.
+        repeats: how often each row is asked.
+        seed: of the order in which rows are judged.
+    """
+    return Suite(name, target, data, guards or {}, first_release or {}, error, repeats, seed)

@@ -1,0 +1,180 @@
+"""A workspace: a folder with `windlass.toml`. Finds it, reads it, lists its files, reads its data and prompts.
+
+project = "default"            name = "helpdesk"            app = "app.py"  (or a list)
+description = "…"              branch = "main"              on_inconclusive = "ask" | "fail"
+[releases]                     answer = "chain/answer"      (besides every suite's target)
+secrets = ["NAME", …]          names only, never values
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import fnmatch
+import io
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from windlass.core.errors import Invalid, NotFound
+from windlass.core.ref import check_name
+
+FILE = "windlass.toml"
+NEVER = {".git", ".venv", "venv", "__pycache__", "node_modules", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".windlass"}
+SNAPSHOT = {".py", ".md", ".prompty", ".json", ".toml", ".txt", ".yaml", ".yml"}
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`windlass.toml`."""
+
+    name: str
+    project: str = "default"
+    description: str = ""
+    app: str | list[str] = "app.py"
+    branch: str = "main"
+    on_inconclusive: Literal["ask", "fail"] = "ask"
+    releases: dict[str, str] = {}
+    secrets: list[str] = []
+
+    @property
+    def apps(self) -> list[str]:
+        return [self.app] if isinstance(self.app, str) else self.app
+
+
+class Folder:
+    """A workspace on disk. Raises `Invalid` with file and line for a manifest that is wrong."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.manifest = self._read()
+
+    def _read(self) -> Manifest:
+        path = self.root / FILE
+        try:
+            table = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise Invalid(f"not TOML: {e}", where=FILE) from e
+        if unknown := sorted(set(table) - set(Manifest.__struct_fields__)):
+            near = difflib.get_close_matches(unknown[0], Manifest.__struct_fields__, 1)
+            raise Invalid(
+                f"{unknown[0]!r} is not a field",
+                where=FILE,
+                remedy=f"did you mean {near[0]!r}?" if near else "fields: " + ", ".join(Manifest.__struct_fields__),
+            )
+        try:
+            manifest = msgspec.convert(table, Manifest)
+        except msgspec.ValidationError as e:
+            raise Invalid(str(e), where=FILE) from e
+        check_name(manifest.name)
+        check_name(manifest.project, what="project")
+        for app in manifest.apps:
+            if not (self.root / app).is_file():
+                raise Invalid(f"app {app!r} is not there", where=FILE, remedy="name the file that makes your components and chains")
+        return manifest
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Files a snapshot holds, by workspace path: code, prompts, schemas and other small text, but no data and nothing that
+        git ignores."""
+        ignored = self._ignored()
+        for path in sorted(self.root.rglob("*")):
+            relative = path.relative_to(self.root)
+            if NEVER & set(relative.parts) or path.suffix not in SNAPSHOT or not path.is_file() or path.is_symlink():
+                continue
+            if relative.parts[0] == "data" or any(fnmatch.fnmatch(str(relative), g) or fnmatch.fnmatch(path.name, g) for g in ignored):
+                continue
+            yield relative.as_posix(), path
+
+    def _ignored(self) -> list[str]:
+        path = self.root / ".gitignore"
+        lines = path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
+        return [line.strip().rstrip("/").lstrip("/") for line in lines if line.strip() and not line.startswith(("#", "!"))]
+
+    def read_text(self, path: str, where: str) -> str:
+        """A text file of the workspace. Raises `Invalid` where it is missing, outside, or not UTF-8 (with the byte's place)."""
+        full = (self.root / path).resolve()
+        if not full.is_relative_to(self.root):
+            raise Invalid(f"{path!r} lies outside the workspace", where=where)
+        try:
+            return full.read_bytes().decode("utf-8")
+        except FileNotFoundError:
+            raise Invalid(f"there is no file {path!r}", where=where, remedy=_near(self.root, path)) from None
+        except UnicodeDecodeError as e:
+            line = e.object[: e.start].count(b"\n") + 1
+            raise Invalid(
+                f"byte 0x{e.object[e.start]:02x} at offset {e.start} is not UTF-8", where=f"{path}:{line}", remedy="save the file as UTF-8"
+            ) from e
+
+    def source(self) -> dict[str, Any]:
+        """The git commit of the folder and whether it differs, where it is in git."""
+        try:
+            run = subprocess.run(["git", "-C", str(self.root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+            status = subprocess.run(
+                ["git", "-C", str(self.root), "status", "--porcelain", "."], capture_output=True, text=True, check=True, timeout=10
+            )
+        except (OSError, subprocess.SubprocessError):
+            return {}
+        return {"commit": run.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def _near(root: Path, path: str) -> str | None:
+    near = difflib.get_close_matches(path, [p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()][:5000], 1)
+    return f"did you mean {near[0]!r}?" if near else None
+
+
+def find_workspace(start: Path) -> Folder:
+    """The workspace that `start` lies in. Raises `NotFound` with the way to make one."""
+    for folder in [start.resolve(), *start.resolve().parents]:
+        if (folder / FILE).is_file():
+            return Folder(folder)
+    raise NotFound("there is no windlass.toml here or above", where=str(start), remedy="make a workspace with `windlass init`")
+
+
+class Rows(msgspec.Struct):
+    """Rows of a file, and what was wrong with the others."""
+
+    rows: list[dict[str, Any]]
+    problems: list[str]
+
+
+def read_rows(text: str, path: str) -> Rows:
+    """Rows of a JSONL or CSV file. A broken row is named and left out; the rest is kept. Raises `Invalid` when keys are missing or
+    shared, since a row's name is its key."""
+    if path.endswith(".csv"):
+        table = list(csv.DictReader(io.StringIO(text)))
+        found = Rows([{k: v for k, v in row.items() if k is not None} for row in table], [])
+    elif path.endswith(".jsonl"):
+        found = _read_jsonl(text, path)
+    else:
+        raise Invalid(f"{path} is neither .jsonl nor .csv", where=path, remedy="save it as one of these")
+    seen: dict[str, int] = {}
+    for number, row in enumerate(found.rows, 1):
+        key = row.get("key")
+        if not isinstance(key, str) or not key:
+            raise Invalid(f"row {number} has no key", where=path, remedy='give every row a unique text field "key"')
+        if key in seen:
+            raise Invalid(
+                f"rows {seen[key]} and {number} have the same key {key!r}", where=path, remedy="keys name rows for ever; make them unique"
+            )
+        seen[key] = number
+    return found
+
+
+def _read_jsonl(text: str, path: str) -> Rows:
+    found = Rows([], [])
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = msgspec.json.decode(line)
+        except msgspec.DecodeError as e:
+            found.problems.append(f"{path}:{number}: not JSON: {e}")
+            continue
+        if isinstance(row, dict):
+            found.rows.append(row)
+        else:
+            found.problems.append(f"{path}:{number}: a row must be an object, not {type(row).__name__}")
+    return found
