@@ -115,9 +115,10 @@ class Prices:
         return next((rates for when, rates in reversed(periods) if _holds(when, moment)), periods[0][1])
 
     def models(self, provider: str) -> list[str]:
-        """Ids of the models the table prices for a provider."""
+        """The models the table prices for a provider, as they can be called; families it knows by a pattern only are left out."""
         listed = self._load().providers.get(ALIASES.get(provider, provider))
-        return [row[0] for row in listed.models] if listed else []
+        names = [_callable_name(identity, how) for identity, how, _ in listed.models] if listed else []
+        return [name for name in names if name]
 
     def source(self, provider: str, model: str) -> str:
         """Where a price comes from, with its date; empty when there is none."""
@@ -151,6 +152,14 @@ class Prices:
             if self._table is None:
                 self._table = msgspec.json.decode(Path(__file__).with_name("prices.json").read_bytes(), type=_Table)
             return self._table
+
+
+def _callable_name(identity: str, how: Any) -> str:
+    """The row's id where its own pattern knows it, else the first name the pattern writes out, else nothing."""
+    if how == 0 or _matches(how, identity.lower()):
+        return identity
+    exact = [h for h in (how if isinstance(how, list) else [how]) if isinstance(h, str) and h.startswith("=")]
+    return exact[0][1:] if exact else ""
 
 
 def _dated(prices: list[Any]) -> bool:

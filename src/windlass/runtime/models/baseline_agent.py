@@ -63,7 +63,8 @@ def plain_result(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str 
 
 
 def expression(question: str) -> str | None:
-    """The literal expression a question holds, the longest that parses and computes something; None when there is none."""
+    """The literal expression a question holds, the longest that parses and computes something or is a
+    collection; None when there is none."""
     found: list[str] = []
     for span in _SPAN.finditer(question):
         text = (span[1] or span[2]).strip().rstrip(".,;:!? ")
@@ -84,7 +85,8 @@ def _is_literal(text: str) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     nodes = list(ast.walk(tree))
-    return all(isinstance(n, _LITERALS) for n in nodes) and any(isinstance(n, (ast.BinOp, ast.Compare, ast.BoolOp)) for n in nodes)
+    computes = any(isinstance(n, (ast.BinOp, ast.Compare, ast.BoolOp)) for n in nodes)
+    return all(isinstance(n, _LITERALS) for n in nodes) and (computes or text[0] in "[{(")
 
 
 def identifiers(question: str) -> list[str]:

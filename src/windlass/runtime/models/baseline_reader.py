@@ -1,10 +1,10 @@
 """How the baseline model answers: it ranks the passages and their sentences against the question and copies the best.
 
-A passage's score is BM25 over stems, with the rarity of a term measured among the passages at hand, plus what its key
-(a symbol's name) shares with the question, plus a little for standing early. Examples and hints widen the question: an
-example whose question resembles this one lends the terms of its answer. It answers only when the best passage covers
-enough of the question's own terms; told to say so when nothing fits, it needs more. Ties go to the earlier passage and
-sentence. Frozen with `model/baseline@1`; writes no word of its own but `NO_ANSWER` and `NO_CONTEXT`.
+A passage's score is BM25 over stems, where a term tells a little more if few of the passages at hand hold it, plus what its key
+(a symbol's name) shares with the question, more if little else is in the key, times a little for standing early. Examples and
+hints widen the question: an example whose question resembles this one lends the terms of its answer. It answers only when the
+best passage covers enough of the question's own terms; told to say so when nothing fits, it needs more. Ties go to the earlier
+passage and sentence. Frozen with `model/baseline@1`; writes no word of its own but `NO_ANSWER` and `NO_CONTEXT`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ NO_ANSWER = "The passages do not answer this."
 NO_CONTEXT = "There is nothing here to answer from: the baseline model only reads passages given as lines of the form [key] text."
 
 # Frozen constants; the vectors hold them.
-K1, B = 1.2, 0.6
-SPREAD = 0.3
-KEY_WEIGHT = 1.6  # a question's term in a passage's key, against one in its text
-ABBREVIATED = 0.6
-SHORT = 4
-PLAIN = 0.5
+K1, B = 0.9, 0.3
+SPREAD = 0.2  # how much more a term tells that few of the passages hold
+KEY_WEIGHT = 0.8  # a question's term in a passage's key, against one in its text
+PLAIN = 0.5  # what of that counts however much else the key says; the rest by the share of the key that was asked for
 NAMED = 6.0  # the question writes the key itself
-EARLY = 0.35  # what standing first is worth, divided by the place
+EARLY = 0.1  # what standing first is worth, divided by the place
+ENOUGH = 6  # terms of a question that count as all of it: a long question need not be met word for word
 FIRM, LOOSE = 0.45, 0.15  # share of the question a passage must cover: told to abstain, or not
 EXAMPLE_LIKENESS = 0.3  # how alike an example's question must be to lend its answer
-LENT = 0.8  # weight of a lent term, times the likeness
-KEEP = 0.72  # further passages must reach this share of the best one's score
+LENT = 1.0  # weight of a term from a hint; from an example, times the square root of the likeness
+KEEP = 0.6  # further passages must reach this share of the best one's score
 
 
 class Extract(msgspec.Struct, frozen=True):
@@ -90,7 +89,7 @@ def lent(brief: Brief) -> dict[str, float]:
         likeness = len(asked & theirs) / max(1, min(len(asked), len(theirs)))
         if likeness >= EXAMPLE_LIKENESS and len(asked & theirs) >= min(2, len(theirs)):
             for term in terms(example.answer):
-                found[term] = max(found.get(term, 0.0), LENT * likeness)
+                found[term] = max(found.get(term, 0.0), LENT * math.sqrt(likeness))
     return found
 
 
@@ -130,10 +129,8 @@ def _score(
             score += weight * rarity[term] * count * (K1 + 1) / (count + K1 * (1 - B + B * length / mean))
         if term in keys[i]:
             named_part += weight * rarity[term]
-        elif any(len(k) >= SHORT and term.startswith(k) for k in keys[i]):
-            named_part += weight * rarity[term] * ABBREVIATED
     if named_part:
-        asked_for = sum(1 for k in keys[i] if any(t == k or (len(k) >= SHORT and t.startswith(k)) for t in wanted))
+        asked_for = sum(1 for k in keys[i] if k in wanted)
         score += KEY_WEIGHT * named_part * (PLAIN + (1 - PLAIN) * asked_for / len(keys[i]))
     if by_name:
         score += NAMED
@@ -141,12 +138,12 @@ def _score(
 
 
 def _coverage(wanted: dict[str, float], asked: dict[str, float], bag: Counter[str], key: Counter[str], by_name: bool) -> float:
-    """The share of the question's own terms that the passage holds. A lent term it holds counts as one more that was asked and found."""
+    """The share of the question's own terms that the passage holds. A lent term it holds counts by its weight."""
     if by_name:
         return 1.0
     own = sum(1.0 for t in asked if t in bag or t in key)
     extra = sum(w for t, w in wanted.items() if t not in asked and (t in bag or t in key))
-    total = len(asked)
+    total = min(len(asked), ENOUGH)
     return min(1.0, (own + extra) / total) if total else 0.0
 
 
