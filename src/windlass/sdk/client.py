@@ -1,0 +1,298 @@
+"""The client: everything Windlass can do, from Python. One typed method for each operation, grouped by noun.
+
+client = windlass.Client()                      the server that WINDLASS_URL, a login or the local data folder names
+client.run("release/answer:production", "How do I sort a dict?").text
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from windlass.core.errors import Unavailable, error_from_dict
+from windlass.core.operations import Empty, Operation, deploy, evaluation, registry, runs, system, traces
+from windlass.core.operations.query import encode
+from windlass.core.score import Verdict
+from windlass.sdk.collect import collect
+from windlass.sdk.servers import find_server
+from windlass.sdk.transport import Answer, HttpTransport, Transport
+
+P = TypeVar("P", bound=msgspec.Struct)
+R = TypeVar("R")
+
+
+class Client:
+    """Speaks to one server as one actor, about one project.
+
+    Args:
+        url: the server's address; found by itself where not given (see `servers`).
+        key: the key to show.
+        project: the project that refs without one belong to.
+        transport: another way to the server, such as `InProcessTransport`.
+    """
+
+    def __init__(
+        self, url: str | None = None, key: str | None = None, *, project: str = "default", transport: Transport | None = None
+    ) -> None:
+        if transport is None:
+            server = find_server(url, key)
+            transport = HttpTransport(server.url, server.key)
+        self.transport = transport
+        self.project = project
+        self.artifacts = Artifacts(self)
+        self.versions = Versions(self)
+        self.evaluations = Evaluations(self)
+        self.gates = Gates(self)
+        self.releases = Releases(self)
+        self.traces = Traces(self)
+        self.keys = Keys(self)
+
+    @property
+    def address(self) -> str:
+        return self.transport.address
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, operation: Operation[P, R], params: P) -> R:
+        """Do one operation. Raises the error the server answered, or `Unavailable`."""
+        data = b"".join(self._send(operation, params).body)
+        try:
+            return msgspec.json.decode(data, type=operation.result)
+        except msgspec.DecodeError as e:
+            raise Unavailable(
+                f"the server answered what is no {operation.result.__name__}: {e}", where=self.address, remedy="is it the same version?"
+            ) from e
+
+    def stream(self, operation: Operation[P, R], params: P) -> Iterator[R]:
+        """The events of an operation that streams. Closing the iterator cancels it."""
+        answer = self._send(operation, params)
+        decoder = msgspec.json.Decoder(operation.result)
+        pending = b""
+        for piece in answer.body:
+            pending += piece
+            *events, pending = pending.split(b"\n\n")
+            for event in events:
+                if event.startswith(b"data: "):
+                    yield decoder.decode(event[6:])
+
+    def _send(self, operation: Operation[P, R], params: P) -> Answer:
+        if operation.verb == "GET":
+            answer = self.transport.send("GET", operation.path, query=encode(params))
+        else:
+            answer = self.transport.send("POST", operation.path, body=msgspec.json.encode(params))
+        self._check(answer)
+        return answer
+
+    @staticmethod
+    def _check(answer: Answer) -> None:
+        if answer.status >= 400:
+            data = b"".join(answer.body)
+            try:
+                body = msgspec.json.decode(data)
+            except msgspec.DecodeError:
+                body = {}
+            raise error_from_dict(body if isinstance(body, dict) else {}, answer.status)
+
+    def run(self, target: str, input: Any = None, *, session: str | None = None, user: str | None = None) -> runs.RunResult:
+        """Run a component, chain, agent, tool, index or release once. Operation `runs.start`."""
+        return self.call(runs.RUN, runs.RunRequest(target, input, self.project, session, user))
+
+    def run_stream(self, target: str, input: Any = None, *, session: str | None = None, user: str | None = None) -> Iterator[runs.RunPiece]:
+        """`run` as it happens: text, then the result. Raises the run's error. Operation `runs.stream`."""
+        for piece in self.stream(runs.RUN_STREAM, runs.RunRequest(target, input, self.project, session, user)):
+            if piece.error:
+                raise error_from_dict(piece.error)
+            yield piece
+
+    def models(self) -> runs.ModelList:
+        """Models this installation can call. Operation `models.list`."""
+        return self.call(runs.MODELS, Empty())
+
+    def push(
+        self,
+        folder: Path | str = ".",
+        *,
+        branch: str | None = None,
+        dry: bool = False,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> tuple[registry.PushReport, list[str]]:
+        """Register a workspace: import it in a child process, upload what is missing, register all or nothing. Returns the report,
+        and a sentence for each row that was left out. `progress` is told `(step, done, total)`. Operation `registry.push`."""
+        say = progress or (lambda step, done, total: None)
+        say("reading", 0, 1)
+        with collect(Path(folder).resolve(), branch=branch) as found:
+            bundle = found.bundle
+            bundle.dry = dry
+            if not dry:
+                missing = self.call(registry.BLOBS_MISSING, registry.BlobQuery(tuple(sorted(found.blobs)))).missing
+                for number, digest in enumerate(missing, 1):
+                    say("uploading", number, len(missing))
+                    self.put_blob(digest, found.blobs[digest].read_bytes())
+            say("registering", 1, 1)
+            return self.call(registry.PUSH, bundle), found.warnings
+
+    def put_blob(self, digest: str, data: bytes) -> None:
+        """Upload bytes under their digest."""
+        self._check(self.transport.send("PUT", f"/api/v1/blobs/{digest}", body=data, kind="application/octet-stream"))
+
+    def status(self) -> system.Status:
+        """Operation `system.status`."""
+        return self.call(system.STATUS, Empty())
+
+
+class _Group:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def _project(self) -> str:
+        return self._client.project
+
+
+class Artifacts(_Group):
+    def list(self, kind: str | None = None, search: str | None = None, cursor: str | None = None, limit: int = 50) -> registry.ArtifactPage:
+        """Operation `artifacts.list`."""
+        return self._client.call(registry.ARTIFACTS, registry.ArtifactQuery(self._project, kind, search, cursor, limit))
+
+    def rows(self, ref: str, split: str | None = None, cursor: str | None = None, limit: int = 50) -> registry.RowsPage:
+        """Rows of a dataset. Operation `datasets.rows`."""
+        return self._client.call(registry.ROWS, registry.RowsQuery(ref, self._project, split, cursor, limit))
+
+
+class Versions(_Group):
+    def list(self, name: str, cursor: str | None = None, limit: int = 50) -> registry.VersionPage:
+        """Versions of `kind/name`. Operation `versions.list`."""
+        return self._client.call(registry.VERSIONS, registry.VersionQuery(name, self._project, cursor, limit))
+
+    def show(self, ref: str) -> registry.VersionDetail:
+        """Operation `versions.show`."""
+        return self._client.call(registry.SHOW, registry.RefQuery(ref, self._project))
+
+    def diff(self, a: str, b: str) -> registry.Diff:
+        """Operation `versions.diff`."""
+        return self._client.call(registry.DIFF, registry.DiffQuery(a, b, self._project))
+
+    def lineage(self, ref: str, direction: str = "both", depth: int = 6) -> registry.Graph:
+        """Operation `lineage.walk`."""
+        asked = {"ref": ref, "direction": direction, "depth": depth, "project": self._project}
+        return self._client.call(registry.LINEAGE, msgspec.convert(asked, registry.LineageQuery))
+
+    def label(self, ref: str, digest: str, expected: str | None = None) -> registry.LabelState:
+        """Move a branch label, `kind/name:label`. Operation `labels.move`."""
+        return self._client.call(registry.MOVE_LABEL, registry.LabelMove(ref, digest, expected, self._project))
+
+    def verify(self) -> registry.VerifyReport:
+        """Re-derive every digest and link. Operation `registry.verify`."""
+        return self._client.call(registry.VERIFY, registry.VerifyQuery(self._project))
+
+
+class Evaluations(_Group):
+    def start(self, suite: str, target: str | None = None, *, fresh: bool = False) -> evaluation.Evaluation:
+        """Operation `evaluations.start`."""
+        return self._client.call(evaluation.EVALUATE, evaluation.EvaluateRequest(suite, target, self._project, fresh))
+
+    def list(self, suite: str | None = None, cursor: str | None = None, limit: int = 50) -> evaluation.EvaluationPage:
+        """Operation `evaluations.list`."""
+        return self._client.call(evaluation.EVALUATIONS, evaluation.EvaluationQuery(self._project, suite, cursor, limit))
+
+    def show(self, id: str) -> evaluation.Evaluation:
+        """Operation `evaluations.show`."""
+        return self._client.call(evaluation.EVALUATION, evaluation.IdQuery(id, self._project))
+
+    def outcomes(self, id: str, only: str = "all", cursor: str | None = None, limit: int = 50) -> evaluation.OutcomePage:
+        """Operation `evaluations.outcomes`."""
+        asked = {"id": id, "project": self._project, "cursor": cursor, "limit": limit, "only": only}
+        return self._client.call(evaluation.OUTCOMES, msgspec.convert(asked, evaluation.OutcomesQuery))
+
+    def compare(self, a: str, b: str, only: str = "changed", cursor: str | None = None, limit: int = 50) -> evaluation.Comparison:
+        """Operation `evaluations.compare`."""
+        asked = {"a": a, "b": b, "project": self._project, "cursor": cursor, "limit": limit, "only": only}
+        return self._client.call(evaluation.COMPARE, msgspec.convert(asked, evaluation.CompareQuery))
+
+
+class Gates(_Group):
+    def start(self, suite: str, candidate: str | None = None, environment: str = "production") -> evaluation.GateJob:
+        """Operation `gate.start`."""
+        return self._client.call(evaluation.GATE, evaluation.GateRequest(suite, candidate, self._project, environment))
+
+    def show(self, id: str) -> evaluation.GateJob:
+        """Operation `gate.show`."""
+        return self._client.call(evaluation.GATE_JOB, evaluation.IdQuery(id, self._project))
+
+    def verdicts(self, suite: str | None = None, cursor: str | None = None, limit: int = 50) -> evaluation.VerdictPage:
+        """Operation `verdicts.list`."""
+        return self._client.call(evaluation.VERDICTS, evaluation.VerdictQuery(self._project, suite, None, cursor, limit))
+
+    def verdict(self, id: str) -> Verdict:
+        """Operation `verdicts.show`."""
+        return self._client.call(evaluation.VERDICT, evaluation.IdQuery(id, self._project))
+
+
+class Releases(_Group):
+    def promote(
+        self,
+        release: str,
+        environment: str = "production",
+        *,
+        digest: str | None = None,
+        verdict: str | None = None,
+        override: str | None = None,
+    ) -> deploy.Move:
+        """Operation `releases.promote`."""
+        return self._client.call(deploy.PROMOTE, deploy.PromoteRequest(release, environment, digest, verdict, override, self._project))
+
+    def rollback(self, release: str, environment: str = "production") -> deploy.Move:
+        """Operation `releases.rollback`."""
+        return self._client.call(deploy.ROLLBACK, deploy.RollbackRequest(release, environment, self._project))
+
+    def history(
+        self, release: str | None = None, environment: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> deploy.History:
+        """Operation `releases.history`."""
+        return self._client.call(deploy.HISTORY, deploy.HistoryQuery(release, environment, self._project, cursor, limit))
+
+    def list(self) -> deploy.ReleaseList:
+        """Operation `releases.list`."""
+        return self._client.call(deploy.RELEASES, deploy.ReleaseQuery(self._project))
+
+
+class Traces(_Group):
+    def list(self, **filters: Any) -> traces.TracePage:
+        """Filters are the fields of `TraceQuery`. Operation `traces.list`."""
+        return self._client.call(traces.TRACES, traces.TraceQuery(project=self._project, **filters))
+
+    def show(self, id: str, cursor: str | None = None, limit: int = 200) -> traces.Trace:
+        """Operation `traces.show`."""
+        return self._client.call(traces.TRACE, traces.TraceShow(id, self._project, cursor, limit))
+
+    def why(self, id: str) -> traces.Why:
+        """Operation `traces.why`."""
+        return self._client.call(traces.WHY, traces.TraceShow(id, self._project))
+
+    def live(self, release: str | None = None, hours: int = 24) -> traces.LiveFigures:
+        """Operation `traces.live`."""
+        return self._client.call(traces.LIVE, traces.LiveQuery(self._project, release, hours))
+
+
+class Keys(_Group):
+    def create(self, name: str, role: Any = "caller", *, scopes: tuple[str, ...] = (), expires_ns: int | None = None) -> system.KeyInfo:
+        """Operation `keys.create`."""
+        return self._client.call(system.KEY_CREATE, system.KeyRequest(name, role, self._project, scopes, expires_ns))
+
+    def list(self) -> system.KeyList:
+        """Operation `keys.list`."""
+        return self._client.call(system.KEYS, Empty())
+
+    def revoke(self, id: str) -> system.KeyInfo:
+        """Operation `keys.revoke`."""
+        return self._client.call(system.KEY_REVOKE, system.KeyQuery(id))
