@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+from tests.scripted_provider import ScriptedProvider
+
+from windlass.core.actor import OWNER, Actor
+from windlass.core.errors import Forbidden
+from windlass.core.operations import Empty
 from windlass.discover.catalog import Catalog
 from windlass.discover.providers import Probed, load_providers
 from windlass.govern.prices import Prices
@@ -20,3 +26,14 @@ def test_the_list_says_what_can_be_called_and_why_not() -> None:
     assert by_id["anthropic/…"].why_not == "ANTHROPIC_API_KEY is not set"
     flags = [e.available for e in entries]
     assert flags == sorted(flags, reverse=True) and len(by_id) == len(entries)
+
+
+async def test_who_may_read_gets_the_list_with_local_servers_in_it() -> None:
+    away = "http://127.0.0.1:1/v1"
+    async with ScriptedProvider() as provider:
+        environ = {"OLLAMA_BASE_URL": provider.url, "VLLM_BASE_URL": away, "LLAMACPP_BASE_URL": away}
+        catalog = Catalog(load_providers(None, environ), Prices())
+        listed = await catalog.models(OWNER, Empty())
+        assert {e.id for e in listed.items if e.available} == {"baseline", "ollama/scripted-small"}
+        with pytest.raises(Forbidden):
+            await catalog.models(Actor("c", "caller"), Empty())

@@ -34,9 +34,9 @@ def uuid7() -> str:
 
 def trace_id() -> str:
     """32 hex digits, never all zero (W3C Trace Context)."""
-    return os.urandom(15).hex() + f"{secrets.randbelow(255) + 1:02x}"
+    return (os.urandom(16) if (made := os.urandom(16)) == bytes(16) else made).hex()
 
 
 def span_id() -> str:
     """16 hex digits, never all zero."""
-    return os.urandom(7).hex() + f"{secrets.randbelow(255) + 1:02x}"
+    return (os.urandom(8) if (made := os.urandom(8)) == bytes(8) else made).hex()

@@ -1,15 +1,19 @@
 """What this installation can call, as a list for people: the baseline, and the models of every provider, with prices.
 
-Knows the providers' table and the price table; asks nobody itself (`probed` brings what local servers answered).
+Knows the providers' table and the price table. Only `models` asks somebody: the local servers, for what they have.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
+from windlass.core.actor import Actor
 from windlass.core.ids import now_ns
-from windlass.core.operations.runs import ModelEntry
-from windlass.discover.providers import Probed, Provider, Providers
+from windlass.core.operations import Empty
+from windlass.core.operations.runs import ModelEntry, ModelList
+from windlass.discover.providers import Probed, Provider, Providers, probe
+from windlass.govern.permissions import guard
 from windlass.govern.prices import Prices, at
 
 
@@ -19,6 +23,12 @@ class Catalog:
     def __init__(self, providers: Providers, prices: Prices) -> None:
         self._providers = providers
         self._prices = prices
+
+    async def models(self, actor: Actor, params: Empty) -> ModelList:
+        """Operation `models.list`. Raises `Forbidden`."""
+        guard(actor, "read", actor.project)
+        probed = await probe(self._providers)
+        return ModelList(tuple(await asyncio.to_thread(self.entries, probed)))
 
     def entries(self, probed: Sequence[Probed] = ()) -> list[ModelEntry]:
         """The baseline first, then what can be called, then what cannot; each by name."""

@@ -288,3 +288,18 @@ def test_arguments_that_are_no_object_are_a_failure(models: Models) -> None:
         dialect_openai.decode(call, models.providers.get("openai"))
     fine = call.replace(b'"[1"', b'""')
     assert dialect_openai.decode(fine, models.providers.get("openai")).message.parts == (ToolCallPart("a", "f", {}),)
+
+
+async def test_the_environments_proxy_is_used(provider: ScriptedProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "providers.toml"
+    table.write_text(
+        '[far]\nbase_url = "http://models.invalid/v1"\nauth = "none"\n\n[near]\nbase_url = "http://direct.invalid/v1"\nauth = "none"\n'
+    )
+    monkeypatch.setenv("http_proxy", provider.url.removesuffix("/v1"))
+    monkeypatch.setenv("no_proxy", "direct.invalid")
+    models = Models(load_providers(table, {}), Prices().price, Http(retries=Retries(attempts=1)))
+    await models.find("far/m").complete(ask())
+    assert provider.requests[0].headers["Host"] == "models.invalid"
+    with pytest.raises(ModelFailed, match="near could not be reached"):
+        await models.find("near/m").complete(ask())
+    await models.close()

@@ -1,0 +1,290 @@
+"""What the gateway adds: requests per second and latency at 1, 16 and 64 connections, beside the same load sent directly.
+
+    python -m bench.gateway [--seconds 3] [--rounds 3] [--stream]
+
+One Granian worker in front of a local upstream that answers at once, three processes in all; tracing is on (every call's span
+is built, encoded and appended to a file). Direct and through the gateway alternate, and what is added is the difference of
+their medians and of their 99th percentiles. Says how loaded the machine was before it began.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from windlass.core.actor import Actor
+from windlass.core.span import Span
+
+MESSAGES = [{"role": "system", "content": "You answer briefly."}, {"role": "user", "content": "What is the capital of France? " * 8}]
+ANSWER = {
+    "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "echo",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Paris. " * 20}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 70, "completion_tokens": 40, "total_tokens": 110},
+}  # fmt: skip
+CHUNKS = 30
+
+
+# ── the upstream ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def whole_answer() -> bytes:
+    body = json.dumps(ANSWER).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def streamed_answer() -> list[bytes]:
+    """The head, the chunks, the end: written one by one."""
+
+    def chunk(data: bytes) -> bytes:
+        return b"%x\r\n%s\r\n" % (len(data), data)
+
+    base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "echo"}
+    event = b"data: %s\n\n" % json.dumps({**base, "choices": [{"index": 0, "delta": {"content": "Paris "}}]}).encode()
+    last = b"data: %s\n\n" % json.dumps({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return [head, *[chunk(event)] * CHUNKS, chunk(last), chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"]
+
+
+class Upstream(asyncio.Protocol):
+    whole, stream = whole_answer(), streamed_answer()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.data = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        head, found, body = self.data.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = next((int(h[15:]) for h in head.lower().split(b"\r\n") if h.startswith(b"content-length:")), 0)
+        if len(body) < length:
+            return
+        self.data = body[length:]
+        if b'"stream":true' in body.replace(b" ", b""):
+            for piece in self.stream:
+                self.transport.write(piece)
+        else:
+            self.transport.write(self.whole)
+
+
+def serve_upstream(port: int) -> None:
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
+        await server.serve_forever()
+
+    uvloop.run(main())
+
+
+# ── the gateway ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class FileRecords:
+    """Spans as JSON lines: at least the work of a real recorder, which encodes and appends too."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
+
+    def record(self, spans: Sequence[Span]) -> None:
+        self._file.write(b"\n".join(msgspec.json.encode(s) for s in spans) + b"\n")
+
+
+class NoRuns:
+    def running(self, run: str) -> None:
+        return None
+
+
+def make_gateway() -> Any:
+    from windlass.discover.providers import load_providers
+    from windlass.doors.gateway import Gateway
+    from windlass.govern.permissions import guard
+    from windlass.govern.prices import Prices
+    from windlass.runtime.models import Http, Models
+
+    actor = Actor("bench", "caller")
+
+    def authenticate(headers: Mapping[str, str]) -> Actor:
+        return actor
+
+    async def listed(actor: Actor) -> Any:
+        return [], []
+
+    environ = {"OPENAI_API_KEY": "sk-bench", "OPENAI_BASE_URL": os.environ["BENCH_UPSTREAM"]}
+    models = Models(load_providers(None, environ), Prices().price, Http())
+    records = FileRecords(Path(os.environ["BENCH_SPANS"]))
+    gateway = Gateway(models=models, runs=NoRuns(), records=records, authenticate=authenticate, guard=guard, listed=listed)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await gateway(scope, receive, send)
+            return
+        for step in ("startup", "shutdown"):
+            await receive()
+            if step == "shutdown":
+                await models.close()
+            await send({"type": f"lifespan.{step}.complete"})
+
+    return application
+
+
+def serve_gateway(port: int) -> None:
+    from granian import Granian
+    from granian.constants import Interfaces, Loops
+
+    Granian(
+        "bench.gateway:make_gateway", factory=True, address="127.0.0.1", port=port, interface=Interfaces.ASGI, workers=1, 
+        loop=Loops.uvloop, log_enabled=False,
+    ).serve()  # fmt: skip
+
+
+# ── the load ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Client(asyncio.Protocol):
+    """One connection that asks again as soon as it was answered."""
+
+    def __init__(self, request: bytes, until: float, times: list[float], done: asyncio.Future[None]) -> None:
+        self.request, self.until, self.times, self.done = request, until, times, done
+        self.data = b""
+        self.errors = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.ask()
+
+    def ask(self) -> None:
+        self.began = time.perf_counter()
+        if self.began > self.until:
+            self.transport.close()
+            if not self.done.done():
+                self.done.set_result(None)
+            return
+        self.data = b""
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        head, found, body = self.data.partition(b"\r\n\r\n")
+        if not found:
+            return
+        lower = head.lower()
+        at = lower.find(b"content-length:")
+        if at >= 0:
+            whole = len(body) >= int(lower[at + 15 :].split(b"\r\n", 1)[0])
+        else:
+            whole = body.endswith(b"0\r\n\r\n")
+        if whole:
+            if not head.startswith(b"HTTP/1.1 200"):
+                raise SystemExit(f"the answer was {head[:60]!r} {body[:300]!r}")
+            self.times.append(time.perf_counter() - self.began)
+            self.ask()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(ConnectionError("the server closed a connection"))
+
+
+async def load(port: int, model: str, connections: int, seconds: float, stream: bool) -> tuple[float, list[float]]:
+    """Requests per second and the latency of each, in seconds."""
+    body = json.dumps({"model": model, "messages": MESSAGES, **({"stream": True} if stream else {})}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+    began = time.perf_counter()
+    dones = [loop.create_future() for _ in range(connections)]
+    for done in dones:
+        await loop.create_connection(lambda d=done: Client(head.encode() + body, began + seconds, times, d), "127.0.0.1", port)  # type: ignore[misc]
+    await asyncio.gather(*dones)
+    return len(times) / (time.perf_counter() - began), times
+
+
+def percentile(times: list[float], share: float) -> float:
+    return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1000
+
+
+async def measure(direct: int, gateway: int, seconds: float, rounds: int, stream: bool) -> list[dict[str, float]]:
+    rows = []
+    await load(gateway, "openai/echo", 8, 1.0, stream)
+    for connections in (1, 16, 64):
+        seen: dict[str, list[tuple[float, float, float]]] = {"direct": [], "gateway": []}
+        for _ in range(rounds):
+            for name, port, model in (("direct", direct, "echo"), ("gateway", gateway, "openai/echo")):
+                rate, times = await load(port, model, connections, seconds, stream)
+                seen[name].append((rate, percentile(times, 0.5), percentile(times, 0.99)))
+        d, g = ([statistics.median(r[i] for r in seen[name]) for i in range(3)] for name in ("direct", "gateway"))
+        rows.append(
+            {"connections": connections, "direct_rps": d[0], "gateway_rps": g[0], "direct_p50": d[1], "gateway_p50": g[1],
+             "added_p50": g[1] - d[1], "direct_p99": d[2], "gateway_p99": g[2], "added_p99": g[2] - d[2]}
+        )  # fmt: skip
+    return rows
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise SystemExit(f"nothing came up on port {port}")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--seconds", type=float, default=3.0)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--stream", action="store_true")
+    arguments.add_argument("--json", action="store_true")
+    asked = arguments.parse_args()
+    loaded = os.getloadavg()[0]
+    context = multiprocessing.get_context("spawn")
+    upstream, gateway = free_port(), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["BENCH_UPSTREAM"] = f"http://127.0.0.1:{upstream}/v1"
+        os.environ["BENCH_SPANS"] = str(Path(folder) / "spans.jsonl")
+        processes = [context.Process(target=serve_upstream, args=(upstream,)), context.Process(target=serve_gateway, args=(gateway,))]
+        for process in processes:
+            process.start()
+        try:
+            wait_for(upstream)
+            wait_for(gateway)
+            rows = uvloop.run(measure(upstream, gateway, asked.seconds, asked.rounds, asked.stream))
+        finally:
+            for process in processes:
+                process.terminate()
+                process.join(5)
+    if asked.json:
+        print(json.dumps({"load_before": loaded, "cpus": os.cpu_count(), "stream": asked.stream, "rows": rows}))
+        return
+    print(f"gateway, one worker, tracing on, {'streams of ' + str(CHUNKS + 2) + ' events' if asked.stream else 'whole answers'}; ", end="")
+    print(f"{os.cpu_count()} cores, load {loaded:.1f} before; milliseconds")
+    print(f"{'connections':>11} {'direct/s':>9} {'gateway/s':>9} {'p50':>7} {'added':>7} {'p99':>8} {'added':>8}")
+    for r in rows:
+        print(
+            f"{r['connections']:>11.0f} {r['direct_rps']:>9.0f} {r['gateway_rps']:>9.0f} {r['gateway_p50']:>7.2f} {r['added_p50']:>7.2f}"
+            f" {r['gateway_p99']:>8.2f} {r['added_p99']:>8.2f}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
