@@ -23,6 +23,7 @@ def _says(sentence: str, **limits: Any) -> msgspec.Meta:
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, _says("The address to listen on; anything but loopback needs an owner key.")] = "127.0.0.1"
+    names: Annotated[str, _says("Names this server is reached by besides its addresses, separated by commas.")] = ""
     port: Annotated[int, _says("The port to listen on.", ge=0, le=65535)] = 4747
     workers: Annotated[int, _says("Processes that serve requests.", ge=1, le=64)] = 1
     body_limit: Annotated[int, _says("Bytes of one request to the API or the gateway.", ge=1000)] = 32 * MB

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from windlass.core.digest import TAG, digest_bytes, is_digest
@@ -27,15 +27,32 @@ class FolderBlobs:
 
     def put(self, data: bytes) -> str:
         digest = digest_bytes(data)
+
+        def write(partial: Path) -> None:
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+
+        self._keep(digest, write)
+        return digest
+
+    def put_file(self, path: Path, digest: str) -> None:
+        def move(partial: Path) -> None:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            path.replace(partial)
+
+        self._keep(digest, move)
+
+    def _keep(self, digest: str, make: Callable[[Path], None]) -> None:
+        """Let a blob appear whole. `make` makes the file it is given the name of, synced."""
         path = self._path(digest)
         partial = path.with_name(f".{secrets.token_hex(8)}")
         try:
             if not path.exists():
                 path.parent.mkdir(exist_ok=True)
-                with partial.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                make(partial)
                 partial.replace(path)
             # also where it was there: whoever put it may not have come this far yet
             _sync_folder(path.parent)
@@ -45,7 +62,6 @@ class FolderBlobs:
             full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             message = "the disk is full; the blob was not kept" if full else f"the blob could not be kept: {e.strerror}"
             raise Unavailable(message, where=str(self._folder), remedy="make room and try again" if full else None) from e
-        return digest
 
     def get(self, digest: str) -> bytes:
         path = self._path(digest)

@@ -1,0 +1,150 @@
+"""One ASGI application for all doors. It only assembles: who knocks is `auth`'s affair, what happens behind is each door's.
+
+/healthz   /api/v1   /v1 and /invoke: gateway   /v1/traces: OTLP   /login /logout   everything else: pages
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+import windlass
+from windlass.core.errors import Unauthenticated, WindlassError
+from windlass.doors import api
+from windlass.doors.auth import Doorkeeper, Login, headers_of, identify
+from windlass.doors.gateway import Gateway
+from windlass.doors.web import app as web
+from windlass.doors.web.render import respond_error
+from windlass.govern.permissions import guard
+from windlass.platform import Platform
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+PAGE_HEADERS = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; "
+        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+NO_STORE = (b"cache-control", b"no-store")
+
+
+class Application:
+    """The doors of one process. The hot paths are found by their path before anything else is asked."""
+
+    def __init__(self, platform: Platform, host: str = "127.0.0.1") -> None:
+        self.platform = platform
+        self._doorkeeper = Doorkeeper(host, frozenset(n.strip().lower() for n in platform.settings.names.split(",") if n.strip()))
+        self._gateway = Gateway(
+            models=platform.models, runs=platform.executor, records=platform.records, authenticate=platform.actors.authenticate,
+            guard=guard, listed=platform.listed, keep=platform.blobs.put, body_limit=platform.settings.body_limit,
+        )  # fmt: skip
+        self._rest = self._assemble()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        headers = headers_of(scope)
+        try:
+            self._doorkeeper.check(scope["method"], headers)
+        except WindlassError as e:
+            await api.error_response(e)(scope, receive, send)
+            return
+        if path == "/healthz":
+            await self._health()(scope, receive, send)
+        elif Gateway.serves(path):
+            await self._gateway(scope, receive, send)
+        else:
+            await self._slow(scope, receive, send, headers)
+
+    async def _slow(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
+        """API and pages: with who asks in the scope, and strict headers on what goes out."""
+        path: str = scope["path"]
+        page = not path.startswith("/api/")
+        static = path.startswith("/static/")
+        if page and not static:
+            try:
+                actor = await asyncio.to_thread(identify, self.platform.actors, scope["method"], headers)
+                scope["state"] = {**scope.get("state", {}), "actor": actor}
+            except WindlassError:
+                pass  # the page of somebody unknown is the log-in page
+
+        async def sealed(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                names = {k.lower() for k, _ in message["headers"]}
+                extra = [*HEADERS, *(PAGE_HEADERS if page else ()), *(() if static or b"cache-control" in names else (NO_STORE,))]
+                message = {**message, "headers": [*message["headers"], *extra]}
+            await send(message)
+
+        await self._rest(scope, receive, sealed)
+
+    def _assemble(self) -> ASGI:
+        login = Login(self.platform.actors)
+        pages = web.build(self.platform.ask)
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/" and scope["method"] == "GET" and b"once=" in scope["query_string"]:
+                request = Request(scope, receive)
+                await (await _paged(login.link)(request))(scope, receive, send)
+            else:
+                await pages(scope, receive, send)
+
+        return Starlette(
+            routes=[
+                *api.routes(self.platform),
+                Route("/login", _paged(login.form), methods=["POST"]),
+                Route("/logout", _paged(login.out), methods=["POST"]),
+                Mount("/", front),
+            ],
+            exception_handlers={HTTPException: api.http_error},
+        )
+
+    def _health(self) -> Response:
+        """200 while this answers; the other parts as their supervisor last saw them."""
+        parts = {name: process["state"] for name, process in self.platform.installation.processes().items()}
+        return Response(msgspec.json.encode({"status": "ok", "version": windlass.__version__, "parts": parts}), media_type=api.JSON)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.platform.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _paged(endpoint: api.Endpoint) -> api.Endpoint:
+    """An endpoint for browsers: its errors are pages, at the status that fits."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Unauthenticated as e:
+            said = Unauthenticated(f"{e.message}: {e.remedy}" if e.remedy else e.message)
+            return respond_error(request, said)
+        except WindlassError as e:
+            return respond_error(request, e)
+
+    return answer

@@ -1,0 +1,81 @@
+"""One process that serves requests: Granian on a listening socket that the supervisor holds, with a `Platform` of its own.
+
+The socket is shared by all workers and outlives them, so while one is started again its callers wait instead of failing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from windlass.doors.app import Application
+from windlass.platform import Platform
+from windlass.settings import load_settings
+from windlass.store.home import Home
+
+BACKLOG = 1024
+DRAIN_SECONDS = 3.0  # how long requests under way may take to end after the server was told to
+THREADS = 16  # of synchronous services
+
+
+class Listening(Server):
+    """Granian's embedded server on a socket that listens already."""
+
+    def __init__(self, app: Any, socket: int, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._inherited = socket
+
+    def _init_shared_socket(self) -> None:
+        self._shd: Any = SocketHolder(self._inherited, False, BACKLOG)  # type: ignore[call-arg]
+        self._ssp = None
+
+
+async def serve(home: Path, socket: int, host: str, address: str, name: str) -> None:
+    """Serve until SIGTERM, then drain. Raises what opening the platform raises."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, "windlass"))
+    # the key is taken out of the environment, so that nothing started from here inherits it
+    owner_key = os.environ.pop("WINDLASS_OWNER_KEY", None)
+    platform = Platform(Home(home), load_settings(home), address=address, owner_key=owner_key, name=name)
+    server = Listening(
+        Application(platform, host), socket, interface=Interfaces.ASGINL, http=HTTPModes.http1, log_enabled=False, websockets=False,
+        backlog=BACKLOG, http1_settings=HTTP1Settings(header_read_timeout=15_000),
+    )  # fmt: skip
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    serving = asyncio.create_task(server.serve())
+    ending = asyncio.create_task(stopped.wait())
+    await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+    server.stop()  # type: ignore[no-untyped-call]
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(serving), DRAIN_SECONDS)
+    await platform.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="windlass.doors.worker", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--name", required=True)
+    given = parser.parse_args()
+    uvloop.run(serve(given.home, given.socket, given.host, given.address, given.name))
+    os._exit(0)  # connections that outlived the drain are cut; everything of ours is closed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""How the installation does: its processes, what it holds, which providers it can call. Operation `system.status`.
+
+What the supervisor tells of its processes is in a file; what the rooms count comes through callables.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from windlass.core.actor import Actor
+from windlass.core.operations import Empty
+from windlass.core.operations.system import Status
+from windlass.govern.permissions import guard
+from windlass.govern.processes import Process, read_processes, resident
+
+
+class Installation:
+    """Answers for the installation.
+
+    Args:
+        home: the data folder.
+        version: of Windlass.
+        address: where the server answers, None in process.
+        counts, ingest, providers: what other rooms say of themselves.
+    """
+
+    def __init__(
+        self, home: Path, version: str, address: str | None, *, counts: Callable[[], Mapping[str, int]],
+        ingest: Callable[[], Mapping[str, int]], providers: Callable[[], Mapping[str, str]],
+    ) -> None:  # fmt: skip
+        self._home = home
+        self._version = version
+        self._address = address
+        self._counts = counts
+        self._ingest = ingest
+        self._providers = providers
+        self._began = time.monotonic()
+
+    def status(self, actor: Actor, params: Empty) -> Status:
+        """Operation `system.status`. Raises `Forbidden`."""
+        guard(actor, "read", actor.project)
+        return Status(
+            version=self._version, home=str(self._home), address=self._address, uptime_s=time.monotonic() - self._began,
+            processes=self.processes(), counts=dict(self._counts()), ingest=dict(self._ingest()), providers=dict(self._providers()),
+        )  # fmt: skip
+
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """Each process with its state and its resident bytes."""
+        found = read_processes(self._home) or {"this process": Process(os.getpid(), "running", 0)}
+        return {name: {**msgspec.to_builtins(p), "rss": resident(p.pid)} for name, p in found.items()}

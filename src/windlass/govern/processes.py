@@ -1,0 +1,45 @@
+"""What the supervisor tells of its processes, in `run/processes.json`. Light, since the supervisor writes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+FILE = "processes.json"
+
+
+class Process(msgspec.Struct, omit_defaults=True):
+    """One process as its supervisor sees it. `state` is starting, running or waiting (to be started again)."""
+
+    pid: int
+    state: str
+    since_ns: int
+    restarts: int = 0
+
+
+def read_processes(home: Path) -> dict[str, Process]:
+    """What the supervisor last wrote; empty where there is none."""
+    try:
+        return msgspec.json.decode((home / "run" / FILE).read_bytes(), type=dict[str, Process])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
+
+
+def write_processes(home: Path, processes: Mapping[str, Process]) -> None:
+    """Replace what `read_processes` reads."""
+    path = home / "run" / FILE
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.encode(processes))
+    partial.replace(path)
+
+
+def resident(pid: int) -> int | None:
+    """Resident bytes of a process, where the system tells."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,191 @@
+"""The composition root: opens the stores, wires the services, closes them. Nothing else.
+
+`handlers` maps the name of every operation to the service method that does it. One `Platform` belongs to one process and,
+once it has run something, to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import func, select
+
+import windlass
+from windlass.core.actor import Actor
+from windlass.core.operations import Operation
+from windlass.core.operations.runs import ModelEntry
+from windlass.core.span import Span
+from windlass.discover.catalog import Catalog
+from windlass.discover.providers import load_providers, probe
+from windlass.govern.actors import Actors
+from windlass.govern.installation import Installation
+from windlass.govern.prices import Prices
+from windlass.govern.sessions import Sessions
+from windlass.registry.datasets import Datasets
+from windlass.registry.diff import Diffs
+from windlass.registry.labels import Labels
+from windlass.registry.lineage import Lineage
+from windlass.registry.push import Push
+from windlass.registry.verify import Verify
+from windlass.registry.versions import Versions
+from windlass.runtime.chains import gateway_environment
+from windlass.runtime.context import RunContext
+from windlass.runtime.draws import Draws, TableDraws
+from windlass.runtime.execute import Executor
+from windlass.runtime.models import Http, Models, Retries, Timeouts
+from windlass.runtime.process import runner_settings
+from windlass.runtime.retrieval import Retrieval
+from windlass.runtime.runner import Runners
+from windlass.settings import Settings
+from windlass.store.blobs_folder import FolderBlobs
+from windlass.store.home import Home
+from windlass.store.meta import open_meta, read
+from windlass.store.tables import evaluations, keys, labels, links, verdicts, versions
+
+P = TypeVar("P", bound=msgspec.Struct)
+R = TypeVar("R")
+COUNTED = {"versions": versions, "links": links, "labels": labels, "evaluations": evaluations, "verdicts": verdicts, "keys": keys}
+TOKEN_GRACE = 60.0  # seconds by which a run's token outlives the longest run
+
+
+def cookie_name(address: str | None) -> str:
+    """The session cookie's name. Browsers share cookies between the ports of a host, so the port is in it."""
+    port = (address or "").rpartition(":")[2]
+    return f"windlass_{port}" if port.isdigit() else "windlass"
+
+
+class Unrecorded:
+    def record(self, spans: Sequence[Span]) -> None: ...
+
+
+class Platform:
+    """Everything behind the doors.
+
+    Args:
+        home: the data folder; its lock is the caller's affair.
+        settings: every setting.
+        address: where the server answers; None for a command that works in its own process.
+        name: of this process among the data folder's writers.
+        owner_key: a further secret of the owner, for a server beyond loopback.
+        environ: where providers' keys are.
+
+    Raises `Invalid` for a store of a newer version, `Unavailable` when one cannot be opened.
+    """
+
+    def __init__(
+        self, home: Home, settings: Settings, *, address: str | None = None, name: str = "command",
+        owner_key: str | None = None, environ: Mapping[str, str] = os.environ,
+    ) -> None:  # fmt: skip
+        self.home = home
+        self.settings = settings
+        self.address = address
+        self.name = name
+        self.records = Unrecorded()
+        self.engine = open_meta(home.database_url)
+        self.blobs = FolderBlobs(home.path / "blobs")
+        self.prices = Prices(home.path / "prices.toml")
+        self.providers = load_providers(home.path / "providers.toml", environ)
+        self._open_govern(owner_key)
+        self._open_registry()
+        self._open_runtime()
+        self.handlers = self._handlers()
+
+    def _open_govern(self, owner_key: str | None) -> None:
+        secrets = (self.home.token(), owner_key) if owner_key else (self.home.token(),)
+        sessions = Sessions(self.home.path / "run")
+        self.actors = Actors(self.engine, sessions, secrets, self.home.signing_key(), cookie_name(self.address))
+        self.installation = Installation(
+            self.home.path, windlass.__version__, self.address,
+            counts=self._counts, ingest=dict, providers=lambda: {"baseline": "ready", **self.providers.detected()},
+        )  # fmt: skip
+
+    def _open_registry(self) -> None:
+        self.versions = Versions(self.engine, self.blobs)
+        self.push = Push(self.engine, self.blobs)
+        self.labels = Labels(self.engine)
+        self.datasets = Datasets(self.versions, self.blobs)
+        self.diffs = Diffs(self.versions, self.blobs)
+        self.lineage = Lineage(self.engine)
+        self.verify = Verify(self.engine, self.blobs)
+
+    def _open_runtime(self) -> None:
+        wanted = self.settings
+        timeouts = Timeouts(wanted.connect_seconds, wanted.first_token_seconds, wanted.between_tokens_seconds, wanted.total_seconds)
+        self.models = Models(self.providers, self.prices.price, Http(timeouts, Retries(wanted.retries + 1)), self.blobs.get)
+        self.catalog = Catalog(self.providers, self.prices)
+        self.runners = Runners(self.home.path, self.blobs, runner_settings(wanted))
+        self.retrieval = Retrieval(self.home.path / "indexes", self.blobs)
+        self.executor = Executor(
+            versions=self.versions, models=self.models, runners=self.runners, records=self.records, retrieval=self.retrieval,
+            draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, environment=self._environment,
+        )  # fmt: skip
+
+    def _handlers(self) -> dict[str, Callable[[Actor, Any], Any]]:
+        return {
+            "registry.push": self.push.push,
+            "blobs.missing": self.push.missing,
+            "artifacts.list": self.versions.list,
+            "versions.list": self.versions.versions,
+            "versions.show": self.versions.show,
+            "versions.diff": self.diffs.diff,
+            "lineage.walk": self.lineage.walk,
+            "labels.move": self.labels.move,
+            "datasets.rows": self.datasets.list,
+            "registry.verify": self.verify.verify,
+            "runs.start": self.executor.run,
+            "runs.stream": self.executor.stream,
+            "models.list": self.catalog.models,
+            "system.status": self.installation.status,
+            "keys.create": self.actors.create,
+            "keys.list": self.actors.list,
+            "keys.revoke": self.actors.revoke,
+        }
+
+    async def ask(self, operation: Operation[P, R], actor: Actor, params: P) -> R:
+        """Do one operation for somebody. Synchronous services run in a thread. Raises what the service raises."""
+        handler = self.handlers[operation.name]
+        if inspect.iscoroutinefunction(handler):
+            result: R = await handler(actor, params)
+            return result
+        return await asyncio.to_thread(handler, actor, params)
+
+    def stream(self, operation: Operation[P, R], actor: Actor, params: P) -> AsyncIterator[R]:
+        """Do one operation that streams. Closing the iterator cancels it."""
+        pieces: AsyncIterator[R] = self.handlers[operation.name](actor, params)
+        return pieces
+
+    async def listed(self, actor: Actor) -> tuple[list[str], list[ModelEntry]]:
+        """What the gateway lists: names of releases in production, and models."""
+        released = select(labels.c.name).where(
+            labels.c.project == actor.project, labels.c.kind == "release", labels.c.label == "production"
+        )
+
+        def names() -> list[str]:
+            with read(self.engine) as c:
+                return sorted(c.execute(released).scalars())
+
+        return await asyncio.to_thread(names), self.catalog.entries(await probe(self.providers))
+
+    async def close(self) -> None:
+        """End what runs and close the stores."""
+        await self.runners.close()
+        await self.models.close()
+        await asyncio.to_thread(self.retrieval.close)
+        self.engine.dispose()
+
+    def _environment(self, context: RunContext) -> dict[str, str]:
+        """What a run's own clients need to come back through the gateway."""
+        if self.address is None:
+            return {}
+        return gateway_environment(
+            self.address, self.actors.run_token(context.run, context.project, self.settings.runner_seconds + TOKEN_GRACE)
+        )
+
+    def _counts(self) -> dict[str, int]:
+        with read(self.engine) as c:
+            return {name: c.execute(select(func.count()).select_from(table)).scalar_one() for name, table in COUNTED.items()}
