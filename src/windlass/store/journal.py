@@ -1,0 +1,259 @@
+"""The journal: where observations are durable before they are acknowledged. Format 1, read for ever.
+
+    journal/<writer>/00000001.wj    segments of one writer, in order
+    segment = b"WLJ1" record*
+    record  = length u32 · crc32 u32 (of what follows) · receipt time u64 (UTC ns) · payload       little-endian
+
+One process writes a folder; anybody may read. An append returns when a sync covers it; appends that wait together share one
+sync. A torn tail is cut at the last whole record when the writer opens; a damaged record in a finished segment is reported
+and the rest of that segment skipped. `tests/store/fixtures/journal-1` is a folder of this format that must stay readable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import NamedTuple
+
+from windlass.core.errors import Conflict, Unavailable
+from windlass.core.ids import now_ns
+
+MAGIC = b"WLJ1"
+HEADER = struct.Struct("<IIQ")
+LARGEST = 1 << 30  # bytes of one record; a length beyond it is damage
+
+_log = logging.getLogger("windlass.journal")
+
+
+class Position(NamedTuple):
+    """After a record: segment number and byte offset in it. Ordered as the records are."""
+
+    segment: int
+    offset: int
+
+
+class Record(NamedTuple):
+    position: Position  # after it
+    receipt_ns: int
+    payload: bytes
+
+
+class Journal:
+    """The writer of one folder. Raises `Conflict` when another process writes it.
+
+    Args:
+        folder: made where it is not there.
+        segment_bytes: a segment that has grown beyond this is finished.
+    """
+
+    def __init__(self, folder: Path, segment_bytes: int = 64_000_000) -> None:
+        self._folder = folder
+        self._limit = segment_bytes
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock_file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock_file)
+            raise Conflict("another process writes this journal", where=str(folder)) from None
+        self.cut = _mend(folder)
+        last = _segments(folder)
+        self._number = last[-1] if last else 0
+        self._file = -1
+        self._offset = 0
+        self._waiting: list[tuple[bytes, Future[Position]]] = []
+        self._condition = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._flush, name="windlass-journal", daemon=True)
+        self._thread.start()
+
+    def submit(self, payload: bytes) -> Future[Position]:
+        """Append; the future is done when it is durable. Raises through it `Unavailable` when it could not be kept."""
+        receipt = now_ns()
+        body = receipt.to_bytes(8, "little") + payload
+        record = struct.pack("<II", len(payload), zlib.crc32(body)) + body
+        future: Future[Position] = Future()
+        with self._condition:
+            if self._closed:
+                raise Unavailable("the journal is closed")
+            self._waiting.append((record, future))
+            self._condition.notify()
+        return future
+
+    def append(self, payload: bytes) -> Position:
+        """Append and wait until it is durable."""
+        return self.submit(payload).result()
+
+    async def aappend(self, payload: bytes) -> Position:
+        """Append and wait until it is durable, without blocking the loop."""
+        return await asyncio.wrap_future(self.submit(payload))
+
+    def close(self) -> None:
+        """Everything submitted becomes durable first."""
+        with self._condition:
+            if self._closed:
+                return
+            self._closed = True
+            self._condition.notify()
+        self._thread.join()
+        if self._file >= 0:
+            os.close(self._file)
+        os.close(self._lock_file)
+
+    def _flush(self) -> None:
+        while True:
+            with self._condition:
+                while not self._waiting and not self._closed:
+                    self._condition.wait()
+                batch, self._waiting = self._waiting, []
+                if not batch:
+                    return
+            self._write(batch)
+
+    def _write(self, batch: list[tuple[bytes, Future[Position]]]) -> None:
+        """Write and sync a batch; on failure take it all back, so that the segment ends at a whole record."""
+        try:
+            if self._file < 0 or self._offset >= self._limit:
+                self._begin()
+            start = self._offset
+            data = memoryview(b"".join(record for record, _ in batch))
+            while data:
+                written = os.write(self._file, data)
+                data = data[written:]
+            os.fdatasync(self._file)
+        except OSError as e:
+            self._take_back()
+            full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            message = "the disk is full; nothing was acknowledged" if full else f"the journal cannot be written: {e.strerror}"
+            for _, future in batch:
+                future.set_exception(Unavailable(message, where=str(self._folder), remedy="make room and send it again"))
+            return
+        for record, future in batch:
+            start += len(record)
+            future.set_result(Position(self._number, start))
+        self._offset = start
+
+    def _begin(self) -> None:
+        """Open the next segment."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        number = self._number + 1
+        path = _path(self._folder, number)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(handle, MAGIC)
+            os.fsync(handle)
+            folder = os.open(self._folder, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        except OSError:
+            os.close(handle)
+            raise
+        self._file, self._number, self._offset = handle, number, len(MAGIC)
+
+    def _take_back(self) -> None:
+        if self._file < 0:
+            return
+        try:
+            os.ftruncate(self._file, self._offset)
+            os.lseek(self._file, self._offset, os.SEEK_SET)
+        except OSError:  # then this segment ends here: its torn tail is cut when it is read
+            os.close(self._file)
+            self._file = -1
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{number:08d}.wj"
+
+
+def _segments(folder: Path) -> list[int]:
+    return sorted(int(p.stem) for p in folder.glob("*.wj") if p.stem.isdigit())
+
+
+def _mend(folder: Path) -> int:
+    """Cut the torn tail of the last segment. Returns the bytes cut, which were never acknowledged."""
+    numbers = _segments(folder)
+    if not numbers:
+        return 0
+    path = _path(folder, numbers[-1])
+    data = path.read_bytes()
+    end = len(MAGIC)
+    for record in _records(data, numbers[-1], len(MAGIC)):
+        end = record.position.offset
+    torn = len(data) - end
+    if torn > 0:
+        _log.warning("cut a torn tail of %d bytes from %s", torn, path)
+        os.truncate(path, end)
+    return max(0, torn)
+
+
+def _records(data: bytes, number: int, offset: int) -> Iterator[Record]:
+    """Whole records from an offset on; stops at the first that is not whole."""
+    while offset + HEADER.size <= len(data):
+        length, crc, receipt = HEADER.unpack_from(data, offset)
+        end = offset + HEADER.size + length
+        if length > LARGEST or end > len(data) or zlib.crc32(data[offset + 8 : end]) != crc:
+            return
+        yield Record(Position(number, end), receipt, data[offset + HEADER.size : end])
+        offset = end
+
+
+class Damage(NamedTuple):
+    """A finished segment that cannot be read to its end."""
+
+    path: Path
+    offset: int
+    skipped: int  # bytes
+
+
+class JournalReader:
+    """Follows all writers' folders. Knows positions only as it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.damages: dict[tuple[str, int], Damage] = {}
+
+    def writers(self) -> list[str]:
+        return sorted(p.name for p in self._folder.iterdir() if p.is_dir()) if self._folder.exists() else []
+
+    def read(self, writer: str, after: Position, limit: int = 32_000_000) -> list[Record]:
+        """Whole records after a position, up to about `limit` bytes, in order. A finished segment that is damaged is reported in
+        `damages` and left at the damage."""
+        folder = self._folder / writer
+        found: list[Record] = []
+        size = 0
+        numbers = [n for n in _segments(folder) if n >= after.segment]
+        for i, number in enumerate(numbers):
+            path = _path(folder, number)
+            offset = max(len(MAGIC), after.offset) if number == after.segment else len(MAGIC)
+            if path.stat().st_size <= offset:
+                continue
+            data = path.read_bytes()
+            if not data.startswith(MAGIC):
+                self._report(writer, path, number, 0, len(data))
+                continue
+            for record in _records(data, number, offset):
+                found.append(record)
+                offset = record.position.offset
+                size += len(record.payload)
+                if size >= limit:
+                    return found
+            finished = i < len(numbers) - 1
+            if finished and offset < len(data):
+                self._report(writer, path, number, offset, len(data) - offset)
+        return found
+
+    def _report(self, writer: str, path: Path, number: int, offset: int, skipped: int) -> None:
+        if (writer, number) not in self.damages:
+            self.damages[(writer, number)] = Damage(path, offset, skipped)
+            _log.error("%s is damaged at byte %d: %d bytes cannot be read", path, offset, skipped)

@@ -1,0 +1,218 @@
+"""The projector: reads the journals, fills the span store, answers its queries. One owner for each data folder.
+
+Every query first projects what was synced before it came, so whoever wrote reads it. `python -m windlass.traces.projector HOME`
+is the process; it answers on a Unix socket and ends with its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from windlass.core.errors import Unavailable, WindlassError, error_from_dict
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+from windlass.settings import load_settings
+from windlass.store.home import Home
+from windlass.store.journal import JournalReader, Position, Record
+from windlass.store.spans import SpanRow, SpanStore
+from windlass.store.spans_duckdb import DuckSpans
+from windlass.traces.envelope import unseal
+from windlass.traces.mapping import rows
+
+PAUSE = 0.5  # seconds between looks when nobody asks
+QUERIES: dict[str, tuple[type[msgspec.Struct], Any]] = {
+    "traces": (TraceQuery, TracePage),
+    "trace": (TraceShow, Trace),
+    "live": (LiveQuery, LiveFigures),
+}
+_log = logging.getLogger("windlass.projector")
+
+
+class Projection:
+    """The work itself, on one thread: journal to store, questions to answers."""
+
+    def __init__(self, journals: Path, store: SpanStore) -> None:
+        self._reader = JournalReader(journals)
+        self._store = store
+        self._at = store.positions()
+        self.projected = 0
+        self.unreadable = 0
+
+    def catch_up(self) -> int:
+        """Project everything that is synced. Returns how many spans were new."""
+        total = 0
+        for writer in self._reader.writers():
+            while records := self._reader.read(writer, self._at.get(writer, Position(0, 0))):
+                for day, some in _by_day(records):
+                    total += self._store.write(day, [r for record in some for r in self._rows(record)], writer, some[-1].position)
+                    self._at[writer] = some[-1].position
+        self.projected += total
+        return total
+
+    def _rows(self, record: Record) -> list[SpanRow]:
+        try:
+            project, otlp = unseal(record.payload)
+            return list(rows(project, record.receipt_ns, otlp))
+        except Exception:  # a record that no table can read must not stop the rest; it stays in the journal
+            self.unreadable += 1
+            _log.exception("a journal record cannot be read; it is kept")
+            return []
+
+    def counts(self) -> dict[str, int]:
+        damaged = sum(d.skipped for d in self._reader.damages.values())
+        return {**self._store.counts(), "projected": self.projected, "unreadable": self.unreadable, "damaged_bytes": damaged}
+
+    def ask(self, name: str, params: Any) -> Any:
+        self.catch_up()
+        return self.counts() if name == "counts" else getattr(self._store, name)(params)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+def _by_day(records: list[Record]) -> list[tuple[str, list[Record]]]:
+    """Runs of records received on the same UTC day, in order: a transaction writes one day's file."""
+    found: list[tuple[str, list[Record]]] = []
+    for record in records:
+        day = datetime.fromtimestamp(record.receipt_ns / 1e9, UTC).strftime("%Y-%m-%d")
+        if not found or found[-1][0] != day:
+            found.append((day, []))
+        found[-1][1].append(record)
+    return found
+
+
+class LocalSpans:
+    """`Spans` in this process: a projection on a thread of its own."""
+
+    def __init__(self, make: Callable[[], Projection]) -> None:
+        self._thread = ThreadPoolExecutor(1, "windlass-projector")
+        self._projection = self._thread.submit(make).result()
+
+    async def ask(self, name: str, params: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._projection.ask, name, params)
+
+    async def traces(self, query: TraceQuery) -> TracePage:
+        found: TracePage = await self.ask("traces", query)
+        return found
+
+    async def trace(self, query: TraceShow) -> Trace:
+        found: Trace = await self.ask("trace", query)
+        return found
+
+    async def live(self, query: LiveQuery) -> LiveFigures:
+        found: LiveFigures = await self.ask("live", query)
+        return found
+
+    async def counts(self) -> dict[str, int]:
+        found: dict[str, int] = await self.ask("counts", None)
+        return found
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._projection.close)
+        self._thread.shutdown()
+
+
+class RemoteSpans:
+    """`Spans` of the projector process, over its Unix socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._session: aiohttp.ClientSession | None = None
+
+    async def _ask(self, name: str, params: Any, kind: Any) -> Any:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._socket)), timeout=aiohttp.ClientTimeout(120))
+        try:
+            async with self._session.post(f"http://projector/{name}", data=msgspec.json.encode(params)) as answer:
+                data = await answer.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as e:
+            raise Unavailable("the projector does not answer", remedy="it is started again by itself; try again in a moment") from e
+        if answer.status != 200:
+            raise error_from_dict(msgspec.json.decode(data), answer.status)
+        return msgspec.json.decode(data, type=kind)
+
+    async def traces(self, query: TraceQuery) -> TracePage:
+        found: TracePage = await self._ask("traces", query, TracePage)
+        return found
+
+    async def trace(self, query: TraceShow) -> Trace:
+        found: Trace = await self._ask("trace", query, Trace)
+        return found
+
+    async def live(self, query: LiveQuery) -> LiveFigures:
+        found: LiveFigures = await self._ask("live", query, LiveFigures)
+        return found
+
+    async def counts(self) -> dict[str, int]:
+        found: dict[str, int] = await self._ask("counts", None, dict[str, int])
+        return found
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+
+
+def open_projection(home: Home, memory_mb: int) -> Projection:
+    return Projection(home.path / "journal", DuckSpans(home.path / "spans", memory_mb))
+
+
+async def _serve(home: Home) -> None:
+    settings = load_settings(home.path)
+    spans = LocalSpans(lambda: open_projection(home, settings.span_memory))
+
+    async def answer(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        try:
+            params = msgspec.json.decode(await request.read(), type=QUERIES[name][0]) if name in QUERIES else None
+            return web.Response(body=msgspec.json.encode(await spans.ask(name, params)), content_type="application/json")
+        except WindlassError as e:
+            return web.Response(body=msgspec.json.encode(e.as_dict()), status=e.status, content_type="application/json")
+
+    application = web.Application(client_max_size=1_000_000)
+    application.router.add_post("/{name:traces|trace|live|counts}", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    home.socket.unlink(missing_ok=True)
+    await web.UnixSite(runner, str(home.socket)).start()
+    home.socket.chmod(0o600)
+    stop = asyncio.Event()
+    for which in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(which, stop.set)
+    while not stop.is_set():
+        try:
+            await spans.ask("counts", None)
+        except WindlassError:
+            _log.exception("the journal could not be projected; trying again")
+        try:
+            await asyncio.wait_for(stop.wait(), PAUSE)
+        except TimeoutError:
+            continue
+    await runner.cleanup()
+    await spans.close()
+
+
+def main(home: Path) -> None:
+    """The process. Ends when its parent ends (Linux)."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() == 1:
+            return
+    asyncio.run(_serve(Home(home)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,31 @@
+"""Services on traces: who may see them, and the questions passed on to the span store."""
+
+from __future__ import annotations
+
+from windlass.core.actor import Actor
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+from windlass.govern.permissions import guard
+from windlass.store.spans import Spans
+
+
+class Traces:
+    """Operations `traces.list`, `traces.show`, `traces.live`."""
+
+    def __init__(self, spans: Spans) -> None:
+        self._spans = spans
+
+    async def list(self, actor: Actor, query: TraceQuery) -> TracePage:
+        guard(actor, "read", query.project)
+        return await self._spans.traces(query)
+
+    async def show(self, actor: Actor, query: TraceShow) -> Trace:
+        guard(actor, "read", query.project)
+        return await self._spans.trace(query)
+
+    async def live(self, actor: Actor, query: LiveQuery) -> LiveFigures:
+        guard(actor, "read", query.project)
+        return await self._spans.live(query)
+
+    async def counts(self) -> dict[str, int]:
+        """Spans received and projected, for the status page."""
+        return await self._spans.counts()
