@@ -15,7 +15,8 @@ _PUBLIC = {
     "chain": "chain", "evaluator": "chain", "Chain": "chain", "Evaluator": "chain",
     "tool": "tool", "Tool": "tool",
     "index": "index", "Index": "index", "Passage": "index", "by_paragraph": "index", "by_heading": "index", "whole": "index",
-    "data": "suite", "suite": "suite", "not_worse": "suite", "at_least": "suite", "url": "suite", "command": "suite", "git_sha": "suite",
+    "data": "suite", "suite": "suite", "not_worse": "suite", "at_least": "suite", "url": "suite", "command": "suite",
+    "function": "suite", "git_sha": "suite",
     "Output": "output", "text": "output",
     "Client": "client", "init": "tracing", "trace": "tracing",
 }  # fmt: skip
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from windlass.sdk.suite import at_least as at_least
     from windlass.sdk.suite import command as command
     from windlass.sdk.suite import data as data
+    from windlass.sdk.suite import function as function
     from windlass.sdk.suite import git_sha as git_sha
     from windlass.sdk.suite import not_worse as not_worse
     from windlass.sdk.suite import suite as suite

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,13 +19,22 @@ import windlass
 from windlass.core.actor import Actor
 from windlass.core.operations import Operation
 from windlass.core.operations.runs import ModelEntry
-from windlass.core.span import Span
+from windlass.deploy.releases import Releases
+from windlass.deploy.why import Reasons
 from windlass.discover.catalog import Catalog
 from windlass.discover.providers import load_providers, probe
+from windlass.evaluate.evaluations import Evaluations
+from windlass.evaluate.experiments import Experiments
+from windlass.evaluate.gates import Gates
+from windlass.evaluate.outcomes import Outcomes
+from windlass.evaluate.targets import Targets
+from windlass.evaluate.verdicts import Verdicts
 from windlass.govern.actors import Actors
 from windlass.govern.installation import Installation
 from windlass.govern.prices import Prices
 from windlass.govern.sessions import Sessions
+from windlass.jobs.durable import DurableJobs
+from windlass.jobs.work import Jobs, LoopJobs, Work
 from windlass.registry.datasets import Datasets
 from windlass.registry.diff import Diffs
 from windlass.registry.labels import Labels
@@ -44,8 +53,13 @@ from windlass.runtime.runner import Runners
 from windlass.settings import Settings
 from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.home import Home
+from windlass.store.journal import Journal
 from windlass.store.meta import open_meta, read
+from windlass.store.spans import Spans
 from windlass.store.tables import evaluations, keys, labels, links, verdicts, versions
+from windlass.traces.projector import LocalSpans, RemoteSpans, open_projection
+from windlass.traces.query import Traces
+from windlass.traces.recorder import Recorder
 
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R")
@@ -59,10 +73,6 @@ def cookie_name(address: str | None) -> str:
     return f"windlass_{port}" if port.isdigit() else "windlass"
 
 
-class Unrecorded:
-    def record(self, spans: Sequence[Span]) -> None: ...
-
-
 class Platform:
     """Everything behind the doors.
 
@@ -72,6 +82,7 @@ class Platform:
         address: where the server answers; None for a command that works in its own process.
         name: of this process among the data folder's writers.
         owner_key: a further secret of the owner, for a server beyond loopback.
+        commands: whether suites may start commands on this machine.
         environ: where providers' keys are.
 
     Raises `Invalid` for a store of a newer version, `Unavailable` when one cannot be opened.
@@ -79,13 +90,17 @@ class Platform:
 
     def __init__(
         self, home: Home, settings: Settings, *, address: str | None = None, name: str = "command",
-        owner_key: str | None = None, environ: Mapping[str, str] = os.environ,
+        owner_key: str | None = None, commands: bool = True, environ: Mapping[str, str] = os.environ,
     ) -> None:  # fmt: skip
         self.home = home
         self.settings = settings
         self.address = address
         self.name = name
-        self.records = Unrecorded()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.journal = Journal(home.path / "journal" / name, settings.journal_segment)
+        self.records = Recorder(self.journal)
+        self.spans: Spans = RemoteSpans(home.socket) if address else LocalSpans(lambda: open_projection(home, settings.span_memory))
+        self.traces = Traces(self.spans)
         self.engine = open_meta(home.database_url)
         self.blobs = FolderBlobs(home.path / "blobs")
         self.prices = Prices(home.path / "prices.toml")
@@ -93,6 +108,7 @@ class Platform:
         self._open_govern(owner_key)
         self._open_registry()
         self._open_runtime()
+        self._open_evaluate(commands)
         self.handlers = self._handlers()
 
     def _open_govern(self, owner_key: str | None) -> None:
@@ -101,7 +117,7 @@ class Platform:
         self.actors = Actors(self.engine, sessions, secrets, self.home.signing_key(), cookie_name(self.address))
         self.installation = Installation(
             self.home.path, windlass.__version__, self.address,
-            counts=self._counts, ingest=dict, providers=lambda: {"baseline": "ready", **self.providers.detected()},
+            counts=self._counts, ingest=self.traces.counts, providers=lambda: {"baseline": "ready", **self.providers.detected()},
         )  # fmt: skip
 
     def _open_registry(self) -> None:
@@ -125,6 +141,24 @@ class Platform:
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, environment=self._environment,
         )  # fmt: skip
 
+    def _open_evaluate(self, commands: bool) -> None:
+        self.jobs: Jobs = DurableJobs(self.home.jobs_url) if self.address else LoopJobs(self.works, self._running_loop)
+        outcomes = Outcomes(self.engine)
+        targets = Targets(self.executor, self.records, self.models.http, self.settings.runner_seconds, commands=commands)
+        self.experiments = Experiments(
+            outcomes=outcomes, versions=self.versions, datasets=self.datasets, targets=targets, judges=self.executor,
+            records=self.records, concurrency=self.settings.evaluation_concurrency,
+        )  # fmt: skip
+        self.evaluations = Evaluations(outcomes, self.versions, self.datasets, self.jobs.submit)
+        self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs.submit, self.experiments)
+        self.verdicts = Verdicts(self.engine)
+        self.releases = Releases(self.engine)
+        self.reasons = Reasons(self.engine, self.spans)
+
+    def works(self) -> dict[str, Work]:
+        """Long work by kind."""
+        return {"evaluation": self.experiments.run, "gate": self.gates.run}
+
     def _handlers(self) -> dict[str, Callable[[Actor, Any], Any]]:
         return {
             "registry.push": self.push.push,
@@ -140,6 +174,23 @@ class Platform:
             "runs.start": self.executor.run,
             "runs.stream": self.executor.stream,
             "models.list": self.catalog.models,
+            "evaluations.start": self.evaluations.start,
+            "evaluations.list": self.evaluations.list,
+            "evaluations.show": self.evaluations.show,
+            "evaluations.outcomes": self.evaluations.outcomes,
+            "evaluations.compare": self.evaluations.compare,
+            "gate.start": self.gates.start,
+            "gate.show": self.gates.show,
+            "verdicts.list": self.verdicts.list,
+            "verdicts.show": self.verdicts.show,
+            "releases.promote": self.releases.promote,
+            "releases.rollback": self.releases.rollback,
+            "releases.history": self.releases.history,
+            "releases.list": self.releases.list,
+            "traces.list": self.traces.list,
+            "traces.show": self.traces.show,
+            "traces.live": self.traces.live,
+            "traces.why": self.reasons.why,
             "system.status": self.installation.status,
             "keys.create": self.actors.create,
             "keys.list": self.actors.list,
@@ -149,6 +200,7 @@ class Platform:
     async def ask(self, operation: Operation[P, R], actor: Actor, params: P) -> R:
         """Do one operation for somebody. Synchronous services run in a thread. Raises what the service raises."""
         handler = self.handlers[operation.name]
+        self._loop = asyncio.get_running_loop()
         if inspect.iscoroutinefunction(handler):
             result: R = await handler(actor, params)
             return result
@@ -171,10 +223,17 @@ class Platform:
 
         return await asyncio.to_thread(names), self.catalog.entries(await probe(self.providers))
 
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        assert self._loop is not None, "nothing was asked yet"
+        return self._loop
+
     async def close(self) -> None:
         """End what runs and close the stores."""
+        await self.jobs.close()
         await self.runners.close()
         await self.models.close()
+        await self.spans.close()
+        await asyncio.to_thread(self.journal.close)
         await asyncio.to_thread(self.retrieval.close)
         self.engine.dispose()
 

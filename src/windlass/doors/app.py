@@ -21,6 +21,7 @@ from windlass.core.errors import Unauthenticated, WindlassError
 from windlass.doors import api
 from windlass.doors.auth import Doorkeeper, Login, headers_of, identify
 from windlass.doors.gateway import Gateway
+from windlass.doors.otlp import Otlp
 from windlass.doors.web import app as web
 from windlass.doors.web.render import respond_error
 from windlass.govern.permissions import guard
@@ -58,6 +59,7 @@ class Application:
             models=platform.models, runs=platform.executor, records=platform.records, authenticate=platform.actors.authenticate,
             guard=guard, listed=platform.listed, keep=platform.blobs.put, body_limit=platform.settings.body_limit,
         )  # fmt: skip
+        self._otlp = Otlp(platform.journal, platform.actors.authenticate, guard, platform.settings.otlp_limit)
         self._rest = self._assemble()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,6 +77,8 @@ class Application:
             return
         if path == "/healthz":
             await self._health()(scope, receive, send)
+        elif Otlp.serves(scope):
+            await self._otlp(scope, receive, send)
         elif Gateway.serves(path):
             await self._gateway(scope, receive, send)
         else:

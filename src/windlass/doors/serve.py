@@ -259,7 +259,10 @@ def parts_of(home: Path, host: str, workers: int, listener: Listener) -> list[Pa
     """The processes of a server."""
     number = listener.socket.fileno()
     common = ("--home", str(home))
-    parts = []
+    parts = [
+        Part("projector", "windlass.traces.projector", (str(home),)),
+        Part("jobs", "windlass.doors.jobs", (*common, "--address", listener.local, "--host", host)),
+    ]
     for worker in range(1, workers + 1):
         name = f"doors-{worker}" if workers > 1 else "doors"
         arguments = (*common, "--socket", str(number), "--host", host, "--address", listener.local, "--name", name)

@@ -21,6 +21,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from windlass.doors.app import Application
+from windlass.doors.loopback import is_loopback
 from windlass.platform import Platform
 from windlass.settings import load_settings
 from windlass.store.home import Home
@@ -48,7 +49,7 @@ async def serve(home: Path, socket: int, host: str, address: str, name: str) -> 
     loop.set_default_executor(ThreadPoolExecutor(THREADS, "windlass"))
     # the key is taken out of the environment, so that nothing started from here inherits it
     owner_key = os.environ.pop("WINDLASS_OWNER_KEY", None)
-    platform = Platform(Home(home), load_settings(home), address=address, owner_key=owner_key, name=name)
+    platform = Platform(Home(home), load_settings(home), address=address, owner_key=owner_key, name=name, commands=is_loopback(host))
     server = Listening(
         Application(platform, host), socket, interface=Interfaces.ASGINL, http=HTTPModes.http1, log_enabled=False, websockets=False,
         backlog=BACKLOG, http1_settings=HTTP1Settings(header_read_timeout=15_000),

@@ -5,9 +5,10 @@ What the supervisor tells of its processes is in a file; what the rooms count co
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Installation:
 
     def __init__(
         self, home: Path, version: str, address: str | None, *, counts: Callable[[], Mapping[str, int]],
-        ingest: Callable[[], Mapping[str, int]], providers: Callable[[], Mapping[str, str]],
+        ingest: Callable[[], Awaitable[Mapping[str, int]]], providers: Callable[[], Mapping[str, str]],
     ) -> None:  # fmt: skip
         self._home = home
         self._version = version
@@ -42,12 +43,13 @@ class Installation:
         self._providers = providers
         self._began = time.monotonic()
 
-    def status(self, actor: Actor, params: Empty) -> Status:
+    async def status(self, actor: Actor, params: Empty) -> Status:
         """Operation `system.status`. Raises `Forbidden`."""
         guard(actor, "read", actor.project)
+        counts, processes = await asyncio.gather(asyncio.to_thread(self._counts), asyncio.to_thread(self.processes))
         return Status(
             version=self._version, home=str(self._home), address=self._address, uptime_s=time.monotonic() - self._began,
-            processes=self.processes(), counts=dict(self._counts()), ingest=dict(self._ingest()), providers=dict(self._providers()),
+            processes=processes, counts=dict(counts), ingest=dict(await self._ingest()), providers=dict(self._providers()),
         )  # fmt: skip
 
     def processes(self) -> dict[str, dict[str, Any]]:

@@ -36,7 +36,7 @@ class Ledger:
     """What a run has used. `cost` is in US dollars; `cost_known` is False once a call had no price. `waited_ns` is the
     latency of all answers, that of a reused one as it was when it was made; `root` the run's root span;
     `draws` the keys of the draws it met, unless its policy is `live`: two runs of one row that met the same draws saw the same
-    answers."""
+    answers; `missed` the draws that `replay` did not find. While `held` is a list, spans wait there instead of being recorded."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -50,6 +50,8 @@ class Ledger:
         self.warnings: list[str] = []
         self.occurrences: Counter[str] = Counter()
         self.draws: list[str] = []
+        self.missed = 0
+        self.held: list[Span] | None = None
         self.root: TraceContext | None = None
 
     def enter(self, reply: ModelReply) -> None:
@@ -173,7 +175,10 @@ def step(
         raise
     finally:
         made.end_ns = now_ns()
-        records.record([made])
+        if context.ledger.held is None:
+            records.record([made])
+        else:
+            context.ledger.held.append(made)
 
 
 def _why(error: BaseException) -> str:

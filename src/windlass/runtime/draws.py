@@ -81,6 +81,7 @@ class Draws:
             if (found := await self._kept(context.project, key, context.draws)) is not None:
                 return found
             if context.draws == "replay":
+                context.ledger.missed += 1
                 raise RunFailed("this request was never answered, and only recorded answers may be used here", request=digest)
             if (leader := self._under_way.get((context.project, key))) is None:
                 return await self._lead(context.project, key, digest, model, draw, context.draws, ask)

@@ -164,6 +164,14 @@ class Executor:
             return await self._chains.run(version, arguments, context, self.dispatch, send)
         raise Invalid(f"a {version.kind} cannot be run", where=version.ref.short, remedy="run one of: " + ", ".join(RUNNABLE))
 
+    async def takes(self, target: Ref) -> dict[str, Any]:
+        """The JSON Schema of a target's arguments. Raises `NotFound`, `Invalid`."""
+        version = await self._library.find(target)
+        if version.kind == "release":
+            body: ReleaseBody = body_of(version)
+            version = await self._library.part(version, body.entry_kind, body.entry)
+        return await self._input(version)
+
     def _asked(self, actor: Actor, request: RunRequest) -> tuple[Ref, Any, RunContext]:
         ref = parse_ref(request.target, project=request.project)
         guard(actor, "run", ref.project)

@@ -265,8 +265,11 @@ class Builder:
     def _suite(self, d: Suite) -> Version:
         dataset = self._version(d.data)
         links = [_uses(dataset, "dataset")]
+        folder = {}
         if isinstance(d.target, Foreign):
-            target: str | dict[str, Any] = {d.target.how: d.target.address, "version": d.target.version}
+            if d.target.how != "url":  # where it is started; says nothing about what it is
+                folder["folder"] = str(self.folder.root)
+            target: str | dict[str, Any] = {d.target.how: d.target.address, "version": d.target.version, "input": d.target.input}
         else:
             self._version(d.target)
             target = f"{d.target.kind}/{d.target.name}"
@@ -277,7 +280,7 @@ class Builder:
             margin, floor = d.guards.get(e), d.first_release.get(e)
             guards.append(Guard(e.name, evaluator.digest, margin.by if margin else None, floor.floor if floor else None))
         body = SuiteBody(target, dataset.digest, tuple(guards), d.data.split, d.error, d.repeats, d.seed)
-        return self._keep("suite", d.name, body, links, where=self._where(d))
+        return self._keep("suite", d.name, body, links, where=self._where(d), **folder)
 
     def _releases(self) -> dict[str, tuple[str, str]]:
         """Release names and what each runs: those `windlass.toml` lists, and every suite's target under its own name."""

@@ -55,21 +55,30 @@ def at_least(floor: float) -> AtLeast:
 
 class Foreign(msgspec.Struct, frozen=True):
     """A target that is no workspace. `how` is one of url, command, callable; nothing behind it counts as unchanged but its
-    declared version."""
+    declared version. `input` is the field of a row that it is sent."""
 
     how: str
     address: str
     version: str
+    input: str = "input"
 
 
-def url(address: str, *, version: str) -> Foreign:
-    """An application behind a URL: each row is sent as `POST {"input": …}`; it answers JSON."""
-    return Foreign("url", address, version)
+def url(address: str, *, version: str, input: str = "input") -> Foreign:
+    """An application behind a URL: each row's `input` field is sent as `POST {"input": …}`; it answers JSON, its output under
+    `output` or as it is."""
+    return Foreign("url", address, version, input)
 
 
-def command(line: str, *, version: str) -> Foreign:
-    """An application that is a command: it reads one JSON value and writes one."""
-    return Foreign("command", line, version)
+def command(line: str, *, version: str, input: str = "input") -> Foreign:
+    """An application that is a command, started in the workspace's folder: it reads one JSON value `{"input": …}` and
+    writes one, its output under `output` or as it is."""
+    return Foreign("command", line, version, input)
+
+
+def function(entry: str, *, version: str, input: str = "input") -> Foreign:
+    """An application that is a Python function, `package.module:name`, importable from the workspace's folder: it is
+    called with a row's `input` field and returns its output."""
+    return Foreign("callable", entry, version, input)
 
 
 def git_sha() -> str:

@@ -76,6 +76,11 @@ class Home:
         return f"sqlite:///{self.path / 'windlass.db'}"
 
     @property
+    def jobs_url(self) -> str:
+        """The database of work under way, apart from the tables: it is rewritten a lot and need not be kept."""
+        return f"sqlite:///{self.path / 'jobs.db'}"
+
+    @property
     def socket(self) -> Path:
         """Where the projector answers."""
         return self.path / "run" / "projector.sock"

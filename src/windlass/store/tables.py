@@ -79,7 +79,7 @@ outcomes = Table(
 gates = Table(
     "gates", metadata,
     Column("id", Text, primary_key=True),
-    _text("project"), _text("request"), _text("plan"), _text("status"), Column("done", Integer, nullable=False),
+    _text("project"), _text("request"), _text("plan"), _text("arms", null=True), _text("status"), Column("done", Integer, nullable=False),
     Column("total", Integer, nullable=False), _text("verdict", null=True), _text("error", null=True), _ns("created_ns"), _text("actor"),
 )  # fmt: skip
 

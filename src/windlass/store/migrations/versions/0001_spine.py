@@ -32,8 +32,9 @@ CREATE INDEX evaluations_by_suite ON evaluations (project, suite_name, id);
 CREATE TABLE outcomes (evaluation TEXT NOT NULL, row TEXT NOT NULL, repeat INTEGER NOT NULL, input TEXT NOT NULL, output TEXT,
     text TEXT NOT NULL, scores TEXT NOT NULL, trace TEXT, error TEXT, reused INTEGER NOT NULL, calls INTEGER NOT NULL,
     latency_ns BIGINT NOT NULL, cost FLOAT, requests TEXT, low FLOAT, PRIMARY KEY (evaluation, row, repeat));
-CREATE TABLE gates (id TEXT PRIMARY KEY NOT NULL, project TEXT NOT NULL, request TEXT NOT NULL, plan TEXT NOT NULL, status TEXT NOT NULL,
-    done INTEGER NOT NULL, total INTEGER NOT NULL, verdict TEXT, error TEXT, created_ns BIGINT NOT NULL, actor TEXT NOT NULL);
+CREATE TABLE gates (id TEXT PRIMARY KEY NOT NULL, project TEXT NOT NULL, request TEXT NOT NULL, plan TEXT NOT NULL, arms TEXT,
+    status TEXT NOT NULL, done INTEGER NOT NULL, total INTEGER NOT NULL, verdict TEXT, error TEXT, created_ns BIGINT NOT NULL,
+    actor TEXT NOT NULL);
 CREATE TABLE draws (project TEXT NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL, model TEXT NOT NULL, row TEXT NOT NULL,
     repeat INTEGER NOT NULL, occurrence INTEGER NOT NULL, reply BLOB NOT NULL, created_ns BIGINT NOT NULL, PRIMARY KEY (project, key));
 CREATE TABLE judgements (project TEXT NOT NULL, key TEXT NOT NULL, evaluator TEXT NOT NULL, score TEXT NOT NULL,

@@ -1,0 +1,1 @@
+"""What stands where, and how it came there."""

@@ -1,0 +1,78 @@
+"""Why an answer came: the release that gave it, the verdict and move that let that out, every version, and the passages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Engine, select
+
+from windlass.core import span as names
+from windlass.core.actor import Actor
+from windlass.core.operations.traces import TraceShow, Why
+from windlass.core.ref import parse_ref
+from windlass.core.span import Span
+from windlass.govern.permissions import guard
+from windlass.store.meta import read
+from windlass.store.spans import Spans
+from windlass.store.tables import label_moves
+
+PASSAGES = 20
+
+
+class Reasons:
+    """Service of `traces.why`: joins what happened with what was let out."""
+
+    def __init__(self, engine: Engine, spans: Spans) -> None:
+        self._engine = engine
+        self._spans = spans
+
+    async def why(self, actor: Actor, query: TraceShow) -> Why:
+        """Operation `traces.why`. Raises `NotFound`, `Invalid` when the id is ambiguous."""
+        guard(actor, "read", query.project)
+        trace = await self._spans.trace(query)
+        release = trace.summary.release
+        verdict, released = None, None
+        if release:
+            verdict, released = await asyncio.to_thread(self._let_out, query.project, release, trace.summary.start_ns)
+        return Why(trace.summary, release, trace.versions, verdict, released, tuple(passages(trace.spans)))
+
+    def _let_out(self, project: str, release: str, at_ns: int) -> tuple[str | None, int | None]:
+        """The verdict of the last move before then that put this release somewhere, and when."""
+        ref = parse_ref(release, project=project)
+        m = label_moves.c
+        with read(self._engine) as c:
+            row = c.execute(
+                select(m.verdict, m.at_ns)
+                .where(
+                    m.project == project, m.kind == "release", m.name == ref.name, m.after == ref.digest, m.at_ns <= at_ns,
+                    m.how.in_(("promote", "rollback", "override")),
+                )
+                .order_by(m.id.desc())
+                .limit(1)
+            ).first()  # fmt: skip
+        return (row.verdict, row.at_ns) if row else (None, None)
+
+
+def passages(spans: Sequence[Span]) -> list[str]:
+    """What searches found, in the order it was given: `str.split (0.83)`."""
+    found: dict[str, None] = {}
+    for span in spans:
+        if span.attributes.get(names.KIND) != "retrieval":
+            continue
+        for passage in _list(span.attributes.get(names.OUTPUT)):
+            name = passage.get("symbol") or passage.get("key")
+            score = passage.get("score")
+            if name:
+                found[f"{name} ({score:.2f})" if isinstance(score, (int, float)) else str(name)] = None
+    return list(found)[:PASSAGES]
+
+
+def _list(text: Any) -> list[dict[str, Any]]:
+    try:
+        value = msgspec.json.decode(text) if isinstance(text, str) else None
+    except msgspec.DecodeError:  # it was shortened
+        return []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
