@@ -9,13 +9,15 @@ import signal
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from windlass.doors.loopback import is_loopback
 from windlass.jobs.durable import work
 from windlass.jobs.work import Work
-from windlass.platform import Platform
-from windlass.settings import load_settings
 from windlass.store.home import Home
+
+if TYPE_CHECKING:
+    from windlass.platform import Platform
 
 
 def main() -> None:
@@ -32,8 +34,11 @@ def main() -> None:
     made: list[Platform] = []
 
     def works() -> Mapping[str, Work]:
-        # opened on the loop that works, and only once there is work
+        # opened on the loop that works, and only once there is work: until then this process is half as large
         if not made:
+            from windlass.platform import Platform
+            from windlass.settings import load_settings
+
             settings = load_settings(home.path, {"host": given.host})
             made.append(Platform(home, settings, address=given.address, name="jobs", commands=is_loopback(given.host)))
         return made[0].works()

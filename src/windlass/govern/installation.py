@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from windlass.core.actor import Actor
+from windlass.core.errors import Unavailable
 from windlass.core.operations import Empty
 from windlass.core.operations.system import Status
 from windlass.govern.permissions import guard
@@ -47,9 +48,13 @@ class Installation:
         """Operation `system.status`. Raises `Forbidden`."""
         guard(actor, "read", actor.project)
         counts, processes = await asyncio.gather(asyncio.to_thread(self._counts), asyncio.to_thread(self.processes))
+        try:
+            ingest = dict(await self._ingest())
+        except Unavailable:  # its process says why
+            ingest = {}
         return Status(
             version=self._version, home=str(self._home), address=self._address, uptime_s=time.monotonic() - self._began,
-            processes=processes, counts=dict(counts), ingest=dict(await self._ingest()), providers=dict(self._providers()),
+            processes=processes, counts=dict(counts), ingest=ingest, providers=dict(self._providers()),
         )  # fmt: skip
 
     def processes(self) -> dict[str, dict[str, Any]]:

@@ -83,7 +83,7 @@ class DuckSpans:
             ) from e
         columns = ", ".join(f'"{c}" {t}' for c, t in TYPES.items())
         self._db.execute(f"CREATE TABLE IF NOT EXISTS {name}.spans ({columns})")
-        self._db.execute(f"CREATE TABLE IF NOT EXISTS {name}.positions (writer VARCHAR PRIMARY KEY, segment BIGINT, at BIGINT)")
+        self._db.execute(f"CREATE TABLE IF NOT EXISTS {name}.positions (writer VARCHAR PRIMARY KEY, segment BIGINT, read BIGINT)")
         self._days.add(day)
         return name
 
@@ -108,9 +108,11 @@ class DuckSpans:
         low, high = min(r.start_ns for r in rows), max(r.start_ns for r in rows)
         path = self._folder / f".{secrets.token_hex(6)}.ndjson"
         try:
-            path.write_bytes(b"\n".join(map(msgspec.json.encode, unique.values())))
+            lines = [msgspec.json.encode(row) for row in unique.values()]
+            path.write_bytes(b"\n".join(lines))
+            largest = max(1 << 20, *(len(line) + 1 for line in lines))  # DuckDB sets aside twice this
             columns = "{" + ", ".join(f"'{c}': '{t}'" for c, t in TYPES.items()) + "}"
-            new = f"read_json('{path}', format = 'newline_delimited', columns = {columns}, maximum_object_size = 1073741824)"
+            new = f"read_json('{path}', format = 'newline_delimited', columns = {columns}, maximum_object_size = {largest})"
             found = self._db.execute(
                 f"INSERT INTO {name}.spans SELECT {COLUMNS} FROM {new} n WHERE NOT EXISTS (SELECT 1 FROM {name}.spans s"
                 " WHERE s.start_ns BETWEEN ? AND ? AND s.project = n.project AND s.trace_id = n.trace_id AND s.span_id = n.span_id"

@@ -76,7 +76,9 @@ class Projection:
         return {**self._store.counts(), "projected": self.projected, "unreadable": self.unreadable, "damaged_bytes": damaged}
 
     def ask(self, name: str, params: Any) -> Any:
-        self.catch_up()
+        new = self.catch_up()
+        if name == "catch_up":
+            return new
         return self.counts() if name == "counts" else getattr(self._store, name)(params)
 
     def close(self) -> None:
@@ -193,7 +195,7 @@ async def _serve(home: Home) -> None:
         asyncio.get_running_loop().add_signal_handler(which, stop.set)
     while not stop.is_set():
         try:
-            await spans.ask("counts", None)
+            await spans.ask("catch_up", None)
         except WindlassError:
             _log.exception("the journal could not be projected; trying again")
         try:
