@@ -89,8 +89,17 @@ class Experiments:
         return await running.close()
 
     async def open(self, project: str, id: str) -> Running:
-        """An evaluation with what is done of it already."""
+        """An evaluation with what is done of it already. One that cannot be begun says why. Raises what it says."""
         evaluation = await asyncio.to_thread(self._outcomes.find, project, id)
+        try:
+            return await self._open(evaluation)
+        except WindlassError as e:
+            failed = msgspec.structs.replace(evaluation, status="failed", finished_ns=now_ns(), error=str(e))
+            await asyncio.to_thread(self._outcomes.save, failed)
+            raise
+
+    async def _open(self, evaluation: Evaluation) -> Running:
+        project = evaluation.project
         asked = await asyncio.to_thread(self._outcomes.asked, evaluation.id)
         suite = await asyncio.to_thread(read_suite, self._versions, parse_ref(evaluation.suite, project=project))
         rows = await asyncio.to_thread(lambda: list(self._datasets.rows(suite.dataset, suite.body.split)))

@@ -27,6 +27,7 @@ from windlass.runtime.schema import text_of
 
 ANSWER_LIMIT = 8_000_000  # bytes
 TRIES = 3
+DRAIN_SECONDS = 5.0
 BUSY = frozenset({429, 502, 503, 504})
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")  # of the environment, to a foreign command
 
@@ -173,7 +174,8 @@ class Command(_Foreign):
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(_drain(process), DRAIN_SECONDS)
         if process.returncode:
             last = err.decode("utf-8", "replace").strip().splitlines()[-1:]
             raise RunFailed(f"it ended with status {process.returncode}{': ' + last[0] if last else ''}", where=self._name)
@@ -194,6 +196,14 @@ async def _talk(process: asyncio.subprocess.Process, body: bytes) -> tuple[bytes
     out, err, _ = await asyncio.gather(_bounded(process.stdout), _bounded(process.stderr), feed())
     await process.wait()
     return out, err
+
+
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    """Read what a killed process left, so that its pipes close and it can be waited for."""
+    for stream in (process.stdout, process.stderr):
+        while stream is not None and await stream.read(2**16):
+            pass
+    await process.wait()
 
 
 async def _bounded(stream: asyncio.StreamReader) -> bytes:

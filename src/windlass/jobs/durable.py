@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from windlass.core.errors import Unavailable
+from windlass.core.errors import Unavailable, WindlassError
 from windlass.jobs.work import Work
 
 QUEUE = "work"
@@ -71,8 +71,10 @@ def work(database_url: str, works: Callable[[], Mapping[str, Work]], wait: Calla
         loops[:] = [asyncio.get_running_loop()]
         try:
             await works()[kind](project, id)
+        except WindlassError as e:  # it is kept where the work is
+            log.warning("%s %s: %s", kind, id, e)
         except Exception:
-            log.exception("%s %s ended in an error", kind, id)
+            log.exception("%s %s ended in a defect", kind, id)
 
     DBOS.launch()
     DBOS.register_queue(QUEUE, worker_concurrency=AT_ONCE, polling_interval_sec=0.2)

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+from windlass.core.errors import WindlassError
+
 Work = Callable[[str, str], Awaitable[object]]  # project, id
 
 log = logging.getLogger(__name__)
@@ -45,8 +47,10 @@ class LoopJobs:
     async def _do(self, kind: str, project: str, id: str) -> None:
         try:
             await self._works()[kind](project, id)
+        except WindlassError as e:  # it is kept where the work is
+            log.warning("%s %s: %s", kind, id, e)
         except Exception:
-            log.exception("%s %s ended in an error", kind, id)
+            log.exception("%s %s ended in a defect", kind, id)
 
     async def close(self) -> None:
         """Cancel what is under way."""
