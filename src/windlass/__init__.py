@@ -18,7 +18,7 @@ _PUBLIC = {
     "data": "suite", "suite": "suite", "not_worse": "suite", "at_least": "suite", "url": "suite", "command": "suite",
     "function": "suite", "git_sha": "suite",
     "Output": "output", "text": "output",
-    "Client": "client", "init": "tracing", "trace": "tracing",
+    "Client": "client", "init": "tracing", "trace": "tracing", "flush": "tracing",
 }  # fmt: skip
 _CORE = {"Message": "message", "WindlassError": "errors"}
 
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from windlass.sdk.suite import url as url
     from windlass.sdk.tool import Tool as Tool
     from windlass.sdk.tool import tool as tool
+    from windlass.sdk.tracing import flush as flush
     from windlass.sdk.tracing import init as init
     from windlass.sdk.tracing import trace as trace
 

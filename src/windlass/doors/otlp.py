@@ -49,7 +49,7 @@ class Otlp:
 
     @staticmethod
     def serves(scope: Scope) -> bool:
-        return scope["path"] == "/v1/traces" and scope["method"] == "POST"
+        return bool(scope["path"] == "/v1/traces" and scope["method"] == "POST")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}

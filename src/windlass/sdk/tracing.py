@@ -1,0 +1,255 @@
+"""Tracing an application of one's own: `init` sends what OpenTelemetry records to Windlass, `trace` makes a step of one's own code.
+
+    import windlass
+    windlass.init("http://127.0.0.1:4747", key="…")     # its OpenTelemetry, OpenAI, LangChain … calls are traced
+
+    @windlass.trace
+    def look_up(question): ...
+
+The application is never slowed and never fails because of it: spans wait in a bounded queue, a thread sends them, and what cannot be
+sent when the process ends is written to a spool that the next `init` sends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import msgspec
+
+from windlass.core import span as names
+from windlass.sdk.servers import find_server
+
+F = TypeVar("F", bound=Callable[..., Any])
+INSTRUMENTED = ("openai", "anthropic", "langchain", "google_genai", "vertexai", "bedrock", "mistralai", "cohere", "litellm", "mcp")
+SHOWN = 32_000  # characters of an input or output that a span keeps
+
+_lock = threading.Lock()
+_sending: dict[str, Any] = {}
+
+
+def init(url: str | None = None, key: str | None = None, *, service: str | None = None, instrument: bool = True) -> None:
+    """Send this process's spans to a server. Calling it again for the same server does nothing.
+
+    Args:
+        url: the server; found as `Client` finds it where not given.
+        key: a key that may send traces (`windlass keys create app`); it also says which project they belong to.
+        service: the application's name; `OTEL_SERVICE_NAME` or the script's name where not given.
+        instrument: switch on the OpenTelemetry instrumentations of model libraries that are installed.
+
+    Raises `Unavailable` when there is no `url` and no server here; a server that is away is no error.
+    """
+    from opentelemetry import trace as api
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from windlass.sdk.sending import Sender
+
+    server = find_server(url, key)
+    with _lock:
+        if server.url in _sending:
+            return
+        provider = api.get_tracer_provider()
+        if not isinstance(provider, TracerProvider):
+            named = {"service.name": service} if service else {}
+            made = Resource.create(named)
+            if not service and str(made.attributes.get("service.name", "")).startswith("unknown_service"):
+                made = made.merge(Resource({"service.name": Path(sys.argv[0] or "python").stem or "python"}))
+            provider = TracerProvider(resource=made)
+            api.set_tracer_provider(provider)
+        _sending[server.url] = Sender(server.url, server.key)
+        provider.add_span_processor(_sending[server.url])
+    if instrument:
+        _instrument()
+
+
+def flush(seconds: float = 10.0) -> bool:
+    """Wait until what was recorded so far is sent; whether it was."""
+    return all(sender.force_flush(int(seconds * 1000)) for sender in list(_sending.values()))
+
+
+def _instrument() -> None:
+    """Switch on what is installed. An instrumentation that fails is none of the application's affair."""
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="opentelemetry_instrumentor"):
+        if entry.name.startswith(INSTRUMENTED):
+            with contextlib.suppress(Exception):
+                instrumentor = entry.load()()
+                if not instrumentor.is_instrumented_by_opentelemetry:
+                    instrumentor.instrument()
+
+
+class Traced:
+    """A step: a context manager that gives a `Step`, and a decorator."""
+
+    def __init__(self, name: str | None, kind: str, capture: bool) -> None:
+        self._name = name
+        self._kind = kind
+        self._capture = capture
+        self._open: list[tuple[Any, Any]] = []
+
+    def __enter__(self) -> Step:
+        context = _tracer().start_as_current_span(self._name or "step", attributes={names.KIND: self._kind})
+        step = Step(context.__enter__())
+        self._open.append((context, step))
+        return step
+
+    def __exit__(self, *error: Any) -> None:
+        context, _ = self._open.pop()
+        context.__exit__(*error)
+
+    def __call__(self, function: F) -> F:
+        wrapped: F = _wrap(function, self._name or function.__qualname__, self._kind, self._capture)
+        return wrapped
+
+
+class Step:
+    """An open step."""
+
+    def __init__(self, span: Any) -> None:
+        self._span = span
+
+    def input(self, value: Any) -> None:
+        _note(self._span, names.INPUT, value)
+
+    def output(self, value: Any) -> None:
+        _note(self._span, names.OUTPUT, value)
+
+    def set(self, name: str, value: Any) -> None:
+        """An attribute by its OpenTelemetry name."""
+        self._span.set_attribute(name, value)
+
+
+@overload
+def trace(name: F, /) -> F: ...
+@overload
+def trace(name: str | None = None, *, kind: names.SpanKind = "span", capture: bool = True) -> Traced: ...
+def trace(name: Any = None, *, kind: names.SpanKind = "span", capture: bool = True) -> Any:
+    """A step of one's own code: `@w.trace`, `@w.trace("name", kind="tool")`, or `with w.trace("name") as step:`.
+
+    Sync, async and generator functions alike. Arguments and result are recorded unless `capture` is False. Without `init` it does nothing.
+    """
+    if callable(name):
+        return _wrap(name, name.__qualname__, kind, capture)
+    return Traced(name, kind, capture)
+
+
+def _tracer() -> Any:
+    from opentelemetry import trace as api
+
+    return api.get_tracer("windlass")
+
+
+def _wrap(function: Any, name: str, kind: str, capture: bool) -> Any:
+    """The function with a span around each call."""
+    if inspect.isasyncgenfunction(function):
+        return _wrap_async_generator(function, name, kind, capture)
+    if inspect.isgeneratorfunction(function):
+        return _wrap_generator(function, name, kind, capture)
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def waiting(*args: Any, **kwargs: Any) -> Any:
+            with _tracer().start_as_current_span(name, attributes={names.KIND: kind}) as span:
+                _given(span, function, args, kwargs, capture)
+                result = await function(*args, **kwargs)
+                _note(span, names.OUTPUT, result, capture)
+                return result
+
+        return waiting
+
+    @functools.wraps(function)
+    def calling(*args: Any, **kwargs: Any) -> Any:
+        with _tracer().start_as_current_span(name, attributes={names.KIND: kind}) as span:
+            _given(span, function, args, kwargs, capture)
+            result = function(*args, **kwargs)
+            _note(span, names.OUTPUT, result, capture)
+            return result
+
+    return calling
+
+
+def _wrap_generator(function: Any, name: str, kind: str, capture: bool) -> Any:
+    """The span lasts as long as the generator, and is current only while the generator's own code runs."""
+
+    @functools.wraps(function)
+    def generating(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
+        with _lasting(name, kind) as (span, current):
+            _given(span, function, args, kwargs, capture)
+            pieces: list[Any] = []
+            inner = function(*args, **kwargs)
+            try:
+                while True:
+                    with current():
+                        try:
+                            piece = next(inner)
+                        except StopIteration as end:
+                            return end.value
+                    pieces.append(piece)
+                    yield piece
+            finally:
+                inner.close()
+                _note(span, names.OUTPUT, _joined(pieces), capture)
+
+    return generating
+
+
+def _wrap_async_generator(function: Any, name: str, kind: str, capture: bool) -> Any:
+    @functools.wraps(function)
+    async def generating(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        with _lasting(name, kind) as (span, current):
+            _given(span, function, args, kwargs, capture)
+            pieces: list[Any] = []
+            inner = function(*args, **kwargs)
+            try:
+                while True:
+                    with current():
+                        try:
+                            piece = await anext(inner)
+                        except StopAsyncIteration:
+                            return
+                    pieces.append(piece)
+                    yield piece
+            finally:
+                await inner.aclose()
+                _note(span, names.OUTPUT, _joined(pieces), capture)
+
+    return generating
+
+
+@contextlib.contextmanager
+def _lasting(name: str, kind: str) -> Iterator[tuple[Any, Callable[[], Any]]]:
+    from opentelemetry import trace as api
+
+    span = _tracer().start_span(name, attributes={names.KIND: kind})
+    try:
+        yield span, lambda: api.use_span(span, end_on_exit=False)
+    finally:
+        span.end()
+
+
+def _given(span: Any, function: Any, args: Any, kwargs: Any, capture: bool) -> None:
+    if capture and span.is_recording():
+        try:
+            bound = inspect.signature(function).bind(*args, **kwargs).arguments
+        except TypeError:  # the call itself says what is wrong
+            return
+        _note(span, names.INPUT, {n: v for n, v in bound.items() if n not in ("self", "cls")})
+
+
+def _note(span: Any, name: str, value: Any, capture: bool = True) -> None:
+    if not capture or not span.is_recording():
+        return
+    text = value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=repr, order="sorted").decode()
+    span.set_attribute(name, text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)")
+
+
+def _joined(pieces: list[Any]) -> Any:
+    return "".join(pieces) if pieces and all(isinstance(p, str) for p in pieces) else pieces
