@@ -1,0 +1,105 @@
+"""`promote`, `rollback`, `history`, `releases`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from windlass.core.digest import short
+from windlass.core.errors import Invalid
+from windlass.core.ids import now_ns
+from windlass.core.operations.deploy import Move
+from windlass.doors import format as words
+from windlass.doors.cli.commands import command
+from windlass.doors.cli.session import Session
+
+To = Annotated[str, typer.Option("--to", help="The environment: staging or production.")]
+Name = Annotated[str | None, typer.Argument(help="The release; the only one by default.")]
+
+
+def add(app: typer.Typer) -> None:
+    command(app, "promote", "releases.promote", panel="Release")(promote)
+    command(app, "rollback", "releases.rollback", panel="Release")(rollback)
+    command(app, "history", "releases.history", panel="Release")(history)
+    command(app, "releases", "releases.list", panel="Release")(releases)
+
+
+def _sole(session: Session, given: str | None, what: str) -> str:
+    if given:
+        return given
+    names = [r.name for r in session.client.releases.list().items]
+    if len(names) != 1:
+        raise Invalid(
+            f"which release? there are {', '.join(names)}" if names else "there is no release in this project",
+            remedy=f"windlass {what} {names[0]}" if names else "push a workspace: windlass push",
+        )
+    return names[0]
+
+
+def promote(
+    session: Session,
+    release: Name = None,
+    to: To = "production",
+    verdict: Annotated[str | None, typer.Option("--verdict", help="By this verdict; the newest that promotes by default.")] = None,
+    override: Annotated[str | None, typer.Option("--override", help="Without a verdict, for this reason; it is recorded.")] = None,
+) -> None:
+    """Put a candidate into an environment, by the verdict that let it through."""
+    name, _, digest = _sole(session, release, "promote").partition("@")
+    move = session.client.releases.promote(name, to, digest=digest or None, verdict=verdict, override=override)
+    session.result(move)
+    show_move(session, move)
+
+
+def rollback(
+    session: Session, release: Name = None, to: Annotated[str, typer.Option("--in", help="The environment.")] = "production"
+) -> None:
+    """Go back to what stood there before, by the verdict that let that out."""
+    move = session.client.releases.rollback(_sole(session, release, "rollback"), to)
+    session.result(move)
+    show_move(session, move)
+
+
+def show_move(session: Session, m: Move) -> None:
+    by = f"by verdict {m.verdict[-6:]}" if m.verdict else f"by override: {m.reason}"
+    before = f"{short(m.before)} → " if m.before else ""
+    back = f"   [dim]back with: windlass rollback {m.release}[/dim]" if m.before and m.kind != "rollback" else ""
+    session.print(f"{m.environment}  {before}{short(m.after)}   {by}{back}")
+
+
+def history(
+    session: Session,
+    release: Annotated[str | None, typer.Argument(help="Of one release; of all by default.")] = None,
+    environment: Annotated[str | None, typer.Option("--in", help="Of one environment.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many.")] = 20,
+    cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
+) -> None:
+    """What went where, when, by whom and why; the newest first."""
+    found = session.client.releases.history(release, environment, cursor, limit)
+    session.result(found)
+    now = now_ns()
+    rows = []
+    for m in found.items:
+        why = f"verdict {m.verdict[-6:]}" if m.verdict else (m.reason or "")
+        rows.append(
+            (words.ago(m.at_ns, now), m.release, m.environment, short(m.before) if m.before else "", short(m.after), m.kind, why, m.actor)
+        )
+    session.table(("when", "release", "environment", "from", "to", "", "why", "by"), rows)
+    if not rows:
+        session.print("nothing was promoted yet: windlass gate, then windlass promote")
+    if found.next:
+        session.print(f"[dim]more: --cursor {found.next}[/dim]")
+
+
+def releases(session: Session) -> None:
+    """What stands where, and what waits."""
+    found = session.client.releases.list()
+    session.result(found)
+    now = now_ns()
+    rows = []
+    for r in found.items:
+        places = ", ".join(f"{e} {short(d)} ({words.ago(r.since_ns[e], now)})" for e, d in sorted(r.environments.items()))
+        rows.append((r.name, r.entry, places or "nowhere yet", f"{short(r.candidate)} waits for a gate" if r.candidate else ""))
+    session.table(("release", "runs", "stands in", "candidate"), rows)
+    if not rows:
+        session.print("there is no release in this project yet: windlass push")

@@ -1,0 +1,125 @@
+"""`run`, `models`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from windlass.core.errors import Invalid, NotFound
+from windlass.core.operations.runs import RunResult
+from windlass.doors import format as words
+from windlass.doors.cli.commands import command
+from windlass.doors.cli.session import Session
+
+TRIED = ("chain", "agent", "component")
+
+
+def add(app: typer.Typer) -> None:
+    command(app, "run", "runs.start", "runs.stream", panel="Develop")(run)
+    command(app, "models", "models.list", panel="Develop")(models)
+
+
+def run(
+    session: Session,
+    target: Annotated[str, typer.Argument(help="A release, chain, agent, component, tool or index: answer, chain/answer, prompt@digest.")],
+    given: Annotated[list[str] | None, typer.Argument(metavar="[INPUT]...", help="One text, or name=value for each argument.")] = None,
+    input: Annotated[
+        str | None, typer.Option("--input", "-i", help="A JSON file with the arguments by name, or - for standard input.")
+    ] = None,
+    messages: Annotated[bool, typer.Option("--messages", help="The input is a list of messages, for a chat-shaped target.")] = False,
+) -> None:
+    """Run something once, and watch it answer.
+
+    A bare name means what is in production; before anything is, the chain or agent of that name.
+    """
+    arguments = _input(given or [], input)
+    if messages:
+        arguments = {"messages": arguments if isinstance(arguments, list) else [{"role": "user", "content": arguments}]}
+    ref = _target(session, target)
+    result: RunResult | None = None
+    ended = True
+    for piece in session.client.run_stream(ref, arguments):
+        if piece.result:
+            result = piece.result
+        elif not session.json:
+            sys.stdout.write(piece.text)
+            sys.stdout.flush()
+            ended = piece.text.endswith("\n")
+    if result is None:
+        return
+    session.result(result)
+    if session.json:
+        return
+    if not ended:
+        print()
+    for warning in result.warnings:
+        session.warn(warning)
+    cites = result.output.get("symbols") if isinstance(result.output, dict) else None
+    if isinstance(cites, list) and cites:
+        session.print(f"[dim]cites {', '.join(map(str, cites))}[/dim]")
+    took = f"{words.duration(result.duration_ns)} · {words.dollars(result.cost)}"
+    if session.address:
+        session.print(f"[dim]trace {session.link('/traces/' + result.trace[:8])} · {took} · why: windlass why {result.trace[:8]}[/dim]")
+    else:
+        session.print(f"[dim]trace {result.trace[:8]} · {took} · why: windlass why {result.trace[:8]}[/dim]")
+
+
+def _target(session: Session, given: str) -> str:
+    """A bare name as what is in production, else what there is of that name."""
+    if "/" in given:
+        return given
+    name = given.split("@")[0].split(":")[0]
+    if given == name:
+        state = next((r for r in session.client.releases.list().items if r.name == name), None)
+        if state and state.environments.get("production"):
+            return f"release/{name}:production"
+    found = [f"{a.kind}/{a.name}" for a in session.client.artifacts.list(search=name, limit=200).items if a.name == name]
+    usable = [ref for kind in TRIED for ref in found if ref.startswith(kind + "/")]
+    if not usable:
+        near = ", ".join(found) or "push a workspace first: windlass push"
+        raise NotFound(f"there is nothing to run by the name {name!r}", remedy=f"there is {near}" if found else near)
+    return usable[0] + given[len(name) :]
+
+
+def _input(given: list[str], file: str | None) -> Any:
+    """The input: one text, `name=value` pairs (values JSON where they are JSON), or a file."""
+    if file is not None:
+        if given:
+            raise Invalid("give the input as words or as --input, not both")
+        try:
+            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+            return msgspec.json.decode(data)
+        except OSError as e:
+            raise Invalid(f"the file cannot be read: {e.strerror}", where=file) from e
+        except msgspec.DecodeError as e:
+            raise Invalid(f"not JSON: {e}", where=file) from e
+    if not given:
+        return None
+    pairs = [text.partition("=") for text in given]
+    if len(given) == 1 and not (pairs[0][1] and pairs[0][0].isidentifier()):
+        return given[0]
+    if bad := [text for text, pair in zip(given, pairs, strict=True) if not (pair[1] and pair[0].isidentifier())]:
+        raise Invalid(f"{bad[0]!r} is not name=value", remedy="quote a text of several words, or write name=value for each argument")
+    return {name: _value(text) for name, _, text in pairs}
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def models(session: Session) -> None:
+    """What can be called from here, with prices in US dollars per million tokens."""
+    found = session.client.models()
+    session.result(found)
+    rows = []
+    for m in sorted(found.items, key=lambda m: (not m.available, m.provider, m.id)):
+        price = "" if m.input_price is None else f"{m.input_price:g} / {m.output_price or 0:g}"
+        rows.append((m.id, "ready" if m.available else m.why_not, price, m.price_source))
+    session.table(("model", "", "in / out", "price from"), rows)

@@ -1,0 +1,139 @@
+"""What every command shares: which server it speaks to, how it prints, how it ends.
+
+A server is found as `Client` finds it. Where none has the data folder, the command takes the folder's lock and opens the same
+platform in its own process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from windlass.core.errors import WindlassError
+from windlass.sdk.servers import configured_server, default_home, local_server
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from windlass.sdk.client import Client
+
+
+NEVER_BROKEN = 34  # characters of a cell that stands on one line
+
+
+class Session:
+    """One command at work.
+
+    Args:
+        json: print one JSON value and nothing else.
+        home: the data folder; a server elsewhere is not asked when it is given.
+        project: of refs that name none; the workspace's where not given.
+        debug: show tracebacks.
+    """
+
+    def __init__(self, *, json: bool = False, home: Path | None = None, project: str | None = None, debug: bool = False) -> None:
+        self.json = json
+        self.debug = debug
+        self.error_code = 1
+        self._home = home
+        self._project = project
+        self._ends = contextlib.ExitStack()
+
+    @property
+    def home(self) -> Path:
+        return (self._home or default_home()).expanduser().absolute()
+
+    @cached_property
+    def console(self) -> Console:
+        from rich.console import Console
+
+        return Console(highlight=False, soft_wrap=True)
+
+    @cached_property
+    def project(self) -> str:
+        """The project: as given, else the workspace's one stands in, else `default`."""
+        if self._project:
+            return self._project
+        folder = workspace_here()
+        if folder is None:
+            return "default"
+        from windlass.sdk.workspace import Folder
+
+        try:
+            return Folder(folder).manifest.project
+        except WindlassError:  # a command that needs the workspace says what is wrong with it
+            return "default"
+
+    @cached_property
+    def client(self) -> Client:
+        """The client. Raises `Unavailable`, `Conflict` when another process has the data folder."""
+        from windlass.sdk.client import Client
+        from windlass.sdk.transport import HttpTransport
+
+        server = (configured_server() if self._home is None else None) or local_server(self.home)
+        if server:
+            client = Client(project=self.project, transport=HttpTransport(server.url, server.key))
+            self._ends.callback(client.close)
+            return client
+        from windlass.doors.local import open_local
+
+        return self._ends.enter_context(open_local(self.home, self.project))
+
+    @property
+    def address(self) -> str | None:
+        """Where pages are; None without a server."""
+        address = self.client.address
+        return address if address.startswith("http") else None
+
+    def link(self, path: str) -> str:
+        """A page's address, or its path where no server runs."""
+        return f"{self.address or ''}{path}"
+
+    def print(self, *texts: str) -> None:
+        """Lines for a person, with markup; nothing under `--json`."""
+        if not self.json:
+            for text in texts:
+                self.console.print(text)
+
+    def result(self, value: Any) -> None:
+        """The one JSON value; nothing for a person."""
+        if self.json:
+            sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+            sys.stdout.flush()
+
+    def warn(self, sentence: str) -> None:
+        print(f"windlass: {sentence}", file=sys.stderr)
+
+    def table(self, columns: Iterable[str], rows: Iterable[Iterable[str]], *, right: frozenset[int] = frozenset()) -> None:
+        """A plain table, columns apart by two spaces."""
+        if self.json:
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+        cells = [list(row) for row in rows]
+        for number, column in enumerate(columns):
+            short = all(len(row[number]) <= NEVER_BROKEN for row in cells)
+            table.add_column(column, justify="right" if number in right else "left", overflow="fold", no_wrap=short)
+        for row in cells:
+            table.add_row(*(Text(cell) for cell in row))
+        self.console.print(table, soft_wrap=False)
+
+    def close(self) -> None:
+        self._ends.close()
+
+
+def workspace_here(start: Path | None = None) -> Path | None:
+    """The workspace the current folder lies in."""
+    here = (start or Path.cwd()).resolve()
+    return next((p for p in (here, *here.parents) if (p / "windlass.toml").is_file()), None)
+
+
+Command = Callable[..., int | None]

@@ -1,0 +1,133 @@
+"""The tour: the whole lifecycle on the example application, with everything real. Cut off, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+import windlass
+from windlass.core.digest import short
+from windlass.core.errors import NotFound, WindlassError, error_from_dict
+from windlass.core.score import Verdict
+from windlass.doors import format as words
+from windlass.sdk.client import Client
+
+RELEASE, SUITE = "answer", "answers"
+QUESTIONS = (
+    "How do I cancel a task after five seconds?",
+    "How can I find the most common words in a text?",
+    "What is a good recipe for pancakes?",
+)
+POLL_SECONDS = 0.2
+
+Say = Callable[..., None]
+Link = Callable[[str], str]
+
+
+class Stage(msgspec.Struct):
+    """One version of the example on its way: `moved` when it went to production."""
+
+    name: str
+    release: str
+    verdict: str
+    decision: str
+    scores: dict[str, float | None]
+    moved: bool
+
+
+class TourReport(msgspec.Struct):
+    stages: list[Stage]
+    answers: list[str]
+    seconds: float
+
+
+def example(name: str) -> Path:
+    """The folder of an example: in a source checkout, or in the installed package."""
+    package = Path(windlass.__file__).parent
+    for folder in (package.parents[1] / "examples" / name, package / "examples" / name):
+        if folder.is_dir():
+            return folder
+    raise NotFound(f"the example {name!r} is not installed", remedy="install Windlass from its wheel, or clone the repository")
+
+
+@contextmanager
+def copied(name: str) -> Iterator[Path]:
+    """A copy of an example to work on."""
+    with tempfile.TemporaryDirectory(prefix="windlass-tour-") as folder:
+        target = Path(folder) / name
+        shutil.copytree(example(name), target, ignore=shutil.ignore_patterns("__pycache__", "changes"))
+        yield target
+
+
+def change(workspace: Path, name: str, which: str) -> None:
+    """Lay the files of a change over a copy of its example."""
+    shutil.copytree(example(name) / "changes" / which, workspace, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def walk(client: Client, say: Say, link: Link) -> TourReport:
+    """The tour. Raises what goes wrong on the way."""
+    began = time.monotonic()
+    report = TourReport([], [], 0.0)
+    with copied("helpdesk") as workspace:
+        say("[bold]helpdesk[/bold] answers questions about the Python standard library, from its own documentation")
+        done = len(client.releases.history(RELEASE).items)
+        if done < 1:
+            report.stages.append(_stage(client, say, link, workspace, "first"))
+        report.answers = _ask(client, say)
+        change(workspace, "helpdesk", "better")
+        if done < 2:
+            report.stages.append(_stage(client, say, link, workspace, "better"))
+        change(workspace, "helpdesk", "worse")
+        if not any(v.decision == "block" for v in client.gates.verdicts(SUITE).items):
+            report.stages.append(_stage(client, say, link, workspace, "worse"))
+    report.seconds = time.monotonic() - began
+    say("", "ask it something:", f'  windlass run {RELEASE} "{QUESTIONS[0]}"')
+    return report
+
+
+def _stage(client: Client, say: Say, link: Link, workspace: Path, name: str) -> Stage:
+    """Push, gate, and promote what is let through."""
+    pushed, _ = client.push(workspace)
+    changed = [c for c in pushed.changes if c.status != "unchanged"]
+    release = next(c for c in pushed.changes if (c.kind, c.name) == ("release", RELEASE))
+    say(
+        "",
+        f"[bold]{name}[/bold]  pushed: {len(changed)} of {len(pushed.changes)} versions are new; release/{RELEASE}@{short(release.digest)}",
+    )
+    verdict = _gate(client, f"release/{RELEASE}@{release.digest}")
+    for guard in verdict.guards:
+        before = f"{words.score(guard.base)} → " if guard.base is not None else ""
+        say(f"  {guard.name:<20} {before}{words.score(guard.candidate)}   [dim]{guard.sentence}[/dim]")
+    moved = verdict.decision == "promote"
+    say(f"  [bold]{verdict.decision.upper()}[/bold]   {link('/verdicts/' + verdict.id)}")
+    if moved:
+        move = client.releases.promote(RELEASE, verdict=verdict.id)
+        say(f"  production {short(move.before) + ' → ' if move.before else ''}{short(move.after)}")
+    scores = {g.name: g.candidate for g in verdict.guards}
+    return Stage(name, verdict.candidate, verdict.id, verdict.decision, scores, moved)
+
+
+def _gate(client: Client, candidate: str) -> Verdict:
+    job = client.gates.start(SUITE, candidate)
+    while (job := client.gates.show(job.id)).status not in ("done", "failed", "cancelled"):
+        time.sleep(POLL_SECONDS)
+    if job.verdict is None:
+        raise error_from_dict(job.error) if job.error else WindlassError(f"the gate was {job.status}")
+    return job.verdict
+
+
+def _ask(client: Client, say: Say) -> list[str]:
+    """Three questions to what is in production."""
+    say("", "asked in production")
+    answers = []
+    for question in QUESTIONS:
+        result = client.run(f"release/{RELEASE}:production", question)
+        answers.append(result.text)
+        say(f"  {question}", f"    [dim]{result.text}[/dim]")
+    return answers

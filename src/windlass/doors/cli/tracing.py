@@ -1,0 +1,130 @@
+"""`traces`, `why`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from windlass.core import span as names
+from windlass.core.ids import now_ns
+from windlass.core.operations.traces import Trace
+from windlass.core.ref import parse_ref
+from windlass.core.span import Span
+from windlass.doors import format as words
+from windlass.doors.cli.commands import command
+from windlass.doors.cli.session import Session
+
+
+def add(app: typer.Typer) -> None:
+    command(app, "traces", "traces.list", "traces.show", "traces.live", panel="Look")(traces)
+    command(app, "why", "traces.why", panel="Look")(why)
+
+
+def traces(
+    session: Session,
+    id: Annotated[str | None, typer.Argument(help="One of them: its id or the start of it.")] = None,
+    search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
+    status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
+    uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="That called this model.")] = None,
+    environment: Annotated[str | None, typer.Option("--in", help="Of one environment.")] = None,
+    who: Annotated[str | None, typer.Option("--user", help="Of one user.")] = None,
+    conversation: Annotated[str | None, typer.Option("--session", help="Of one conversation.")] = None,
+    evaluation: Annotated[str | None, typer.Option("--evaluation", help="Of one evaluation.")] = None,
+    slower: Annotated[float | None, typer.Option("--slower-than", help="Milliseconds.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Figures of the last hours instead of a list.")] = False,
+    release: Annotated[str | None, typer.Option("--release", help="With --live: of one release.")] = None,
+    hours: Annotated[int, typer.Option("--hours", help="With --live: how many.")] = 24,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many.")] = 20,
+    cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
+) -> None:
+    """What happened: traces by filter, one trace as a tree, or figures of the last hours."""
+    if id:
+        trace = session.client.traces.show(id, cursor, 200)
+        session.result(trace)
+        _show(session, trace)
+        return
+    if live:
+        figures = session.client.traces.live(release, hours)
+        session.result(figures)
+        errors = f"{figures.errors / figures.requests:.1%}" if figures.requests else "unmeasured"
+        p50, p95 = (words.duration(ms * 1e6 if ms is not None else None) for ms in (figures.p50_ms, figures.p95_ms))
+        session.print(
+            f"{figures.requests:,} requests in {hours} h · {errors} errors · p50 {p50} · p95 {p95} · {words.dollars(figures.cost)}"
+        )
+        return
+    given = {
+        "search": search, "status": status, "uses": uses, "model": model, "environment": environment, "user": who,
+        "session": conversation, "evaluation": evaluation, "slower_than_ms": slower, "cursor": cursor, "limit": limit,
+    }  # fmt: skip
+    page = session.client.traces.list(**{k: v for k, v in given.items() if v is not None})
+    session.result(page)
+    now = now_ns()
+    session.table(
+        ("trace", "when", "took", "", "name", "input", "output"),
+        [
+            (
+                t.trace_id[:8], words.ago(t.start_ns, now), words.duration(t.duration_ns), "" if t.status != "error" else "error",
+                t.name.removeprefix("run "), _line(t.input, 44), _line(t.output, 44),
+            )
+            for t in page.items
+        ],
+        right=frozenset({2}),
+    )  # fmt: skip
+    if not page.items:
+        session.print(
+            "no traces fit" if any((search, status, uses, model)) else "no traces yet: windlass run, or send some with windlass.init()"
+        )
+    if page.next:
+        session.print(f"[dim]more: --cursor {page.next}[/dim]")
+
+
+def _line(text: str, width: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _show(session: Session, trace: Trace) -> None:
+    s = trace.summary
+    head = (
+        f"[bold]{s.name}[/bold]   {words.duration(s.duration_ns)} · {words.dollars(s.cost)} · {s.spans:,} spans · {words.stamp(s.start_ns)}"
+    )
+    session.print(head)
+    children: dict[str | None, list[Span]] = {}
+    known = {span.span_id for span in trace.spans}
+    for span in trace.spans:
+        children.setdefault(span.parent if span.parent in known else None, []).append(span)
+    _spans(session, children, None, "")
+    if trace.next:
+        session.print(f"[dim]more: windlass traces {s.trace_id} --cursor {trace.next}[/dim]")
+    session.print(f"[dim]{session.link('/traces/' + s.trace_id)}[/dim]")
+
+
+def _spans(session: Session, children: dict[str | None, list[Span]], parent: str | None, indent: str) -> None:
+    for span in children.get(parent, []):
+        failed = f"  [red]{span.status_message[:120]}[/red]" if span.status == "error" else ""
+        output = _line(str(span.attributes.get(names.OUTPUT, "")), 70).replace("[", "\\[")
+        took = words.duration(span.end_ns - span.start_ns)
+        kind = span.attributes.get(names.KIND, "span")
+        session.print(f"{indent}{span.name}  [dim]{kind} · {took}[/dim]{failed}  [dim]{output}[/dim]")
+        if span.span_id != parent:
+            _spans(session, children, span.span_id, indent + "  ")
+
+
+def why(session: Session, id: Annotated[str, typer.Argument(help="A trace: its id or the start of it.")]) -> None:
+    """Why an answer came: which versions made it, who let them out, and what they were given to read."""
+    found = session.client.traces.why(id)
+    session.result(found)
+    refs = [parse_ref(ref, project=session.project) for ref in found.versions]
+    first = [r for r in refs if r.kind == "release"] + [r for r in refs if r.kind in ("chain", "agent")]
+    rest = [r.short for r in refs if r not in first]
+    parts = [r.short for r in first] + ([", ".join(rest)] if rest else [])
+    session.print("this answer ← " + " ← ".join(parts) if parts else "nothing of ours took part in this trace")
+    if found.released_ns:
+        by = f"verdict {found.verdict[-6:]}" if found.verdict else "an override"
+        session.print(f"  let out by {by}, {words.ago(found.released_ns, now_ns())}")
+    elif found.release:
+        session.print("  its release was never promoted")
+    if found.passages:
+        session.print(f"  passages: {', '.join(found.passages)}")
