@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from windlass.sdk.client import Client
 
 
+WIDTH = 160  # where the output is no terminal
 NEVER_BROKEN = 34  # characters of a cell that stands on one line
 
 
@@ -53,7 +54,7 @@ class Session:
     def console(self) -> Console:
         from rich.console import Console
 
-        return Console(highlight=False, soft_wrap=True)
+        return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
 
     @cached_property
     def project(self) -> str:
