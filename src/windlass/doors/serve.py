@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -228,6 +229,7 @@ def listen(host: str, port: int) -> Listener:
 
 def up(wanted: Wanted) -> int:
     """Run the server until it is told to stop; the process's exit status. Raises what keeps it from starting."""
+    fresh = not (Path(wanted.home) / "windlass.db").exists()
     home = Home(Path(wanted.home))
     given = {"host": wanted.host, "port": wanted.port, "workers": wanted.workers}
     settings = load_settings(home.path, given)
@@ -243,7 +245,8 @@ def up(wanted: Wanted) -> int:
             try:
                 if supervisor.start(lambda: _healthy(listener.local)):
                     _greet(home, listener, wanted)
-                    supervisor.keep()
+                    with _tour(home, wanted, fresh):
+                        supervisor.keep()
             finally:
                 listener.socket.close()
                 home.announce(None)
@@ -319,6 +322,33 @@ def _greet(home: Home, listener: Listener, wanted: Wanted) -> None:
         print(msgspec.json.encode({"address": listener.address, "link": link, "home": str(home.path)}).decode(), flush=True)
         return
     print(f"Windlass is at {link}   (opens logged in; this link works once)", flush=True)
+
+
+@contextlib.contextmanager
+def _tour(home: Home, wanted: Wanted, fresh: bool) -> Iterator[None]:
+    """In a new data folder, walk the tour beside the server; one that was cut off is gone on with the next time."""
+    mark = home.path / "run" / "tour"
+    if fresh and wanted.tour:
+        mark.touch()
+    if not (mark.exists() and wanted.tour):
+        yield
+        return
+    command = [sys.executable, "-m", "windlass.doors.cli.main", "tour", "--home", str(home.path)]
+    output = subprocess.DEVNULL if wanted.json else None
+    touring = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, start_new_session=True)
+    watch = threading.Thread(target=_end_tour, args=(touring, mark), name="tour", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        if touring.poll() is None:
+            touring.terminate()
+        watch.join(STOP_SECONDS)
+
+
+def _end_tour(touring: subprocess.Popen[bytes], mark: Path) -> None:
+    if touring.wait() == 0:
+        mark.unlink(missing_ok=True)
 
 
 def _complain(sentence: str) -> None:

@@ -20,9 +20,9 @@ from windlass.sdk.client import Client
 
 RELEASE, SUITE = "answer", "answers"
 QUESTIONS = (
-    "How do I cancel a task after five seconds?",
-    "How can I find the most common words in a text?",
-    "What is a good recipe for pancakes?",
+    "How do I list the ten most common words of a text together with their counts?",
+    "Several values tie for being the most frequent. How do I get all of them?",
+    "Who approves my travel expenses?",
 )
 POLL_SECONDS = 0.2
 
@@ -79,10 +79,10 @@ def walk(client: Client, say: Say, link: Link) -> TourReport:
         done = len(client.releases.history(RELEASE).items)
         if done < 1:
             report.stages.append(_stage(client, say, link, workspace, "first"))
-        report.answers = _ask(client, say)
         change(workspace, "helpdesk", "better")
         if done < 2:
             report.stages.append(_stage(client, say, link, workspace, "better"))
+        report.answers = _ask(client, say)
         change(workspace, "helpdesk", "worse")
         if not any(v.decision == "block" for v in client.gates.verdicts(SUITE).items):
             report.stages.append(_stage(client, say, link, workspace, "worse"))
