@@ -47,7 +47,7 @@ for part in (workspace, running, evaluating, releasing, looking, tracing, servin
 def main() -> None:
     """The program. Exit status: a command's own; 1 for an error (4 from `gate`), 2 for wrong usage, 130 for Ctrl-C."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="windlass", standalone_mode=False)
     except typer.Exit as e:
         code = e.exit_code
     except UsageError as e:

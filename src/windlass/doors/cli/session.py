@@ -119,7 +119,8 @@ class Session:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-        cells = [list(row) for row in rows]
+        if not (cells := [list(row) for row in rows]):
+            return
         for number, column in enumerate(columns):
             short = all(len(row[number]) <= NEVER_BROKEN for row in cells)
             table.add_column(column, justify="right" if number in right else "left", overflow="fold", no_wrap=short)
