@@ -15,7 +15,7 @@ from windlass.core.ref import parse_ref
 from windlass.core.score import GuardResult, Verdict
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
-from windlass.doors.cli.session import Session
+from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
 
 POLL_SECONDS = 0.25
@@ -67,7 +67,7 @@ def evaluate(
 def show_evaluation(session: Session, e: Evaluation) -> None:
     session.print(f"[bold]{words.short_ref(e.target)}[/bold] by {words.short_ref(e.suite)}")
     if e.error:
-        session.print(f"[red]failed[/red]  {e.error}")
+        session.print(f"[red]failed[/red]  {plain(e.error)}")
     answered = f"{e.done:,} of {e.rows:,} rows" if e.done != e.rows else f"{e.rows:,} rows"
     kept = f" · {e.reused:,} recorded answers re-used" if e.reused else ""
     lost = f" · {e.failed:,} failed, unmeasured" if e.failed else ""
@@ -75,8 +75,8 @@ def show_evaluation(session: Session, e: Evaluation) -> None:
     for s in e.evaluators:
         interval = f"  [{s.interval.low:.2f}, {s.interval.high:.2f}]" if s.interval else ""
         missing = f"  {s.unmeasured:,} unmeasured" if s.unmeasured else ""
-        session.print(f"  {s.name:<22} {words.score(s.mean)}[dim]{_plain(interval)}{missing}[/dim]")
-    session.print(f"[dim]{session.link('/evaluations/' + e.id)}[/dim]")
+        session.print(f"  {s.name:<22} {words.score(s.mean)}[dim]{plain(interval)}{missing}[/dim]")
+    session.print(f"[dim]{session.link('/evaluations/' + e.id[-8:])}[/dim]")
 
 
 def gate(
@@ -85,7 +85,10 @@ def gate(
     candidate: Annotated[str | None, typer.Option("--candidate", help="The release to gate; the newest by default.")] = None,
     environment: Annotated[str, typer.Option("--against", help="The environment it is to replace.")] = "production",
     resume: Annotated[str | None, typer.Option("--resume", help="Go on watching a gate that was begun.")] = None,
-    fail: Annotated[bool, typer.Option("--fail-inconclusive", help="Exit 1 instead of 3 when inconclusive.")] = False,
+    fail: Annotated[
+        bool,
+        typer.Option("--fail-inconclusive", help='Exit 1 instead of 3 when inconclusive, as on_inconclusive = "fail" in windlass.toml.'),
+    ] = False,
 ) -> int:
     """Decide about a candidate: promote (exit 0), block (1) or inconclusive (3); 4 is an error.
 
@@ -105,6 +108,7 @@ def gate(
     session.result(job.verdict)
     show_verdict(session, job.verdict)
     code = job.verdict.exit_code
+    fail = fail or (session.manifest is not None and session.manifest.on_inconclusive == "fail")
     return 1 if fail and code == 3 else code
 
 
@@ -151,11 +155,11 @@ def show_verdict(session: Session, v: Verdict) -> None:
     for g in v.guards:
         session.print(_guard(g, width))
     word = "FIRST RELEASE" if v.base is None and v.decision == "promote" else v.decision.upper()
-    session.print(f"[bold {COLOURS[v.decision]}]{word}[/]   {session.link('/verdicts/' + v.id)}")
+    session.print(f"[bold {COLOURS[v.decision]}]{word}[/]   {session.link('/verdicts/' + v.id[-8:])}")
     if v.decision == "block":
         worst = [f'"{c.label}"' for c in v.changes if c.candidate < c.base][:3]
         if worst:
-            session.print(f"  worst: {_plain(', '.join(worst))}{' …' if len(v.changes) > 3 else ''}")
+            session.print(f"  worst: {plain(', '.join(worst))}{' …' if len(v.changes) > 3 else ''}")
     if v.decision == "promote" and not v.candidate.startswith("http"):
         name = parse_ref(v.candidate).name if "@sha256:" in v.candidate else None
         if name:
@@ -169,19 +173,14 @@ def _guard(g: GuardResult, width: int) -> str:
         figures = f"{words.score(g.base)} → {words.score(g.candidate)}   {words.points(g.difference)} points{_interval(g, 100, '+.1f')}"
     margin = f"   margin {g.margin * 100:g}" if g.margin is not None and g.base is not None else ""
     missing = f"   {g.unmeasured} unmeasured" if g.unmeasured else ""
-    return f"  {g.name:<{width}}   {figures}{margin}{missing}   [{COLOURS[g.decision]}]{g.sentence}[/]"
+    return f"  {g.name:<{width}}   {figures}{margin}{missing}   [{COLOURS[g.decision]}]{plain(g.sentence)}[/]"
 
 
 def _interval(g: GuardResult, factor: int, form: str) -> str:
     if g.interval is None:
         return ""
     low, high = (f"{x * factor:{form}}".replace("-", "−") for x in (g.interval.low, g.interval.high))
-    return _plain(f" [{low}, {high}]")
-
-
-def _plain(text: str) -> str:
-    """Text with brackets that are no markup."""
-    return text.replace("[", "\\[")
+    return plain(f" [{low}, {high}]")
 
 
 def evaluations(
@@ -239,16 +238,16 @@ def compare(
     for s in found.summaries:
         interval = f" [{s.interval.low * 100:+.1f}, {s.interval.high * 100:+.1f}]".replace("-", "−") if s.interval else ""
         session.print(
-            f"  {s.name:<22} {words.score(s.a)} → {words.score(s.b)}   {words.points(s.difference)} points{_plain(interval)}"
+            f"  {s.name:<22} {words.score(s.a)} → {words.score(s.b)}   {words.points(s.difference)} points{plain(interval)}"
             f"   [dim]{s.pairs:,} pairs · {s.better:,} better · {s.worse:,} worse[/dim]"
         )
     for pair in found.items:
         shown = pair.b or pair.a
-        session.print("", f"[bold]{pair.row}[/bold] {_plain(str(shown.input if shown else '')[:100])}")
+        session.print("", f"[bold]{plain(pair.row)}[/bold] {plain(str(shown.input if shown else '')[:100])}")
         for name, outcome in (("−", pair.a), ("+", pair.b)):
             if outcome:
                 scores = "  ".join(f"{s.evaluator} {words.score(s.value)}" for s in outcome.scores)
-                session.print(f"  {name} {_plain((outcome.error or outcome.text)[:160])}   [dim]{scores}[/dim]")
+                session.print(f"  {name} {plain((outcome.error or outcome.text)[:160])}   [dim]{scores}[/dim]")
     _more(session, found.next)
 
 

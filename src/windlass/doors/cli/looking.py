@@ -13,7 +13,7 @@ from windlass.core.operations.registry import Edge, Graph
 from windlass.core.ref import KINDS, parse_ref
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
-from windlass.doors.cli.session import Session
+from windlass.doors.cli.session import Session, plain, printable
 
 Limit = Annotated[int, typer.Option("--limit", help="At most so many.")]
 Cursor = Annotated[str | None, typer.Option("--cursor", help="Go on from here.")]
@@ -81,7 +81,7 @@ def show(session: Session, ref: Annotated[str, typer.Argument(help="kind/name, k
         if lines:
             session.print(f"[dim]{title:<8}[/dim] {', '.join(lines)}")
     if found.content and not session.json:
-        print("\n" + found.content.rstrip())
+        print("\n" + printable(found.content.rstrip()))
     session.print(f"[dim]{session.link('/artifacts/' + v.kind + '/' + v.name + '/' + v.digest)}[/dim]")
 
 
@@ -105,7 +105,7 @@ def diff(
 
     for line in found.text.splitlines():
         if not session.json:
-            session.console.print(Text(line, style=colours.get(line[:1], "")))
+            session.console.print(Text(printable(line), style=colours.get(line[:1], "")))
     if not found.text:
         for change in found.fields:
             before, after = (msgspec.json.encode(x).decode()[:120] for x in (change.before, change.after))
@@ -188,6 +188,6 @@ def verify(session: Session) -> int:
     session.result(report)
     session.print(f"{report.versions:,} versions, {report.links:,} links, {report.blobs:,} blobs")
     for problem in report.problems:
-        session.print(f"[red]{words.short_ref(problem.what)}[/red]  {problem.problem}")
+        session.print(f"[red]{words.short_ref(problem.what)}[/red]  {plain(problem.problem)}")
     session.print("everything is what its digest says" if not report.problems else f"{len(report.problems)} problems")
     return 1 if report.problems else 0

@@ -9,10 +9,10 @@ import typer
 from windlass.core.digest import short
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
-from windlass.core.operations.deploy import Move
+from windlass.core.operations.deploy import Move, ReleaseState
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
-from windlass.doors.cli.session import Session
+from windlass.doors.cli.session import Session, plain
 
 To = Annotated[str, typer.Option("--to", help="The environment: staging or production.")]
 Name = Annotated[str | None, typer.Argument(help="The release; the only one by default.")]
@@ -61,7 +61,7 @@ def rollback(
 
 
 def show_move(session: Session, m: Move) -> None:
-    by = f"by verdict {m.verdict[-6:]}" if m.verdict else f"by override: {m.reason}"
+    by = f"by verdict {m.verdict[-6:]}" if m.verdict else f"by override: {plain(m.reason or '')}"
     before = f"{short(m.before)} → " if m.before else ""
     back = f"   [dim]back with: windlass rollback {m.release}[/dim]" if m.before and m.kind != "rollback" else ""
     session.print(f"{m.environment}  {before}{short(m.after)}   {by}{back}")
@@ -91,6 +91,17 @@ def history(
         session.print(f"[dim]more: --cursor {found.next}[/dim]")
 
 
+def _candidate(session: Session, r: ReleaseState) -> str:
+    """What the newest version waits for, or what its last gate said."""
+    if r.candidate is None:
+        return ""
+    verdict = session.client.gates.verdict(r.last_verdict) if r.last_verdict else None
+    if verdict is None or not verdict.candidate.endswith(r.candidate):
+        return f"{short(r.candidate)} waits for a gate"
+    said = {"promote": "may be promoted", "block": "was blocked", "inconclusive": "was inconclusive"}[verdict.decision]
+    return f"{short(r.candidate)} {said}"
+
+
 def releases(session: Session) -> None:
     """What stands where, and what waits."""
     found = session.client.releases.list()
@@ -99,7 +110,7 @@ def releases(session: Session) -> None:
     rows = []
     for r in found.items:
         places = ", ".join(f"{e} {short(d)} ({words.ago(r.since_ns[e], now)})" for e, d in sorted(r.environments.items()))
-        rows.append((r.name, r.entry, places or "nowhere yet", f"{short(r.candidate)} waits for a gate" if r.candidate else ""))
+        rows.append((r.name, r.entry, places or "nowhere yet", _candidate(session, r)))
     session.table(("release", "runs", "stands in", "candidate"), rows)
     if not rows:
         session.print("there is no release in this project yet: windlass push")

@@ -13,7 +13,7 @@ from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.runs import RunResult
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
-from windlass.doors.cli.session import Session
+from windlass.doors.cli.session import Session, plain, printable
 
 TRIED = ("chain", "agent", "component")
 
@@ -46,7 +46,7 @@ def run(
         if piece.result:
             result = piece.result
         elif not session.json:
-            sys.stdout.write(piece.text)
+            sys.stdout.write(printable(piece.text) if sys.stdout.isatty() else piece.text)
             sys.stdout.flush()
             ended = piece.text.endswith("\n")
     if result is None:
@@ -60,7 +60,7 @@ def run(
         session.warn(warning)
     cites = result.output.get("symbols") if isinstance(result.output, dict) else None
     if isinstance(cites, list) and cites:
-        session.print(f"[dim]cites {', '.join(map(str, cites))}[/dim]")
+        session.print(f"[dim]cites {plain(', '.join(map(str, cites)))}[/dim]")
     took = f"{words.duration(result.duration_ns)} · {words.dollars(result.cost)}"
     if session.address:
         session.print(f"[dim]trace {session.link('/traces/' + result.trace[:8])} · {took} · why: windlass why {result.trace[:8]}[/dim]")

@@ -7,6 +7,7 @@ platform in its own process.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from windlass.sdk.client import Client
+    from windlass.sdk.workspace import Manifest
 
 
 WIDTH = 160  # where the output is no terminal
 NEVER_BROKEN = 34  # characters of a cell that stands on one line
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Session:
@@ -61,15 +64,20 @@ class Session:
         """The project: as given, else the workspace's one stands in, else `default`."""
         if self._project:
             return self._project
+        return self.manifest.project if self.manifest else "default"
+
+    @cached_property
+    def manifest(self) -> Manifest | None:
+        """What the workspace one stands in says of itself; None where there is none."""
         folder = workspace_here()
         if folder is None:
-            return "default"
+            return None
         from windlass.sdk.workspace import Folder
 
         try:
-            return Folder(folder).manifest.project
+            return Folder(folder).manifest
         except WindlassError:  # a command that needs the workspace says what is wrong with it
-            return "default"
+            return None
 
     @cached_property
     def client(self) -> Client:
@@ -125,11 +133,23 @@ class Session:
             short = all(len(row[number]) <= NEVER_BROKEN for row in cells)
             table.add_column(column, justify="right" if number in right else "left", overflow="fold", no_wrap=short)
         for row in cells:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         self.console.print(table, soft_wrap=False)
 
     def close(self) -> None:
         self._ends.close()
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: what a model or a user wrote, without control characters but tabs and line ends."""
+    return _CONTROLS.sub("", text)
+
+
+def plain(text: str) -> str:
+    """Text to print as it is, though it may look like markup."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 def workspace_here(start: Path | None = None) -> Path | None:

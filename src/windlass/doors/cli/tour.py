@@ -16,7 +16,9 @@ from windlass.core.digest import short
 from windlass.core.errors import NotFound, WindlassError, error_from_dict
 from windlass.core.score import Verdict
 from windlass.doors import format as words
+from windlass.doors.cli.session import plain
 from windlass.sdk.client import Client
+from windlass.sdk.workspace import Folder
 
 RELEASE, SUITE = "answer", "answers"
 QUESTIONS = (
@@ -75,6 +77,7 @@ def walk(client: Client, say: Say, link: Link) -> TourReport:
     began = time.monotonic()
     report = TourReport([], [], 0.0)
     with copied("helpdesk") as workspace:
+        client = Client(project=Folder(workspace).manifest.project, transport=client.transport)
         say("[bold]helpdesk[/bold] answers questions about the Python standard library, from its own documentation")
         done = len(client.releases.history(RELEASE).items)
         if done < 1:
@@ -103,9 +106,9 @@ def _stage(client: Client, say: Say, link: Link, workspace: Path, name: str) -> 
     verdict = _gate(client, f"release/{RELEASE}@{release.digest}")
     for guard in verdict.guards:
         before = f"{words.score(guard.base)} → " if guard.base is not None else ""
-        say(f"  {guard.name:<20} {before}{words.score(guard.candidate)}   [dim]{guard.sentence}[/dim]")
+        say(f"  {guard.name:<20} {before}{words.score(guard.candidate)}   [dim]{plain(guard.sentence)}[/dim]")
     moved = verdict.decision == "promote"
-    say(f"  [bold]{verdict.decision.upper()}[/bold]   {link('/verdicts/' + verdict.id)}")
+    say(f"  [bold]{verdict.decision.upper()}[/bold]   {link('/verdicts/' + verdict.id[-8:])}")
     if moved:
         move = client.releases.promote(RELEASE, verdict=verdict.id)
         say(f"  production {short(move.before) + ' → ' if move.before else ''}{short(move.after)}")
@@ -129,5 +132,5 @@ def _ask(client: Client, say: Say) -> list[str]:
     for question in QUESTIONS:
         result = client.run(f"release/{RELEASE}:production", question)
         answers.append(result.text)
-        say(f"  {question}", f"    [dim]{result.text}[/dim]")
+        say(f"  {question}", f"    [dim]{plain(result.text)}[/dim]")
     return answers

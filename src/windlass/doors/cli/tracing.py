@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
 
 from windlass.core import span as names
+from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.traces import Trace
 from windlass.core.ref import parse_ref
 from windlass.core.span import Span
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
-from windlass.doors.cli.session import Session
+from windlass.doors.cli.session import Session, plain
+
+UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 
 
 def add(app: typer.Typer) -> None:
@@ -28,10 +32,12 @@ def traces(
     status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
     uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="That called this model.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="Of one kind: request, chain, agent, component …")] = None,
     environment: Annotated[str | None, typer.Option("--in", help="Of one environment.")] = None,
     who: Annotated[str | None, typer.Option("--user", help="Of one user.")] = None,
     conversation: Annotated[str | None, typer.Option("--session", help="Of one conversation.")] = None,
     evaluation: Annotated[str | None, typer.Option("--evaluation", help="Of one evaluation.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="No older than this: 90s, 30min, 2h, 7d.")] = None,
     slower: Annotated[float | None, typer.Option("--slower-than", help="Milliseconds.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Figures of the last hours instead of a list.")] = False,
     release: Annotated[str | None, typer.Option("--release", help="With --live: of one release.")] = None,
@@ -45,6 +51,7 @@ def traces(
         session.result(trace)
         _show(session, trace)
         return
+    now = now_ns()
     if live:
         figures = session.client.traces.live(release, hours)
         session.result(figures)
@@ -55,12 +62,12 @@ def traces(
         )
         return
     given = {
-        "search": search, "status": status, "uses": uses, "model": model, "environment": environment, "user": who,
-        "session": conversation, "evaluation": evaluation, "slower_than_ms": slower, "cursor": cursor, "limit": limit,
+        "search": search, "status": status, "uses": uses, "model": model, "kind": kind, "environment": environment, "user": who,
+        "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
+        "since_ns": now - _ns(since) if since else None, "cursor": cursor, "limit": limit,
     }  # fmt: skip
     page = session.client.traces.list(**{k: v for k, v in given.items() if v is not None})
     session.result(page)
-    now = now_ns()
     session.table(
         ("trace", "when", "took", "", "name", "input", "output"),
         [
@@ -73,11 +80,18 @@ def traces(
         right=frozenset({2}),
     )  # fmt: skip
     if not page.items:
-        session.print(
-            "no traces fit" if any((search, status, uses, model)) else "no traces yet: windlass run, or send some with windlass.init()"
-        )
+        filtered = any(value is not None for name, value in given.items() if name != "limit")
+        session.print("no traces fit" if filtered else "no traces yet: windlass run, or send some with windlass.init()")
     if page.next:
         session.print(f"[dim]more: --cursor {page.next}[/dim]")
+
+
+def _ns(text: str) -> int:
+    """A time back from now. Raises `Invalid`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|min|h|d)", text.strip())
+    if found is None:
+        raise Invalid(f"{text!r} is no time", where="--since", remedy="write 90s, 30min, 2h or 7d")
+    return int(float(found[1]) * UNITS[found[2]])
 
 
 def _line(text: str, width: int) -> str:
@@ -87,10 +101,8 @@ def _line(text: str, width: int) -> str:
 
 def _show(session: Session, trace: Trace) -> None:
     s = trace.summary
-    head = (
-        f"[bold]{s.name}[/bold]   {words.duration(s.duration_ns)} · {words.dollars(s.cost)} · {s.spans:,} spans · {words.stamp(s.start_ns)}"
-    )
-    session.print(head)
+    figures = f"{words.duration(s.duration_ns)} · {words.dollars(s.cost)} · {s.spans:,} spans · {words.ago(s.start_ns, now_ns())}"
+    session.print(f"[bold]{plain(s.name)}[/bold]   {figures}")
     children: dict[str | None, list[Span]] = {}
     known = {span.span_id for span in trace.spans}
     for span in trace.spans:
@@ -103,11 +115,11 @@ def _show(session: Session, trace: Trace) -> None:
 
 def _spans(session: Session, children: dict[str | None, list[Span]], parent: str | None, indent: str) -> None:
     for span in children.get(parent, []):
-        failed = f"  [red]{span.status_message[:120]}[/red]" if span.status == "error" else ""
-        output = _line(str(span.attributes.get(names.OUTPUT, "")), 70).replace("[", "\\[")
+        failed = f"  [red]{plain(span.status_message[:120])}[/red]" if span.status == "error" else ""
+        output = plain(_line(str(span.attributes.get(names.OUTPUT, "")), 70))
         took = words.duration(span.end_ns - span.start_ns)
         kind = span.attributes.get(names.KIND, "span")
-        session.print(f"{indent}{span.name}  [dim]{kind} · {took}[/dim]{failed}  [dim]{output}[/dim]")
+        session.print(f"{indent}{plain(span.name)}  [dim]{plain(str(kind))} · {took}[/dim]{failed}  [dim]{output}[/dim]")
         if span.span_id != parent:
             _spans(session, children, span.span_id, indent + "  ")
 
@@ -127,4 +139,4 @@ def why(session: Session, id: Annotated[str, typer.Argument(help="A trace: its i
     elif found.release:
         session.print("  its release was never promoted")
     if found.passages:
-        session.print(f"  passages: {', '.join(found.passages)}")
+        session.print(f"  passages: {plain(', '.join(found.passages))}")

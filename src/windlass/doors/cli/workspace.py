@@ -15,7 +15,7 @@ from windlass.core.digest import short
 from windlass.core.errors import Conflict, Invalid
 from windlass.core.operations.registry import Change, PushReport
 from windlass.doors.cli.commands import command
-from windlass.doors.cli.session import Session, workspace_here
+from windlass.doors.cli.session import Session, plain, workspace_here
 
 TEMPLATE = Path(__file__).parent / "template"
 
@@ -98,7 +98,7 @@ def show_push(session: Session, report: PushReport, *, dry: bool = False) -> Non
 def _line(change: Change, width: int) -> str:
     before = f"{short(change.before)} → " if change.before else "new      "
     why = "candidate" if change.candidate and change.status != "unchanged" else change.why
-    return f"  {f'{change.kind}/{change.name}':<{width}}   {before}{short(change.digest)}   [dim]{why}[/dim]"
+    return f"  {f'{change.kind}/{change.name}':<{width}}   {before}{short(change.digest)}   [dim]{plain(why)}[/dim]"
 
 
 @contextlib.contextmanager
