@@ -138,7 +138,8 @@ class Login:
         return self._let_in(request, cookie)
 
     async def out(self, request: Request) -> Response:
-        """`POST /logout`."""
+        """`POST /logout`. Raises `Forbidden` for a request that does not say where it comes from."""
+        check_cookie_request(request.method, headers_of(request.scope))
         if secret := self._actors.session_secret(headers_of(request.scope)):
             await asyncio.to_thread(self._actors.sessions.close, secret)
         response = RedirectResponse("/", 303)

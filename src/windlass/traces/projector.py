@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces.envelope import unseal
 from windlass.traces.mapping import rows
 
+RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
 PAUSE = 0.5  # seconds between looks when nobody asks
 QUERIES: dict[str, tuple[type[msgspec.Struct], Any]] = {
     "traces": (TraceQuery, TracePage),
@@ -137,11 +139,17 @@ class RemoteSpans:
     async def _ask(self, name: str, params: Any, kind: Any) -> Any:
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._socket)), timeout=aiohttp.ClientTimeout(120))
-        try:
-            async with self._session.post(f"http://projector/{name}", data=msgspec.json.encode(params)) as answer:
-                data = await answer.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as e:
-            raise Unavailable("the projector does not answer", remedy="it is started again by itself; try again in a moment") from e
+        until = time.monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                async with self._session.post(f"http://projector/{name}", data=msgspec.json.encode(params)) as answer:
+                    data = await answer.read()
+                break
+            except (aiohttp.ClientError, OSError, TimeoutError) as e:
+                if time.monotonic() > until:
+                    remedy = "it is started again by itself; try again in a moment"
+                    raise Unavailable("the projector does not answer", remedy=remedy) from e
+            await asyncio.sleep(0.1)
         if answer.status != 200:
             raise error_from_dict(msgspec.json.decode(data), answer.status)
         return msgspec.json.decode(data, type=kind)

@@ -49,7 +49,7 @@ def test_the_whole_way(shop: Shell, edit: Edit) -> None:
     assert "8 versions · 8 new" in pushed.stdout
     assert "candidate" in pushed.stdout
     assert "8 unchanged" in shop("push").stdout
-    answered = shop("run", "answer", "When do you open?")
+    answered = shop("run", "shop", "When do you open?")
     assert answered.stdout.startswith("The shop opens at nine")
     assert "why: windlass why" in answered.stdout
     gated = shop("gate")
@@ -62,7 +62,7 @@ def test_the_whole_way(shop: Shell, edit: Edit) -> None:
     assert "is what production runs already" in refused.stderr
     edit("app.py", '"The workshop in the yard repairs bicycles and scooters.",', "")
     edit("app.py", '"Gift vouchers are valid for three years.",', "")
-    assert "chain/answer" in shop("push").stdout
+    assert "chain/shop" in shop("push").stdout
     verdict = shop.json("gate", code=3)
     assert (verdict["decision"], verdict["base"] is not None) == ("inconclusive", True)
     assert "the gate said inconclusive" in shop("promote", code=1).stderr
@@ -72,8 +72,8 @@ def test_the_whole_way(shop: Shell, edit: Edit) -> None:
     history = shop("history").stdout
     assert history.count("rollback") == 1
     assert history.count("override") == 1
-    why = shop("why", shop.json("run", "answer", "When do you open?")["trace"])
-    assert why.stdout.startswith("this answer ← release/answer@")
+    why = shop("why", shop.json("run", "shop", "When do you open?")["trace"])
+    assert why.stdout.startswith("this answer ← release/shop@")
     assert "let out by verdict" in why.stdout
 
 
@@ -81,7 +81,7 @@ def test_worse_is_blocked_with_exit_1(shop: Shell, edit: Edit) -> None:
     shop("push")
     shop("gate")
     shop("promote")
-    edit("app.py", "return reply(question=question, facts=FACTS)", 'return "I am only a template."')
+    edit("app.py", "return clerk(question=question, facts=FACTS)", 'return "I am only a template."')
     shop("push")
     blocked = shop("gate", code=1)
     assert "BLOCK" in blocked.stdout
@@ -102,10 +102,10 @@ def test_looking_around(shop: Shell, edit: Edit) -> None:
     assert len(versions) == 2
     compared = shop("diff", f"prompt/answer@{versions[1]['digest'][7:19]}").stdout
     assert "-Answer only" in compared.replace("- ", "-") or "-system: Answer only" in compared or "Reply only" in compared
-    drawn = shop("lineage", "release/answer").stdout
+    drawn = shop("lineage", "release/shop").stdout
     assert "└─" in drawn
     assert "prompt/answer@" in drawn
-    rows = shop("rows", "questions", "--limit", "2").stdout.splitlines()
+    rows = shop("rows", "shop-questions", "--limit", "2").stdout.splitlines()
     assert rows[0].endswith("24 rows")
     assert json.loads(rows[1])["key"] == "q01"
     assert "everything is what its digest says" in shop("verify").stdout
@@ -142,14 +142,14 @@ def test_errors_teach(shell: Shell) -> None:
     shell.cwd = shell.folder / "shop"
     assert "is there already" in shell("init", code=1).stderr
     shell("push")
-    assert "did you mean chain/answer?" in shell("show", "chain/answr", code=1).stderr
+    assert "did you mean chain/shop?" in shell("show", "chain/shoop", code=1).stderr
     assert "nothing to run by the name" in shell("run", "nobody", "hello", code=1).stderr
-    assert "more than one" not in shell("run", "answer", "one question").stderr
-    assert "not name=value" in shell("run", "answer", "two", "words", code=1).stderr
-    wrong = json.loads(shell("show", "chain/answr", "--json", code=1).stdout)
+    assert "more than one" not in shell("run", "shop", "one question").stderr
+    assert "not name=value" in shell("run", "shop", "two", "words", code=1).stderr
+    wrong = json.loads(shell("show", "chain/shoop", "--json", code=1).stdout)
     assert wrong["error"]["code"] == "not_found"
-    assert "Traceback" not in shell("show", "chain/answr", code=1).stderr
-    assert "Traceback" in shell("show", "chain/answr", "--debug", code=1).stderr
+    assert "Traceback" not in shell("show", "chain/shoop", code=1).stderr
+    assert "Traceback" in shell("show", "chain/shoop", "--debug", code=1).stderr
     (shell.cwd / "prompts/answer.md").write_text("---\ninputs: {question: string}\n---\nuser: '{{ quesion }}'\n")
     broken = shell("push", code=1).stderr
     assert "prompts/answer.md" in broken
@@ -159,12 +159,12 @@ def test_errors_teach(shell: Shell) -> None:
 def test_input_in_every_form(shop: Shell) -> None:
     shop("push")
     asked = "The shop opens at nine"
-    assert shop("run", "answer", "question=When do you open?").stdout.startswith(asked)
+    assert shop("run", "shop", "question=When do you open?").stdout.startswith(asked)
     (shop.cwd / "q.json").write_text('{"question": "When do you open?"}')
-    assert shop("run", "chain/answer", "--input", "q.json").stdout.startswith(asked)
-    assert shop("run", "chain/answer", "-i", "-", stdin='{"question": "When do you open?"}').stdout.startswith(asked)
-    assert "not JSON" in shop("run", "answer", "-i", "-", stdin="{", code=1).stderr
-    assert shop("run", "reply", "question=When do you open?", 'facts=["We open at ten."]').stdout.startswith("We open at ten.")
+    assert shop("run", "chain/shop", "--input", "q.json").stdout.startswith(asked)
+    assert shop("run", "chain/shop", "-i", "-", stdin='{"question": "When do you open?"}').stdout.startswith(asked)
+    assert "not JSON" in shop("run", "shop", "-i", "-", stdin="{", code=1).stderr
+    assert shop("run", "clerk", "question=When do you open?", 'facts=["We open at ten."]').stdout.startswith("We open at ten.")
 
 
 def test_dry_registers_nothing(shop: Shell) -> None:

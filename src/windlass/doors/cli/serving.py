@@ -1,4 +1,4 @@
-"""`up`, `tour`, `login`, `status`, `keys`."""
+"""`up`, `link`, `tour`, `login`, `status`, `keys`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ DAY_NS = 86_400 * 10**9
 def add(app: typer.Typer) -> None:
     command(app, "up", panel="Run a server")(up)
     command(app, "tour", panel="Run a server")(tour)
+    command(app, "link", panel="Run a server")(link)
     command(app, "login", panel="Run a server")(login)
     command(app, "status", "system.status", panel="Run a server")(status)
     keys = typer.Typer(help="Keys for applications: make, list, revoke.", no_args_is_help=True)
@@ -44,6 +45,19 @@ def up(
     sys.stdout.flush()
     # the supervisor is a third of this process's size, and lives as long as the server
     os.execv(sys.executable, [sys.executable, "-m", "windlass.doors.serve", msgspec.json.encode(wanted).decode()])
+
+
+def link(session: Session) -> None:
+    """A link that opens the pages of the server on this machine, logged in. It works once."""
+    from windlass.govern.sessions import Sessions
+    from windlass.sdk.servers import local_server
+
+    server = local_server(session.home)
+    if server is None:
+        raise Unavailable("no server runs here", where=str(session.home), remedy="start it with `windlass up`")
+    address = f"{server.url}/?once={Sessions(session.home / 'run').make_link()}"
+    session.result({"link": address})
+    session.print(address)
 
 
 def tour(session: Session) -> None:

@@ -43,8 +43,8 @@ def init(
     session.result({"folder": str(folder), "files": sorted(map(str, names.values()))})
     go = "" if folder == Path.cwd() else f"cd {folder.name if folder.parent == Path.cwd() else folder} && "
     session.print(
-        f"made {len(files)} files in {folder}", "", "next:", f"  {go}windlass push", '  windlass run answer "When do you open?"',
-        "  windlass gate answers",
+        f"made {len(files)} files in {folder}", "", "next:", f"  {go}windlass push", '  windlass run shop "When do you open?"',
+        "  windlass gate shop",
     )  # fmt: skip
 
 

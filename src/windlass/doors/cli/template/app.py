@@ -1,8 +1,8 @@
 """A small application: a prompted component, a chain that uses it, an evaluator and a suite.
 
 windlass push                               make versions of it
-windlass run answer "When do you open?"     ask it
-windlass gate answers                       may it go to production?
+windlass run shop "When do you open?"       ask it
+windlass gate shop                          may it go to production?
 """
 
 import windlass as w
@@ -16,13 +16,13 @@ FACTS = [
 ]
 
 # any model: "openai/gpt-5-mini", "anthropic/claude-haiku-4-5", "ollama/qwen3"; the baseline needs no key and is the bar to beat
-reply = w.component("reply", prompt="prompts/answer.md", model="baseline")
+clerk = w.component("clerk", prompt="prompts/answer.md", model="baseline")
 
 
 @w.chain
-def answer(question: str) -> str:
+def shop(question: str) -> str:
     """Answer a customer's question from the shop's facts."""
-    return reply(question=question, facts=FACTS)
+    return clerk(question=question, facts=FACTS)
 
 
 @w.evaluator
@@ -34,9 +34,9 @@ def right(output: str, row) -> float:
 
 
 w.suite(
-    "answers",
-    target=answer,
-    data=w.data("data/questions.jsonl"),
+    "shop",
+    target=shop,
+    data=w.data("data/questions.jsonl", name="shop-questions"),
     guards={right: w.not_worse(by=0.1)},
     first_release={right: w.at_least(0.5)},
 )

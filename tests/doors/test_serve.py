@@ -1,0 +1,205 @@
+"""`windlass up`: starting, stopping, and parts that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.doors.server import Server, until
+from tests.evaluate.application import APP
+
+from windlass.govern.processes import resident
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_it_starts_says_where_it_is_and_stops(home: Path) -> None:
+    server = Server(home)
+    assert set(server.told) == {"address", "link", "home"}
+    assert server.told["link"].startswith(server.address + "/?once=")
+    with server.http() as http:
+        health = http.get("/healthz")
+        assert (health.status_code, health.json()["status"]) == (200, "ok")
+        assert http.get(server.told["link"].removeprefix(server.address)).status_code == 303
+    pids = [p["pid"] for p in server.parts().values()]
+    assert len(pids) == 3
+    assert server.stop(signal.SIGINT) == 0
+    assert not any(alive(pid) for pid in pids)
+    began = time.monotonic()
+    again = Server(home)
+    print(f"a second start took {time.monotonic() - began:.2f} s")
+    assert again.stop() == 0
+
+
+def test_idle_it_is_small(home: Path) -> None:
+    server = Server(home)
+    with server.owner() as http:
+        http.get("/api/v1/system/status")
+    rss = {name: resident(p["pid"]) for name, p in server.parts().items()} | {"supervisor": resident(server.process.pid)}
+    server.stop()
+    print({name: f"{bytes_ / 1e6:.0f} MB" for name, bytes_ in rss.items()})
+    assert sum(rss.values()) <= 300e6
+
+
+def test_a_port_in_use_is_one_sentence(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = Server(home, port=port, ready=False)
+        _, said = server.process.communicate(timeout=30)
+    assert server.process.returncode == 1
+    assert f"port {port} is in use" in said
+    assert f"--port {port + 1}" in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_has_one_server(server: Server) -> None:
+    other = Server(server.home, ready=False)
+    _, said = other.process.communicate(timeout=30)
+    assert other.process.returncode == 1
+    assert f"runs here already, at {server.address}/?once=" in said
+    with server.http() as http:
+        assert http.get("/healthz").status_code == 200
+
+
+def test_of_two_who_start_at_once_one_serves(home: Path) -> None:
+    both = [Server(home, ready=False) for _ in range(2)]
+    first = until(lambda: next((s for s in both if s.process.poll() is not None), None))
+    assert first.process.returncode == 1
+    other = next(s for s in both if s is not first)
+    assert other.process.stdout.readline()
+    assert other.stop() == 0
+
+
+def test_a_folder_of_a_newer_version_is_refused(home: Path) -> None:
+    home.mkdir()
+    (home / "FORMAT").write_text("99\n")
+    server = Server(home, ready=False)
+    _, said = server.process.communicate(timeout=30)
+    assert server.process.returncode == 1
+    assert "newer than this Windlass" in said
+    assert "upgrade" in said
+
+
+def test_beyond_loopback_it_needs_an_owners_key(home: Path) -> None:
+    refused = Server(home, host="0.0.0.0", ready=False)
+    _, said = refused.process.communicate(timeout=30)
+    assert refused.process.returncode == 1
+    assert "no owner's key" in said
+    short = Server(home, host="0.0.0.0", ready=False, env={"WINDLASS_OWNER_KEY": "short"})
+    assert "shorter than 20" in short.process.communicate(timeout=30)[1]
+    key = "a-long-random-secret-of-the-owner"
+    server = Server(home, host="0.0.0.0", env={"WINDLASS_OWNER_KEY": key})
+    with server.http() as http:
+        assert http.get("/api/v1/system/status").status_code == 401
+        assert http.get("/api/v1/system/status", headers={"authorization": f"Bearer {key}"}).status_code == 200
+    for part in server.parts().values():
+        environ = Path(f"/proc/{part['pid']}/environ").read_bytes()
+        shown = key.encode() in environ
+        if shown:  # the kernel shows what a process was started with; its children must not have it
+            children = psutil.Process(part["pid"]).children(recursive=True)
+            assert not any(key.encode() in Path(f"/proc/{c.pid}/environ").read_bytes() for c in children)
+    server.stop()
+    found = subprocess.run(["grep", "-r", "-l", key, str(home)], capture_output=True, text=True)
+    assert found.stdout == ""
+
+
+@pytest.mark.parametrize("part", ["doors", "projector", "jobs"])
+def test_a_part_that_is_killed_is_started_again(home: Path, part: str) -> None:
+    server = Server(home)
+    before = server.parts()[part]["pid"]
+    os.kill(before, signal.SIGKILL)
+    until(lambda: server.parts()[part]["pid"] not in (0, before))
+    with server.client() as client:
+        until(lambda: client.status().processes[part]["state"] == "running")
+        assert client.status().processes[part]["restarts"] == 1
+        until(lambda: client.traces.list() is not None)
+    assert server.stop() == 0
+
+
+def test_parts_end_with_a_supervisor_that_was_killed(home: Path) -> None:
+    server = Server(home)
+    pids = [p["pid"] for p in server.parts().values()]
+    server.kill()
+    until(lambda: not any(alive(pid) for pid in pids), 15)
+    again = Server(home)
+    assert again.stop() == 0
+
+
+def workspace(folder: Path, rows: int = 400) -> Path:
+    (folder / "prompts").mkdir(parents=True)
+    (folder / "windlass.toml").write_text('name = "shop"\n')
+    (folder / "prompts/note.md").write_text("---\ninputs: {text: string}\n---\nuser: Note this. {{ text }}\n")
+    (folder / "app.py").write_text(APP.replace("    note(text=question)", "    import time\n    time.sleep(0.03)\n    note(text=question)"))
+    lines = "".join(f'{{"key": "r{n:04}", "question": "question {n}", "expected": "answer {n}"}}\n' for n in range(rows))
+    (folder / "data").mkdir()
+    (folder / "data/rows.jsonl").write_text(lines)
+    return folder
+
+
+def test_a_gate_survives_the_death_of_the_process_that_works_on_it(home: Path, tmp_path: Path) -> None:
+    server = Server(home)
+    with server.client() as client:
+        client.push(workspace(tmp_path / "shop"))
+        job = client.gates.start("answers")
+        until(lambda: client.gates.show(job.id).done > 20)
+        os.kill(server.parts()["jobs"]["pid"], signal.SIGKILL)
+        assert client.gates.show(job.id).status == "running"
+        done = until(lambda: (j := client.gates.show(job.id)).status == "done" and j, 90)
+        evaluation = client.evaluations.show(done.verdict.candidate_evaluation)
+        assert (evaluation.done, evaluation.failed) == (400, 0)
+        assert len(client.evaluations.list().items) == 1
+        assert done.verdict.decision == "promote"
+    assert server.stop() == 0
+
+
+def test_stopping_while_work_is_under_way_loses_nothing(home: Path, tmp_path: Path) -> None:
+    server = Server(home)
+    with server.client() as client:
+        client.push(workspace(tmp_path / "shop"))
+        job = client.gates.start("answers")
+        until(lambda: client.gates.show(job.id).done > 20)
+    began = time.monotonic()
+    assert server.stop() == 0
+    print(f"stopping took {time.monotonic() - began:.2f} s")
+    again = Server(home)
+    with again.client() as client:
+        done = until(lambda: (j := client.gates.show(job.id)).status == "done" and j, 90)
+        assert done.verdict.decision == "promote"
+    assert again.stop() == 0
+
+
+def test_planted_secrets_are_nowhere(home: Path, tmp_path: Path) -> None:
+    """Keys of providers and keys of ours, after runs that succeed and runs that fail."""
+    secret = "sk-planted-0123456789abcdef"
+    server = Server(home, env={"OPENAI_API_KEY": secret, "WINDLASS_CONNECT_SECONDS": "1", "WINDLASS_RETRIES": "0"})
+    seen: list[str] = []
+    with server.client() as client, server.owner() as http:
+        folder = workspace(tmp_path / "shop", rows=4)
+        text = (folder / "app.py").read_text()
+        (folder / "app.py").write_text(text.replace('return f"answer {number}"', "import os\n    return str(dict(os.environ))"))
+        client.push(folder)
+        seen.append(str(client.run("chain/answer", "question 7").output))
+        key = client.keys.create("app")
+        calling = server.http(authorization=f"Bearer {key.secret}")
+        for model in ("openai/gpt-5-mini", "answer", "baseline"):
+            asked = {"model": model, "messages": [{"role": "user", "content": "hello 1"}]}
+            seen.append(calling.post("/v1/chat/completions", json=asked).text)
+        seen += [
+            http.get(path).text for path in ("/api/v1/system/status", "/api/v1/keys/list", "/api/v1/traces/list", "/api/v1/models/list")
+        ]
+        seen += [http.get(path).text for path in ("/", "/status", "/traces", "/playground")]
+    assert server.stop() == 0
+    assert not [text for text in seen if secret in text or key.secret in text]
+    for planted in (secret, key.secret):
+        assert subprocess.run(["grep", "-r", "-l", planted, str(home)], capture_output=True, text=True).stdout == ""
