@@ -342,8 +342,10 @@ def _tour(home: Home, wanted: Wanted, fresh: bool) -> Iterator[None]:
         yield
     finally:
         if touring.poll() is None:
-            touring.terminate()
+            touring.send_signal(signal.SIGINT)  # which lets it clear away its copy of the example
         watch.join(STOP_SECONDS)
+        if touring.poll() is None:
+            touring.kill()
 
 
 def _end_tour(touring: subprocess.Popen[bytes], mark: Path) -> None:

@@ -5,8 +5,9 @@
     record  = length u32 · crc32 u32 (of what follows) · receipt time u64 (UTC ns) · payload       little-endian
 
 One process writes a folder; anybody may read. An append returns when a sync covers it; appends that wait together share one
-sync. A torn tail is cut at the last whole record when the writer opens; a damaged record in a finished segment is reported
-and the rest of that segment skipped. `tests/store/fixtures/journal-1` is a folder of this format that must stay readable.
+sync. A torn tail is cut when the writer opens, and it goes on in a new segment; a damaged record in a finished segment is left as
+it is, reported, and the rest of that segment skipped. `tests/store/fixtures/journal-1` is a folder of this format that must stay
+readable.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.ids import now_ns
 
 MAGIC = b"WLJ1"
 HEADER = struct.Struct("<IIQ")
+STEP = 4_000_000  # bytes read at once
 LARGEST = 1 << 30  # bytes of one record; a length beyond it is damage
 
 _log = logging.getLogger("windlass.journal")
@@ -181,31 +183,41 @@ def _segments(folder: Path) -> list[int]:
 
 
 def _mend(folder: Path) -> int:
-    """Cut the torn tail of the last segment. Returns the bytes cut, which were never acknowledged."""
+    """Cut the torn tail of the last segment: a last record that is not whole. Returns the bytes cut, which were never
+    acknowledged. Damage with more behind it is no torn tail, and nothing is cut there."""
     numbers = _segments(folder)
     if not numbers:
         return 0
     path = _path(folder, numbers[-1])
     data = path.read_bytes()
-    end = len(MAGIC)
+    end = min(len(MAGIC), len(data))
     for record in _records(data, numbers[-1], len(MAGIC)):
         end = record.position.offset
     torn = len(data) - end
-    if torn > 0:
-        _log.warning("cut a torn tail of %d bytes from %s", torn, path)
-        os.truncate(path, end)
-    return max(0, torn)
+    if torn <= 0 or not _is_torn(data, end):
+        return 0
+    _log.warning("cut a torn tail of %d bytes from %s", torn, path)
+    os.truncate(path, end)
+    return torn
 
 
-def _records(data: bytes, number: int, offset: int) -> Iterator[Record]:
-    """Whole records from an offset on; stops at the first that is not whole."""
-    while offset + HEADER.size <= len(data):
-        length, crc, receipt = HEADER.unpack_from(data, offset)
-        end = offset + HEADER.size + length
-        if length > LARGEST or end > len(data) or zlib.crc32(data[offset + 8 : end]) != crc:
+def _is_torn(data: bytes, offset: int) -> bool:
+    """Whether the record at an offset is one that was being written last: nothing lies behind it."""
+    if offset + HEADER.size > len(data):
+        return True
+    return bool(offset + HEADER.size + HEADER.unpack_from(data, offset)[0] >= len(data))
+
+
+def _records(data: bytes, number: int, offset: int, base: int = 0) -> Iterator[Record]:
+    """Whole records from an offset in the segment on; `data` begins at `base`. Stops at the first that is not whole."""
+    at = offset - base
+    while at + HEADER.size <= len(data):
+        length, crc, receipt = HEADER.unpack_from(data, at)
+        end = at + HEADER.size + length
+        if length > LARGEST or end > len(data) or zlib.crc32(data[at + 8 : end]) != crc:
             return
-        yield Record(Position(number, end), receipt, data[offset + HEADER.size : end])
-        offset = end
+        yield Record(Position(number, base + end), receipt, data[at + HEADER.size : end])
+        at = end
 
 
 class Damage(NamedTuple):
@@ -236,24 +248,43 @@ class JournalReader:
         for i, number in enumerate(numbers):
             path = _path(folder, number)
             offset = max(len(MAGIC), after.offset) if number == after.segment else len(MAGIC)
-            if path.stat().st_size <= offset:
-                continue
-            data = path.read_bytes()
-            if not data.startswith(MAGIC):
-                self._report(writer, path, number, 0, len(data))
-                continue
-            for record in _records(data, number, offset):
-                found.append(record)
-                offset = record.position.offset
-                size += len(record.payload)
-                if size >= limit:
-                    return found
-            finished = i < len(numbers) - 1
-            if finished and offset < len(data):
-                self._report(writer, path, number, offset, len(data) - offset)
+            with path.open("rb") as file:
+                length = os.fstat(file.fileno()).st_size
+                if length <= offset:
+                    continue
+                if file.read(len(MAGIC)) != MAGIC:
+                    self._report(writer, path, number, 0, length)
+                    continue
+                for record in _follow(file, number, offset, limit - size):
+                    found.append(record)
+                    offset = record.position.offset
+                    size += len(record.payload)
+            if size >= limit:
+                return found
+            if i < len(numbers) - 1 and offset < length:  # finished, and not to its end
+                self._report(writer, path, number, offset, length - offset)
         return found
 
     def _report(self, writer: str, path: Path, number: int, offset: int, skipped: int) -> None:
         if (writer, number) not in self.damages:
             self.damages[(writer, number)] = Damage(path, offset, skipped)
             _log.error("%s is damaged at byte %d: %d bytes cannot be read", path, offset, skipped)
+
+
+def _follow(file: BinaryIO, number: int, offset: int, limit: int) -> Iterator[Record]:
+    """Whole records from an offset on, about `limit` bytes of them, without reading what was read before."""
+    size = 0
+    while size < limit:
+        file.seek(offset)
+        data = file.read(STEP)
+        if len(data) >= HEADER.size and (whole := HEADER.size + HEADER.unpack_from(data)[0]) > len(data) and whole <= LARGEST:
+            data += file.read(whole - len(data))
+        before = offset
+        for record in _records(data, number, offset, offset):
+            yield record
+            offset = record.position.offset
+            size += len(record.payload)
+            if size >= limit:
+                return
+        if offset == before:
+            return

@@ -10,6 +10,7 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
+from windlass.core.errors import Unavailable
 from windlass.core.span import Span
 from windlass.store.journal import Journal, Position
 from windlass.traces.envelope import seal
@@ -30,7 +31,10 @@ class Recorder:
         for span in spans:
             by_project.setdefault(span.project, []).append(span)
         for project, some in by_project.items():
-            self._journal.submit(seal(project, encode(some))).add_done_callback(_complain)
+            try:
+                self._journal.submit(seal(project, encode(some))).add_done_callback(_complain)
+            except Unavailable as e:  # it is being closed
+                _log.error("spans were lost: %s", e)
 
 
 def _complain(future: Future[Position]) -> None:

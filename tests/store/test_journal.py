@@ -1,0 +1,224 @@
+"""The journal: what was acknowledged is there, whatever happened."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.store.tiny_disk import run_on_tiny_disk
+
+from windlass.core.errors import Conflict, Unavailable
+from windlass.store.journal import HEADER, Journal, JournalReader, Position
+
+FROZEN = Path(__file__).parent / "fixtures" / "journal-1"
+START = Position(0, 0)
+
+
+def everything(folder: Path, writer: str = "w", limit: int = 32_000_000) -> list[bytes]:
+    reader, at, found = JournalReader(folder), START, []
+    while records := reader.read(writer, at, limit):
+        found += [r.payload for r in records]
+        at = records[-1].position
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.binary(max_size=300), max_size=30), st.integers(4096, 9000), st.integers(1, 700))
+def test_what_goes_in_comes_out_in_order(tmp_path_factory, payloads, segment, limit):
+    folder = tmp_path_factory.mktemp("journal")
+    journal = Journal(folder / "w", segment)
+    positions = [journal.append(p) for p in payloads]
+    journal.close()
+    assert everything(folder, limit=limit) == payloads
+    assert positions == sorted(positions)
+
+
+def test_it_goes_on_in_a_new_segment_and_finishes_full_ones(tmp_path):
+    for batch in range(3):
+        journal = Journal(tmp_path / "w", 5000)
+        for n in range(20):
+            journal.append(bytes([batch]) * 500 + bytes([n]))
+        journal.close()
+    assert len(list((tmp_path / "w").glob("*.wj"))) >= 6
+    assert [(p[0], p[-1]) for p in everything(tmp_path)] == [(b, n) for b in range(3) for n in range(20)]
+
+
+def test_who_waits_together_shares_a_sync(tmp_path, monkeypatch):
+    import os
+
+    syncs, real = [], os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (syncs.append(fd), real(fd))[1])
+    journal = Journal(tmp_path / "w")
+    futures = [journal.submit(b"x" * 100) for _ in range(500)]
+    assert len({f.result() for f in futures}) == 500
+    journal.close()
+    assert len(syncs) < 250
+
+
+def test_many_threads_lose_nothing(tmp_path):
+    journal = Journal(tmp_path / "w", 20_000)
+
+    def write(name: int) -> None:
+        for n in range(50):
+            journal.append(f"{name}:{n}".encode())
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    journal.close()
+    found = everything(tmp_path)
+    assert sorted(found) == sorted(f"{i}:{n}".encode() for i in range(8) for n in range(50))
+    for i in range(8):
+        mine = [f for f in found if f.startswith(f"{i}:".encode())]
+        assert mine == [f"{i}:{n}".encode() for n in range(50)]
+
+
+def test_one_process_writes_a_folder(tmp_path):
+    journal = Journal(tmp_path / "w")
+    with pytest.raises(Conflict):
+        Journal(tmp_path / "w")
+    journal.close()
+    Journal(tmp_path / "w").close()
+    with pytest.raises(Unavailable):
+        journal.submit(b"late")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from windlass.store.journal import Journal
+journal = Journal(Path(sys.argv[1]) / "w", 30_000)
+n = 0
+while True:
+    journal.append(f"{n}:".encode() + b"x" * (n % 700))
+    print(n, flush=True)
+    n += 1
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_was_acknowledged_survives_a_kill(tmp_path, seed):
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        wanted = random.Random(seed).randrange(20, 400)
+        for line in process.stdout:
+            if int(line) >= wanted:
+                process.send_signal(signal.SIGKILL)
+                break
+        acknowledged = max([wanted, *(int(line) for line in process.stdout)])
+    Journal(tmp_path / "w").close()
+    numbers = [int(p.partition(b":")[0]) for p in everything(tmp_path)]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > acknowledged
+
+
+@pytest.mark.parametrize("cut", [1, 3, 8, 15, 16, 20, 99])
+def test_a_torn_tail_is_cut_and_nothing_else(tmp_path, cut):
+    journal = Journal(tmp_path / "w")
+    for n in range(3):
+        journal.append(bytes([n]) * 100)
+    journal.close()
+    path = tmp_path / "w" / "00000001.wj"
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert len(everything(tmp_path)) == 2
+    again = Journal(tmp_path / "w")
+    assert again.cut == 116 - cut
+    again.append(b"after")
+    again.close()
+    assert everything(tmp_path)[2:] == [b"after"]
+
+
+def test_damage_in_the_middle_is_reported_and_costs_nothing_else(tmp_path):
+    for batch in range(2):
+        journal = Journal(tmp_path / "w")
+        for n in range(10):
+            journal.append(bytes([batch * 10 + n]) * 50)
+        journal.close()
+    path = tmp_path / "w" / "00000001.wj"
+    data = bytearray(path.read_bytes())
+    data[4 + 66 * 4 + 30] ^= 1  # in the fifth record
+    path.write_bytes(data)
+    reader = JournalReader(tmp_path)
+    records = reader.read("w", START)
+    assert [r.payload[0] for r in records] == [0, 1, 2, 3, *range(10, 20)]
+    damage = reader.damages[("w", 1)]
+    assert (damage.offset, damage.skipped) == (4 + 66 * 4, 66 * 6)
+    assert path.read_bytes() == bytes(data)
+
+
+def test_damage_in_the_last_segment_is_never_cut_off(tmp_path):
+    """Behind it lie records that were acknowledged."""
+    journal = Journal(tmp_path / "w")
+    for n in range(10):
+        journal.append(bytes([n]) * 50)
+    journal.close()
+    path = tmp_path / "w" / "00000001.wj"
+    data = bytearray(path.read_bytes())
+    data[4 + 66 * 4 + 30] ^= 1
+    path.write_bytes(data)
+    again = Journal(tmp_path / "w")
+    assert again.cut == 0
+    again.append(b"after")
+    again.close()
+    assert path.read_bytes() == bytes(data)
+    reader = JournalReader(tmp_path)
+    assert [r.payload for r in reader.read("w", START)][-1] == b"after"
+    assert reader.damages[("w", 1)].skipped == 66 * 6
+
+
+FULL = """
+import os
+import sys
+from pathlib import Path
+from windlass.store.journal import Journal, JournalReader, Position
+from windlass.core.errors import Unavailable
+folder = Path(sys.argv[1])
+(folder / "ballast").write_bytes(b"0" * 300_000)
+journal = Journal(folder / "w", 10_000_000)
+kept = []
+try:
+    while True:
+        journal.append(len(kept).to_bytes(4, "big") + b"x" * 50_000)
+        kept.append(len(kept))
+except Unavailable as e:
+    print("refused:", e.message)
+read = [int.from_bytes(r.payload[:4], "big") for r in JournalReader(folder).read("w", Position(0, 0))]
+print("same:", read == kept, len(kept) > 5)
+os.truncate(folder / "ballast", 0)
+journal.append(b"again")
+print("again:", JournalReader(folder).read("w", Position(0, 0))[-1].payload == b"again")
+"""
+
+
+def test_a_full_disk_refuses_keeps_what_it_has_and_goes_on(tmp_path):
+    said = run_on_tiny_disk(tmp_path, FULL)
+    assert "refused: the disk is full; nothing was acknowledged" in said
+    assert "same: True True" in said
+    assert "again: True" in said
+
+
+def test_the_format_does_not_change(tmp_path):
+    """A folder written by the first version: bytes and meaning. Never regenerate it."""
+    folder = tmp_path / "journal"
+    shutil.copytree(FROZEN, folder)
+    reader = JournalReader(folder)
+    assert reader.writers() == ["doors"]
+    records = reader.read("doors", START)
+    assert [r.payload for r in records] == [b"first", b"", "zweite \N{SNOWMAN}".encode(), b"x" * 1000, b"second segment"]
+    assert [r.position for r in records] == [(1, 25), (1, 41), (1, 67), (1, 1083), (2, 34)]
+    data = (FROZEN / "doors" / "00000001.wj").read_bytes()
+    assert data[:4] == b"WLJ1"
+    length, crc, receipt = HEADER.unpack_from(data, 4)
+    assert (length, crc) == (5, zlib.crc32(struct.pack("<Q", receipt) + b"first"))
+    assert receipt == records[0].receipt_ns
