@@ -1,0 +1,310 @@
+"""From spans to answers: journal, projection, DuckDB, queries; and the projector killed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from windlass.core import span as names
+from windlass.core.errors import Invalid, NotFound, Unavailable
+from windlass.core.ids import now_ns, span_id, trace_id
+from windlass.core.operations.traces import LiveQuery, TraceQuery, TraceShow
+from windlass.core.span import Span, SpanEvent
+from windlass.store.home import Home
+from windlass.store.journal import Journal, JournalReader, Position
+from windlass.store.spans_duckdb import DuckSpans
+from windlass.traces.envelope import seal
+from windlass.traces.projector import Projection, RemoteSpans, open_projection
+from windlass.traces.recorder import Recorder, encode
+
+ANSWER = "chain/answer@sha256:" + "a" * 64
+RELEASE = "release/answer@sha256:" + "b" * 64
+
+
+def make(trace: str | None = None, parent: str | None = None, *, start: int | None = None, **fields) -> Span:
+    began = start if start is not None else now_ns() - 10**9
+    name, status = fields.pop("name", "run"), fields.pop("status", "ok")
+    return Span(trace or trace_id(), span_id(), name, began, began + 5_000_000, parent, status, **fields)
+
+
+MODEL = {names.KIND: "model", names.REQUEST_MODEL: "baseline", names.INPUT_TOKENS: 10, names.OUTPUT_TOKENS: 5, names.COST: 0.25}
+
+
+def tree(**attributes) -> list[Span]:
+    asked = {names.KIND: "request", names.INPUT: "hello there", names.VERSIONS: [ANSWER]}
+    root = make(name="run chain/answer", attributes={**asked, **attributes})
+    return [root, make(root.trace_id, root.span_id, name="chat", attributes=dict(MODEL), events=[])]
+
+
+class Room:
+    """A data folder with a recorder and a projection."""
+
+    def __init__(self, path: Path) -> None:
+        self.home = Home(path)
+        self.journal = Journal(self.home.path / "journal" / "w")
+        self.recorder = Recorder(self.journal)
+        self.projection = open_projection(self.home, 256)
+
+    def record(self, *spans: Span) -> None:
+        self.recorder.record(spans)
+        self.journal.append(seal("default", b""))  # returns after what came before it
+
+    def traces(self, **query) -> list[str]:
+        return [t.trace_id for t in self.projection.ask("traces", TraceQuery(**query)).items]
+
+    def close(self) -> None:
+        self.journal.close()
+        self.projection.close()
+
+
+@pytest.fixture
+def room(tmp_path):
+    made = Room(tmp_path / "home")
+    yield made
+    made.close()
+
+
+def test_a_trace_comes_back_as_it_went(room):
+    root, inner = tree(**{names.SESSION: "s1", names.USER: "u1"})
+    inner.events.append(SpanEvent("retry", now_ns(), {"why": "429"}))
+    room.record(root, inner)
+    found = room.projection.ask("trace", TraceShow(root.trace_id[:8]))
+    assert found.summary.name == "run chain/answer"
+    assert (found.summary.input, found.summary.spans, found.summary.cost, found.summary.tokens) == ("hello there", 2, 0.25, 15)
+    assert (found.summary.session, found.summary.user, found.versions) == ("s1", "u1", (ANSWER,))
+    shown = {s.span_id: s for s in found.spans}
+    assert shown[inner.span_id].attributes == inner.attributes
+    assert shown[inner.span_id].events == inner.events
+    assert shown[inner.span_id].parent == root.span_id
+
+
+def test_the_same_again_is_one_and_a_revision_is_the_newer(room):
+    root, inner = tree()
+    for _ in range(3):
+        room.record(root, inner)
+    assert room.projection.ask("counts", None)["spans"] == 2
+    later = Span(**{f: getattr(inner, f) for f in inner.__struct_fields__} | {"status": "error", "status_message": "no"})
+    room.record(later)
+    spans = {s.span_id: s for s in room.projection.ask("trace", TraceShow(root.trace_id)).spans}
+    assert (len(spans), spans[inner.span_id].status) == (2, "error")
+
+
+def test_every_filter(room):
+    plain = tree()
+    other = tree(**{names.RELEASE: RELEASE, names.SESSION: "s", names.USER: "u", names.ENVIRONMENT: "production"})
+    other[0].attributes[names.INPUT] = "Something ELSE"
+    failed = tree()
+    failed[0].status, failed[0].status_message = "error", "no"
+    slow = tree()
+    slow[0].end_ns = slow[0].start_ns + 2 * 10**9
+    judged = tree(**{names.EVALUATION: "e1"})
+    judged[1].attributes[names.EVALUATION] = "e1"
+    for spans in (plain, other, failed, slow, judged):
+        room.record(*spans)
+    one, two, bad, late, test = (s[0].trace_id for s in (plain, other, failed, slow, judged))
+    assert set(room.traces()) == {one, two, bad, late}
+    assert room.traces(evaluation="e1") == [test]
+    assert room.traces(search="something else") == [two]
+    assert room.traces(status="error") == [bad]
+    assert set(room.traces(status="ok")) == {one, two, late}
+    assert room.traces(session="s") == room.traces(user="u") == room.traces(environment="production") == [two]
+    assert room.traces(slower_than_ms=1000) == [late]
+    assert room.traces(model="other") == []
+    assert len(room.traces(model="baseline")) == 4
+    assert set(room.traces(uses="chain/answer@aaaa")) == {one, two, bad, late}
+    assert room.traces(uses="chain/answer@bbbb") == []
+    assert set(room.traces(uses="chain/answer")) == {one, two, bad, late}
+    assert room.traces(kind="agent") == []
+    assert room.traces(since_ns=now_ns() + 10**12) == []
+    assert room.traces(project="another") == []
+    assert room.traces(search="'; DROP TABLE spans; --") == []
+
+
+def test_pages_are_stable_while_more_comes_in(room):
+    begun = now_ns() - 10**12
+    made = [make(start=begun + n, attributes={names.KIND: "request"}) for n in range(25)]
+    room.record(*made)
+    seen, cursor = [], None
+    while True:
+        page = room.projection.ask("traces", TraceQuery(limit=10, cursor=cursor))
+        seen += [t.trace_id for t in page.items]
+        room.record(make(attributes={names.KIND: "request"}))
+        if not (cursor := page.next):
+            break
+    assert seen == [s.trace_id for s in reversed(made)]
+
+
+def test_a_giant_trace_is_paged(room):
+    root = make(name="giant")
+    spans = [make(root.trace_id, root.span_id, start=root.start_ns + n) for n in range(3000)]
+    room.record(root, *spans)
+    seen, cursor = [], None
+    while True:
+        page = room.projection.ask("trace", TraceShow(root.trace_id, cursor=cursor, limit=1000))
+        assert len(page.spans) <= 200
+        seen += [s.span_id for s in page.spans]
+        if not (cursor := page.next):
+            break
+    assert len(seen) == len(set(seen)) == 3001
+
+
+def test_live_figures(room):
+    for n in range(20):
+        spans = tree(**{names.RELEASE: RELEASE})
+        spans[0].end_ns = spans[0].start_ns + (n + 1) * 10_000_000
+        spans[0].status = "error" if n < 2 else "ok"
+        room.record(*spans)
+    judged = tree(**{names.RELEASE: RELEASE, names.EVALUATION: "e"})
+    room.record(*judged)
+    live = room.projection.ask("live", LiveQuery(release="answer"))
+    assert (live.requests, live.errors, live.tokens) == (20, 2, 300)
+    assert live.cost == pytest.approx(5.0)
+    assert live.p50_ms == pytest.approx(105)
+    assert sum(n for _, n, _, _ in live.series) == 20
+    nothing = room.projection.ask("live", LiveQuery(release="other"))
+    assert (nothing.requests, nothing.p50_ms, nothing.cost) == (0, None, None)
+
+
+def test_what_is_no_trace_is_said(room):
+    room.record(*tree())
+    for given in ("xyz", "12", "g" * 8):
+        with pytest.raises(Invalid):
+            room.projection.ask("trace", TraceShow(given))
+    with pytest.raises(NotFound):
+        room.projection.ask("trace", TraceShow("0" * 32))
+    for query in (TraceQuery(cursor="x"), TraceQuery(cursor="")):
+        if query.cursor:
+            with pytest.raises(Invalid, match="cursor"):
+                room.projection.ask("traces", query)
+
+
+def test_a_record_nobody_can_read_stops_nothing(room):
+    room.journal.append(b"\xff nonsense")
+    room.journal.append(seal("default", b"\xff\xff not protobuf"))
+    root = tree()[0]
+    room.record(root)
+    assert room.traces() == [root.trace_id]
+    assert room.projection.ask("counts", None)["unreadable"] == 2
+
+
+def test_two_processes_do_not_share_the_files(room, tmp_path):
+    room.record(*tree())
+    room.traces()
+    code = "import sys; from pathlib import Path; from windlass.store.spans_duckdb import DuckSpans; DuckSpans(Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, str(room.home.path / "spans")], capture_output=True, text=True)
+    assert "Conflict" in done.stderr
+
+
+def test_a_new_projection_goes_on_where_the_last_stopped(room):
+    room.record(*tree())
+    assert room.projection.catch_up() == 2
+    room.projection.close()
+    room.projection = open_projection(room.home, 256)
+    assert room.projection.catch_up() == 0
+    room.record(*tree())
+    assert room.projection.catch_up() == 2
+    assert room.projection.ask("counts", None)["spans"] == 4
+
+
+def test_rows_and_position_are_one_transaction(room, monkeypatch):
+    """A projection that dies between the two would double or lose."""
+    room.record(*tree())
+    store = room.projection._store
+    real = store._insert
+
+    def dies(*args):
+        real(*args)
+        raise RuntimeError("killed here")
+
+    monkeypatch.setattr(store, "_insert", dies)
+    with pytest.raises(RuntimeError):
+        room.projection.catch_up()
+    room.projection.close()
+    room.projection = open_projection(room.home, 256)
+    assert room.projection.catch_up() == 2
+    assert room.projection.ask("counts", None)["spans"] == 2
+
+
+def test_several_writers_and_days(tmp_path):
+    folder = tmp_path / "journal"
+    for writer in ("a", "b"):
+        journal = Journal(folder / writer)
+        for _ in range(3):
+            journal.append(seal("default", encode(tree())))
+        journal.close()
+    store = DuckSpans(tmp_path / "spans")
+    projection = Projection(folder, store)
+    assert projection.catch_up() == 12
+    assert store.positions().keys() == {"a", "b"}
+    records = JournalReader(folder).read("a", Position(0, 0))
+    store.write("2020-01-01", projection._rows(records[0]), "old", Position(1, 99))
+    assert store.counts()["spans"] == 14
+    store.close()
+    again = DuckSpans(tmp_path / "spans")
+    assert again.positions() == {"a": records[-1].position, "b": again.positions()["b"], "old": Position(1, 99)}
+    again.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_projector_that_is_killed_loses_and_doubles_nothing(tmp_path, seed):
+    """Spans are written while the projector is killed at random moments and started again."""
+    home = Home(tmp_path / "home")
+    journal = Journal(home.path / "journal" / "w")
+    recorder = Recorder(journal)
+    chance = random.Random(seed)
+    made: list[str] = []
+    for _ in range(4):
+        with subprocess.Popen([sys.executable, "-m", "windlass.traces.projector", str(home.path)], stderr=subprocess.PIPE) as process:
+            for _ in range(chance.randrange(20, 60)):
+                spans = tree()
+                made.append(spans[0].trace_id)
+                recorder.record(spans)
+                journal.append(seal("default", b""))
+                if chance.random() < 0.05:
+                    asyncio.run(asyncio.sleep(chance.random()))
+            os.kill(process.pid, signal.SIGKILL)
+    journal.close()
+    projection = open_projection(home, 256)
+    projection.catch_up()
+    assert projection.counts()["spans"] == 2 * len(made)
+    found = set()
+    cursor = None
+    while True:
+        page = projection.ask("traces", TraceQuery(limit=200, cursor=cursor))
+        found |= {t.trace_id for t in page.items}
+        if not (cursor := page.next):
+            break
+    projection.close()
+    assert found == set(made)
+
+
+async def test_over_the_socket_it_answers_the_same(tmp_path):
+    home = Home(tmp_path / "home")
+    journal = Journal(home.path / "journal" / "w")
+    spans = tree()
+    Recorder(journal).record(spans)
+    journal.close()
+    process = subprocess.Popen([sys.executable, "-m", "windlass.traces.projector", str(home.path)])
+    remote = RemoteSpans(home.socket)
+    try:
+        page = await remote.traces(TraceQuery())
+        assert [t.trace_id for t in page.items] == [spans[0].trace_id]
+        assert (await remote.trace(TraceShow(spans[0].trace_id))).summary.spans == 2
+        assert (await remote.live(LiveQuery())).requests == 1
+        assert (await remote.counts())["spans"] == 2
+        with pytest.raises(NotFound):
+            await remote.trace(TraceShow("0" * 32))
+        assert home.socket.stat().st_mode & 0o777 == 0o600
+    finally:
+        process.terminate()
+        process.wait(10)
+    with pytest.raises(Unavailable):
+        await remote.traces(TraceQuery())
+    await remote.close()
