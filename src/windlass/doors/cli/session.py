@@ -57,7 +57,7 @@ class Session:
     def console(self) -> Console:
         from rich.console import Console
 
-        return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+        return Console(highlight=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
 
     @cached_property
     def project(self) -> str:

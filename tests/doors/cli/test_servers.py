@@ -1,0 +1,171 @@
+"""Commands that speak to a real server: the same answers as without one, logins and keys, a gate left running, the tour."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.doors.cli.conftest import Edit, Shell
+from tests.doors.server import Server, until
+
+
+@pytest.fixture
+def served(shop: Shell) -> Iterator[Server]:
+    """A server that has the shell's data folder."""
+    made = Server(Path(shop.env["WINDLASS_HOME"]))
+    yield made
+    made.stop()
+
+
+def reads(shell: Shell) -> list[tuple[str, ...]]:
+    """Every command that only reads, as this shell's data folder needs it asked."""
+    trace = shell.json("traces")["items"][0]["trace_id"]
+    evaluation = shell.json("evaluations")["items"][0]["id"]
+    verdict = shell.json("verdicts")["items"][0]["id"]
+    release = shell.json("artifacts", "release/shop")["items"][0]["digest"]
+    return [
+        ("artifacts",), ("artifacts", "release/shop"), ("show", f"release/shop@{release[7:15]}"), ("show", "chain/none"),
+        ("diff", "chain/shop"), ("lineage", "prompt/answer"), ("rows", "shop-questions", "--limit", "5"), ("releases",), ("history",),
+        ("verdicts",), ("verdicts", verdict), ("evaluations",), ("evaluations", evaluation), ("evaluations", evaluation, "--rows"),
+        ("compare", evaluation, evaluation, "--only", "all"), ("traces",), ("traces", trace), ("why", trace), ("models",),
+        ("keys", "list"), ("verify",),
+    ]  # fmt: skip
+
+
+def answers(shell: Shell, commands: list[tuple[str, ...]]) -> dict[tuple[str, ...], object]:
+    return {c: shell.json(*c, code=int(c[-1] == "chain/none")) for c in commands}
+
+
+def test_with_and_without_a_server_the_answers_are_the_same(shop: Shell, served: Server) -> None:
+    assert "8 new" in shop("push").stdout
+    assert "8 unchanged" in shop("push").stdout
+    assert f"{served.address}/verdicts/" in shop("gate").stdout
+    shop("promote")
+    shop("run", "shop", "When do you open?")
+    shop.json("keys", "create", "app")
+    assert shop.json("status")["address"] == served.address
+    commands = reads(shop)
+    over_http = answers(shop, commands)
+    served.stop()
+    assert shop.json("status").get("address") is None
+    assert answers(shop, commands) == over_http
+
+
+def test_a_login_is_kept_once_the_server_knows_the_key(shop: Shell, served: Server) -> None:
+    made = shop.json("keys", "create", "laptop", "--role", "developer")
+    laptop = Shell(shop.folder / "laptop")
+    laptop.folder.mkdir()
+    kept = laptop.folder / ".config" / "windlass" / "login.toml"
+    assert "does not know this key" in laptop("login", served.address, "--key", made["secret"] + "x", code=1).stderr
+    assert not kept.exists()
+    told = laptop("login", served.address, "--key", made["secret"])
+    assert made["secret"] not in told.stdout + told.stderr
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert laptop.json("status")["address"] == served.address
+    assert "is revoked" in shop("keys", "revoke", made["id"]).stdout
+    refused = laptop("artifacts", code=1)
+    assert "windlass" in refused.stderr
+    assert made["secret"] not in refused.stderr
+
+
+def test_a_callers_key_is_no_login(shop: Shell, served: Server) -> None:
+    made = shop("keys", "create", "app")
+    key = made.stdout.strip()
+    assert "cannot be shown again" in made.stderr
+    assert key not in shop("keys", "list").stdout
+    laptop = Shell(shop.folder / "laptop")
+    laptop.folder.mkdir()
+    assert "may only call the gateway" in laptop("login", served.address, "--key", key, code=1).stderr
+
+
+def test_a_server_that_is_gone_is_said_and_a_gate_ends_with_4(shop: Shell) -> None:
+    shop.env["WINDLASS_URL"] = "http://127.0.0.1:9"
+    gone = shop("releases", code=1)
+    assert "does not answer" in gone.stderr
+    assert "windlass up" in gone.stderr
+    assert gone.stdout == ""
+    shop("gate", code=4)
+
+
+def test_a_gate_goes_on_when_its_watcher_leaves(shop: Shell, served: Server, edit: Edit) -> None:
+    edit("app.py", "    return clerk(", "    import time\n\n    time.sleep(1)\n    return clerk(")
+    shop("push")
+    command = [sys.executable, "-m", "windlass.doors.cli.main", "gate"]
+    watching = subprocess.Popen(command, cwd=shop.cwd, env=shop.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "nothing in production yet" in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=30)
+    assert watching.returncode == 130
+    assert "Traceback" not in told
+    found = re.search(r"windlass gate --resume (\w+)", told)
+    assert found, told
+    assert "FIRST RELEASE" in shop("gate", "--resume", found[1]).stdout
+
+
+def test_inconclusive_is_3_or_what_the_workspace_makes_of_it(shop: Shell, served: Server, edit: Edit) -> None:
+    shop("push")
+    shop("gate")
+    shop("promote")
+    edit("app.py", "within thirty days", "within 30 days")
+    shop("push")
+    assert "waits for a gate" in shop("releases").stdout
+    assert "INCONCLUSIVE" in shop("gate", code=3).stdout
+    assert "was inconclusive" in shop("releases").stdout
+    shop("gate", "--fail-inconclusive", code=1)
+    (shop.cwd / "windlass.toml").write_text('name = "shop"\non_inconclusive = "fail"\n')
+    shop("gate", code=1)
+
+
+def test_what_is_written_is_printed_as_it_is(shop: Shell, served: Server, edit: Edit) -> None:
+    edit("app.py", '"The shop opens at nine and', '"[/dim] The shop [bold]opens\\x1b]0;owned\\x07 at nine and')
+    shop("push")
+    moved = shop("promote", "--override", "because [/red] of [link]").stdout
+    assert "by override: because [/red] of [link]" in moved
+    trace = shop.json("run", "shop", "When do you open?")["trace"]
+    for command in (("traces",), ("traces", trace), ("why", trace)):
+        shown = shop(*command).stdout
+        assert "\x1b" not in shown
+        assert "\x07" not in shown
+    assert "[/dim] The shop [bold]opens" in shop("traces", trace).stdout
+    assert "\x1b" not in shop("show", "chain/shop").stdout
+
+
+def test_up_walks_the_tour_goes_on_with_one_that_was_cut_off_and_init_does_not_meet_it(shell: Shell) -> None:
+    def start() -> tuple[subprocess.Popen[str], Path]:
+        told = shell.folder / "told"
+        command = [sys.executable, "-m", "windlass.doors.cli.main", "up", "--port", "0"]
+        with told.open("w") as out:
+            return subprocess.Popen(command, cwd=shell.folder, env=shell.env, stdout=out, stderr=subprocess.STDOUT, text=True), told
+
+    def stop(process: subprocess.Popen[str]) -> None:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+    process, told = start()
+    until(lambda: "first  pushed" in told.read_text(), 60)
+    stop(process)
+    first = told.read_text()
+    assert re.match(r"Windlass is at http://127\.0\.0\.1:\d+/\?once=\S+ ", first)
+    assert "BLOCK" not in first
+    assert "stopped; everything is kept" in first
+    process, told = start()
+    until(lambda: "ask it something" in told.read_text(), 120)
+    second = told.read_text()
+    assert second.count("PROMOTE") + first.count("PROMOTE") == 2
+    assert "BLOCK" in second
+    until(lambda: not (Path(shell.env["WINDLASS_HOME"]) / "run" / "tour").exists())
+    assert json.loads(shell("tour", "--json").stdout)["stages"] == []
+    (state,) = (r for r in shell.json("releases")["items"] if r["name"] == "answer")
+    assert "production" in state["environments"]
+    assert "was blocked" in shell("releases").stdout
+    shell("init", "shop")
+    shell.cwd = shell.folder / "shop"
+    assert {c["status"] for c in shell.json("push")["changes"] if c["kind"] != "model"} == {"new"}
+    assert "FIRST RELEASE" in shell("gate", "shop").stdout
+    stop(process)

@@ -1,0 +1,40 @@
+"""What the command line prints is what was meant: text of users and models neither styles nor steers the terminal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windlass.doors.cli.session import Session, plain, printable
+
+LINES = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Zs")) | st.sampled_from("[]/\\:= \x1b\x07\x9b"), max_size=60)
+
+
+def printed(markup: str) -> str:
+    session = Session()
+    with session.console.capture() as captured:
+        session.print(markup)
+    return captured.get().removesuffix("\n")
+
+
+@given(LINES)
+def test_text_is_printed_as_it_is(text: str) -> None:
+    assert printed(f"<{plain(text)}>") == f"<{printable(text)}>"
+
+
+@given(LINES)
+def test_no_text_steers_the_terminal(text: str) -> None:
+    assert not {c for c in printable(text) if ord(c) < 32 or 127 <= ord(c) < 160}
+
+
+def test_words_between_colons_are_no_pictures() -> None:
+    assert printed("prompt/answer:x: and :smile:") == "prompt/answer:x: and :smile:"
+
+
+def test_the_command_line_starts_without_the_server() -> None:
+    heavy = ["sqlalchemy", "duckdb", "dbos", "starlette", "granian", "numpy", "httpx2", "aiohttp", "rich.table", "windlass.platform"]
+    code = f"import sys, windlass.doors.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
