@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from windlass.doors.cli.session import Session, plain, printable
 
-LINES = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Zs")) | st.sampled_from("[]/\\:= \x1b\x07\x9b"), max_size=60)
+PIECES = st.sampled_from(("[bold]", "[/]", "[/x]", "[link=x]", "[", "]", "\\", ":x:", "\x1b[2J", "\x07", "\x9b", " "))
+LINES = st.lists(PIECES | st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Zs")), max_size=20).map("".join)
 
 
 def printed(markup: str) -> str:
