@@ -1,0 +1,17 @@
+"""`make bench`: every benchmark, one JSON line or table each. Figures depend on the machine; ratios less so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHES = ("bench.gateway", "bench.kill_ingest")
+
+
+def main() -> None:
+    failed = [name for name in BENCHES if subprocess.run([sys.executable, "-m", name], check=False).returncode]
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
