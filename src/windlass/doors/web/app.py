@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -14,8 +15,11 @@ from starlette.staticfiles import StaticFiles
 
 from windlass.core.actor import Actor
 from windlass.core.errors import NotFound, Unauthenticated, WindlassError
+from windlass.core.ids import uuid7
 from windlass.doors.web import artifacts, evaluations, home, lineage, playground, releases, status, traces, verdicts
 from windlass.doors.web.render import Ask, Asker, Handler, respond_error
+
+log = logging.getLogger("windlass.web")
 
 PAGES: tuple[tuple[str, Handler], ...] = (
     *home.PAGES,
@@ -43,6 +47,11 @@ def build(ask: Ask) -> Starlette:
                 return await handler(request, Asker(ask, actor))
             except WindlassError as e:
                 return respond_error(request, e)
+            except Exception:
+                number = uuid7()
+                log.exception("defect %s at %s", number, request.url.path)
+                defect = WindlassError("Something went wrong inside Windlass", remedy=f"the server's log has it under {number}")
+                return respond_error(request, defect)
 
         return serve
 

@@ -37,15 +37,18 @@ class LineageContext(msgspec.Struct):
 
 
 def draw(graph: Graph) -> LineageContext:
-    """Columns by depth (dependencies left), rows in an order that follows each node's neighbours (one barycentre pass each
-    way, Sugiyama's second step), so that wires cross little."""
+    """Columns by the longest way from what depends on nothing (dependencies left), rows in an order that follows each node's
+    neighbours (one barycentre pass each way, Sugiyama's second step), so that wires cross little. A release's wires to what its
+    entry reaches anyway are left out."""
+    edges = tuple(e for e in graph.edges if e.role != "part" or not _reached(graph, e))
+    ranks = _ranks(graph, edges)
     columns: dict[int, list[Node]] = {}
     for node in graph.nodes:
-        columns.setdefault(node.depth, []).append(node)
+        columns.setdefault(ranks[node.ref], []).append(node)
     depths = sorted(columns)
     row = {n.ref: float(i) for d in depths for i, n in enumerate(sorted(columns[d], key=lambda n: (n.kind, n.name)))}
     near: dict[str, list[str]] = {}
-    for e in graph.edges:
+    for e in edges:
         near.setdefault(e.source, []).append(e.target)
         near.setdefault(e.target, []).append(e.source)
     for order in (depths, depths[::-1]):
@@ -63,8 +66,40 @@ def draw(graph: Graph) -> LineageContext:
         top = (height - len(columns[d]) * (HEIGHT + GAP_Y)) // 2 + GAP_Y // 2
         for j, n in enumerate(columns[d]):
             placed[n.ref] = Placed(n, 4 + i * (WIDTH + GAP_X), top + j * (HEIGHT + GAP_Y))
-    wires = tuple(Wire(e, _curve(placed[e.target], placed[e.source])) for e in graph.edges if e.source in placed and e.target in placed)
+    wires = tuple(Wire(e, _curve(placed[e.target], placed[e.source])) for e in edges if e.source in placed and e.target in placed)
     return LineageContext(graph, tuple(placed.values()), wires, len(depths) * (WIDTH + GAP_X) - GAP_X + 8, height)
+
+
+def _reached(graph: Graph, edge: Edge) -> bool:
+    """Whether something else of the same dependent leads to this edge's target too."""
+    below: dict[str, list[str]] = {}
+    for e in graph.edges:
+        if e.role != "part":
+            below.setdefault(e.source, []).append(e.target)
+    seen, waiting = set[str](), [edge.source]
+    while waiting:
+        for target in below.get(waiting.pop(), []):
+            if target == edge.target:
+                return True
+            if target not in seen:
+                seen.add(target)
+                waiting.append(target)
+    return False
+
+
+def _ranks(graph: Graph, edges: tuple[Edge, ...]) -> dict[str, int]:
+    """How many steps lie between a version and the farthest thing it depends on. Digests allow no circle; should the answer have
+    one, it ends after as many rounds as there are nodes."""
+    ranks = {n.ref: 0 for n in graph.nodes}
+    for _ in graph.nodes:
+        moved = False
+        for e in edges:
+            if e.source in ranks and e.target in ranks and ranks[e.source] <= ranks[e.target] < len(ranks):
+                ranks[e.source] = ranks[e.target] + 1
+                moved = True
+        if not moved:
+            break
+    return ranks
 
 
 def _curve(a: Placed, b: Placed) -> str:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.doors.server import Server
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def chromium() -> str | None:
+    return os.environ.get("WINDLASS_CHROMIUM") or next((p for n in NAMES if (p := shutil.which(n))), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    path = chromium()
+    assert path, "browser tests need Chromium: `sh scripts/chromium.sh` installs it, or name it in WINDLASS_CHROMIUM"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def session(browser: Any, toured: Server) -> Any:
+    """The cookies of somebody who followed the one-time link."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(toured.told["link"])
+    assert page.url == toured.address + "/"
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+class Opened:
+    """A page that keeps what its console said."""
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.complaints: list[str] = []
+        page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda e: self.complaints.append(str(e)))
+
+    def go(self, path: str) -> Any:
+        response = self.page.goto(self.address + path)
+        assert response.status == 200, f"{path}: {response.status}"
+        return self.page
+
+
+@pytest.fixture(params=[("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)], ids=lambda p: f"{p[0]}-{p[1]}")
+def window(request: pytest.FixtureRequest, browser: Any, toured: Server, session: Any) -> Iterator[Opened]:
+    scheme, width = request.param
+    context = browser.new_context(storage_state=session, color_scheme=scheme, viewport={"width": width, "height": 900})
+    yield Opened(context.new_page(), toured.address)
+    context.close()
+
+
+@pytest.fixture
+def wide(browser: Any, toured: Server, session: Any) -> Iterator[Opened]:
+    context = browser.new_context(storage_state=session, viewport={"width": 1280, "height": 900})
+    yield Opened(context.new_page(), toured.address)
+    context.close()

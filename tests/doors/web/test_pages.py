@@ -1,0 +1,194 @@
+"""Every page in a real browser on a real server full of real things."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from tests.doors.server import Server, until
+from tests.doors.web.conftest import Opened
+
+from windlass.doors.web.app import PAGES
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="session")
+def places(toured: Server) -> dict[str, str]:
+    """An address for each page: what the tour left."""
+    with toured.client() as client:
+        releases = client.releases.list().items[0]
+        verdict = client.gates.verdicts().items[0]
+        a, b = (e.id for e in client.evaluations.list().items[:2])
+        version = client.versions.show("component/reply").version
+        prompts = client.versions.list("prompt/reply").items
+        trace = client.traces.list(environment="production").items[0]
+        job = client.gates.start("answers", f"release/answer@{releases.candidate}")
+        until(lambda: client.gates.show(job.id).status == "done", 60)
+    return {
+        "/": "/",
+        "/artifacts": "/artifacts",
+        "/artifacts/{kind}/{name}": "/artifacts/prompt/reply",
+        "/artifacts/{kind}/{name}/{digest}": f"/artifacts/component/reply/{version.digest}",
+        "/diff": f"/diff?a=prompt/reply@{prompts[1].digest[7:]}&b=prompt/reply@{prompts[0].digest[7:]}",
+        "/lineage": f"/lineage?ref=release/answer@{releases.environments['production'][7:]}",
+        "/evaluations": "/evaluations",
+        "/evaluations/{id}": f"/evaluations/{a}",
+        "/compare": f"/compare?a={b}&b={a}",
+        "/verdicts": "/verdicts",
+        "/verdicts/{id}": f"/verdicts/{verdict.id}",
+        "/gates/{id}": f"/gates/{job.id}",
+        "/releases": "/releases",
+        "/traces": "/traces",
+        "/traces/{id}": f"/traces/{trace.trace_id}",
+        "/playground": "/playground?target=release/answer:production",
+        "/status": "/status",
+        "/models": "/models",
+    }
+
+
+def test_every_page_has_an_address_here(places: dict[str, str]) -> None:
+    assert places.keys() == {path for path, _ in PAGES}
+
+
+@pytest.mark.parametrize("path", [path for path, _ in PAGES])
+def test_a_page_is_whole(window: Opened, places: dict[str, str], path: str) -> None:
+    """It answers, complains of nothing, fits its window, has one heading, names its controls, and shows no raw value."""
+    page = window.go(places[path])
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, "it is wider than its window"
+    assert page.locator("h1").count() == 1
+    assert page.title().strip()
+    assert page.evaluate("document.documentElement.lang") == "en"
+    nameless = page.evaluate(
+        """[...document.querySelectorAll("a, button, input:not([type=hidden]), select, textarea")].filter(e =>
+            !(e.textContent.trim() || e.getAttribute("aria-label") || e.title || e.labels?.length || e.value)).map(e => e.outerHTML)"""
+    )
+    assert nameless == []
+    text = page.locator("body").inner_text()
+    assert not re.search(r"^(None|nan|undefined|NaN)$|<windlass|object at 0x", text, re.M), text[:500]
+    assert window.complaints == []
+
+
+@pytest.mark.parametrize("path", [path for path, _ in PAGES])
+def test_a_page_has_a_twin_for_programs(toured: Server, places: dict[str, str], path: str) -> None:
+    place, _, query = places[path].partition("?")
+    with toured.owner() as http:
+        answer = http.get(("/index" if place == "/" else place) + ".json" + (f"?{query}" if query else ""))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert isinstance(answer.json(), dict)
+
+
+@pytest.mark.parametrize("path", [path for path, _ in PAGES])
+def test_a_page_can_be_read(wide: Opened, places: dict[str, str], path: str) -> None:
+    """Text stands out from its ground: 4.5 to 1 (WCAG 2.2, 1.4.3), in light and dark."""
+    for scheme in ("light", "dark"):
+        wide.page.emulate_media(color_scheme=scheme)
+        page = wide.go(places[path])
+        assert page.evaluate(CONTRAST) == []
+
+
+CONTRAST = """() => {
+  const ctx = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgb = c => { ctx.clearRect(0,0,1,1); ctx.fillStyle = c; ctx.fillRect(0,0,1,1); return ctx.getImageData(0,0,1,1).data; };
+  const lum = c => { const [r,g,b] = [...c].slice(0,3).map(v => { v /= 255; return v <= .03928 ? v/12.92 : ((v+.055)/1.055)**2.4; });
+    return .2126*r + .7152*g + .0722*b; };
+  const ground = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] === 255) return c; }
+    return rgb(getComputedStyle(document.documentElement).colorScheme === "dark" ? "#000" : "#fff"); };
+  const bad = new Set();
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let n; n = walk.nextNode();) {
+    const e = n.parentElement;
+    if (!n.data.trim() || e.closest("svg, [disabled], option")) continue;
+    if (!e.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    const f = rgb(getComputedStyle(e).color); if (f[3] < 255) continue;
+    const [a, b] = [lum(f), lum(ground(e))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05), size = parseFloat(getComputedStyle(e).fontSize);
+    if (ratio < (size >= 24 ? 3 : 4.5)) bad.add(`${ratio.toFixed(2)} ${e.tagName}.${e.className}: ${n.data.trim().slice(0, 30)}`);
+  }
+  return [...bad];
+}"""
+
+
+def test_everything_can_be_reached_by_keyboard(wide: Opened, places: dict[str, str]) -> None:
+    page = wide.go("/")
+    seen: list[str] = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.textContent.trim().slice(0, 30) || document.activeElement.tagName"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        if page.evaluate("document.activeElement !== document.body"):
+            assert outline != "none", f"{seen[-1]} does not show that it has the focus"
+    for name in ("Artifacts", "Evaluations", "Releases", "Traces", "Playground"):
+        assert name in seen
+
+
+def test_the_loop_on_the_home_page_leads_everywhere(wide: Opened, toured: Server) -> None:
+    page = wide.go("/")
+    assert "answer" in page.locator("main").inner_text()
+    for href in sorted({a.get_attribute("href") for a in page.locator("main a").all()}):
+        if href and href.startswith("/"):
+            with toured.owner() as http:
+                assert http.get(href).status_code in (200, 303), href
+
+
+def test_asking_in_the_playground_streams_and_leads_to_its_trace(wide: Opened, places: dict[str, str]) -> None:
+    page = wide.go(places["/playground"])
+    page.locator("textarea, input[type=text]").first.fill("Several values tie for being the most frequent. How do I get all of them?")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name=re.compile("run", re.I)).first.click()
+    page.get_by_text("most frequently occurring").first.wait_for(timeout=20_000)
+    link = page.locator("a[href^='/traces/']").last
+    link.wait_for(timeout=10_000)
+    link.click()
+    page.wait_for_url("**/traces/*")
+    assert "statistics.multimode" in page.locator("main").inner_text()
+    assert wide.complaints == []
+
+
+def test_filters_of_traces_narrow_the_list(wide: Opened) -> None:
+    page = wide.go("/traces")
+    count = page.locator("tbody tr").count()
+    assert count >= 3
+    found = wide.go("/traces?search=travel")
+    assert 0 < found.locator("tbody tr").count() < count
+
+
+def test_a_verdict_that_blocks_says_why_and_offers_no_promotion(wide: Opened, toured: Server) -> None:
+    with toured.client() as client:
+        blocked = next(v for v in client.gates.verdicts().items if v.decision == "block")
+    page = wide.go(f"/verdicts/{blocked.id}")
+    text = page.locator("main").inner_text()
+    assert re.search("block", text, re.I)
+    assert "no_answer_when_none" in text
+    assert page.get_by_role("button", name=re.compile("promote", re.I)).count() == 0
+
+
+def test_what_is_not_there_says_so(wide: Opened) -> None:
+    for path in ("/nope", "/artifacts/prompt/nobody", "/traces/ffffffff", "/verdicts/ffffffff", "/evaluations/ffffffff"):
+        response = wide.page.goto(wide.address + path)
+        assert response.status == 404
+        assert wide.page.locator("h1").count() == 1
+
+
+def test_an_empty_server_says_what_to_do_next(browser: Any, server: Server) -> None:
+    from windlass.govern.sessions import Sessions
+
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{server.address}/?once={Sessions(server.home / 'run').make_link()}")
+    assert "windlass push" in page.locator("main").inner_text()
+    for path in ("/verdicts", "/releases", "/evaluations"):
+        assert page.goto(server.address + path).status == 200
+        assert "windlass" in page.locator("main").inner_text()
+    context.close()
+
+
+def test_what_users_and_models_write_is_text_and_never_markup(wide: Opened, toured: Server) -> None:
+    with toured.client() as client:
+        result = client.run("release/answer:production", "<img src=x onerror=alert(1)><script>alert(2)</script> most common words?")
+    page = wide.go(f"/traces/{result.trace}")
+    assert page.locator("main img, main script").count() == 0
+    assert "<img src=x onerror=alert(1)>" in page.locator("main").inner_text()
+    wide.go("/traces")
+    assert wide.complaints == []
