@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.doors.server import Server
 
 
 class Shell:
@@ -42,6 +43,14 @@ def shop(shell: Shell) -> Shell:
     shell("init", "shop")
     shell.cwd = shell.folder / "shop"
     return shell
+
+
+@pytest.fixture
+def served(shop: Shell) -> Iterator[Server]:
+    """A server that has the shell's data folder."""
+    made = Server(Path(shop.env["WINDLASS_HOME"]))
+    yield made
+    made.stop()
 
 
 Edit = Callable[[str, str, str], None]

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from tests.doors.cli.conftest import Edit, Shell
+from tests.doors.server import Server
 
 from windlass.core.operations import OPERATIONS, deploy, evaluation, registry, runs, system, traces
 from windlass.doors.cli.commands import DOES
@@ -89,7 +90,7 @@ def test_worse_is_blocked_with_exit_1(shop: Shell, edit: Edit) -> None:
     assert 'worst: "' in blocked.stdout
 
 
-def test_looking_around(shop: Shell, edit: Edit) -> None:
+def test_looking_around(shop: Shell, served: Server, edit: Edit) -> None:
     shop("push")
     listed = shop.json("artifacts")
     assert {i["kind"] for i in listed["items"]} >= {"prompt", "component", "chain", "evaluator", "suite", "dataset", "release"}
@@ -115,7 +116,7 @@ def test_looking_around(shop: Shell, edit: Edit) -> None:
     assert "waits for a gate" in shop("releases").stdout
 
 
-def test_evaluations_and_their_rows(shop: Shell) -> None:
+def test_evaluations_and_their_rows(shop: Shell, served: Server) -> None:
     shop("push")
     first = shop("eval")
     assert "24 rows" in first.stdout

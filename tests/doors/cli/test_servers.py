@@ -7,20 +7,10 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.doors.cli.conftest import Edit, Shell
 from tests.doors.server import Server, until
-
-
-@pytest.fixture
-def served(shop: Shell) -> Iterator[Server]:
-    """A server that has the shell's data folder."""
-    made = Server(Path(shop.env["WINDLASS_HOME"]))
-    yield made
-    made.stop()
 
 
 def reads(shell: Shell) -> list[tuple[str, ...]]:
@@ -148,14 +138,14 @@ def test_up_walks_the_tour_goes_on_with_one_that_was_cut_off_and_init_does_not_m
         assert process.wait(30) == 0
 
     process, told = start()
-    until(lambda: "first  pushed" in told.read_text(), 60)
+    until(lambda: "first  pushed" in told.read_text(), 300)
     stop(process)
     first = told.read_text()
     assert re.match(r"Windlass is at http://127\.0\.0\.1:\d+/\?once=\S+ ", first)
     assert "BLOCK" not in first
     assert "stopped; everything is kept" in first
     process, told = start()
-    until(lambda: "ask it something" in told.read_text(), 120)
+    until(lambda: "ask it something" in told.read_text(), 300)
     second = told.read_text()
     assert second.count("PROMOTE") + first.count("PROMOTE") == 2
     assert "BLOCK" in second

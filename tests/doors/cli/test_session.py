@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from windlass.doors.cli.session import Session, plain, printable
@@ -21,9 +21,10 @@ def printed(markup: str) -> str:
     return captured.get().removesuffix("\n")
 
 
+@settings(max_examples=400)
 @given(LINES)
 def test_text_is_printed_as_it_is(text: str) -> None:
-    assert printed(f"<{plain(text)}>") == f"<{printable(text)}>"
+    assert printed(f"<{plain(text)}>[dim]{plain(text)}[/dim]") == f"<{printable(text)}>{printable(text)}"
 
 
 @given(LINES)

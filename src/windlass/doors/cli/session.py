@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WIDTH = 160  # where the output is no terminal
 NEVER_BROKEN = 34  # characters of a cell that stands on one line
+NO_STYLE = "[none][/none]"
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -146,10 +147,12 @@ def printable(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text to print as it is, though it may look like markup."""
-    from rich.markup import escape
-
-    return escape(printable(text))
+    """Text to print as it is, though it may look like markup. Exact, which `rich.markup.escape` is not where backslashes are."""
+    text = printable(text)
+    body = text.rstrip("\\")
+    slashes = len(text) - len(body)
+    # an empty tag after a bracket keeps it from beginning one; after backslashes, which a tag halves, there is one to halve them
+    return body.replace("[", rf"\[{NO_STYLE}") + ("\\" * 2 * slashes + NO_STYLE if slashes else "")
 
 
 def workspace_here(start: Path | None = None) -> Path | None:
