@@ -57,9 +57,9 @@ from windlass.store.journal import Journal
 from windlass.store.meta import open_meta, read
 from windlass.store.spans import Spans
 from windlass.store.tables import evaluations, keys, labels, links, verdicts, versions
-from windlass.traces.projector import LocalSpans, RemoteSpans, open_projection
 from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
+from windlass.traces.socket import RemoteSpans
 
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R")
@@ -99,7 +99,7 @@ class Platform:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.journal = Journal(home.path / "journal" / name, settings.journal_segment)
         self.records = Recorder(self.journal)
-        self.spans: Spans = RemoteSpans(home.socket) if address else LocalSpans(lambda: open_projection(home, settings.span_memory))
+        self.spans: Spans = RemoteSpans(home.socket) if address else _local_spans(home, settings)
         self.traces = Traces(self.spans)
         self.engine = open_meta(home.database_url)
         self.blobs = FolderBlobs(home.path / "blobs")
@@ -248,3 +248,9 @@ class Platform:
     def _counts(self) -> dict[str, int]:
         with read(self.engine) as c:
             return {name: c.execute(select(func.count()).select_from(table)).scalar_one() for name, table in COUNTED.items()}
+
+
+def _local_spans(home: Home, settings: Settings) -> Spans:
+    from windlass.traces.projector import LocalSpans, open_projection  # brings DuckDB, which a server's doors never need
+
+    return LocalSpans(lambda: open_projection(home, settings.span_memory))

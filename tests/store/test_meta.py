@@ -73,6 +73,7 @@ def test_an_upgrade_keeps_a_copy_of_the_store_as_it_was(tmp_path: Path, monkeypa
     url = f"sqlite:///{tmp_path / 'm.db'}"
     with write(open_meta(url)) as c:
         c.exec_driver_sql(ROW)
+    monkeypatch.setattr(meta, "HEAD", "0002")
     monkeypatch.setattr(meta, "MIGRATIONS", _newer(tmp_path, "pass"))
     with read(open_meta(url)) as c:
         assert c.exec_driver_sql("SELECT count(*) FROM judgements, alembic_version WHERE version_num = '0002'").scalar() == 1
@@ -86,6 +87,7 @@ def test_an_upgrade_keeps_a_copy_of_the_store_as_it_was(tmp_path: Path, monkeypa
 def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path / 'm.db'}"
     open_meta(url)
+    monkeypatch.setattr(meta, "HEAD", "0002")
     monkeypatch.setattr(meta, "MIGRATIONS", _newer(tmp_path, "op.execute('CREATE TABLE fresh (n INTEGER)')"))
     with pytest.raises(OperationalError, match="already exists"):
         open_meta(url)
@@ -139,3 +141,14 @@ def test_who_open_a_new_store_together_find_one(tmp_path: Path) -> None:
     assert sorted(said.get(timeout=60) for _ in racers) == list(range(6))
     for r in racers:
         r.join()
+
+
+def test_the_newest_revision_is_the_one_that_is_expected() -> None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    from windlass.store.meta import HEAD, MIGRATIONS
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD

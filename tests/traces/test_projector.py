@@ -21,8 +21,9 @@ from windlass.store.home import Home
 from windlass.store.journal import Journal, JournalReader, Position
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces.envelope import seal
-from windlass.traces.projector import Projection, RemoteSpans, open_projection
+from windlass.traces.projector import Projection, open_projection
 from windlass.traces.recorder import Recorder, encode
+from windlass.traces.socket import RemoteSpans
 
 ANSWER = "chain/answer@sha256:" + "a" * 64
 RELEASE = "release/answer@sha256:" + "b" * 64

@@ -12,18 +12,13 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import msgspec
-from aiohttp import web
-
-from windlass.core.errors import Unavailable, WindlassError, error_from_dict
+from windlass.core.errors import WindlassError
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.settings import load_settings
 from windlass.store.home import Home
@@ -32,14 +27,9 @@ from windlass.store.spans import SpanRow, SpanStore
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces.envelope import unseal
 from windlass.traces.mapping import rows
+from windlass.traces.socket import listen
 
-RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
 PAUSE = 0.5  # seconds between looks when nobody asks
-QUERIES: dict[str, tuple[type[msgspec.Struct], Any]] = {
-    "traces": (TraceQuery, TracePage),
-    "trace": (TraceShow, Trace),
-    "live": (LiveQuery, LiveFigures),
-}
 _log = logging.getLogger("windlass.projector")
 
 
@@ -129,52 +119,6 @@ class LocalSpans:
         self._thread.shutdown()
 
 
-class RemoteSpans:
-    """`Spans` of the projector process, over its Unix socket."""
-
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
-        self._session: aiohttp.ClientSession | None = None
-
-    async def _ask(self, name: str, params: Any, kind: Any) -> Any:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._socket)), timeout=aiohttp.ClientTimeout(120))
-        until = time.monotonic() + RESTART_SECONDS
-        while True:
-            try:
-                async with self._session.post(f"http://projector/{name}", data=msgspec.json.encode(params)) as answer:
-                    data = await answer.read()
-                break
-            except (aiohttp.ClientError, OSError, TimeoutError) as e:
-                if time.monotonic() > until:
-                    remedy = "it is started again by itself; try again in a moment"
-                    raise Unavailable("the projector does not answer", remedy=remedy) from e
-            await asyncio.sleep(0.1)
-        if answer.status != 200:
-            raise error_from_dict(msgspec.json.decode(data), answer.status)
-        return msgspec.json.decode(data, type=kind)
-
-    async def traces(self, query: TraceQuery) -> TracePage:
-        found: TracePage = await self._ask("traces", query, TracePage)
-        return found
-
-    async def trace(self, query: TraceShow) -> Trace:
-        found: Trace = await self._ask("trace", query, Trace)
-        return found
-
-    async def live(self, query: LiveQuery) -> LiveFigures:
-        found: LiveFigures = await self._ask("live", query, LiveFigures)
-        return found
-
-    async def counts(self) -> dict[str, int]:
-        found: dict[str, int] = await self._ask("counts", None, dict[str, int])
-        return found
-
-    async def close(self) -> None:
-        if self._session:
-            await self._session.close()
-
-
 def open_projection(home: Home, memory_mb: int) -> Projection:
     return Projection(home.path / "journal", DuckSpans(home.path / "spans", memory_mb))
 
@@ -183,21 +127,7 @@ async def _serve(home: Home) -> None:
     settings = load_settings(home.path)
     spans = LocalSpans(lambda: open_projection(home, settings.span_memory))
 
-    async def answer(request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        try:
-            params = msgspec.json.decode(await request.read(), type=QUERIES[name][0]) if name in QUERIES else None
-            return web.Response(body=msgspec.json.encode(await spans.ask(name, params)), content_type="application/json")
-        except WindlassError as e:
-            return web.Response(body=msgspec.json.encode(e.as_dict()), status=e.status, content_type="application/json")
-
-    application = web.Application(client_max_size=1_000_000)
-    application.router.add_post("/{name:traces|trace|live|counts}", answer)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    home.socket.unlink(missing_ok=True)
-    await web.UnixSite(runner, str(home.socket)).start()
-    home.socket.chmod(0o600)
+    server = await listen(home.socket, spans.ask)
     stop = asyncio.Event()
     for which in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(which, stop.set)
@@ -210,7 +140,7 @@ async def _serve(home: Home) -> None:
             await asyncio.wait_for(stop.wait(), PAUSE)
         except TimeoutError:
             continue
-    await runner.cleanup()
+    server.close()
     await spans.close()
 
 

@@ -1,0 +1,112 @@
+"""The way to the projector: questions and answers on a Unix socket, each a length (u32, little-endian) and JSON.
+
+A question is `{"name": …, "params": …}`; an answer `{"ok": …}` or an error in the one shape. Light, since it is in every process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from windlass.core.errors import Unavailable, WindlassError, error_from_dict
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+
+RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
+ANSWER_SECONDS = 120.0
+LARGEST = 256_000_000  # bytes of an answer
+QUESTIONS: dict[str, type[Any] | None] = {"traces": TraceQuery, "trace": TraceShow, "live": LiveQuery, "counts": None}
+
+T = TypeVar("T")
+
+
+class Question(msgspec.Struct):
+    name: str
+    params: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class RemoteSpans:
+    """`Spans` of the projector process."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def traces(self, query: TraceQuery) -> TracePage:
+        return await self._ask("traces", query, TracePage)
+
+    async def trace(self, query: TraceShow) -> Trace:
+        return await self._ask("trace", query, Trace)
+
+    async def live(self, query: LiveQuery) -> LiveFigures:
+        return await self._ask("live", query, LiveFigures)
+
+    async def counts(self) -> dict[str, int]:
+        found: dict[str, int] = await self._ask("counts", None, dict[str, int])
+        return found
+
+    async def close(self) -> None:
+        pass
+
+    async def _ask(self, name: str, params: Any, kind: type[T]) -> T:
+        """One question. Raises what the projector answers, or `Unavailable` when it does not."""
+        data = msgspec.json.encode({"name": name, "params": params})
+        until = time.monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                answer = await asyncio.wait_for(self._once(data), ANSWER_SECONDS)
+                break
+            except (OSError, EOFError, TimeoutError) as e:
+                if time.monotonic() > until:
+                    remedy = "it is started again by itself; try again in a moment"
+                    raise Unavailable("the projector does not answer", remedy=remedy) from e
+            await asyncio.sleep(0.1)
+        found = msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
+        if "ok" not in found:
+            raise error_from_dict(msgspec.json.decode(answer))
+        return msgspec.json.decode(found["ok"], type=kind)
+
+    async def _once(self, data: bytes) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(str(self._socket))
+        try:
+            await _write(writer, data)
+            return await _read(reader)
+        finally:
+            writer.close()
+
+
+async def listen(socket: Path, ask: Callable[[str, Any], Awaitable[Any]]) -> asyncio.Server:
+    """Answer on a socket that only this user reaches."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            try:
+                question = msgspec.json.decode(await _read(reader), type=Question)
+                kind = QUESTIONS[question.name]
+                params = msgspec.json.decode(question.params, type=kind) if kind else None
+                answer = msgspec.json.encode({"ok": await ask(question.name, params)})
+            except WindlassError as e:
+                answer = msgspec.json.encode(e.as_dict())
+            await _write(writer, answer)
+        writer.close()
+
+    await asyncio.to_thread(socket.unlink, missing_ok=True)
+    server = await asyncio.start_unix_server(serve, str(socket))
+    await asyncio.to_thread(socket.chmod, 0o600)
+    return server
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    length = int.from_bytes(await reader.readexactly(4), "little")
+    if length > LARGEST:
+        raise EOFError
+    return await reader.readexactly(length)
+
+
+async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(len(data).to_bytes(4, "little") + data)
+    await writer.drain()
