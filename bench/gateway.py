@@ -2,9 +2,9 @@
 
     python -m bench.gateway [--seconds 3] [--rounds 3] [--stream]
 
-One Granian worker in front of a local upstream that answers at once, three processes in all; tracing is on (every call's span
-is built, encoded and appended to a file). Direct and through the gateway alternate, and what is added is the difference of
-their medians and of their 99th percentiles. Says how loaded the machine was before it began.
+A whole server as `windlass up` starts it, with one worker, in front of a local upstream that answers at once: keys are checked,
+tracing is on, every call's span goes through the journal to the tables. Direct and through the gateway alternate, and what is
+added is the difference of their medians and of their 99th percentiles. Says how loaded the machine was before it began.
 """
 
 from __future__ import annotations
@@ -19,15 +19,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import uvloop
-
-from windlass.core.actor import Actor
-from windlass.core.span import Span
+from tests.doors.server import Server
 
 MESSAGES = [{"role": "system", "content": "You answer briefly."}, {"role": "user", "content": "What is the capital of France? " * 8}]
 ANSWER = {
@@ -90,67 +86,6 @@ def serve_upstream(port: int) -> None:
     uvloop.run(main())
 
 
-# ── the gateway ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class FileRecords:
-    """Spans as JSON lines: at least the work of a real recorder, which encodes and appends too."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
-
-    def record(self, spans: Sequence[Span]) -> None:
-        self._file.write(b"\n".join(msgspec.json.encode(s) for s in spans) + b"\n")
-
-
-class NoRuns:
-    def running(self, run: str) -> None:
-        return None
-
-
-def make_gateway() -> Any:
-    from windlass.discover.providers import load_providers
-    from windlass.doors.gateway import Gateway
-    from windlass.govern.permissions import guard
-    from windlass.govern.prices import Prices
-    from windlass.runtime.models import Http, Models
-
-    actor = Actor("bench", "caller")
-
-    def authenticate(headers: Mapping[str, str]) -> Actor:
-        return actor
-
-    async def listed(actor: Actor) -> Any:
-        return [], []
-
-    environ = {"OPENAI_API_KEY": "sk-bench", "OPENAI_BASE_URL": os.environ["BENCH_UPSTREAM"]}
-    models = Models(load_providers(None, environ), Prices().price, Http())
-    records = FileRecords(Path(os.environ["BENCH_SPANS"]))
-    gateway = Gateway(models=models, runs=NoRuns(), records=records, authenticate=authenticate, guard=guard, listed=listed)
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "lifespan":
-            await gateway(scope, receive, send)
-            return
-        for step in ("startup", "shutdown"):
-            await receive()
-            if step == "shutdown":
-                await models.close()
-            await send({"type": f"lifespan.{step}.complete"})
-
-    return application
-
-
-def serve_gateway(port: int) -> None:
-    from granian import Granian
-    from granian.constants import Interfaces, Loops
-
-    Granian(
-        "bench.gateway:make_gateway", factory=True, address="127.0.0.1", port=port, interface=Interfaces.ASGI, workers=1, 
-        loop=Loops.uvloop, log_enabled=False,
-    ).serve()  # fmt: skip
-
-
 # ── the load ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -198,11 +133,11 @@ class Client(asyncio.Protocol):
             self.done.set_exception(ConnectionError("the server closed a connection"))
 
 
-async def load(port: int, model: str, connections: int, seconds: float, stream: bool) -> tuple[float, list[float]]:
+async def load(port: int, model: str, key: str, connections: int, seconds: float, stream: bool) -> tuple[float, list[float]]:
     """Requests per second and the latency of each, in seconds."""
     body = json.dumps({"model": model, "messages": MESSAGES, **({"stream": True} if stream else {})}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-    head += f"Content-Length: {len(body)}\r\n\r\n"
+    head += f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
     loop = asyncio.get_running_loop()
     times: list[float] = []
     began = time.perf_counter()
@@ -217,14 +152,14 @@ def percentile(times: list[float], share: float) -> float:
     return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1000
 
 
-async def measure(direct: int, gateway: int, seconds: float, rounds: int, stream: bool) -> list[dict[str, float]]:
+async def measure(direct: int, gateway: int, key: str, seconds: float, rounds: int, stream: bool) -> list[dict[str, float]]:
     rows = []
-    await load(gateway, "openai/echo", 8, 1.0, stream)
+    await load(gateway, "openai/echo", key, 8, 1.0, stream)
     for connections in (1, 16, 64):
         seen: dict[str, list[tuple[float, float, float]]] = {"direct": [], "gateway": []}
         for _ in range(rounds):
             for name, port, model in (("direct", direct, "echo"), ("gateway", gateway, "openai/echo")):
-                rate, times = await load(port, model, connections, seconds, stream)
+                rate, times = await load(port, model, key, connections, seconds, stream)
                 seen[name].append((rate, percentile(times, 0.5), percentile(times, 0.99)))
         d, g = ([statistics.median(r[i] for r in seen[name]) for i in range(3)] for name in ("direct", "gateway"))
         rows.append(
@@ -257,22 +192,24 @@ def main() -> None:
     arguments.add_argument("--json", action="store_true")
     asked = arguments.parse_args()
     loaded = os.getloadavg()[0]
-    context = multiprocessing.get_context("spawn")
-    upstream, gateway = free_port(), free_port()
+    upstream = free_port()
+    process = multiprocessing.get_context("spawn").Process(target=serve_upstream, args=(upstream,))
+    process.start()
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["BENCH_UPSTREAM"] = f"http://127.0.0.1:{upstream}/v1"
-        os.environ["BENCH_SPANS"] = str(Path(folder) / "spans.jsonl")
-        processes = [context.Process(target=serve_upstream, args=(upstream,)), context.Process(target=serve_gateway, args=(gateway,))]
-        for process in processes:
-            process.start()
+        server = None
         try:
             wait_for(upstream)
-            wait_for(gateway)
-            rows = uvloop.run(measure(upstream, gateway, asked.seconds, asked.rounds, asked.stream))
+            environment = {"OPENAI_API_KEY": "sk-bench", "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1"}
+            server = Server(Path(folder) / "home", env=environment)
+            with server.client() as client:
+                key = client.keys.create("bench").secret or ""
+            port = int(server.address.rpartition(":")[2])
+            rows = uvloop.run(measure(upstream, port, key, asked.seconds, asked.rounds, asked.stream))
         finally:
-            for process in processes:
-                process.terminate()
-                process.join(5)
+            process.terminate()
+            process.join(5)
+            if server:
+                server.stop()
     if asked.json:
         print(json.dumps({"load_before": loaded, "cpus": os.cpu_count(), "stream": asked.stream, "rows": rows}))
         return

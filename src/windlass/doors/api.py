@@ -16,8 +16,8 @@ import difflib
 import hashlib
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import Any, BinaryIO
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -27,10 +27,11 @@ from starlette.routing import Route
 
 from windlass.core.actor import Actor
 from windlass.core.digest import TAG, is_digest
-from windlass.core.errors import Invalid, NotFound, TooLarge, Unavailable, WindlassError
+from windlass.core.errors import Invalid, NotFound, TooLarge, Unauthenticated, Unavailable, WindlassError
 from windlass.core.ids import uuid7
 from windlass.core.operations import OPERATIONS, Operation
 from windlass.core.operations.query import decode
+from windlass.core.operations.runs import RUN
 from windlass.doors.auth import headers_of, identify, read_body
 from windlass.doors.openapi import document
 from windlass.govern.permissions import guard
@@ -42,6 +43,7 @@ _FIELD = re.compile(r"`\$\.?([^`]*)`\Z")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _log = logging.getLogger("windlass.api")
 
+T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -67,13 +69,17 @@ def routes(platform: Platform) -> list[Route]:
         Route("/api/v1/blobs/{digest}", answering(blobs.get), methods=["GET"]),
         Route("/api/v1/blobs/{digest}", answering(blobs.put), methods=["PUT"]),
         Route("/api/v1/openapi.json", answering(describe), methods=["GET"]),
-        Route("/api/{rest:path}", answering(nothing), methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        Route("/api/{rest:path}", answering(nothing), methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
     ]
 
 
 def error_response(error: WindlassError) -> Response:
     """An error in the one shape."""
-    headers = {"retry-after": str(max(0, round(wait)))} if (wait := error.details.get("retry_after_s")) is not None else None
+    headers: dict[str, str] = {}
+    if (wait := error.details.get("retry_after_s")) is not None:
+        headers["retry-after"] = str(max(0, round(wait)))
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
     return Response(msgspec.json.encode(error.as_dict()), error.status, headers, JSON)
 
 
@@ -81,7 +87,7 @@ def defect(path: str) -> WindlassError:
     """What is told of an exception that should not have been: a number under which the log has the rest. To be called
     where the exception is being handled."""
     number = uuid7()
-    _log.exception("defect %s at %s", number, path)
+    _log.exception("defect %s at %r", number, path)
     return WindlassError("something went wrong inside Windlass", remedy=f"the server's log has it under {number}", id=number)
 
 
@@ -118,11 +124,32 @@ def _operation(platform: Platform, operation: Operation[Any, Any]) -> Endpoint:
         actor = await identified(platform, request)
         params = await _params(operation, request, platform.settings.body_limit)
         if operation.streams:
-            return await _events(platform.stream(operation, actor, params))
-        result = await platform.ask(operation, actor, params)
+            return await _events(request, platform.stream(operation, actor, params))
+        asked = platform.ask(operation, actor, params)
+        result = await (_while_there(request, asked) if operation is RUN else asked)
         return Response(msgspec.json.encode(result), media_type=JSON)
 
     return serve
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What the work comes to; it is cancelled when the caller leaves. The body must have been read. Raises `ClientDisconnect`."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def identified(platform: Platform, request: Request) -> Actor:
@@ -131,9 +158,12 @@ async def identified(platform: Platform, request: Request) -> Actor:
 
 
 async def _params(operation: Operation[Any, Any], request: Request, limit: int) -> Any:
-    if operation.verb == "GET":
-        return decode(operation.params, request.query_params)
-    return decode_body(operation.params, await read_body(request, limit))
+    try:
+        if operation.verb == "GET":
+            return decode(operation.params, request.query_params)
+        return decode_body(operation.params, await read_body(request, limit))
+    except RecursionError as e:
+        raise Invalid("the parameters are nested too deeply", where="body") from e
 
 
 def decode_body(kind: type[Any], data: bytes) -> Any:
@@ -163,13 +193,14 @@ def _complaint(text: str) -> Invalid:
     return Invalid(plain[:1].lower() + plain[1:], where=field or "body")
 
 
-async def _events(pieces: AsyncIterator[Any]) -> Response:
+async def _events(request: Request, pieces: AsyncIterator[Any]) -> Response:
     """Server-sent events. What fails before the first piece, or within the first heartbeat, is told by the status."""
     first = asyncio.ensure_future(anext(pieces, None))
     try:
-        await asyncio.wait({first}, timeout=HEARTBEAT_SECONDS)
-    except asyncio.CancelledError:
+        await _while_there(request, asyncio.wait({first}, timeout=HEARTBEAT_SECONDS))
+    except (asyncio.CancelledError, ClientDisconnect):
         first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
         raise
     if first.done():
         first.result()

@@ -29,8 +29,12 @@ WRONG_KEY_SECONDS = 0.5  # how long a wrong key at the log-in form waits for its
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Header fields by lower-case name; the last of several counts."""
-    return {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+    """Header fields by lower-case name; several of one name are joined, so that none of two hosts or keys is believed."""
+    found: dict[str, str] = {}
+    for raw, content in scope["headers"]:
+        name, value = raw.decode("latin-1").lower(), content.decode("latin-1")
+        found[name] = f"{found[name]}{'; ' if name == 'cookie' else ', '}{value}" if name in found else value
+    return found
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -88,7 +92,7 @@ def check_cookie_request(method: str, headers: Mapping[str, str]) -> None:
 
 
 def identify(actors: Actors, method: str, headers: Mapping[str, str]) -> Actor:
-    """Who sends this. Raises `Unauthenticated`, `Forbidden`."""
+    """Who sends this, by key or by cookie. Raises `Unauthenticated`, `Forbidden`."""
     actor = actors.authenticate(headers)
     if "authorization" not in headers and "x-api-key" not in headers:
         check_cookie_request(method, headers)
@@ -106,9 +110,14 @@ def _name(host: str) -> str:
 def _same_origin(headers: Mapping[str, str], host: str) -> bool:
     """Programs send neither header; browsers send at least one with whatever changes something."""
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and origin.partition("://")[2].lower() != host.lower():
         return False
     return headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+
+
+def _over_tls(request: Request) -> bool:
+    """Whether the browser speaks TLS, also to a proxy in front of us: a form's origin says so."""
+    return request.url.scheme == "https" or request.headers.get("origin", "").lower().startswith("https://")
 
 
 class Login:
@@ -149,6 +158,6 @@ class Login:
     def _let_in(self, request: Request, cookie: str) -> Response:
         response = RedirectResponse("/", 303)
         response.set_cookie(
-            self._actors.cookie, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+            self._actors.cookie, cookie, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=_over_tls(request)
         )  # fmt: skip
         return response

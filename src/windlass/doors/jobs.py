@@ -19,6 +19,8 @@ from windlass.store.home import Home
 if TYPE_CHECKING:
     from windlass.platform import Platform
 
+NICENESS = 5
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="windlass.doors.jobs", description=__doc__)
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("--host", required=True)
     given = parser.parse_args()
     os.environ.pop("WINDLASS_OWNER_KEY", None)
+    os.nice(NICENESS)  # who is being served comes first
     home = Home(given.home)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -30,6 +30,7 @@ from windlass.core.ids import now_ns
 
 MAGIC = b"WLJ1"
 HEADER = struct.Struct("<IIQ")
+LAZY_SECONDS = 0.05
 STEP = 4_000_000  # bytes read at once
 LARGEST = 1 << 30  # bytes of one record; a length beyond it is damage
 
@@ -73,13 +74,17 @@ class Journal:
         self._file = -1
         self._offset = 0
         self._waiting: list[tuple[bytes, Future[Position]]] = []
+        self._urgent = False  # somebody waits for one of them
         self._condition = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._flush, name="windlass-journal", daemon=True)
         self._thread.start()
 
-    def submit(self, payload: bytes) -> Future[Position]:
-        """Append; the future is done when it is durable. Raises through it `Unavailable` when it could not be kept."""
+    def submit(self, payload: bytes, *, urgent: bool = True) -> Future[Position]:
+        """Append; the future is done when it is durable. Raises through it `Unavailable` when it could not be kept.
+
+        What is not urgent, because nobody waits for it, may wait `LAZY_SECONDS` for company.
+        """
         receipt = now_ns()
         body = receipt.to_bytes(8, "little") + payload
         record = struct.pack("<II", len(payload), zlib.crc32(body)) + body
@@ -88,7 +93,11 @@ class Journal:
             if self._closed:
                 raise Unavailable("the journal is closed")
             self._waiting.append((record, future))
-            self._condition.notify()
+            if urgent and not self._urgent:
+                self._urgent = True
+                self._condition.notify()
+            elif len(self._waiting) == 1:
+                self._condition.notify()
         return future
 
     def append(self, payload: bytes) -> Position:
@@ -116,7 +125,9 @@ class Journal:
             with self._condition:
                 while not self._waiting and not self._closed:
                     self._condition.wait()
-                batch, self._waiting = self._waiting, []
+                if not self._urgent and not self._closed:
+                    self._condition.wait_for(lambda: self._urgent or self._closed, LAZY_SECONDS)
+                batch, self._waiting, self._urgent = self._waiting, [], False
                 if not batch:
                     return
             self._write(batch)

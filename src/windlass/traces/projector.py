@@ -29,6 +29,7 @@ from windlass.traces.envelope import unseal
 from windlass.traces.mapping import rows
 from windlass.traces.socket import listen
 
+NICENESS = 5
 PAUSE = 0.5  # seconds between looks when nobody asks
 _log = logging.getLogger("windlass.projector")
 
@@ -151,6 +152,7 @@ def main(home: Path) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
         if os.getppid() == 1:
             return
+    os.nice(NICENESS)  # who is being served comes first
     asyncio.run(_serve(Home(home)))
 
 

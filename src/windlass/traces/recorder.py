@@ -32,7 +32,7 @@ class Recorder:
             by_project.setdefault(span.project, []).append(span)
         for project, some in by_project.items():
             try:
-                self._journal.submit(seal(project, encode(some))).add_done_callback(_complain)
+                self._journal.submit(seal(project, encode(some)), urgent=False).add_done_callback(_complain)
             except Unavailable as e:  # it is being closed
                 _log.error("spans were lost: %s", e)
 
