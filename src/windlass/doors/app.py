@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -55,17 +56,16 @@ class Application:
     def __init__(self, platform: Platform, host: str = "127.0.0.1") -> None:
         self.platform = platform
         self._doorkeeper = Doorkeeper(host, frozenset(n.strip().lower() for n in platform.settings.names.split(",") if n.strip()))
+        # a cookie must say where it comes from here too, whatever the method
+        known = functools.partial(identify, platform.actors, "POST")
         self._gateway = Gateway(
-            models=platform.models, runs=platform.executor, records=platform.records, authenticate=platform.actors.authenticate,
+            models=platform.models, runs=platform.executor, records=platform.records, authenticate=known,
             guard=guard, listed=platform.listed, keep=platform.blobs.put, body_limit=platform.settings.body_limit,
         )  # fmt: skip
-        self._otlp = Otlp(platform.journal, platform.actors.authenticate, guard, platform.settings.otlp_limit)
+        self._otlp = Otlp(platform.journal, known, guard, platform.settings.otlp_limit)
         self._rest = self._assemble()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
         if scope["type"] != "http":
             return
         path: str = scope["path"]
@@ -130,13 +130,6 @@ class Application:
         """200 while this answers; the other parts as their supervisor last saw them."""
         parts = {name: process["state"] for name, process in self.platform.installation.processes().items()}
         return Response(msgspec.json.encode({"status": "ok", "version": windlass.__version__, "parts": parts}), media_type=api.JSON)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.platform.close()
-        await send({"type": "lifespan.shutdown.complete"})
 
 
 def _paged(endpoint: api.Endpoint) -> api.Endpoint:

@@ -1,7 +1,7 @@
 """How a part of the server starts: `python -m windlass.doors.part LIFELINE MODULE ARGUMENTS…` runs the module as a program.
 
 LIFELINE is the reading end of a pipe whose other end only the supervisor holds: when that ends, however it ends, so does the
-part. A part that cannot work at all says why in its last line and ends with `HOPELESS`, and is not started again.
+part. A part that cannot work at all says why in its last line and ends with `HOPELESS`: while the server starts, that ends it.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """`windlass up`: a small supervisor of the parts that serve, project and work. It stays light: no store, no web framework.
 
 It holds the data folder's lock and the listening socket. A part that dies is started again, after a growing pause; one that
-says that it cannot work at all ends the server with its own words. Ctrl-C or SIGTERM ends every part, then this.
+says, before the server first answered, that it cannot work at all ends the server with its own words. Ctrl-C or SIGTERM ends
+every part, then this.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
 import os
 import select
@@ -19,12 +19,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import msgspec
 
 from windlass.core.errors import Conflict, Invalid, Unavailable, WindlassError
 from windlass.core.ids import now_ns
+from windlass.doors.listener import Listener, listen
 from windlass.doors.loopback import is_loopback
 from windlass.doors.part import HOPELESS
 from windlass.govern.processes import Process, write_processes
@@ -38,7 +39,8 @@ STEADY_SECONDS = 60.0  # a part that lived so long starts without a pause again
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 FAILED_STARTS = 5  # of one part, before the server first answered
 LOG_BYTES = 10_000_000
-BACKLOG = 1024
+# glibc gives every thread an arena of its own, and they add up over three processes
+FRUGAL = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
 
 Say = Callable[[str], None]
 
@@ -58,10 +60,13 @@ class Wanted(msgspec.Struct, frozen=True):
 class Part:
     """One process that is kept alive."""
 
-    def __init__(self, name: str, module: str, arguments: tuple[str, ...], sockets: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, name: str, module: str, arguments: tuple[str, ...], environment: dict[str, str], sockets: tuple[int, ...] = ()
+    ) -> None:
         self.name = name
         self.module = module
         self.arguments = arguments
+        self.environment = environment
         self.sockets = sockets
         self.process: subprocess.Popen[bytes] | None = None
         self.since_ns = 0
@@ -79,11 +84,12 @@ class Part:
 class Supervisor:
     """Keeps the parts of one data folder's server alive. `say` is given sentences for the person at the terminal."""
 
-    def __init__(self, home: Home, parts: list[Part], environment: dict[str, str], say: Say) -> None:
+    def __init__(self, home: Home, parts: list[Part], say: Say) -> None:
+        assert home.parts is not None, "take the lock first"
         self._home = home
         self._parts = parts
-        self._environment = environment
         self._say = say
+        self._inherited = home.parts
         self._stopping = False
         self._answered = False
         self._wake, self._waker = socket.socketpair()
@@ -171,15 +177,15 @@ class Supervisor:
         command = [sys.executable, "-m", "windlass.doors.part", str(self._lifeline), part.module, *part.arguments]
         with _log(self._home.path, part.name) as log:
             part.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, start_new_session=True,
-                pass_fds=(self._lifeline, *part.sockets),
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=part.environment, start_new_session=True,
+                pass_fds=(self._lifeline, self._inherited, *part.sockets),
             )  # fmt: skip
         part.began, part.since_ns, part.due = time.monotonic(), now_ns(), None
 
     def _ended(self, part: Part, code: int) -> None:
         part.process = None
         last = _last_line(self._home.path, part.name)
-        if code == HOPELESS:
+        if code == HOPELESS and not self._answered:
             raise Unavailable(last or f"{part.name} cannot work", where=part.name)
         if time.monotonic() - part.began > STEADY_SECONDS:
             part.failures = 0
@@ -191,40 +197,11 @@ class Supervisor:
         part.failures += 1
         part.restarts += 1
         if not self._stopping:
-            self._say(f"{part.name} ended ({_how(code)}); it is started again in {pause:g} s")
+            why = last if code == HOPELESS and last else _how(code)
+            self._say(f"{part.name} ended ({why}); it is started again in {pause:g} s")
 
     def _publish(self) -> None:
         write_processes(self._home.path, {p.name: p.seen(self._answered) for p in self._parts})
-
-
-class Listener(NamedTuple):
-    """The socket that the workers share; `address` is for people, `local` for whoever is on this machine."""
-
-    socket: socket.socket
-    address: str
-    local: str
-
-
-def listen(host: str, port: int) -> Listener:
-    """Listen. Raises `Conflict` when the port is taken, `Invalid` when there is no such address here."""
-    try:
-        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(where)
-    except OSError as e:
-        if e.errno == errno.EADDRINUSE:
-            raise Conflict(
-                f"port {port} is in use",
-                where=f"{host}:{port}",
-                remedy=f"stop what uses it, or choose another: `windlass up --port {port + 1}`, `make up PORT={port + 1}`",
-            ) from e
-        raise Invalid(f"cannot listen here: {e.strerror or e}", where=f"{host}:{port}", remedy="choose another --host or --port") from e
-    listening.listen(BACKLOG)
-    port = listening.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
-    return Listener(listening, f"http://{shown}:{port}", f"http://{everywhere.get(host, shown)}:{port}")
 
 
 def up(wanted: Wanted) -> int:
@@ -233,14 +210,17 @@ def up(wanted: Wanted) -> int:
     home = Home(Path(wanted.home))
     given = {"host": wanted.host, "port": wanted.port, "workers": wanted.workers}
     settings = load_settings(home.path, given)
-    environment = _environment(settings.host, wanted.owner_key_env)
+    owner_key = _owner_key(settings.host, wanted.owner_key_env)
+    environment = {**FRUGAL, **os.environ, "PYTHONUNBUFFERED": "1"}
     _lock(home)
     try:
+        for cut_off in (home.path / "run").glob("upload-*"):
+            cut_off.unlink()
         listener = listen(settings.host, settings.port)
         home.announce(listener.local)
         home.token(), home.signing_key()
         say = _say_nothing if wanted.json else _complain
-        supervisor = Supervisor(home, parts_of(home.path, settings.host, settings.workers, listener), environment, say)
+        supervisor = Supervisor(home, parts_of(home.path, settings.host, settings.workers, listener, environment, owner_key), say)
         with supervisor.signals():
             try:
                 if supervisor.start(lambda: _healthy(listener.local)):
@@ -258,18 +238,19 @@ def up(wanted: Wanted) -> int:
     return 0
 
 
-def parts_of(home: Path, host: str, workers: int, listener: Listener) -> list[Part]:
-    """The processes of a server."""
+def parts_of(home: Path, host: str, workers: int, listener: Listener, environment: dict[str, str], owner_key: str | None) -> list[Part]:
+    """The processes of a server. Only those that serve are given the owner's key."""
+    serving = {**environment, "WINDLASS_OWNER_KEY": owner_key} if owner_key else environment
     number = listener.socket.fileno()
     common = ("--home", str(home))
     parts = [
-        Part("projector", "windlass.traces.projector", (str(home),)),
-        Part("jobs", "windlass.doors.jobs", (*common, "--address", listener.local, "--host", host)),
+        Part("projector", "windlass.traces.projector", (str(home),), environment),
+        Part("jobs", "windlass.doors.jobs", (*common, "--address", listener.local, "--host", host), environment),
     ]
     for worker in range(1, workers + 1):
         name = f"doors-{worker}" if workers > 1 else "doors"
         arguments = (*common, "--socket", str(number), "--host", host, "--address", listener.local, "--name", name)
-        parts.append(Part(name, "windlass.doors.worker", arguments, (number,)))
+        parts.append(Part(name, "windlass.doors.worker", arguments, serving, (number,)))
     return parts
 
 
@@ -287,10 +268,11 @@ def _lock(home: Home) -> None:
         ) from e
 
 
-def _environment(host: str, owner_key_env: str) -> dict[str, str]:
-    """What the parts find in their environment. Raises `Invalid` for an open server without an owner's key."""
-    environment = {k: v for k, v in os.environ.items() if k not in (owner_key_env, "WINDLASS_OWNER_KEY")}
-    key = os.environ.get(owner_key_env)
+def _owner_key(host: str, owner_key_env: str) -> str | None:
+    """The owner's key, taken out of the environment so that nothing else inherits it. Raises `Invalid` for an open server
+    without one."""
+    key = os.environ.pop(owner_key_env, None)
+    os.environ.pop("WINDLASS_OWNER_KEY", None)
     if not key and not is_loopback(host):
         raise Invalid(
             f"listening on {host} opens this server to others, and it has no owner's key",
@@ -299,10 +281,7 @@ def _environment(host: str, owner_key_env: str) -> dict[str, str]:
         )
     if key and len(key) < 20:
         raise Invalid("the owner's key is shorter than 20 characters", where=owner_key_env, remedy="use a long random secret")
-    if key:
-        environment["WINDLASS_OWNER_KEY"] = key
-    # glibc gives every thread an arena of its own, and they add up over three processes
-    return {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", **environment, "PYTHONUNBUFFERED": "1"}
+    return key or None
 
 
 def _healthy(address: str) -> bool:

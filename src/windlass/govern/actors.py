@@ -12,7 +12,6 @@ import hmac
 import secrets
 import time
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import msgspec
@@ -65,7 +64,7 @@ class Actors:
     def authenticate(self, headers: Mapping[str, str]) -> Actor:
         """Who sends these headers (names in lower case): by key, run token or the owner's token in `Authorization` or
         `x-api-key`, else by session cookie. Raises `Unauthenticated`."""
-        if secret := _credential(headers):
+        if (secret := _credential(headers)) is not None:
             return self.of_secret(secret)
         if secret := self.session_secret(headers):
             return self._of_session(secret)
@@ -82,21 +81,21 @@ class Actors:
         raise Unauthenticated("this key is not known here", remedy=GIVE)
 
     def session_secret(self, headers: Mapping[str, str]) -> str | None:
-        """The session cookie's value, if there is one."""
-        if self.cookie not in headers.get("cookie", ""):
-            return None
-        try:
-            morsel = SimpleCookie(headers["cookie"]).get(self.cookie)
-        except CookieError:
-            return None
-        return morsel.value if morsel else None
+        """The session cookie's value, if there is one. Cookies of other programs on this host come along, of any form."""
+        for pair in headers.get("cookie", "").split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == self.cookie:
+                return value
+        return None
 
     def log_in(self, secret: str) -> str:
         """Open a session for the holder of a key; returns the cookie's value. Raises `Unauthenticated`."""
         actor = self.of_secret(secret)
         if actor.role == "run":
             raise Unauthenticated("a run cannot log in", remedy="use a key")
-        return self.sessions.open(None if actor == OWNER else actor.id.removeprefix("key:"))
+        if actor == OWNER:
+            return self.sessions.open(secret=self._mark(secret.encode()))
+        return self.sessions.open(key=actor.id.removeprefix("key:"))
 
     def run_token(self, run: str, project: str, seconds: float) -> str:
         """A token that opens only what this run uses, for so long."""
@@ -182,7 +181,15 @@ class Actors:
         session = self.sessions.find(secret)
         if session is None:
             raise Unauthenticated("this session has ended", remedy="log in again")
-        return OWNER if session.key is None else self._of_key_id(session.key, None)
+        if session.key is not None:
+            return self._of_key_id(session.key, None)
+        if session.secret is not None and session.secret not in {self._mark(owner) for owner in self._owners}:
+            raise Unauthenticated("this session was opened with a key that holds no longer", remedy="log in again")
+        return OWNER
+
+    def _mark(self, secret: bytes) -> str:
+        """What a session keeps of the owner's secret that opened it, so that it ends when that is changed."""
+        return hmac.digest(self._signing_key, b"session\0" + secret, "sha256").hex()
 
     def _sign(self, data: bytes) -> bytes:
         return hmac.digest(self._signing_key, b"run token\0" + data, "sha256")

@@ -20,10 +20,12 @@ SESSION_SECONDS = 30 * 24 * 3600
 
 
 class Session(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`key` is the id of the key that opened it; None for the owner."""
+    """`key` is the id of the key that opened it; None for the owner. `secret` marks which of the owner's secrets did; None
+    for a link."""
 
     expires_ns: int
     key: str | None = None
+    secret: str | None = None
 
 
 class Sessions:
@@ -37,7 +39,7 @@ class Sessions:
 
     def make_link(self) -> str:
         """A secret that opens one owner's session, once, within a day. Links made before it and never used are void."""
-        for old in self._links.iterdir():
+        for old in _kept(self._links):
             old.unlink(missing_ok=True)
         return _keep(self._links, Session(now_ns() + LINK_SECONDS * 10**9))
 
@@ -51,12 +53,12 @@ class Sessions:
             return False
         return found is not None
 
-    def open(self, key: str | None = None) -> str:
+    def open(self, key: str | None = None, secret: str | None = None) -> str:
         """A new session's secret, for a cookie. Sessions that have ended are cleared away."""
-        for path in self._sessions.iterdir():
+        for path in _kept(self._sessions):
             if _read(path) is None:
                 path.unlink(missing_ok=True)
-        return _keep(self._sessions, Session(now_ns() + SESSION_SECONDS * 10**9, key))
+        return _keep(self._sessions, Session(now_ns() + SESSION_SECONDS * 10**9, key, secret))
 
     def find(self, secret: str) -> Session | None:
         """The session of a cookie; None when there is none or it has ended."""
@@ -68,6 +70,11 @@ class Sessions:
 
 def _name(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _kept(folder: Path) -> list[Path]:
+    """What is whole there; another process may be about to add one."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def _keep(folder: Path, session: Session) -> str:

@@ -21,6 +21,7 @@ from windlass.core.errors import Conflict, Invalid, Unavailable
 FORMAT = 1
 FOLDERS = ("blobs", "journal", "spans", "indexes", "run", "logs")
 LOOK_SECONDS = 0.5  # how long somebody who only looks at the lock may keep it from us
+PARTS_SECONDS = 10.0  # how long the parts of a server that was killed may take to end by themselves
 
 
 class Holder(msgspec.Struct):
@@ -45,6 +46,7 @@ class Home:
                 f"the data folder cannot be used: {e.strerror}", where=str(self.path), remedy="name another with --home"
             ) from e
         self._lock: int | None = None
+        self.parts: int | None = None
 
     def _make(self) -> None:
         marker = self.path / "FORMAT"
@@ -114,16 +116,27 @@ class Home:
         return text
 
     def lock(self, address: str | None = None) -> None:
-        """Take the folder for this process. Raises `Conflict` saying who has it."""
+        """Take the folder for this process. Raises `Conflict` saying who has it.
+
+        `parts` is then a descriptor for processes started to work in the folder: whoever inherits it keeps the next taker
+        waiting, so that nothing of a server that was killed still writes here when another begins.
+        """
         handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        if not _take(handle):
+        if not _take(handle, LOOK_SECONDS):
             os.close(handle)
             holder = self.holder()
             where = f"at {holder.address}" if holder and holder.address else f"as process {holder.pid}" if holder else "elsewhere"
             raise Conflict(
                 f"another Windlass has this data folder, {where}", where=str(self.path), remedy="stop it, or name another with --home"
             )
-        self._lock = handle
+        parts = os.open(self.path / "run" / "parts.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        if not _take(parts, PARTS_SECONDS):
+            os.close(parts)
+            os.close(handle)
+            raise Conflict(
+                "parts of a server that was killed have not ended yet", where=str(self.path), remedy="try again, or end those processes"
+            )
+        self._lock, self.parts = handle, parts
         self.announce(address)
 
     def announce(self, address: str | None) -> None:
@@ -138,6 +151,9 @@ class Home:
             os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
+        if self.parts is not None:
+            os.close(self.parts)
+            self.parts = None
 
     def holder(self) -> Holder | None:
         """Who holds the folder now; None when nobody does."""
@@ -168,9 +184,9 @@ def _ours(name: str) -> bool:
     return name == "settings.toml" or name.startswith("FORMAT.")
 
 
-def _take(handle: int) -> bool:
-    """Take the lock. Somebody who looks whether it is held has it for a moment: wait for those."""
-    until = time.monotonic() + LOOK_SECONDS
+def _take(handle: int, seconds: float) -> bool:
+    """Take a lock, waiting so long: for somebody who only looks whether it is held, or for somebody who ends."""
+    until = time.monotonic() + seconds
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
