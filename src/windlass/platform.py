@@ -100,7 +100,7 @@ class Platform:
         self.journal = Journal(home.path / "journal" / name, settings.journal_segment)
         self.records = Recorder(self.journal)
         self.spans: Spans = RemoteSpans(home.socket) if address else _local_spans(home, settings)
-        self.traces = Traces(self.spans)
+        self.traces = Traces(self.spans, self.journal)
         self.engine = open_meta(home.database_url)
         self.blobs = FolderBlobs(home.path / "blobs")
         self.prices = Prices(home.path / "prices.toml")
@@ -153,7 +153,7 @@ class Platform:
         self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs.submit, self.experiments)
         self.verdicts = Verdicts(self.engine)
         self.releases = Releases(self.engine)
-        self.reasons = Reasons(self.engine, self.spans)
+        self.reasons = Reasons(self.engine, self.traces)
 
     def works(self) -> dict[str, Work]:
         """Long work by kind."""

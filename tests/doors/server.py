@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ class Server:
             [sys.executable, "-m", "windlass.doors.serve", json.dumps(given)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
         )  # fmt: skip
+        atexit.register(self.kill)  # also when its test fails before it stops it
         if ready:
             line = self.process.stdout.readline()
             assert line, self.process.communicate()[1]
@@ -57,8 +59,9 @@ class Server:
         return self.process.returncode
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
 
 def until(what: Any, seconds: float = 20.0) -> Any:

@@ -16,8 +16,8 @@ from windlass.core.ref import parse_ref
 from windlass.core.span import Span
 from windlass.govern.permissions import guard
 from windlass.store.meta import read
-from windlass.store.spans import Spans
 from windlass.store.tables import label_moves
+from windlass.traces.query import Traces
 
 PASSAGES = 20
 
@@ -25,14 +25,14 @@ PASSAGES = 20
 class Reasons:
     """Service of `traces.why`: joins what happened with what was let out."""
 
-    def __init__(self, engine: Engine, spans: Spans) -> None:
+    def __init__(self, engine: Engine, traces: Traces) -> None:
         self._engine = engine
-        self._spans = spans
+        self._traces = traces
 
     async def why(self, actor: Actor, query: TraceShow) -> Why:
         """Operation `traces.why`. Raises `NotFound`, `Invalid` when the id is ambiguous."""
         guard(actor, "read", query.project)
-        trace = await self._spans.trace(query)
+        trace = await self._traces.show(actor, query)
         release = trace.summary.release
         verdict, released = None, None
         if release:

@@ -197,12 +197,13 @@ class Child:
 
     def _tidy(self, start: Start, before: _State) -> tuple[str, ...]:
         """Undo what a run may leave behind, and name what cannot be undone."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        shut = [name for name, stream in (("output", sys.stdout), ("error output", sys.stderr)) if not _flushed(stream)]
         before.restore(self._root)
         threads, processes = before.leaked_threads(), [f"process {pid}" for pid in descendants(os.getpid())]
         counted = ((threads, "thread", "threads"), (processes, "process", "processes"))
         left = [f"{len(names)} {one if len(names) == 1 else many}" for names, one, many in counted if names]
+        if shut:  # the descriptor is free now, and whatever is opened next would take it
+            return (f"{start.entry} closed its {' and its '.join(shut)}: its runner was ended",)
         if not left:
             return ()
         return (f"{start.entry} left {' and '.join(left)} running ({', '.join([*threads, *processes][:5])}): its runner was ended",)
@@ -216,6 +217,15 @@ class Child:
             loop.call_soon_threadsafe(task.cancel)
         else:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def _flushed(stream: Any) -> bool:
+    """Flush a stream; False when it was closed."""
+    try:
+        stream.flush()
+    except (ValueError, OSError, AttributeError):
+        return False
+    return True
 
 
 def _whole(gathered: list[Any]) -> Any:

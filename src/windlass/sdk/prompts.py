@@ -200,6 +200,7 @@ def undefined(text: str, where: str, first: int = 1) -> list[tuple[str, int]]:
     """Variables a template asks for, with the line of their first use. Raises `Invalid` for what is no Jinja2."""
     try:
         tree = _environment().parse(text)
+        _environment().compile(tree)  # filters and tests that are not there show only here
     except jinja2.TemplateSyntaxError as e:
         raise Invalid(f"the template is malformed: {e.message}", where=f"{where}:{first + e.lineno - 1}") from e
     wanted = jinja2.meta.find_undeclared_variables(tree)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
+from windlass.core.errors import Invalid
 from windlass.sdk.chain import Function
 
 P = ParamSpec("P")
@@ -22,11 +23,14 @@ class Tool(Function[P, R]):
         self.effects = effects
 
 
-def tool(*, effects: Effects, name: str | None = None) -> Callable[[Callable[P, R]], Tool[P, R]]:
+def tool(*bare: Callable[..., Any], effects: Effects | None = None, name: str | None = None) -> Callable[[Callable[P, R]], Tool[P, R]]:
     """Make a tool: `@w.tool(effects="read")`. The docstring is what a model reads. `effects`: `none` (computes), `read` (looks at
-    the world), `write` (changes it)."""
+    the world), `write` (changes it). Raises `Invalid` when it does not say which."""
+    if bare or effects is None:
+        raise Invalid("a tool must say what it does to the world", remedy='write @w.tool(effects="none"), "read" or "write"')
+    chosen: Effects = effects
 
     def decorate(function: Callable[P, R]) -> Tool[P, R]:
-        return Tool(function, name, effects)
+        return Tool(function, name, chosen)
 
     return decorate

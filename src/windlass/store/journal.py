@@ -100,6 +100,15 @@ class Journal:
                 self._condition.notify()
         return future
 
+    async def settle(self) -> None:
+        """Wait until everything submitted so far is durable, or has failed."""
+        with self._condition:
+            waiting = [future for _, future in self._waiting]
+            self._urgent = self._urgent or bool(waiting)
+            self._condition.notify()
+        if waiting:
+            await asyncio.wait([asyncio.wrap_future(waiting[-1])])
+
     def append(self, payload: bytes) -> Position:
         """Append and wait until it is durable."""
         return self.submit(payload).result()

@@ -5,25 +5,30 @@ from __future__ import annotations
 from windlass.core.actor import Actor
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.govern.permissions import guard
+from windlass.store.journal import Journal
 from windlass.store.spans import Spans
 
 
 class Traces:
     """Operations `traces.list`, `traces.show`, `traces.live`."""
 
-    def __init__(self, spans: Spans) -> None:
+    def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
+        self._journal = journal  # this process's: who asks sees what was just recorded here
 
     async def list(self, actor: Actor, query: TraceQuery) -> TracePage:
         guard(actor, "read", query.project)
+        await self._journal.settle()
         return await self._spans.traces(query)
 
     async def show(self, actor: Actor, query: TraceShow) -> Trace:
         guard(actor, "read", query.project)
+        await self._journal.settle()
         return await self._spans.trace(query)
 
     async def live(self, actor: Actor, query: LiveQuery) -> LiveFigures:
         guard(actor, "read", query.project)
+        await self._journal.settle()
         return await self._spans.live(query)
 
     async def counts(self) -> dict[str, int]:
