@@ -111,7 +111,7 @@ def _parse(body: bytes, kind: str) -> ExportTraceServiceRequest:
         request = ExportTraceServiceRequest()
         json_format.ParseDict(value, request, ignore_unknown_fields=True)
         return request
-    except (msgspec.DecodeError, json_format.ParseError, AttributeError, TypeError) as e:
+    except (msgspec.DecodeError, json_format.ParseError, AttributeError, TypeError, ValueError, RecursionError) as e:
         raise Invalid(f"the body is not an OTLP trace request: {e}") from e
 
 

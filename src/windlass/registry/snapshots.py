@@ -1,4 +1,4 @@
-"""Snapshots: a workspace's files as one blob, canonical JSON `{path: digest}`. Knows no versions but the files their code reads."""
+"""Snapshots: a workspace's files as one blob, canonical JSON `{path: digest}`. Knows of versions what their code says of files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from windlass.core.artifacts import Version
+from windlass.core.artifacts import Code, Version
 from windlass.core.digest import canonical, is_digest, short
-from windlass.core.errors import Invalid
+from windlass.core.errors import Invalid, WindlassError
+from windlass.sdk.code import disagreeing
+from windlass.store.blobs import BlobStore
 
 
 def read_snapshot(data: bytes) -> dict[str, str]:
@@ -37,3 +39,19 @@ def read_files(version: Version, files: dict[str, str]) -> list[str]:
         for path, digest in sorted(wanted.items())
         if files.get(path) != digest
     ]
+
+
+def read_code(version: Version, files: dict[str, str], blobs: BlobStore) -> list[str]:
+    """Symbols of a version's code that the snapshot's source does not give, one sentence each. Parses, and runs nothing."""
+    if "code" not in version.body or not version.body["code"].get("symbols"):
+        return []
+
+    def source(module: str) -> bytes | None:
+        stem = module.replace(".", "/")
+        digest = files.get(f"{stem}.py") or files.get(f"{stem}/__init__.py")
+        try:
+            return blobs.get(digest) if digest else None
+        except WindlassError:
+            return None
+
+    return disagreeing(msgspec.convert(version.body["code"], Code), source)

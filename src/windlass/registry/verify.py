@@ -1,7 +1,8 @@
 """Verify: re-derive every digest and link from the bytes, and say what disagrees.
 
-Believes nothing that is stored: bodies are hashed again, links held against bodies, labels against their history, rows against
-manifests, blobs against their names, the audit against its chain. Reports each disagreement; mends nothing.
+Believes nothing that is stored: bodies are hashed again, code is held against its snapshot, links against bodies, labels against
+their history, rows against manifests, blobs against their names, the audit against its chain. Reports each disagreement; mends
+nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from windlass.govern.permissions import guard
 from windlass.registry.datasets import ROWS, disagreements
 from windlass.registry.push import blobs_of
 from windlass.registry.references import check_references
-from windlass.registry.snapshots import read_files, read_snapshot
+from windlass.registry.snapshots import read_code, read_files, read_snapshot
 from windlass.registry.versions import fetch
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read
@@ -98,7 +99,7 @@ class _Check:
         if row.snapshot:
             self._needed.setdefault(row.snapshot, what)
             if (files := self._snapshot(row.snapshot, what)) is not None:
-                for problem in read_files(version, files):
+                for problem in [*read_files(version, files), *read_code(version, files, self._blobs)]:
                     self._say(what, problem)
         self._rows(version, what)
 

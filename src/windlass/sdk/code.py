@@ -28,11 +28,11 @@ _DYNAMIC = {"globals", "locals", "vars", "exec", "eval", "compile", "__import__"
 class Module:
     """One module of the workspace, read once: its top-level definitions by name, its imports, what runs at import."""
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, source: bytes | None = None) -> None:
         self.name = name
         self.path = path
         try:
-            self.tree = ast.parse(path.read_bytes(), str(path))
+            self.tree = ast.parse(path.read_bytes() if source is None else source, str(path))
         except (SyntaxError, ValueError) as e:
             raise Invalid(f"not Python: {getattr(e, 'msg', e)}", where=f"{path}:{getattr(e, 'lineno', 1) or 1}") from e
         self.definitions: dict[str, list[ast.stmt]] = {}
@@ -131,14 +131,8 @@ class Closure:
             return
         if module.dynamic:
             self._whole(module)
-        statements = list(dict.fromkeys(module.definitions[name]))
-        digests = []
-        for s in statements:
-            is_class = not isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef))
-            keep = is_class if annotations is None else annotations or is_class
-            digests.append(normal_digest(s, docstring=docstring, annotations=keep))
-        self.symbols[key] = digests[0] if len(digests) == 1 else digest_bytes("".join(digests).encode())
-        for s in statements:
+        self.symbols[key] = symbol_digest(module, name, docstring=docstring, annotations=bool(annotations))
+        for s in dict.fromkeys(module.definitions[name]):
             self._follow(module, s)
         if module.effects:
             self._whole(module)
@@ -218,6 +212,45 @@ class Closure:
         path = self._workspace.root / text
         if path.is_file() and path.suffix != ".py":
             self.files[text] = digest_bytes(path.read_bytes())
+
+
+def symbol_digest(module: Module, name: str, *, docstring: bool = False, annotations: bool = False) -> str:
+    """The digest of what gives a top-level name. Annotations of a class always count: they are its fields."""
+    digests = []
+    for s in dict.fromkeys(module.definitions[name]):
+        keep = annotations or not isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef))
+        digests.append(normal_digest(s, docstring=docstring, annotations=keep))
+    return digests[0] if len(digests) == 1 else digest_bytes("".join(digests).encode())
+
+
+def disagreeing(code: Code, source: Callable[[str], bytes | None]) -> list[str]:
+    """Symbols and modules of a code identity that the source does not give, one sentence each. `source` is the source of a
+    module, None where there is none."""
+    if code.normaliser != VERSION:
+        return []
+    problems = []
+    modules: dict[str, Module | None] = {}
+    for key, digest in [*code.symbols.items(), *code.modules.items()]:
+        name, _, symbol = key.partition(":")
+        if name not in modules:
+            data = source(name)
+            try:
+                modules[name] = None if data is None else Module(name, Path(f"{name}.py"), data)
+            except (Invalid, RecursionError, MemoryError):
+                modules[name] = None
+        module = modules[name]
+        if module is None or (symbol and symbol not in module.definitions):
+            problems.append(f"its code has {key}, and the snapshot does not")
+        elif digest not in _forms(module, symbol):
+            problems.append(f"its code says that {key} is {digest[:19]}…, and the snapshot gives another")
+    return problems
+
+
+def _forms(module: Module, symbol: str) -> set[str]:
+    """Every digest that a symbol may stand under: with the docstring a model reads or without, with annotations or without."""
+    if not symbol:
+        return {normal_digest(module.tree)}
+    return {symbol_digest(module, symbol, docstring=d, annotations=a) for d in (False, True) for a in (False, True)}
 
 
 def code_of(closure: Closure, entry: str) -> Code:

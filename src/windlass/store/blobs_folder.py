@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from windlass.core.digest import TAG, digest_bytes, is_digest
 from windlass.core.errors import Invalid, NotFound, Unavailable
+
+PIECE_BYTES = 2**20
 
 
 class FolderBlobs:
@@ -64,18 +67,27 @@ class FolderBlobs:
             raise Unavailable(message, where=str(self._folder), remedy="make room and try again" if full else None) from e
 
     def get(self, digest: str) -> bytes:
+        return b"".join(self.pieces(digest))
+
+    def pieces(self, digest: str) -> Iterator[bytes]:
         path = self._path(digest)
+        hashed, held = hashlib.sha256(), b""
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                while piece := file.read(PIECE_BYTES):
+                    if held:
+                        yield held
+                    hashed.update(piece)
+                    held = piece
         except FileNotFoundError:
             raise NotFound(f"blob {digest} is not here", remedy="push the workspace again") from None
         except OSError as e:
             raise Unavailable(f"blob {digest} cannot be read: {e.strerror}", where=str(path)) from e
-        if digest_bytes(data) != digest:
+        if TAG + hashed.hexdigest() != digest:
             raise Unavailable(
                 f"blob {digest} is damaged", where=str(path), remedy="restore the file from a backup, or delete it and push again"
             )
-        return data
+        yield held
 
     def has(self, digest: str) -> bool:
         return self._path(digest).exists()

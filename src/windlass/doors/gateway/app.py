@@ -116,7 +116,7 @@ class Gateway:
         try:
             fields = _fields.decode(raw)
             call.model = msgspec.json.decode(fields.get("model", msgspec.Raw(b"null")), type=str)
-        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise Invalid(f"the body must be a JSON object with a 'model': {e}", where="model") from e
         face = FACES[dialect]
         target = self._target(call.model, call.actor) if "/" not in call.model or call.model.split("/")[0] in KINDS else None
@@ -180,7 +180,7 @@ def _row(name: str, owner: str) -> dict[str, Any]:
 def _json(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw) if raw.strip() else None
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Invalid(f"the body is not JSON: {e}") from e
 
 
