@@ -13,7 +13,7 @@ from windlass.core.errors import Forbidden, Unauthenticated, Unavailable
 from windlass.core.ids import now_ns
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
-from windlass.doors.cli.session import Session
+from windlass.doors.cli.session import Session, require_server
 
 DAY_NS = 86_400 * 10**9
 
@@ -41,6 +41,7 @@ def up(
     tour: Annotated[bool, typer.Option("--tour/--no-tour", help="In a new data folder, begin with the tour.")] = True,
 ) -> None:
     """Start the server. Ctrl-C stops it; everything is kept."""
+    require_server("this installation is only the client, and has no server")
     wanted: dict[str, Any] = {"home": str(session.home), "host": host, "port": port, "workers": workers, "tour": tour, "json": session.json}
     sys.stdout.flush()
     # the supervisor is a third of this process's size, and lives as long as the server

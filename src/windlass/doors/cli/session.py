@@ -7,6 +7,7 @@ platform in its own process.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from windlass.core.errors import WindlassError
+from windlass.core.errors import Unavailable, WindlassError
 from windlass.sdk.servers import configured_server, default_home, local_server
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Session:
             client = Client(project=self.project, transport=HttpTransport(server.url, server.key))
             self._ends.callback(client.close)
             return client
+        require_server("no server runs here, and this installation is only the client")
         from windlass.doors.local import open_local
 
         return self._ends.enter_context(open_local(self.home, self.project))
@@ -153,6 +155,13 @@ def plain(text: str) -> str:
     slashes = len(text) - len(body)
     # an empty tag after a bracket keeps it from beginning one; after backslashes, which a tag halves, there is one to halve them
     return body.replace("[", rf"\[{NO_STYLE}") + ("\\" * 2 * slashes + NO_STYLE if slashes else "")
+
+
+def require_server(what: str) -> None:
+    """Raises `Unavailable` where Windlass is installed without its server."""
+    if any(importlib.util.find_spec(name) is None for name in ("granian", "starlette", "sqlalchemy", "duckdb", "dbos")):
+        remedy = 'pip install "windlass[server]", or name a server: windlass login URL, or WINDLASS_URL and WINDLASS_KEY'
+        raise Unavailable(what, remedy=remedy)
 
 
 def workspace_here(start: Path | None = None) -> Path | None:
