@@ -11,7 +11,7 @@ up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
 
 test: .stamps/test .stamps/browser
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .stamps/test
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

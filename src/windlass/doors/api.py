@@ -32,7 +32,7 @@ from windlass.core.ids import uuid7
 from windlass.core.operations import OPERATIONS, Operation
 from windlass.core.operations.query import decode
 from windlass.core.operations.runs import RUN
-from windlass.doors.auth import headers_of, identify, read_body
+from windlass.doors.auth import headers_of, identify, linger, read_body
 from windlass.doors.openapi import document
 from windlass.govern.permissions import guard
 from windlass.platform import Platform
@@ -262,6 +262,7 @@ class _Blobs:
         digest = _digest(request)
         told = request.headers.get("content-length", "")
         if told.isdigit() and int(told) > self._limit:
+            await linger(request.stream())
             raise self._too_large()
         path = self._platform.home.path / "run" / f"upload-{uuid7()}"
         try:
@@ -275,9 +276,11 @@ class _Blobs:
     async def _receive(self, request: Request, file: BinaryIO, digest: str) -> None:
         hashed, size = hashlib.sha256(), 0
         try:
-            async for piece in request.stream():
+            stream = request.stream()
+            async for piece in stream:
                 size += len(piece)
                 if size > self._limit:
+                    await linger(stream)
                     raise self._too_large()
                 hashed.update(piece)
                 await asyncio.to_thread(file.write, piece)
@@ -298,7 +301,11 @@ async def _sent(first: bytes, others: Iterator[bytes]) -> AsyncGenerator[bytes, 
     piece: bytes | None = first
     while piece is not None:
         yield piece
-        piece = await asyncio.to_thread(next, others, None)
+        try:
+            piece = await asyncio.to_thread(next, others, None)
+        except WindlassError as e:
+            _log.error("a download broke off: %s", e)
+            raise
 
 
 def _digest(request: Request) -> str:

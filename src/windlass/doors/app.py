@@ -78,11 +78,17 @@ class Application:
         if path == "/healthz":
             await self._health()(scope, receive, send)
         elif Otlp.serves(scope):
-            await self._otlp(scope, receive, send)
+            await self._ingest(scope, receive, send)
         elif Gateway.serves(path):
             await self._gateway(scope, receive, send)
         else:
             await self._slow(scope, receive, send, headers)
+
+    async def _ingest(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._otlp(scope, receive, send)
+        except Exception:  # it answers at its very end, so nothing has gone out
+            await api.error_response(api.defect(scope["path"]))(scope, receive, send)
 
     async def _slow(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
         """API and pages: with who asks in the scope, and strict headers on what goes out."""

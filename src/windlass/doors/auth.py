@@ -8,11 +8,12 @@ where it comes from. Knows headers; who somebody is, `govern/actors` knows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, MutableMapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from windlass.core.actor import Actor
@@ -25,6 +26,8 @@ Scope = MutableMapping[str, Any]
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FORM_LIMIT = 10_000  # bytes
+LINGER_BYTES = 1_000_000_000
+LINGER_SECONDS = 10.0
 WRONG_KEY_SECONDS = 0.5  # how long a wrong key at the log-in form waits for its answer
 
 
@@ -41,12 +44,25 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The whole body. Raises `TooLarge` over `limit` bytes."""
     pieces: list[bytes] = []
     size = 0
-    async for piece in request.stream():
+    stream = request.stream()
+    async for piece in stream:
         size += len(piece)
         if size > limit:
+            await linger(stream)
             raise TooLarge(f"the request is larger than {limit:,} bytes", where="body", remedy="send less, or raise WINDLASS_BODY_LIMIT")
         pieces.append(piece)
     return b"".join(pieces)
+
+
+async def linger(stream: AsyncIterator[bytes]) -> None:
+    """Read on for a while before a refusal: a caller who is still sending would see a broken connection instead of it."""
+    left = LINGER_BYTES
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(LINGER_SECONDS):
+            async for piece in stream:
+                left -= len(piece)
+                if left < 0:
+                    return
 
 
 class Doorkeeper:

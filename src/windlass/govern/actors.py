@@ -196,12 +196,13 @@ class Actors:
 
 
 def _credential(headers: Mapping[str, str]) -> str | None:
-    given = headers.get("authorization", "")
-    if given[:7].lower() == "bearer ":
-        return given[7:].strip()
-    if given:
+    """The secret given; None where no header for one is there. An empty one is a wrong one."""
+    given = headers.get("authorization")
+    if given is None:
+        return headers.get("x-api-key")
+    if given[:7].lower() != "bearer ":
         raise Unauthenticated("only `Bearer` is understood in Authorization", remedy=GIVE)
-    return headers.get("x-api-key")
+    return given[7:].strip()
 
 
 def _check(params: KeyRequest) -> None:

@@ -18,7 +18,7 @@ from windlass.core import span as names
 from windlass.core.actor import Actor
 from windlass.core.errors import WindlassError
 from windlass.core.ids import now_ns, span_id, trace_id, uuid7
-from windlass.core.message import ModelReply
+from windlass.core.message import ModelReply, Usage
 from windlass.core.ref import DEFAULT_PROJECT
 from windlass.core.span import Span, SpanEvent, SpanKind, TraceContext
 
@@ -43,7 +43,9 @@ class Ledger:
         self.reused = 0
         self.cost = 0.0
         self.cost_known = True
-        self.tokens = 0
+        self.tokens_in = 0
+        self.tokens_out = 0
+        self.tokens_known = True
         self.waited_ns = 0
         self.versions: dict[str, None] = {}
         self.passages: list[dict[str, Any]] = []
@@ -59,9 +61,22 @@ class Ledger:
         self.calls += not reply.reused
         self.reused += reply.reused
         self.waited_ns += reply.latency_ns
-        self.tokens += (reply.usage.input or 0) + (reply.usage.output or 0)
+        self.tokens_in += reply.usage.input or 0
+        self.tokens_out += reply.usage.output or 0
+        self.tokens_known = self.tokens_known and reply.usage.input is not None and reply.usage.output is not None
         self.cost_known = self.cost_known and reply.cost is not None
         self.cost += reply.cost or 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Of all answers that told."""
+        return self.tokens_in + self.tokens_out
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of all answers; None when there was none, or one did not tell."""
+        told = self.tokens_known and (self.calls or self.reused)
+        return Usage(self.tokens_in, self.tokens_out) if told else None
 
     @property
     def total(self) -> float | None:

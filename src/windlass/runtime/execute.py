@@ -101,7 +101,7 @@ class Executor:
         return RunResult(
             run=context.run, trace=root.span.trace_id, target=context.release or str(version.ref), output=output,
             text=text_of(output, await self._output(version)), versions=tuple(context.ledger.versions), duration_ns=now_ns() - began,
-            cost=context.ledger.total, warnings=tuple(dict.fromkeys(context.ledger.warnings)),
+            cost=context.ledger.total, usage=context.ledger.usage, warnings=tuple(dict.fromkeys(context.ledger.warnings)),
         )  # fmt: skip
 
     async def execute_stream(self, target: Ref, given: Any, context: RunContext) -> AsyncGenerator[RunPiece, None]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from windlass.core.message import Usage
 from windlass.core.operations import Empty, Operation
 
 
@@ -31,6 +32,7 @@ class RunResult(msgspec.Struct, omit_defaults=True):
     versions: tuple[str, ...] = ()
     duration_ns: int = 0
     cost: float | None = None
+    usage: Usage | None = None  # tokens of all its model calls; None when there was none, or one did not tell
     warnings: tuple[str, ...] = ()
 
 

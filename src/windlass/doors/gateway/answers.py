@@ -67,7 +67,7 @@ async def answer_model(
             if body.get("stream"):
                 writer = face.StreamWriter(call.model, call.span_id, body)
                 async with contextlib.aclosing(_texts(model.stream(request), call)) as deltas:
-                    reply = await _write(exchange, deltas, writer, texts, usage=True)
+                    reply = await _write(exchange, deltas, writer, texts)
             else:
                 reply = await model.complete(request)
                 call.first_ns = now_ns()
@@ -91,7 +91,7 @@ async def _texts(deltas: AsyncIterator[Delta], call: Call) -> AsyncGenerator[Del
             yield delta
 
 
-async def _write(exchange: Exchange, deltas: AsyncGenerator[Delta, None], writer: Writer, texts: list[str], *, usage: bool) -> ModelReply:
+async def _write(exchange: Exchange, deltas: AsyncGenerator[Delta, None], writer: Writer, texts: list[str]) -> ModelReply:
     """Write a stream; its reply."""
     async for delta in deltas:
         if not exchange.begun:
@@ -101,7 +101,7 @@ async def _write(exchange: Exchange, deltas: AsyncGenerator[Delta, None], writer
             texts.append(delta.text)
             await exchange.write(writer.text(delta.text))
         if delta.reply is not None:
-            await exchange.write(b"".join(writer.end(delta.reply, usage)))
+            await exchange.write(b"".join(writer.end(delta.reply, delta.reply.usage.input is not None)))
             await exchange.end()
             return delta.reply
     raise ModelFailed("the model stopped without an answer")
@@ -132,11 +132,11 @@ async def answer_release(exchange: Exchange, call: Call, runs: Runs, target: Ref
         async with exchange.watched():
             if not body.get("stream"):
                 result = await runs.execute(target, given, context)
-                await exchange.respond(200, face.reply_body(_reply(result), call.model, usage=False))
+                await exchange.respond(200, face.reply_body(_reply(result), call.model, usage=result.usage is not None))
                 return
             writer = face.StreamWriter(call.model, call.span_id, body)
             async with contextlib.aclosing(_deltas(runs.execute_stream(target, given, context))) as deltas:
-                await _write(exchange, deltas, writer, [], usage=False)
+                await _write(exchange, deltas, writer, [])
 
 
 async def _deltas(pieces: AsyncGenerator[RunPiece, None]) -> AsyncGenerator[Delta, None]:
@@ -152,7 +152,13 @@ async def _deltas(pieces: AsyncGenerator[RunPiece, None]) -> AsyncGenerator[Delt
 
 def _reply(result: RunResult) -> ModelReply:
     return ModelReply(
-        Message("assistant", (TextPart(result.text),)), "stop", Usage(), result.target, result.run, result.duration_ns, cost=result.cost
+        Message("assistant", (TextPart(result.text),)),
+        "stop",
+        result.usage or Usage(),
+        result.target,
+        result.run,
+        result.duration_ns,
+        cost=result.cost,
     )
 
 
