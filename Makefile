@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check tour bench soak clean
+.PHONY: up test check tour bench clean
 
 up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
@@ -21,9 +21,6 @@ tour: .stamps/server
 
 bench: .stamps/test
 	@$(BIN)/python -m bench
-
-soak: .stamps/test
-	@$(BIN)/python -m bench.soak
 
 clean:
 	rm -rf .venv .stamps build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
