@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -103,12 +104,13 @@ def test_beyond_loopback_it_needs_an_owners_key(home: Path) -> None:
     with server.http() as http:
         assert http.get("/api/v1/system/status").status_code == 401
         assert http.get("/api/v1/system/status", headers={"authorization": f"Bearer {key}"}).status_code == 200
-    for part in server.parts().values():
-        environ = Path(f"/proc/{part['pid']}/environ").read_bytes()
-        shown = key.encode() in environ
-        if shown:  # the kernel shows what a process was started with; its children must not have it
-            children = psutil.Process(part["pid"]).children(recursive=True)
-            assert not any(key.encode() in Path(f"/proc/{c.pid}/environ").read_bytes() for c in children)
+    with server.http(authorization=f"Bearer {key}") as http:
+        ran = http.post("/api/v1/runs/start", json={"target": "model/baseline", "input": "hello"})
+        assert ran.status_code < 500
+    for name, part in server.parts().items():
+        for process in [psutil.Process(part["pid"]), *psutil.Process(part["pid"]).children(recursive=True)]:
+            given = key in process.environ().values()
+            assert given == (name == "doors" and process.pid == part["pid"])  # who serves checks it; nobody else is told
     server.stop()
     found = subprocess.run(["grep", "-r", "-l", key, str(home)], capture_output=True, text=True)
     assert found.stdout == ""
@@ -124,6 +126,57 @@ def test_a_part_that_is_killed_is_started_again(home: Path, part: str) -> None:
         until(lambda: client.status().processes[part]["state"] == "running")
         assert client.status().processes[part]["restarts"] == 1
         until(lambda: client.traces.list() is not None)
+    assert server.stop() == 0
+
+
+def test_a_server_that_was_killed_gives_way_to_the_next_at_once(home: Path) -> None:
+    """On the same port, while its parts are still ending."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for _ in range(2):
+        server = Server(home, port=port)
+        (home / "run" / "upload-cut-off").write_bytes(b"x")
+        server.kill()
+    again = Server(home, port=port)
+    assert not (home / "run" / "upload-cut-off").exists()
+    with again.owner() as http:
+        assert http.get("/api/v1/system/status").status_code == 200
+    assert again.stop() == 0
+
+
+def test_the_port_stays_open_while_its_server_is_started_again(home: Path) -> None:
+    server = Server(home)
+    pid = server.parts()["doors"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not alive(pid))
+    with server.owner() as http:
+        assert http.get("/api/v1/system/status").status_code == 200  # waits in the socket, and is not refused
+    assert server.stop() == 0
+
+
+def test_a_part_that_cannot_work_says_why_and_leaves_nothing(home: Path) -> None:
+    Server(home).stop()
+    with sqlite3.connect(home / "windlass.db") as database:
+        database.execute("update alembic_version set version_num = '9999'")
+    server = Server(home, ready=False)
+    _, said = server.process.communicate(timeout=60)
+    assert server.process.returncode == 1
+    assert "newer than this Windlass" in said
+    assert "Traceback" not in said
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(home) in " ".join(p.info["cmdline"] or ())]
+
+
+def test_a_part_that_cannot_work_later_does_not_end_the_others(home: Path) -> None:
+    server = Server(home)
+    projector = server.parts()["projector"]["pid"]
+    settings = home / "settings.toml"
+    settings.write_text("nonsense = 1\n")
+    os.kill(projector, signal.SIGKILL)
+    until(lambda: server.parts()["projector"].get("restarts", 0) > 1)
+    with server.http() as http:
+        assert http.get("/healthz").status_code == 200
+    settings.unlink()
+    until(lambda: server.parts()["projector"]["state"] == "running")
     assert server.stop() == 0
 
 

@@ -68,7 +68,16 @@ def test_unknown_secrets_are_nobody(actors: Actors, secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"authorization": "Basic abc"}, {"cookie": "windlass_4747=stolen"}, {"cookie": "other=1"}, {"cookie": '"'}]
+    "headers",
+    [
+        {},
+        {"authorization": ""},
+        {"x-api-key": ""},
+        {"authorization": "Basic abc"},
+        {"cookie": "windlass_4747=stolen"},
+        {"cookie": "other=1"},
+        {"cookie": '"'},
+    ],
 )
 def test_no_secret_is_nobody(actors: Actors, headers: dict[str, str]) -> None:
     with pytest.raises(Unauthenticated):
@@ -186,6 +195,38 @@ def test_a_session_stands_for_who_opened_it(actors: Actors, home: Home) -> None:
     actors.sessions.close(owner)
     with pytest.raises(Unauthenticated):
         actors.authenticate({"cookie": f"windlass_4747={owner}"})
+
+
+def test_an_owners_session_ends_with_the_secret_that_opened_it(actors: Actors, home: Home, engine: Engine) -> None:
+    def restarted(*secrets: str) -> Actors:
+        return Actors(engine, Sessions(home.path / "run"), secrets, home.signing_key(), "windlass_4747")
+
+    by_key, by_token, by_link = actors.log_in("the-owner-key"), actors.log_in(home.token()), actors.sessions.open()
+    changed = restarted(home.token(), "another-owner-key")
+    assert changed.authenticate({"cookie": f"windlass_4747={by_token}"}) == OWNER
+    assert changed.authenticate({"cookie": f"windlass_4747={by_link}"}) == OWNER
+    with pytest.raises(Unauthenticated, match="holds no longer"):
+        changed.authenticate({"cookie": f"windlass_4747={by_key}"})
+    assert restarted("the-owner-key").authenticate({"cookie": f"windlass_4747={by_key}"}) == OWNER
+    kept = "".join(p.read_text() for p in (home.path / "run" / "sessions").iterdir())
+    assert "the-owner-key" not in kept and home.token() not in kept
+
+
+@pytest.mark.parametrize("others", ['theme={"dark": true}; ', "a b; ", "=; ;; ", 'x="unclosed; ', "windlass_47470=no; "])
+def test_cookies_of_other_programs_on_this_host_are_no_obstacle(actors: Actors, others: str) -> None:
+    session = actors.sessions.open()
+    assert actors.authenticate({"cookie": f"{others}windlass_4747={session}"}) == OWNER
+
+
+def test_sessions_and_links_are_made_by_many_at_once(home: Home) -> None:
+    def many(_: int) -> list[str]:
+        sessions = Sessions(home.path / "run")
+        sessions.make_link()
+        return [sessions.open() for _ in range(20)]
+
+    with ThreadPoolExecutor(8) as pool:
+        opened = [secret for some in pool.map(many, range(8)) for secret in some]
+    assert all(Sessions(home.path / "run").find(secret) for secret in opened)
 
 
 def test_a_link_is_spent_once_also_by_many_at_once(home: Home) -> None:

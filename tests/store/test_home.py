@@ -1,5 +1,6 @@
 """The data folder: made once, locked by one, refused when it is something else or newer."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -44,6 +45,49 @@ def test_one_process_holds_the_lock_and_says_where(tmp_path: Path) -> None:
         home.lock()
     child.kill()
     child.wait()
+    home.lock()
+    home.unlock()
+
+
+def test_who_was_given_the_folders_parts_keeps_the_next_waiting(tmp_path: Path) -> None:
+    """A server that was killed leaves processes behind; nobody else begins before they have ended."""
+    home = Home(tmp_path / "h")
+    code = (
+        "import os, subprocess, sys; from pathlib import Path; from windlass.store.home import Home\n"
+        "h = Home(Path(sys.argv[1])); h.lock()\n"
+        "part = subprocess.Popen(['cat'], stdin=0, stdout=subprocess.DEVNULL, pass_fds=(h.parts,))\n"
+        "print(part.pid, flush=True); os._exit(9)"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", code, str(home.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert killed.stdin and killed.stdout
+    killed.stdout.readline()
+    killed.wait()
+    taken = threading.Event()
+
+    def take() -> None:
+        home.lock()
+        taken.set()
+
+    waiting = threading.Thread(target=take)
+    waiting.start()
+    assert not taken.wait(0.3)
+    killed.stdin.close()  # the part ends
+    waiting.join(10)
+    assert taken.is_set()
+    home.unlock()
+
+
+def test_parts_that_do_not_end_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path / "h")
+    home.lock()
+    assert home.parts is not None
+    left = os.dup(home.parts)
+    home.unlock()
+    monkeypatch.setattr("windlass.store.home.PARTS_SECONDS", 0.1)
+    with pytest.raises(Conflict, match="have not ended"):
+        home.lock()
+    assert home.holder() is None
+    os.close(left)
     home.lock()
     home.unlock()
 
