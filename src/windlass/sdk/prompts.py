@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import json
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import jinja2
@@ -40,6 +40,7 @@ from windlass.core.message import Message, TextPart
 
 ENGINE = "jinja2@3"
 LONGEST = 2_000_000  # characters of one rendered message
+LARGEST_POWER = 1000
 TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": "string"}, "str": {"type": "string"}, "text": {"type": "string"},
     "number": {"type": "number"}, "float": {"type": "number"}, "integer": {"type": "integer"}, "int": {"type": "integer"},
@@ -118,7 +119,11 @@ def _split(text: str, where: str) -> tuple[dict[str, Any], str, int]:
 
 
 def _line_of(text: str, word: str) -> int:
-    return next((i for i, line in enumerate(text.split("\n"), 1) if line.lstrip().startswith(word)), 1)
+    """The line that begins with a word, else the first that has it."""
+    lines = text.split("\n")
+    begins = (i for i, line in enumerate(lines, 1) if line.lstrip().startswith(word))
+    has = (i for i, line in enumerate(lines, 1) if re.search(rf"\b{re.escape(word)}\b", line))
+    return next(begins, next(has, 1))
 
 
 def _mapping(value: Any, field: str, where: str, text: str) -> dict[str, Any]:
@@ -212,15 +217,57 @@ def undefined(text: str, where: str, first: int = 1) -> list[tuple[str, int]]:
 
 
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """No attribute that begins with an underscore, no mutation, and a bounded `range`."""
+    """No attribute that begins with an underscore, no mutation, a bounded `range`, and no operation whose result is beyond what a
+    message may hold: `'x' * 10**10` would be made before anybody could refuse it."""
+
+    intercepted_binops = frozenset(("*", "**", "%"))
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        del self.globals["lipsum"]
+        for name in ("center", "indent", "format"):
+            self.filters[name] = _bounded(self.filters[name])
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**" and isinstance(left, (int, float)) and isinstance(right, (int, float)) and abs(right) > LARGEST_POWER:
+            raise OverflowError(f"a power of {right}")
+        if operator == "*":
+            for many, times in ((left, right), (right, left)):
+                if isinstance(many, (str, list, tuple)) and isinstance(times, int) and len(many) * times > LONGEST:
+                    raise OverflowError(f"it would be longer than {LONGEST:,}")
+        if operator == "%" and isinstance(left, str):
+            _check_widths(left, right)
+        return super().call_binop(context, operator, left, right)
 
 
-@lru_cache(maxsize=1)
+def _bounded(filter: Any) -> Any:
+    """A filter that refuses numbers no message needs."""
+
+    @functools.wraps(filter)
+    def checked(*given: Any, **named: Any) -> Any:
+        _check_widths(*given, *named.values())
+        return filter(*given, **named)
+
+    return checked
+
+
+def _check_widths(*given: Any) -> None:
+    """Raises `OverflowError` for a number, or one in a format, that asks for more than a message may hold."""
+    for value in given:
+        if isinstance(value, int) and abs(value) > LONGEST:
+            raise OverflowError(f"a width of {value}")
+        if isinstance(value, str) and any(int(n) > LONGEST for n in re.findall(r"%[^a-zA-Z%]*?(\d{6,})", value)):
+            raise OverflowError("a width in a format")
+        if isinstance(value, tuple):
+            _check_widths(*value)
+
+
+@functools.lru_cache(maxsize=1)
 def _environment() -> _Sandbox:
     return _Sandbox(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False, autoescape=False)
 
 
-@lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024)
 def _template(text: str) -> jinja2.Template:
     return _environment().from_string(text)
 
