@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import random
-import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -269,8 +267,8 @@ def test_a_projector_that_is_killed_loses_and_doubles_nothing(tmp_path, seed):
                 recorder.record(spans)
                 journal.append(seal("default", b""))
                 if chance.random() < 0.05:
-                    asyncio.run(asyncio.sleep(chance.random()))
-            os.kill(process.pid, signal.SIGKILL)
+                    time.sleep(chance.random())
+            process.kill()
     journal.close()
     projection = open_projection(home, 256)
     projection.catch_up()

@@ -15,8 +15,9 @@ def chromium() -> str | None:
     return os.environ.get("WINDLASS_CHROMIUM") or next((p for n in NAMES if (p := shutil.which(n))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Only as long as its module: while Playwright is there, no other test of this process can run an event loop."""
     path = chromium()
     assert path, "browser tests need Chromium: `sh scripts/chromium.sh` installs it, or name it in WINDLASS_CHROMIUM"
     from playwright.sync_api import sync_playwright
@@ -27,7 +28,7 @@ def browser() -> Iterator[Any]:
         made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def session(browser: Any, toured: Server) -> Any:
     """The cookies of somebody who followed the one-time link."""
     context = browser.new_context()

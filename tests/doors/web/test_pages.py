@@ -14,7 +14,7 @@ from windlass.doors.web.app import PAGES
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def places(toured: Server) -> dict[str, str]:
     """An address for each page: what the tour left."""
     with toured.client() as client:
