@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -230,6 +231,54 @@ def test_stopping_while_work_is_under_way_loses_nothing(home: Path, tmp_path: Pa
         done = until(lambda: (j := client.gates.show(job.id)).status == "done" and j, 90)
         assert done.verdict.decision == "promote"
     assert again.stop() == 0
+
+
+ENDLESS = """
+import time
+import windlass as w
+
+@w.chain
+def endless(text: str):
+    while True:
+        yield "on and on "
+        time.sleep(0.05)
+
+@w.chain
+def stubborn(text: str) -> str:
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+"""
+
+
+def test_runs_that_outlast_the_server_are_told_so(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "windlass.toml").write_text('name = "endless"\n')
+    (tmp_path / "app.py").write_text(ENDLESS)
+    server = Server(home)
+    answers: dict[str, str] = {}
+
+    def ask(how: str, name: str) -> None:
+        with server.owner() as http:
+            answers[name] = http.post(f"/api/v1/runs/{how}", json={"target": f"chain/{name}", "input": "x"}).text
+
+    with server.client() as client:
+        client.push(tmp_path)
+    asking = [threading.Thread(target=ask, args=some) for some in (("stream", "endless"), ("start", "stubborn"))]
+    for thread in asking:
+        thread.start()
+    doors = psutil.Process(server.parts()["doors"]["pid"])
+    until(lambda: len(doors.children()) == 2)
+    runners = doors.children()
+    began = time.monotonic()
+    assert server.stop() == 0
+    print(f"stopping took {time.monotonic() - began:.2f} s")
+    for thread in asking:
+        thread.join()
+    assert "the server stops" in answers["endless"].strip().splitlines()[-1]
+    assert "the server stops" in answers["stubborn"]
+    until(lambda: not any(alive(r.pid) for r in runners))
 
 
 def test_planted_secrets_are_nowhere(home: Path, tmp_path: Path) -> None:

@@ -47,9 +47,9 @@ T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def routes(platform: Platform) -> list[Route]:
-    """Every route under `/api/v1`."""
-    found = [Route(op.path, answering(_operation(platform, op)), methods=[op.verb]) for op in OPERATIONS.values()]
+def routes(platform: Platform, stopping: asyncio.Event) -> list[Route]:
+    """Every route under `/api/v1`. Once `stopping` is set, runs that a caller waits for are told to end."""
+    found = [Route(op.path, answering(_operation(platform, op, stopping)), methods=[op.verb]) for op in OPERATIONS.values()]
     blobs = _Blobs(platform)
     whole = msgspec.json.encode(document())
 
@@ -119,32 +119,38 @@ def http_error(request: Request, error: Exception) -> Response:
     return response
 
 
-def _operation(platform: Platform, operation: Operation[Any, Any]) -> Endpoint:
+def _operation(platform: Platform, operation: Operation[Any, Any], stopping: asyncio.Event) -> Endpoint:
     async def serve(request: Request) -> Response:
         actor = await identified(platform, request)
         params = await _params(operation, request, platform.settings.body_limit)
         if operation.streams:
-            return await _events(request, platform.stream(operation, actor, params))
+            return await _events(request, platform.stream(operation, actor, params), stopping)
         asked = platform.ask(operation, actor, params)
-        result = await (_while_there(request, asked) if operation is RUN else asked)
+        result = await (_while_wanted(request, asked, stopping) if operation is RUN else asked)
         return Response(msgspec.json.encode(result), media_type=JSON)
 
     return serve
 
 
-async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What the work comes to; it is cancelled when the caller leaves. The body must have been read. Raises `ClientDisconnect`."""
+async def _while_wanted(request: Request, work: Coroutine[Any, Any, T], stopping: asyncio.Event) -> T:
+    """What the work comes to; it is cancelled when the caller leaves or the server stops. The body must have been read. Raises
+    `ClientDisconnect`, `Unavailable`."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request))
+    ending = asyncio.ensure_future(stopping.wait())
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
+        await asyncio.wait({working, leaving, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientDisconnect if leaving.done() else _stopped()
     finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        for task in (working, leaving, ending):
+            task.cancel()
+        await asyncio.gather(working, leaving, ending, return_exceptions=True)
+
+
+def _stopped() -> Unavailable:
+    return Unavailable("the server stops", remedy="ask again when it is back", retry_after_s=2)
 
 
 async def _left(request: Request) -> None:
@@ -193,26 +199,30 @@ def _complaint(text: str) -> Invalid:
     return Invalid(plain[:1].lower() + plain[1:], where=field or "body")
 
 
-async def _events(request: Request, pieces: AsyncIterator[Any]) -> Response:
+async def _events(request: Request, pieces: AsyncIterator[Any], stopping: asyncio.Event) -> Response:
     """Server-sent events. What fails before the first piece, or within the first heartbeat, is told by the status."""
     first = asyncio.ensure_future(anext(pieces, None))
     try:
-        await _while_there(request, asyncio.wait({first}, timeout=HEARTBEAT_SECONDS))
-    except (asyncio.CancelledError, ClientDisconnect):
+        await _while_wanted(request, asyncio.wait({first}, timeout=HEARTBEAT_SECONDS), stopping)
+    except (asyncio.CancelledError, ClientDisconnect, Unavailable):
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         raise
     if first.done():
         first.result()
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_written(first, pieces), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_written(first, pieces, stopping), media_type="text/event-stream", headers=headers)
 
 
-async def _written(following: asyncio.Future[Any], pieces: AsyncIterator[Any]) -> AsyncGenerator[bytes, None]:
+async def _written(following: asyncio.Future[Any], pieces: AsyncIterator[Any], stopping: asyncio.Event) -> AsyncGenerator[bytes, None]:
     """Events as bytes. When the client leaves, the generator is closed and with it the work."""
+    ending = asyncio.ensure_future(stopping.wait())
     try:
         while True:
-            await asyncio.wait({following}, timeout=HEARTBEAT_SECONDS)
+            await asyncio.wait({following, ending}, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done() and ending.done():
+                yield _event({"error": _stopped().as_dict()})
+                return
             if not following.done():
                 yield b": still here\n\n"
                 continue
@@ -229,6 +239,7 @@ async def _written(following: asyncio.Future[Any], pieces: AsyncIterator[Any]) -
             yield _event(piece)
             following = asyncio.ensure_future(anext(pieces, None))
     finally:
+        ending.cancel()
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await following

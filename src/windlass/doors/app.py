@@ -55,6 +55,7 @@ class Application:
 
     def __init__(self, platform: Platform, host: str = "127.0.0.1") -> None:
         self.platform = platform
+        self.stopping = asyncio.Event()  # set, it ends runs that somebody waits for
         self._doorkeeper = Doorkeeper(host, frozenset(n.strip().lower() for n in platform.settings.names.split(",") if n.strip()))
         # a cookie must say where it comes from here too, whatever the method
         known = functools.partial(identify, platform.actors, "POST")
@@ -124,7 +125,7 @@ class Application:
 
         return Starlette(
             routes=[
-                *api.routes(self.platform),
+                *api.routes(self.platform, self.stopping),
                 Route("/login", _paged(login.form), methods=["POST"]),
                 Route("/logout", _paged(login.out), methods=["POST"]),
                 Mount("/", front),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,8 @@ from windlass.settings import load_settings
 from windlass.store.home import Home
 
 BACKLOG = 1024
-DRAIN_SECONDS = 3.0  # how long requests under way may take to end after the server was told to
+DRAIN_SECONDS = 1.5  # how long requests under way may take to end after the server was told to
+TELL_SECONDS = 1.0  # how long those that did not may take to be told so
 THREADS = 16  # of synchronous services
 
 
@@ -50,8 +50,9 @@ async def serve(home: Path, socket: int, host: str, address: str, name: str) -> 
     # the key is taken out of the environment, so that nothing started from here inherits it
     owner_key = os.environ.pop("WINDLASS_OWNER_KEY", None)
     platform = Platform(Home(home), load_settings(home), address=address, owner_key=owner_key, name=name, commands=is_loopback(host))
+    application = Application(platform, host)
     server = Listening(
-        Application(platform, host), socket, interface=Interfaces.ASGINL, http=HTTPModes.http1, log_enabled=False, websockets=False,
+        application, socket, interface=Interfaces.ASGINL, http=HTTPModes.http1, log_enabled=False, websockets=False,
         backlog=BACKLOG, http1_settings=HTTP1Settings(header_read_timeout=15_000),
     )  # fmt: skip
     stopped = asyncio.Event()
@@ -61,9 +62,12 @@ async def serve(home: Path, socket: int, host: str, address: str, name: str) -> 
     ending = asyncio.create_task(stopped.wait())
     await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
     server.stop()  # type: ignore[no-untyped-call]
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(serving), DRAIN_SECONDS)
+    await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
+    application.stopping.set()
+    await asyncio.wait({serving}, timeout=TELL_SECONDS)
     await platform.close()
+    if serving.done():
+        serving.result()  # what it failed with, where it did
 
 
 def main() -> None:
