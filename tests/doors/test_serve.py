@@ -233,6 +233,25 @@ def test_stopping_while_work_is_under_way_loses_nothing(home: Path, tmp_path: Pa
     assert again.stop() == 0
 
 
+def test_at_rest_memory_is_given_back_and_work_goes_on(home: Path, tmp_path: Path) -> None:
+    server = Server(home, env={"WINDLASS_REST_SECONDS": "0.3"})
+    parts = {name: p["pid"] for name, p in server.parts().items()}
+    with server.client() as client:
+        client.push(workspace(tmp_path / "shop", rows=30))
+        # work that comes while the process begins anew is done all the same
+        for n in range(6):
+            job = client.gates.start("answers")
+            busy = resident(parts["jobs"]) or 0
+            until(lambda job=job: client.gates.show(job.id).status == "done", 60)
+            busy = max(busy, resident(parts["jobs"]) or 0)
+            assert until(lambda: client.status().ingest["spans"]) > 30
+            time.sleep(0.1 * n)
+        until(lambda: (resident(parts["jobs"]) or busy) < busy - 20e6)
+        assert client.status().ingest["spans"] > 30
+        assert {name: (p["pid"], p.get("restarts", 0)) for name, p in server.parts().items()} == {n: (pid, 0) for n, pid in parts.items()}
+    assert server.stop() == 0
+
+
 ENDLESS = """
 import time
 import windlass as w

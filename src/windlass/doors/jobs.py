@@ -1,4 +1,7 @@
-"""The part of the server that works: evaluations and gates, durable by DBOS, on a `Platform` of its own."""
+"""The part of the server that works: evaluations and gates, durable by DBOS, on a `Platform` of its own.
+
+What work has loaded stays in memory. So when there was none for a while, the process begins anew in its own place.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import argparse
 import asyncio
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +19,38 @@ from typing import TYPE_CHECKING
 from windlass.doors.loopback import is_loopback
 from windlass.jobs.durable import work
 from windlass.jobs.work import Work
+from windlass.settings import load_settings
 from windlass.store.home import Home
 
 if TYPE_CHECKING:
     from windlass.platform import Platform
 
 NICENESS = 5
+
+
+class Load:
+    """How much work is under way, and since when there is none."""
+
+    def __init__(self) -> None:
+        self.pieces = 0
+        self.since = time.monotonic()
+
+    def counted(self, work: Work) -> Work:
+        """The same work, counted while it is under way."""
+
+        async def do(project: str, id: str) -> None:
+            self.pieces += 1
+            try:
+                await work(project, id)
+            finally:
+                self.pieces -= 1
+                self.since = time.monotonic()
+
+        return do
+
+    def none(self, seconds: float) -> bool:
+        """Whether there was none for so long."""
+        return not self.pieces and time.monotonic() - self.since > seconds
 
 
 def main() -> None:
@@ -29,33 +60,36 @@ def main() -> None:
     parser.add_argument("--host", required=True)
     given = parser.parse_args()
     os.environ.pop("WINDLASS_OWNER_KEY", None)
-    os.nice(NICENESS)  # who is being served comes first
+    os.nice(NICENESS - os.nice(0))  # who is being served comes first
     home = Home(given.home)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     made: list[Platform] = []
+    load = Load()
+    rest_seconds = load_settings(home.path).rest_seconds
 
     def works() -> Mapping[str, Work]:
         # opened on the loop that works, and only once there is work: until then this process is half as large
         if not made:
             from windlass.platform import Platform
-            from windlass.settings import load_settings
 
             settings = load_settings(home.path, {"host": given.host})
             made.append(Platform(home, settings, address=given.address, name="jobs", commands=is_loopback(given.host)))
-        return made[0].works()
+        return {kind: load.counted(piece) for kind, piece in made[0].works().items()}
 
     async def close() -> None:
         await asyncio.gather(*(platform.close() for platform in made))
 
-    work(home.jobs_url, works, lambda: _wait(ended), close)
+    def wait() -> None:
+        while not ended.wait(min(rest_seconds, 1.0)):
+            if made and load.none(rest_seconds):
+                return
+
+    work(home.jobs_url, works, wait, close)
+    if not ended.is_set():
+        os.execv(sys.executable, sys.orig_argv)  # work that came meanwhile waits in its queue
     os._exit(0)  # threads of DBOS and of runs that were cut off; what they did is kept
-
-
-def _wait(ended: threading.Event) -> None:
-    while not ended.wait(3600):
-        pass
 
 
 if __name__ == "__main__":

@@ -60,11 +60,15 @@ class DuckSpans:
 
     def __init__(self, folder: Path, memory_mb: int = 256) -> None:
         self._folder = folder
+        self._memory_mb = memory_mb
         folder.mkdir(parents=True, exist_ok=True)
-        self._db = duckdb.connect(config={"threads": 1, "memory_limit": f"{memory_mb}MB"})
+        self._open()
+
+    def _open(self) -> None:
+        self._db = duckdb.connect(config={"threads": 1, "memory_limit": f"{self._memory_mb}MB"})
         self._db.execute("SET checkpoint_threshold = '1GB'")
         self._days: set[str] = set()
-        for path in sorted(folder.glob("????-??-??.duckdb")):
+        for path in sorted(self._folder.glob("????-??-??.duckdb")):
             self._attach(path.stem)
         self._view()
 
@@ -245,6 +249,11 @@ class DuckSpans:
         ).fetchall()
         cost = None if spent[1] else spent[0]
         return LiveFigures(total[0], total[1], total[2], total[3], cost, spent[2], tuple((b, n, float(p), e) for b, n, p, e in series))
+
+    def rest(self) -> None:
+        """Give back the memory of buffers: the files are closed and opened again. Raises as opening does."""
+        self._db.close()
+        self._open()
 
     def close(self) -> None:
         self._db.close()

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ class Projection:
         self._reader = JournalReader(journals)
         self._store = store
         self._at = store.positions()
+        self._used: float | None = None  # when it was last used, since it last rested
         self.projected = 0
         self.unreadable = 0
 
@@ -70,9 +72,17 @@ class Projection:
 
     def ask(self, name: str, params: Any) -> Any:
         new = self.catch_up()
+        if new or name != "catch_up":
+            self._used = time.monotonic()
         if name == "catch_up":
             return new
         return self.counts() if name == "counts" else getattr(self._store, name)(params)
+
+    def rest(self, seconds: float) -> None:
+        """Give memory back when for so long nothing came and nobody asked; to be called again and again."""
+        if self._used is not None and time.monotonic() - self._used > seconds:
+            self._used = None
+            self._store.rest()
 
     def close(self) -> None:
         self._store.close()
@@ -115,6 +125,9 @@ class LocalSpans:
         found: dict[str, int] = await self.ask("counts", None)
         return found
 
+    async def rest(self, seconds: float) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._projection.rest, seconds)
+
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._projection.close)
         self._thread.shutdown()
@@ -135,6 +148,7 @@ async def _serve(home: Home) -> None:
     while not stop.is_set():
         try:
             await spans.ask("catch_up", None)
+            await spans.rest(settings.rest_seconds)
         except WindlassError:
             _log.exception("the journal could not be projected; trying again")
         try:
