@@ -157,7 +157,7 @@ async def drops() -> str:
 
 def nonsense():
     import socket
-    for fd in range(3, 64):
+    for fd in range(3, 1024):
         try:
             os.write(fd, b"\\x00\\x00\\x00\\x05hello")
         except OSError:
@@ -166,7 +166,7 @@ def nonsense():
 
 def deaf():
     import socket
-    for fd in range(3, 64):
+    for fd in range(3, 1024):
         try:
             socket.socket(fileno=os.dup(fd)).shutdown(socket.SHUT_RDWR)
         except OSError:

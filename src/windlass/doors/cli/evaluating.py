@@ -99,8 +99,7 @@ def gate(
         job = session.client.gates.show(resume)
     else:
         job = session.client.gates.start(sole_suite(session, suite), candidate, environment)
-    show_plan(session, job.plan, environment)
-    job = _watch(session, job)
+    job = _watch(session, job, environment)
     if job.error:
         raise error_from_dict(job.error)
     if job.verdict is None:
@@ -112,10 +111,11 @@ def gate(
     return 1 if fail and code == 3 else code
 
 
-def _watch(session: Session, job: GateJob) -> GateJob:
-    """Wait for a gate, telling how far it is."""
+def _watch(session: Session, job: GateJob, environment: str) -> GateJob:
+    """Wait for a gate, telling what it does and how far it is."""
     told = False
     try:
+        show_plan(session, job.plan, environment)
         with progress(session) as say:
             while (job := session.client.gates.show(job.id)).status not in ENDED:
                 if job.plan.can_differ is not None and not told:
