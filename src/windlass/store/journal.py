@@ -20,7 +20,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -33,6 +33,8 @@ HEADER = struct.Struct("<IIQ")
 LAZY_SECONDS = 0.05
 STEP = 4_000_000  # bytes read at once
 LARGEST = 1 << 30  # bytes of one record; a length beyond it is damage
+
+Payload = bytes | Callable[[], bytes]
 
 _log = logging.getLogger("windlass.journal")
 
@@ -73,26 +75,26 @@ class Journal:
         self._number = last[-1] if last else 0
         self._file = -1
         self._offset = 0
-        self._waiting: list[tuple[bytes, Future[Position]]] = []
+        self._waiting: list[tuple[int, Payload, Future[Position]]] = []
+        self._last: Future[Position] | None = None  # the newest of all
         self._urgent = False  # somebody waits for one of them
         self._condition = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._flush, name="windlass-journal", daemon=True)
         self._thread.start()
 
-    def submit(self, payload: bytes, *, urgent: bool = True) -> Future[Position]:
+    def submit(self, payload: Payload, *, urgent: bool = True) -> Future[Position]:
         """Append; the future is done when it is durable. Raises through it `Unavailable` when it could not be kept.
 
-        What is not urgent, because nobody waits for it, may wait `LAZY_SECONDS` for company.
+        What is not urgent, because nobody waits for it, may wait `LAZY_SECONDS` for company. A payload that is a function is made
+        when it is written, on the journal's thread; what it raises goes to the future, and nothing is written.
         """
-        receipt = now_ns()
-        body = receipt.to_bytes(8, "little") + payload
-        record = struct.pack("<II", len(payload), zlib.crc32(body)) + body
         future: Future[Position] = Future()
         with self._condition:
             if self._closed:
                 raise Unavailable("the journal is closed")
-            self._waiting.append((record, future))
+            self._waiting.append((now_ns(), payload, future))
+            self._last = future
             if urgent and not self._urgent:
                 self._urgent = True
                 self._condition.notify()
@@ -103,11 +105,11 @@ class Journal:
     async def settle(self) -> None:
         """Wait until everything submitted so far is durable, or has failed."""
         with self._condition:
-            waiting = [future for _, future in self._waiting]
-            self._urgent = self._urgent or bool(waiting)
+            last = self._last
+            self._urgent = self._urgent or bool(self._waiting)
             self._condition.notify()
-        if waiting:
-            await asyncio.wait([asyncio.wrap_future(waiting[-1])])
+        if last is not None and not last.done():
+            await asyncio.wait([asyncio.wrap_future(last)])
 
     def append(self, payload: bytes) -> Position:
         """Append and wait until it is durable."""
@@ -139,7 +141,8 @@ class Journal:
                 batch, self._waiting, self._urgent = self._waiting, [], False
                 if not batch:
                     return
-            self._write(batch)
+            if framed := list(_framed(batch)):
+                self._write(framed)
 
     def _write(self, batch: list[tuple[bytes, Future[Position]]]) -> None:
         """Write and sync a batch; on failure take it all back, so that the segment ends at a whole record."""
@@ -192,6 +195,18 @@ class Journal:
         except OSError:  # then this segment ends here: its torn tail is cut when it is read
             os.close(self._file)
             self._file = -1
+
+
+def _framed(batch: list[tuple[int, Payload, Future[Position]]]) -> Iterator[tuple[bytes, Future[Position]]]:
+    """Records as they stand in a segment."""
+    for receipt, payload, future in batch:
+        try:
+            data = payload() if callable(payload) else payload
+        except Exception as e:
+            future.set_exception(e)
+            continue
+        body = receipt.to_bytes(8, "little") + data
+        yield struct.pack("<II", len(data), zlib.crc32(body)) + body, future
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -20,21 +22,33 @@ _STATUS = {"unset": 0, "ok": 1, "error": 2}
 
 
 class Recorder:
-    """`Records` over a journal."""
+    """`Records` over a journal. Spans that come within its lazy moment are encoded together, on its thread."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._lock = threading.Lock()
+        self._pending: dict[str, list[Span]] = {}
 
     def record(self, spans: Sequence[Span]) -> None:
         """Hand spans to the journal. A journal that cannot keep them says so in the log; the run goes on."""
-        by_project: dict[str, list[Span]] = {}
         for span in spans:
-            by_project.setdefault(span.project, []).append(span)
-        for project, some in by_project.items():
-            try:
-                self._journal.submit(seal(project, encode(some)), urgent=False).add_done_callback(_complain)
-            except Unavailable as e:  # it is being closed
-                _log.error("spans were lost: %s", e)
+            with self._lock:
+                pending = self._pending.setdefault(span.project, [])
+                pending.append(span)
+                first = len(pending) == 1
+            if first:
+                self._submit(span.project)
+
+    def _submit(self, project: str) -> None:
+        try:
+            self._journal.submit(functools.partial(self._sealed, project), urgent=False).add_done_callback(_complain)
+        except Unavailable as e:  # it is being closed
+            _log.error("spans were lost: %s", e)
+
+    def _sealed(self, project: str) -> bytes:
+        with self._lock:
+            spans = self._pending.pop(project)
+        return seal(project, encode(spans))
 
 
 def _complain(future: Future[Position]) -> None:
