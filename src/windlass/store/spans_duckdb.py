@@ -53,6 +53,7 @@ TYPES: dict[str, str] = {
 COLUMNS = ", ".join(f'"{c}"' for c in TYPES)
 SHORT = 400  # characters of an input or output in a list
 MOST = 200
+_Filters = tuple[str, str, list[Any], list[Any]]  # conditions on spans, conditions on traces, the values of each
 
 
 class DuckSpans:
@@ -150,35 +151,71 @@ class DuckSpans:
         return {"spans": total, "traces": traces}
 
     def traces(self, query: TraceQuery) -> TracePage:
+        """The newest first. Only as much of history is read as fills a page: what began after a time is whole in what came after it."""
         limit = max(1, min(query.limit, MOST))
-        where, having, values = _filters(query)
-        light = (
-            "SELECT trace_id, min(start_ns) AS start_ns, max(end_ns) - min(start_ns) AS took, count(DISTINCT span_id) AS spans,"
+        filters = _filters(query)
+        for since in self._windows(query, filters, limit):
+            found = self._found(filters, limit + 1, since)
+            if len(found) > limit:
+                break
+        items = self._summaries(filters, found[:limit])
+        more = f"{items[-1].start_ns}-{items[-1].trace_id}" if len(found) > limit else None
+        return TracePage(items=items, next=more)
+
+    def _windows(self, query: TraceQuery, filters: _Filters, limit: int) -> Iterator[int | None]:
+        """Times further and further back to read from; None, everything, is the last."""
+        where, _, given, _ = filters
+        for spans in (limit * 40, limit * 1000):
+            found = self._db.execute(
+                f"SELECT start_ns FROM spans WHERE {where} AND start_ns <= ? ORDER BY start_ns DESC LIMIT 1 OFFSET {spans}",
+                [*given, _latest(query)],
+            ).fetchone()
+            if found is None:
+                break
+            yield int(found[0])
+        yield None
+
+    def _found(self, filters: _Filters, most: int, since: int | None) -> list[tuple[str, int, int]]:
+        """Id, first and last start of the traces that fit and began at or after `since`."""
+        where, having, given, kept = filters
+        recent, bounds = "", []
+        if since is not None:
+            began = f"SELECT trace_id FROM spans WHERE {where} AND start_ns >= ?"
+            older = f"SELECT trace_id FROM spans WHERE {where} AND start_ns < ? AND trace_id IN ({began})"
+            recent = f"AND start_ns >= ? AND trace_id NOT IN ({older})"
+            bounds = [since, *given, since, *given, since]
+        return self._db.execute(
+            f"SELECT trace_id, min(start_ns), max(start_ns) FROM spans WHERE {where} {recent} GROUP BY trace_id HAVING {having}"
+            f" ORDER BY min(start_ns) DESC, trace_id LIMIT {most}",
+            [*given, *bounds, *kept],
+        ).fetchall()
+
+    def _summaries(self, filters: _Filters, found: list[tuple[str, int, int]]) -> tuple[TraceSummary, ...]:
+        """Of a revised span the newest counts. A trace is named by its root, or by its earliest span where the root is not here."""
+        if not found:
+            return ()
+        where, _, given, _ = filters
+        first, last = min(f[1] for f in found), max(f[2] for f in found)
+        light = 'trace_id, span_id, parent, start_ns, end_ns, status, kind, tokens_in, tokens_out, cost, release, session, "user"'
+        rows = self._db.execute(
+            f"WITH s AS (SELECT {light} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ({_marks(found)})"
+            " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1)"
+            " SELECT trace_id, min(start_ns) AS start_ns, max(end_ns) - min(start_ns) AS took, count(*) AS spans,"
             " bool_or(status = 'error' AND parent IS NULL) AS failed, bool_or(status = 'error') AS inner_error,"
             " count(*) FILTER (parent IS NULL) AS roots, sum(tokens_in) FILTER (kind = 'model') AS tin,"
             " sum(tokens_out) FILTER (kind = 'model') AS tout, sum(cost) FILTER (kind IN ('model', 'embedding')) AS cost,"
-            ' any_value(release) AS release, any_value(session) AS session, any_value("user") AS usr'
-            f" FROM spans WHERE {where} GROUP BY trace_id HAVING {having} ORDER BY min(start_ns) DESC, trace_id LIMIT {limit + 1}"
-        )
-        rows = self._db.execute(light, values).fetchall()
-        heads = self._heads(query.project, [r[0] for r in rows[:limit]])
-        items = tuple(_summary(r, heads.get(r[0])) for r in rows[:limit])
-        more = f"{items[-1].start_ns}-{items[-1].trace_id}" if len(rows) > limit else None
-        return TracePage(items=items, next=more)
-
-    def _heads(self, project: str, traces: list[str]) -> dict[str, tuple[Any, ...]]:
-        """The first span of each trace: its root, or the earliest where the root is not here."""
-        if not traces:
-            return {}
-        marks = ", ".join("?" * len(traces))
-        found = self._db.execute(
-            "SELECT trace_id, name, kind, input, output, release FROM spans"
-            f" WHERE project = ? AND trace_id IN ({marks}) AND (parent IS NULL OR trace_id NOT IN"
-            f" (SELECT trace_id FROM spans WHERE project = ? AND parent IS NULL AND trace_id IN ({marks})))"
-            " QUALIFY row_number() OVER (PARTITION BY trace_id ORDER BY parent IS NOT NULL, start_ns, receipt_ns DESC) = 1",
-            [project, *traces, project, *traces],
+            ' any_value(release) AS release, any_value(session) AS session, any_value("user") AS usr,'
+            " arg_min(span_id, {'inner': parent IS NOT NULL, 'start': start_ns}) AS head"
+            " FROM s GROUP BY trace_id ORDER BY start_ns DESC, trace_id",
+            [*given, first, last, *(f[0] for f in found)],
         ).fetchall()
-        return {f[0]: f[1:] for f in found}
+        heads = self._db.execute(
+            "SELECT trace_id, span_id, name, kind, input, output, release FROM spans"
+            f" WHERE project = ? AND start_ns BETWEEN ? AND ? AND span_id IN ({_marks(rows)}) ORDER BY receipt_ns",
+            [given[0], first, last, *(r[-1] for r in rows)],
+        ).fetchall()
+        newest = {(h[0], h[1]): h[2:] for h in heads}
+        return tuple(_summary(row[:-1] + newest[row[0], row[-1]]) for row in rows)
 
     def trace(self, query: TraceShow) -> Trace:
         trace_id = self._resolve(query)
@@ -189,27 +226,39 @@ class DuckSpans:
             if not at.isdigit():
                 raise Invalid("this cursor is not one of ours", remedy="start from the first page")
             after = (int(at), span)
-        rows = self._db.execute(
-            f"SELECT {COLUMNS} FROM spans WHERE project = ? AND trace_id = ?"
-            " QUALIFY row_number() OVER (PARTITION BY span_id ORDER BY receipt_ns DESC) = 1 AND (start_ns, span_id) > (?, ?)"
-            " ORDER BY start_ns, span_id LIMIT ?",
+        page = self._db.execute(
+            "SELECT arg_max(start_ns, receipt_ns) AS start, span_id FROM spans WHERE project = ? AND trace_id = ? GROUP BY span_id"
+            " HAVING (start, span_id) > (?, ?) ORDER BY start, span_id LIMIT ?",
             [query.project, trace_id, *after, limit + 1],
         ).fetchall()
+        spans = self._spans(query.project, trace_id, page[:limit])
         used = self._db.execute(
             "SELECT DISTINCT unnest(versions) AS v FROM spans WHERE project = ? AND trace_id = ? ORDER BY v", [query.project, trace_id]
         ).fetchall()
-        spans = tuple(_span(dict(zip(TYPES, r, strict=True))) for r in rows[:limit])
-        page = self.traces(TraceQuery(project=query.project, search=None, evaluation="*", limit=1, cursor=None, kind=f"trace:{trace_id}"))
+        one: _Filters = ("project = ? AND trace_id = ?", "true", [query.project, trace_id], [])
+        (summary,) = self._summaries(one, self._found(one, 1, None))
         versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
-        last = spans[-1] if len(rows) > limit else None
-        return Trace(summary=page.items[0], spans=spans, versions=versions, next=f"{last.start_ns}-{last.span_id}" if last else None)
+        last = spans[-1] if len(page) > limit else None
+        return Trace(summary=summary, spans=spans, versions=versions, next=f"{last.start_ns}-{last.span_id}" if last else None)
+
+    def _spans(self, project: str, trace_id: str, page: list[tuple[int, str]]) -> tuple[Span, ...]:
+        """These spans, by start and id, whole."""
+        if not page:
+            return ()
+        rows = self._db.execute(
+            f"SELECT {COLUMNS} FROM spans WHERE project = ? AND trace_id = ? AND start_ns BETWEEN ? AND ? AND span_id IN ({_marks(page)})"
+            " QUALIFY row_number() OVER (PARTITION BY span_id ORDER BY receipt_ns DESC) = 1 ORDER BY start_ns, span_id",
+            [project, trace_id, page[0][0], page[-1][0], *(p[1] for p in page)],
+        ).fetchall()
+        return tuple(_span(dict(zip(TYPES, row, strict=True))) for row in rows)
 
     def _resolve(self, query: TraceShow) -> str:
         text = query.id.lower()
         if len(text) < 4 or any(c not in "0123456789abcdef" for c in text):
             raise Invalid(f"{query.id!r} is not a trace id", remedy="give 4 to 32 hex digits")
+        fits = "trace_id = ?" if len(text) == 32 else "starts_with(trace_id, ?)"
         found = self._db.execute(
-            "SELECT DISTINCT trace_id FROM spans WHERE project = ? AND starts_with(trace_id, ?) LIMIT 2", [query.project, text]
+            f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {fits} LIMIT 2", [query.project, text]
         ).fetchall()
         if not found:
             raise NotFound(f"there is no trace {query.id}", remedy="windlass traces lists them")
@@ -221,34 +270,33 @@ class DuckSpans:
         bucket = max(1, query.hours) * 3_600_000_000_000 // 24
         name = f"release/{query.release}@" if query.release else None
         base = (
-            "WITH r AS (SELECT trace_id, start_ns, end_ns - start_ns AS took, status FROM spans WHERE project = ? AND parent IS NULL"
+            "WITH r AS MATERIALIZED (SELECT trace_id, any_value(start_ns) AS start_ns, arg_max(end_ns - start_ns, receipt_ns) AS took,"
+            " arg_max(status, receipt_ns) AS status FROM spans WHERE project = ? AND parent IS NULL"
             " AND evaluation IS NULL AND start_ns > epoch_ns(now()::TIMESTAMP) - ?"
             + (" AND starts_with(coalesce(release, ''), ?)" if name else "")
-            + " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1)"
+            + " GROUP BY trace_id, span_id)"
         )
         values: list[Any] = [query.project, query.hours * 3_600_000_000_000, *([name] if name else [])]
-        total = self._db.execute(
-            base + " SELECT count(*), count(*) FILTER (status = 'error'), quantile_cont(took, 0.5) / 1e6,"
-            " quantile_cont(took, 0.95) / 1e6 FROM r",
-            values,
-        ).fetchone()
-        assert total is not None
-        if not total[0]:
-            return LiveFigures(0, 0)
-        spent = self._db.execute(
-            base + " SELECT sum(cost), count(*) FILTER (cost IS NULL), sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)) FROM spans"
-            " WHERE kind = 'model' AND trace_id IN (SELECT trace_id FROM r)",
-            values,
-        ).fetchone()
-        assert spent is not None
-        series = self._db.execute(
+        total, *series = self._db.execute(
             base
-            + f" SELECT start_ns // {bucket} * {bucket} AS b, count(*), quantile_cont(took, 0.95) / 1e6, count(*) FILTER (status = 'error')"
-            " FROM r GROUP BY b ORDER BY b",
+            + " SELECT b, count(*), count(*) FILTER (status = 'error'), quantile_cont(took, 0.5) / 1e6, quantile_cont(took, 0.95) / 1e6"
+            f" FROM (SELECT *, start_ns // {bucket} * {bucket} AS b FROM r) GROUP BY GROUPING SETS ((), (b)) ORDER BY b NULLS FIRST",
             values,
         ).fetchall()
+        if not total[1]:
+            return LiveFigures(0, 0)
+        spent = self._db.execute(
+            base + ", m AS (SELECT arg_max_null(cost, receipt_ns) AS cost, arg_max_null(tokens_in, receipt_ns) AS tokens_in,"
+            " arg_max_null(tokens_out, receipt_ns) AS tokens_out FROM spans WHERE project = ? AND kind = 'model'"
+            " AND trace_id IN (SELECT trace_id FROM r) GROUP BY trace_id, span_id)"
+            " SELECT sum(cost), count(*) FILTER (cost IS NULL), sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)) FROM m",
+            [*values, query.project],
+        ).fetchone()
+        assert spent is not None
         cost = None if spent[1] else spent[0]
-        return LiveFigures(total[0], total[1], total[2], total[3], cost, spent[2], tuple((b, n, float(p), e) for b, n, p, e in series))
+        return LiveFigures(
+            total[1], total[2], total[3], total[4], cost, spent[2], tuple((b, n, float(p95), e) for b, n, e, _, p95 in series)
+        )
 
     def rest(self) -> None:
         """Give back the memory of buffers: the files are closed and opened again. Raises as opening does."""
@@ -259,8 +307,7 @@ class DuckSpans:
         self._db.close()
 
 
-def _filters(q: TraceQuery) -> tuple[str, str, list[Any]]:
-    """Conditions on spans, conditions on traces, and their values in that order."""
+def _filters(q: TraceQuery) -> _Filters:
     where, having = ["project = ?"], ["true"]
     w: list[Any] = [q.project]
     h: list[Any] = []
@@ -269,10 +316,7 @@ def _filters(q: TraceQuery) -> tuple[str, str, list[Any]]:
         having.append(f"bool_or({condition})")
         h.extend(values)
 
-    if q.kind and q.kind.startswith("trace:"):
-        where.append("trace_id = ?")
-        w.append(q.kind.removeprefix("trace:"))
-    elif q.kind:
+    if q.kind:
         any_span("parent IS NULL AND kind = ?", q.kind)
     if q.evaluation is None:
         where.append("evaluation IS NULL")
@@ -306,7 +350,17 @@ def _filters(q: TraceQuery) -> tuple[str, str, list[Any]]:
             raise Invalid("this cursor is not one of ours", remedy="start from the first page")
         having.append("(min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?))")
         h += [int(began), int(began), trace]
-    return " AND ".join(where), " AND ".join(having), [*w, *h]
+    return " AND ".join(where), " AND ".join(having), w, h
+
+
+def _latest(q: TraceQuery) -> int:
+    """When the traces asked for began at the latest, in nanoseconds."""
+    began = [at for at in (q.until_ns, int(q.cursor.partition("-")[0]) if q.cursor else None) if at is not None]
+    return min(began, default=(1 << 63) - 1)
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _version_prefix(ref: str) -> str:
@@ -315,9 +369,8 @@ def _version_prefix(ref: str) -> str:
     return f"{head}@sha256:{digest.removeprefix('sha256:')}" if at else f"{head}@"
 
 
-def _summary(r: tuple[Any, ...], head: tuple[Any, ...] | None) -> TraceSummary:
-    trace, start, took, spans, failed, inner, roots, tin, tout, cost, release, session, user = r
-    name, kind, given, output, own = head or ("", "span", None, None, None)
+def _summary(row: tuple[Any, ...]) -> TraceSummary:
+    trace, start, took, spans, failed, inner, roots, tin, tout, cost, release, session, user, name, kind, given, output, own = row
     tokens = None if tin is None and tout is None else (tin or 0) + (tout or 0)
     status = "error" if failed or (inner and not roots) else "ok"
     return TraceSummary(

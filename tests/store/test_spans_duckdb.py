@@ -1,0 +1,109 @@
+"""Lists read only as much of history as fills a page: they must say what reading all of it says."""
+
+from __future__ import annotations
+
+import random
+from itertools import groupby
+
+import pytest
+
+from windlass.core.operations.traces import LiveQuery, TraceQuery, TraceShow
+from windlass.store.journal import Position
+from windlass.store.spans import SpanRow
+from windlass.store.spans_duckdb import DuckSpans
+
+NOW = 1_800_000_000_000_000_000
+SECOND = 1_000_000_000
+
+
+def span(trace: str, number: int, parent: str | None, start: int, **fields) -> SpanRow:
+    given = {"project": "default", "name": "run", "kind": "request", "status": "ok", "status_message": "", "service": "s"}
+    given |= {"end_ns": start + SECOND, "receipt_ns": start, "digest": f"{trace}{number}"}
+    return SpanRow(trace_id=trace, span_id=f"{number:016x}", parent=parent, start_ns=start, **(given | fields))
+
+
+def some_traces(rnd: random.Random) -> list[SpanRow]:
+    """Overlapping traces with children that start long after, or by a wrong clock long before, their root; some without one."""
+    rows, number = [], 0
+    for _ in range(120):
+        trace, began = rnd.randbytes(16).hex(), NOW + rnd.randrange(1000) * SECOND
+        status, evaluation = rnd.choice(["ok", "error"]), rnd.choice([None, None, "e1"])
+        common = {"status": status, "evaluation": evaluation, "session": f"s{rnd.randrange(40)}"}
+        rootless = rnd.random() < 0.1
+        for step in range(rnd.randrange(1, 8)):
+            number += 1
+            parent = f"{number - step:016x}" if step or rootless else None
+            at = began + step * rnd.choice([1, 1, 300, -400]) * SECOND
+            spent = {"kind": "model", "cost": 0.25, "tokens_in": 3, "model": rnd.choice(["a", "b"])} if step % 2 else {}
+            rows.append(span(trace, number, parent, at, **common, **spent))
+    return rows
+
+
+def all_pages(store: DuckSpans, query: TraceQuery) -> list[tuple]:
+    found = []
+    while True:
+        page = store.traces(query)
+        found += [(t.trace_id, t.start_ns, t.spans, t.cost, t.tokens, t.status) for t in page.items]
+        if page.next is None:
+            return found
+        query.cursor = page.next
+
+
+def expected(rows: list[SpanRow], fits) -> list[tuple]:
+    found = []
+    for trace, group in groupby(sorted(rows, key=lambda r: r.trace_id), key=lambda r: r.trace_id):
+        spans = list(group)
+        if fits(spans):
+            costs = [s.cost for s in spans if s.kind == "model"]
+            rooted = any(s.parent is None for s in spans)
+            failed = any(s.status == "error" and (s.parent is None or not rooted) for s in spans)
+            tokens = 3 * len(costs) if costs else None
+            line = (trace, min(s.start_ns for s in spans), len(spans), sum(costs) if costs else None, tokens, "error" if failed else "ok")
+            found.append(line)
+    return sorted(found, key=lambda f: (-f[1], f[0]))
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("limit", [2, 50])
+def test_pages_of_windows_are_the_whole_list(tmp_path, seed, limit):
+    rnd = random.Random(seed)
+    rows = some_traces(rnd)
+    rnd.shuffle(rows)
+    store = DuckSpans(tmp_path)
+    for n in range(0, len(rows), 100):  # several files: a view over days
+        store.write(f"2027-01-{1 + n // 200:02}", rows[n : n + 100], "w", Position(1, n))
+    production = [r for r in rows if r.evaluation is None]
+    middle = NOW + 500 * SECOND
+    cases = {
+        "all": (TraceQuery(), production, lambda t: True),
+        "of an evaluation": (TraceQuery(evaluation="e1"), [r for r in rows if r.evaluation], lambda t: True),
+        "rare": (TraceQuery(session="s7"), production, lambda t: t[0].session == "s7"),
+        "errors": (TraceQuery(status="error"), production, lambda t: any(s.status == "error" and s.parent is None for s in t)),
+        "a model": (TraceQuery(model="a"), production, lambda t: any(s.model == "a" for s in t)),
+        "before": (TraceQuery(until_ns=middle), production, lambda t: min(s.start_ns for s in t) < middle),
+        "after": (TraceQuery(since_ns=middle), production, lambda t: min(s.start_ns for s in t) >= middle),
+    }
+    for name, (query, among, fits) in cases.items():
+        query.limit = limit
+        assert all_pages(store, query) == expected(among, fits), name
+    store.close()
+
+
+def test_a_revised_span_is_counted_once_and_as_it_is_now(tmp_path, monkeypatch):
+    store = DuckSpans(tmp_path)
+    began = NOW
+    root = span("a" * 32, 1, None, began)
+    first = span("a" * 32, 2, root.span_id, began, kind="model", cost=0.5, tokens_in=10, tokens_out=1)
+    second = span(
+        "a" * 32, 2, root.span_id, began, kind="model", cost=0.25, tokens_in=10, tokens_out=2, digest="revised", receipt_ns=began + 1
+    )
+    store.write("2027-01-15", [root, first, second], "w", Position(1, 1))
+    (summary,) = store.traces(TraceQuery()).items
+    assert (summary.spans, summary.cost, summary.tokens) == (2, 0.25, 12)
+    assert store.trace(TraceShow("a" * 32)).summary == summary
+    live = store.live(LiveQuery(hours=10**6))
+    assert (live.requests, live.cost, live.tokens) == (1, 0.25, 12)
+    unknown = span("a" * 32, 2, root.span_id, began, kind="model", tokens_in=10, digest="again", receipt_ns=began + 2)
+    store.write("2027-01-15", [unknown], "w", Position(1, 2))
+    assert store.live(LiveQuery(hours=10**6)).cost is None, "the newest has no price: unknown, not the price of before"
+    store.close()
