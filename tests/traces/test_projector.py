@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from windlass.core import span as names
 from windlass.core.errors import Invalid, NotFound, Unavailable
@@ -18,9 +20,10 @@ from windlass.core.span import Span, SpanEvent
 from windlass.store.home import Home
 from windlass.store.journal import Journal, JournalReader, Position
 from windlass.store.spans_duckdb import DuckSpans
-from windlass.traces.envelope import seal
+from windlass.traces.envelope import seal, seal_spans
+from windlass.traces.mapping import rows
 from windlass.traces.projector import Projection, open_projection
-from windlass.traces.recorder import Recorder, encode
+from windlass.traces.recorder import Recorder
 from windlass.traces.socket import RemoteSpans
 
 ANSWER = "chain/answer@sha256:" + "a" * 64
@@ -193,6 +196,49 @@ def test_a_record_nobody_can_read_stops_nothing(room):
     assert room.projection.ask("counts", None)["unreadable"] == 2
 
 
+def test_what_cannot_be_stored_loses_its_span_alone(room, caplog):
+    good, bad, odd = make(), make(attributes={"huge": 1 << 80}), make(attributes={"a": {1, 2}, "path": Path("x"), "n": {3: 4}})
+    room.record(good, bad, odd)
+    assert set(room.traces()) == {good.trace_id, odd.trace_id}
+    assert "a span was lost" in caplog.text
+    kept = room.projection.ask("trace", TraceShow(odd.trace_id)).spans[0].attributes
+    assert (kept["path"], kept["n"]) == ("x", {"3": 4})
+
+
+def test_our_own_span_and_the_same_by_otlp_are_read_alike(room):
+    """Two formats of the journal, one meaning."""
+    ours = make(
+        parent=span_id(), status="error", status_message="no", service="app", attributes={**MODEL, names.INPUT: "hi", "x": [1, {"a": None}]}
+    )
+    ours.events.append(SpanEvent("retry", ours.start_ns, {"why": "429"}))
+    sent = ExportTraceServiceRequest()
+    resource = sent.resource_spans.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = "app"
+    span = resource.scope_spans.add().spans.add(
+        trace_id=bytes.fromhex(ours.trace_id), span_id=bytes.fromhex(ours.span_id), parent_span_id=bytes.fromhex(ours.parent or ""),
+        name=ours.name, start_time_unix_nano=ours.start_ns, end_time_unix_nano=ours.end_ns,
+    )  # fmt: skip
+    span.status.code, span.status.message = 2, "no"
+    for key, value in ours.attributes.items():
+        given = span.attributes.add(key=key).value
+        if isinstance(value, str):
+            given.string_value = value
+        elif isinstance(value, float):
+            given.double_value = value
+        elif isinstance(value, int):
+            given.int_value = value
+        else:
+            given.array_value.values.add().int_value = 1
+            given.array_value.values.add().kvlist_value.values.add(key="a")
+    span.events.add(name="retry", time_unix_nano=ours.start_ns).attributes.add(key="why").value.string_value = "429"
+    by_otlp, by_us = ([], [])
+    for found, (kind, data) in ((by_otlp, (1, sent.SerializeToString())), (by_us, (2, msgspec.msgpack.encode([ours])))):
+        found.extend(rows(kind, "default", 7, data))
+    by_otlp[0].digest = by_us[0].digest = ""
+    assert by_otlp == by_us
+    assert by_us[0].cost == 0.25 and by_us[0].model == "baseline" and by_us[0].input == "hi"
+
+
 def test_two_processes_do_not_share_the_files(room, tmp_path):
     room.record(*tree())
     room.traces()
@@ -236,7 +282,7 @@ def test_several_writers_and_days(tmp_path):
     for writer in ("a", "b"):
         journal = Journal(folder / writer)
         for _ in range(3):
-            journal.append(seal("default", encode(tree())))
+            journal.append(seal_spans("default", [msgspec.msgpack.encode(s) for s in tree()]))
         journal.close()
     store = DuckSpans(tmp_path / "spans")
     projection = Projection(folder, store)

@@ -1,4 +1,4 @@
-"""From an OTLP span to a row: which attribute of which convention means what. Tables, not code.
+"""From a span to a row: which attribute of which convention means what. Tables, not code.
 
 First forms of Windlass's own names, OpenTelemetry's GenAI conventions (old and new names) and OpenInference. The raw attributes
 stay with the row, so that newer tables can read older spans again.
@@ -14,7 +14,9 @@ import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from windlass.core import span as names
+from windlass.core.span import Span, SpanEvent, Status
 from windlass.store.spans import SpanRow
+from windlass.traces.envelope import SPANS
 
 # column → attributes that give it, the first that is there counts
 SOURCES: dict[str, tuple[str, ...]] = {
@@ -51,44 +53,70 @@ KINDS: tuple[tuple[str, dict[str, str]], ...] = (
         },
     ),
 )  # fmt: skip
-STATUS = {0: "unset", 1: "ok", 2: "error"}
+_STATUS: dict[int, Status] = {0: "unset", 1: "ok", 2: "error"}
+_LATEST = 2**63 - 1
+_unpack = msgspec.msgpack.Decoder(list[Span]).decode
+_pack = msgspec.msgpack.Encoder().encode
 
 
-def rows(project: str, receipt_ns: int, otlp: bytes) -> Iterator[SpanRow]:
-    """The rows of one OTLP request."""
-    request = ExportTraceServiceRequest.FromString(otlp)
-    for resource in request.resource_spans:
+def rows(kind: int, project: str, receipt_ns: int, data: bytes) -> Iterator[SpanRow]:
+    """The rows of one journal record."""
+    if kind == SPANS:
+        for span in _unpack(data):
+            yield _row(span, _digest(_pack(span)), project, receipt_ns, {})
+        return
+    for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
         shared = _attributes(resource.resource.attributes)
-        service = str(shared.get("service.name", ""))
         for scope in resource.scope_spans:
-            for span in scope.spans:
-                yield _row(project, receipt_ns, service, shared, span)
+            for sent in scope.spans:
+                digest = _digest(sent.SerializeToString(deterministic=True))
+                yield _row(_from_otlp(sent, str(shared.get("service.name", ""))), digest, project, receipt_ns, shared)
 
 
-def _row(project: str, receipt_ns: int, service: str, shared: dict[str, Any], span: Any) -> SpanRow:
-    attributes = _attributes(span.attributes)
-    events = [{"name": e.name, "time_ns": e.time_unix_nano, "attributes": _attributes(e.attributes)} for e in span.events]
+def _from_otlp(sent: Any, service: str) -> Span:
+    start = min(sent.start_time_unix_nano, _LATEST)
+    return Span(
+        trace_id=sent.trace_id.hex(),
+        span_id=sent.span_id.hex(),
+        name=sent.name,
+        start_ns=start,
+        end_ns=min(max(sent.end_time_unix_nano, start), _LATEST),
+        parent=sent.parent_span_id.hex() or None,
+        status=_STATUS.get(sent.status.code, "unset"),
+        status_message=sent.status.message,
+        attributes=_attributes(sent.attributes),
+        events=[SpanEvent(e.name, e.time_unix_nano, _attributes(e.attributes)) for e in sent.events],
+        service=service,
+    )
+
+
+def _row(span: Span, digest: str, project: str, receipt_ns: int, shared: dict[str, Any]) -> SpanRow:
+    attributes = span.attributes
     columns: dict[str, Any] = {column: _first(sources, attributes, shared, column) for column, sources in SOURCES.items()}
     versions = attributes.get(names.VERSIONS)
     return SpanRow(
         project=project,
-        trace_id=span.trace_id.hex(),
-        span_id=span.span_id.hex(),
-        parent=span.parent_span_id.hex() or None,
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent=span.parent,
         name=span.name,
         kind=_kind(attributes),
-        start_ns=min(span.start_time_unix_nano, 2**63 - 1),
-        end_ns=min(max(span.end_time_unix_nano, span.start_time_unix_nano), 2**63 - 1),
+        start_ns=span.start_ns,
+        end_ns=max(span.end_ns, span.start_ns),
         receipt_ns=receipt_ns,
-        status=STATUS.get(span.status.code, "unset"),
-        status_message=span.status.message,
-        service=service,
-        digest=hashlib.sha256(span.SerializeToString(deterministic=True)).hexdigest()[:32],
+        status=span.status,
+        status_message=span.status_message,
+        service=span.service,
+        digest=digest,
         versions=[str(v) for v in versions] if isinstance(versions, list) else [],
         attributes=msgspec.json.encode(attributes).decode(),
-        events=msgspec.json.encode(events).decode(),
+        events=msgspec.json.encode(span.events).decode(),
         **columns,
     )
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def _first(sources: tuple[str, ...], attributes: dict[str, Any], shared: dict[str, Any], column: str) -> Any:

@@ -59,8 +59,8 @@ class Projection:
 
     def _rows(self, record: Record) -> list[SpanRow]:
         try:
-            project, otlp = unseal(record.payload)
-            return list(rows(project, record.receipt_ns, otlp))
+            kind, project, data = unseal(record.payload)
+            return list(rows(kind, project, record.receipt_ns, data))
         except Exception:  # a record that no table can read must not stop the rest; it stays in the journal
             self.unreadable += 1
             _log.exception("a journal record cannot be read; it is kept")
