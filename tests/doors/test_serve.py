@@ -282,13 +282,20 @@ def test_runs_that_outlast_the_server_are_told_so(home: Path, tmp_path: Path) ->
         with server.owner() as http:
             answers[name] = http.post(f"/api/v1/runs/{how}", json={"target": f"chain/{name}", "input": "x"}).text
 
+    def by_the_gateway() -> None:
+        with server.owner() as http:
+            body = {"model": "chain/endless", "stream": True, "messages": [{"role": "user", "content": "x"}]}
+            answers["gateway"] = http.post("/v1/chat/completions", json=body).text
+
     with server.client() as client:
         client.push(tmp_path)
     asking = [threading.Thread(target=ask, args=some) for some in (("stream", "endless"), ("start", "stubborn"))]
     for thread in asking:
         thread.start()
+    asking.append(threading.Thread(target=by_the_gateway))
+    asking[-1].start()
     doors = psutil.Process(server.parts()["doors"]["pid"])
-    until(lambda: len(doors.children()) == 2)
+    until(lambda: len(doors.children()) == 3)
     runners = doors.children()
     began = time.monotonic()
     assert server.stop() == 0
@@ -297,6 +304,8 @@ def test_runs_that_outlast_the_server_are_told_so(home: Path, tmp_path: Path) ->
         thread.join()
     assert "the server stops" in answers["endless"].strip().splitlines()[-1]
     assert "the server stops" in answers["stubborn"]
+    *_, last = [line for line in answers["gateway"].splitlines() if line]
+    assert "on and on" in answers["gateway"] and "the server stops" in last and '"error"' in last
     until(lambda: not any(alive(r.pid) for r in runners))
 
 

@@ -55,7 +55,7 @@ class Application:
 
     def __init__(self, platform: Platform, host: str = "127.0.0.1") -> None:
         self.platform = platform
-        self.stopping = asyncio.Event()  # set, it ends runs that somebody waits for
+        self._stopping = asyncio.Event()
         self._doorkeeper = Doorkeeper(host, frozenset(n.strip().lower() for n in platform.settings.names.split(",") if n.strip()))
         # a cookie must say where it comes from here too, whatever the method
         known = functools.partial(identify, platform.actors, "POST")
@@ -65,6 +65,11 @@ class Application:
         )  # fmt: skip
         self._otlp = Otlp(platform.journal, known, guard, platform.settings.otlp_limit)
         self._rest = self._assemble()
+
+    def stop(self) -> None:
+        """End what somebody waits for, and tell them so."""
+        self._stopping.set()
+        self._gateway.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -125,7 +130,7 @@ class Application:
 
         return Starlette(
             routes=[
-                *api.routes(self.platform, self.stopping),
+                *api.routes(self.platform, self._stopping),
                 Route("/login", _paged(login.form), methods=["POST"]),
                 Route("/logout", _paged(login.out), methods=["POST"]),
                 Mount("/", front),

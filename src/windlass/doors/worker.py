@@ -66,7 +66,7 @@ async def serve(home: Path, socket: int, host: str, address: str, name: str) -> 
     await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
-    application.stopping.set()
+    application.stop()
     await asyncio.wait({serving}, timeout=TELL_SECONDS)
     await platform.close()
     if serving.done():

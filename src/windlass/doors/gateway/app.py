@@ -70,14 +70,20 @@ class Gateway:
         self._keep = keep
         self._limit = body_limit
         self._relay = Relay(models.http, models.price, records)
+        self._watching: set[Exchange] = set()
 
     @staticmethod
     def serves(path: str) -> bool:
         """Whether a path is the gateway's."""
         return path in _ROUTES or path == "/v1/models" or path.startswith(("/v1/models/", "/invoke/"))
 
+    def stop(self) -> None:
+        """Tell everyone who waits for an answer that there will be none."""
+        for exchange in list(self._watching):
+            exchange.stop()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, self._watching)
         route = _ROUTES.get(exchange.path)
         anthropic = route[0] == "anthropic" if route else "anthropic-version" in exchange.headers
         face = FACES["anthropic" if anthropic else "openai"]

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from windlass.core.errors import TooLarge
+from windlass.core.errors import TooLarge, Unavailable
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -23,9 +23,10 @@ class ClientGone(Exception):
 
 
 class Exchange:
-    """`begun` says whether a status has gone out: after that an error can only be told inside the stream."""
+    """`begun` says whether a status has gone out: after that an error can only be told inside the stream. While what it waits for
+    can be cut off, it is in `watching`."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, watching: set[Exchange]) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
@@ -33,6 +34,9 @@ class Exchange:
         self.trace = b""
         self._receive = receive
         self._send = send
+        self._watching = watching
+        self._task: asyncio.Task[Any] | None = None
+        self._why: Exception | None = None  # of being cut off
 
     async def body(self, limit: int) -> bytes:
         """The whole request body. Raises `TooLarge` over `limit` bytes, `ClientGone`."""
@@ -59,28 +63,35 @@ class Exchange:
 
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Cancel what happens inside as soon as the client leaves, and raise `ClientGone` then. The body must have been read."""
-        task = asyncio.current_task()
-        assert task is not None
-        gone = False
-
-        async def watch() -> None:
-            nonlocal gone
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-            gone = True
-            task.cancel()
-
-        watcher = asyncio.ensure_future(watch())
+        """Cancel what happens inside as soon as the client leaves or the server stops; raise `ClientGone` or `Unavailable` then.
+        The body must have been read."""
+        self._task = asyncio.current_task()
+        watcher = asyncio.ensure_future(self._watch())
+        self._watching.add(self)
         try:
             yield
         except asyncio.CancelledError:
-            if not gone:
+            if self._why is None or self._task is None:
                 raise
-            task.uncancel()
-            raise ClientGone from None
+            self._task.uncancel()
+            raise self._why from None
         finally:
+            self._watching.discard(self)
             watcher.cancel()
+
+    def stop(self) -> None:
+        """End what is being waited for: the server stops."""
+        self._cut(Unavailable("the server stops before the answer is whole", remedy="ask again when it is back", retry_after_s=2))
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._cut(ClientGone())
+
+    def _cut(self, why: Exception) -> None:
+        if self._why is None and self._task is not None:
+            self._why = why
+            self._task.cancel()
 
     async def respond(self, status: int, data: bytes, headers: Headers = (JSON,)) -> None:
         """A whole answer."""
