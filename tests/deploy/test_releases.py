@@ -53,6 +53,16 @@ def test_the_whole_way(app: App) -> None:
         app.client.releases.promote("answer")
 
 
+def test_a_release_says_what_measures_it(app: App) -> None:
+    manifest = app.folder / "windlass.toml"
+    manifest.write_text(manifest.read_text() + '\n[releases]\nlonely = "component/lonely"\n')
+    (app.folder / "lonely.md").write_text("---\ninputs: {word: string}\n---\nSay {{ word }}.")
+    code = app.folder / "app.py"
+    code.write_text(code.read_text() + '\nw.component("lonely", prompt="lonely.md", model="baseline")\n')
+    app.push()
+    assert [(r.name, r.suite) for r in app.client.releases.list().items] == [("answer", "answers"), ("lonely", None)]
+
+
 def test_a_verdict_about_something_else_does_not_count(app: App) -> None:
     app.push()
     verdict = app.gate().verdict

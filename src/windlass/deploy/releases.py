@@ -27,7 +27,7 @@ from windlass.core.score import Verdict
 from windlass.evaluate.verdicts import load_verdict, newest_verdict
 from windlass.govern.permissions import guard
 from windlass.registry.labels import current, move_environment
-from windlass.registry.versions import newest, resolve
+from windlass.registry.versions import fetch, newest, resolve
 from windlass.store.meta import read, write
 from windlass.store.tables import label_moves, labels, links, verdicts, versions
 
@@ -141,9 +141,10 @@ class Releases:
         v = versions.c
         with read(self._engine) as c:
             names = c.execute(select(v.name).where(v.project == query.project, v.kind == "release").distinct().order_by(v.name)).scalars()
-            return ReleaseList(tuple(self._state(c, Ref("release", name, None, None, query.project)) for name in names.all()))
+            suites = _suites(c, query.project)
+            return ReleaseList(tuple(self._state(c, Ref("release", name, None, None, query.project), suites) for name in names.all()))
 
-    def _state(self, c: Connection, ref: Ref) -> ReleaseState:
+    def _state(self, c: Connection, ref: Ref, suites: dict[str, str]) -> ReleaseState:
         t = labels.c
         there = c.execute(
             select(t.label, t.digest, t.moved_ns).where(
@@ -168,9 +169,21 @@ class Releases:
             .limit(1)
         ).scalar()
         waits = candidate if candidate not in environments.values() else None
-        return ReleaseState(
-            ref.name, f"{entry[0]}/{entry[1]}" if entry else "", environments, {label: at for label, _, at in there}, waits, verdict
-        )
+        runs = f"{entry[0]}/{entry[1]}" if entry else ""
+        since = {label: at for label, _, at in there}
+        return ReleaseState(ref.name, runs, environments, since, waits, verdict, suites.get(runs))
+
+
+def _suites(c: Connection, project: str) -> dict[str, str]:
+    """By what they measure, the names of the suites as they are now."""
+    v = versions.c
+    names = c.execute(select(v.name).where(v.project == project, v.kind == "suite").distinct().order_by(v.name)).scalars().all()
+    found: dict[str, str] = {}
+    for name in names:
+        body = fetch(c, Ref("suite", name, newest(c, Ref("suite", name, None, None, project)), None, project)).body
+        if isinstance(body["target"], str):
+            found.setdefault(body["target"], name)
+    return found
 
 
 def _release(given: str, project: str) -> Ref:

@@ -67,6 +67,7 @@ class ReleaseState(msgspec.Struct, omit_defaults=True):
     since_ns: dict[str, int] = {}
     candidate: str | None = None
     last_verdict: str | None = None
+    suite: str | None = None  # name of a suite that measures what it runs; None: nothing does, so that it cannot be gated
 
 
 class ReleaseList(msgspec.Struct):

@@ -74,12 +74,13 @@ def _steps(release: ReleaseState, live: LiveFigures, quality: Evaluation | None,
     state = {"promote": "good", "block": "bad", "inconclusive": "wait"}[verdict.decision] if verdict else "none"
     waits = verdict is not None and verdict.decision == "promote" and release.candidate == verdict.candidate.partition("@")[2]
     served = live.requests > 0
+    unmeasured = "nothing measured yet" if release.suite else "no suite measures it"
     return (
         Step("Develop", "good", f"runs {release.entry}", f"/artifacts/release/{release.name}"),
         Step(
             "Evaluate",
             "good" if quality else "none",
-            f"{quality.rows} rows" if quality else "nothing measured yet",
+            f"{quality.rows} rows" if quality else unmeasured,
             f"/evaluations/{quality.id}" if quality else "/evaluations",
         ),
         Step("Gate", state, verdict.decision if verdict else "no verdict yet", f"/verdicts/{verdict.id}" if verdict else "/verdicts"),
@@ -102,10 +103,11 @@ def _steps(release: ReleaseState, live: LiveFigures, quality: Evaluation | None,
 def _needs(application: Application) -> list[Need]:
     release, verdict = application.release, application.verdict
     found: list[Need] = []
-    if release.candidate and (verdict is None or not verdict.candidate.endswith(release.candidate)):
-        sentence = f"{release.name}: candidate {short(release.candidate)} has not been gated; run `windlass gate`"
+    gated = verdict is not None and release.candidate is not None and verdict.candidate.endswith(release.candidate)
+    if release.candidate and release.suite and not gated:
+        sentence = f"{release.name}: candidate {short(release.candidate)} has not been gated; run `windlass gate {release.suite}`"
         found.append(Need("none", "candidate", sentence, "Look", f"/artifacts/release/{release.name}"))
-    if verdict and release.candidate and verdict.candidate.endswith(release.candidate):
+    if verdict and release.candidate and gated:
         name = f"{release.name} {short(release.candidate)}"
         if verdict.decision == "promote":
             found.append(Need("good", "promote", f"{name} may go to production", "Decide", f"/verdicts/{verdict.id}"))
