@@ -60,6 +60,10 @@ def test_what_is_wrong_is_said(server: Server) -> None:
             or http.get("/api/v1/versions/show").status_code == 400
         )
         assert error(http.get("/api/v1/artifacts/list", params={"limit": "many"}))["where"] == "limit"
+        for limit in ("0", "201"):  # never quietly another number
+            answer = http.get("/api/v1/artifacts/list", params={"limit": limit})
+            assert (answer.status_code, error(answer)["where"]) == (400, "limit")
+        assert "<= 200" in error(answer)["message"]
         assert error(http.post("/api/v1/runs/start", content=b"{"))["where"] == "body"
         assert error(http.post("/api/v1/runs/start", json={"target": 5}))["where"] == "target"
         assert http.post("/api/v1/runs/start", json={"target": "chain/nothing"}).status_code == 404

@@ -31,7 +31,6 @@ from windlass.registry.versions import fetch, newest, resolve
 from windlass.store.meta import read, write
 from windlass.store.tables import label_moves, labels, links, verdicts, versions
 
-MOST = 200
 HOW = ("promote", "rollback", "override")
 
 
@@ -122,7 +121,7 @@ class Releases:
     def history(self, actor: Actor, query: HistoryQuery) -> History:
         """Operation `releases.history`: moves of environment labels, newest first."""
         guard(actor, "read", query.project)
-        limit = max(1, min(query.limit, MOST))
+        limit = query.limit
         m = label_moves.c
         found = select(label_moves).where(m.project == query.project, m.kind == "release", m.how.in_(HOW))
         if query.release:

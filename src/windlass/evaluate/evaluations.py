@@ -24,7 +24,7 @@ from windlass.core.operations.evaluation import (
 )
 from windlass.core.ref import parse_ref
 from windlass.evaluate.experiments import Suite, read_suite
-from windlass.evaluate.outcomes import MOST, Asked, Outcomes, Scored
+from windlass.evaluate.outcomes import Asked, Outcomes, Scored
 from windlass.evaluate.stats import mean_interval
 from windlass.evaluate.targets import foreign_name
 from windlass.govern.permissions import guard
@@ -100,7 +100,7 @@ class Evaluations:
         summaries = tuple(self._summary(suite, g.name, left, right) for g in suite.body.guards)
         names = [g.name for g in suite.body.guards]
         rows = sorted(row for row in left.keys() | right.keys() if _wanted(query.only, left.get(row), right.get(row), names))
-        limit = max(1, min(query.limit, MOST))
+        limit = query.limit
         some = [row for row in rows if query.cursor is None or row > query.cursor]
         shown = some[:limit]
         before, after = self._outcomes.by_rows(a.id, shown), self._outcomes.by_rows(b.id, shown)

@@ -16,7 +16,6 @@ from windlass.core.score import Score
 from windlass.store.meta import read, write
 from windlass.store.tables import evaluations, judgements, outcomes
 
-MOST = 200
 SHORTEST = 4  # characters of an id that may stand for it
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -131,7 +130,7 @@ class Outcomes:
 
     def list(self, query: EvaluationQuery) -> EvaluationPage:
         """Newest first."""
-        limit = max(1, min(query.limit, MOST))
+        limit = query.limit
         e = evaluations.c
         found = select(evaluations).where(e.project == query.project)
         if query.suite:
@@ -146,7 +145,7 @@ class Outcomes:
 
     def page(self, evaluation: str, query: OutcomesQuery) -> OutcomePage:
         """By row and repeat; `low`: worst scores first."""
-        limit = max(1, min(query.limit, MOST))
+        limit = query.limit
         o = outcomes.c
         found = select(outcomes).where(o.evaluation == evaluation)
         if query.only == "failed":

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, insert, select
 from windlass.core.actor import Actor
 from windlass.core.operations.evaluation import IdQuery, VerdictPage, VerdictQuery
 from windlass.core.score import Verdict
-from windlass.evaluate.outcomes import MOST, whole_id
+from windlass.evaluate.outcomes import whole_id
 from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.store.meta import read
@@ -26,7 +26,7 @@ class Verdicts:
     def list(self, actor: Actor, query: VerdictQuery) -> VerdictPage:
         """Operation `verdicts.list`: newest first, without their rows and evidence."""
         guard(actor, "read", query.project)
-        limit = max(1, min(query.limit, MOST))
+        limit = query.limit
         v = verdicts.c
         found = select(v.body).where(v.project == query.project)
         if query.suite:

@@ -21,7 +21,6 @@ from windlass.govern.permissions import guard
 from windlass.registry.versions import Versions
 from windlass.store.blobs import BlobStore
 
-MOST = 200
 ROWS = frozenset({"dataset", "fewshot"})  # the kinds that have rows
 Manifest = list[tuple[str, str]]  # key and row digest, in the order of keys
 _row = msgspec.json.Decoder(dict[str, Any])
@@ -45,7 +44,7 @@ class Datasets:
         guard(actor, "read", ref.project)
         ref = self._versions.resolve(ref)
         version = self._versions.get(ref.project, ref.kind, ref.name, ref.digest or "")
-        limit = max(1, min(query.limit, MOST))
+        limit = query.limit
         manifest, lines = self._read(version)
         if query.split is not None:
             keys = {r["key"] for r in _rows(version, manifest, lines, query.split)}

@@ -62,7 +62,7 @@ class Versions:
     def list(self, actor: Actor, query: ArtifactQuery) -> ArtifactPage:
         """Operation `artifacts.list`: one entry for each name, by kind and name."""
         guard(actor, "read", query.project)
-        limit = max(1, min(query.limit, MOST))
+        limit = query.limit
         v = versions
         with read(self._engine) as c:
             found = select(v.c.kind, v.c.name, func.count().label("n"), func.max(v.c.created_ns).label("at")).where(
@@ -97,7 +97,7 @@ class Versions:
         """Operation `versions.list`: versions of one name, newest first."""
         ref = parse_ref(query.ref, project=query.project)
         guard(actor, "read", ref.project)
-        limit = max(1, min(query.limit, MOST))
+        limit = query.limit
         v = versions
         with read(self._engine) as c:
             found = select(v).where(v.c.project == ref.project, v.c.kind == ref.kind, v.c.name == ref.name)

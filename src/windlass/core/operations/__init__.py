@@ -6,13 +6,14 @@ walks `OPERATIONS` and fails on one that has no service method, no client method
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R", covariant=True)
 
+Limit = Annotated[int, msgspec.Meta(ge=1, le=200)]  # entries of one page
 Permission = Literal["read", "write", "run", "deploy", "admin"]
 
 OPERATIONS: dict[str, Operation[Any, Any]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from windlass.core.operations import Operation, Page
+from windlass.core.operations import Limit, Operation, Page
 
 
 class PromoteRequest(msgspec.Struct, omit_defaults=True):
@@ -47,7 +47,7 @@ class HistoryQuery(msgspec.Struct, omit_defaults=True):
     environment: str | None = None
     project: str = "default"
     cursor: str | None = None
-    limit: int = 50
+    limit: Limit = 50
 
 
 class History(Page):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from windlass.core.operations import Operation, Page
+from windlass.core.operations import Limit, Operation, Page
 from windlass.core.score import Decision, Interval, Score, Verdict
 
 
@@ -55,7 +55,7 @@ class EvaluationQuery(msgspec.Struct, omit_defaults=True):
     project: str = "default"
     suite: str | None = None
     cursor: str | None = None
-    limit: int = 50
+    limit: Limit = 50
 
 
 class EvaluationPage(Page):
@@ -71,7 +71,7 @@ class OutcomesQuery(msgspec.Struct, omit_defaults=True):
     id: str
     project: str = "default"
     cursor: str | None = None
-    limit: int = 50
+    limit: Limit = 50
     only: Literal["all", "failed", "low"] = "all"
 
 
@@ -102,7 +102,7 @@ class CompareQuery(msgspec.Struct, omit_defaults=True):
     b: str
     project: str = "default"
     cursor: str | None = None
-    limit: int = 50
+    limit: Limit = 50
     only: Literal["all", "changed", "worse", "better"] = "changed"
 
 
@@ -169,7 +169,7 @@ class VerdictQuery(msgspec.Struct, omit_defaults=True):
     suite: str | None = None
     decision: Decision | None = None
     cursor: str | None = None
-    limit: int = 50
+    limit: Limit = 50
 
 
 class VerdictPage(Page):

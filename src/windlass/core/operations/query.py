@@ -46,4 +46,4 @@ def _value(kind: Any, text: str, name: str) -> Any:
     try:
         return msgspec.convert(msgspec.json.decode(text), kind)
     except (msgspec.DecodeError, msgspec.ValidationError) as e:
-        raise Invalid(f"parameter {name!r} is wrong: {text[:80]!r} does not fit", where=name) from e
+        raise Invalid(f"parameter {name!r} is wrong: {text[:80]!r}: {e}", where=name) from e

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from windlass.core.artifacts import Version
-from windlass.core.operations import Operation, Page
+from windlass.core.operations import Limit, Operation, Page
 
 
 class Bundle(msgspec.Struct, omit_defaults=True):
@@ -61,7 +61,7 @@ class ArtifactQuery(msgspec.Struct, omit_defaults=True):
     kind: str | None = None
     search: str | None = None
     cursor: str | None = None
-    limit: int = 50
+    limit: Limit = 50
 
 
 class ArtifactSummary(msgspec.Struct, omit_defaults=True):
@@ -83,7 +83,7 @@ class VersionQuery(msgspec.Struct, omit_defaults=True):
     ref: str  # kind/name
     project: str = "default"
     cursor: str | None = None
-    limit: int = 50
+    limit: Limit = 50
 
 
 class VersionSummary(msgspec.Struct, omit_defaults=True):
@@ -194,7 +194,7 @@ class RowsQuery(msgspec.Struct, omit_defaults=True):
     project: str = "default"
     split: str | None = None
     cursor: str | None = None
-    limit: int = 50
+    limit: Limit = 50
 
 
 class RowsPage(Page):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from windlass.core.operations import Operation, Page
+from windlass.core.operations import Limit, Operation, Page
 from windlass.core.span import Span
 
 
@@ -28,7 +28,7 @@ class TraceQuery(msgspec.Struct, omit_defaults=True):
     until_ns: int | None = None
     slower_than_ms: float | None = None
     cursor: str | None = None
-    limit: int = 50
+    limit: Limit = 50
 
 
 class TraceSummary(msgspec.Struct, omit_defaults=True):
@@ -58,7 +58,7 @@ class TraceShow(msgspec.Struct, omit_defaults=True):
     id: str
     project: str = "default"
     cursor: str | None = None
-    limit: int = 200
+    limit: Limit = 200
 
 
 class Trace(Page):

@@ -189,7 +189,7 @@ def evaluations(
     suite: Annotated[str | None, typer.Option("--suite", help="Of one suite.")] = None,
     rows: Annotated[bool, typer.Option("--rows", help="With its rows.")] = False,
     only: Annotated[str, typer.Option("--only", help="Rows: all, failed, or low (the worst first).")] = "all",
-    limit: Annotated[int, typer.Option("--limit", help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
 ) -> None:
     """Evaluations: all, one, or one with its rows."""
@@ -228,7 +228,7 @@ def compare(
     a: Annotated[str, typer.Argument(help="The base: an evaluation's id.")],
     b: Annotated[str, typer.Argument(help="The candidate: an evaluation's id.")],
     only: Annotated[str, typer.Option("--only", help="Rows: changed, worse, better or all.")] = "changed",
-    limit: Annotated[int, typer.Option("--limit", help="At most so many rows.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many rows.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
 ) -> None:
     """Two evaluations side by side, example by example."""
@@ -255,7 +255,7 @@ def verdicts(
     session: Session,
     id: Annotated[str | None, typer.Argument(help="One of them: its id or a part of it.")] = None,
     suite: Annotated[str | None, typer.Option("--suite", help="Of one suite.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
 ) -> None:
     """Verdicts: all, or one with its evidence."""

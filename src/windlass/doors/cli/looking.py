@@ -15,7 +15,7 @@ from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain, printable
 
-Limit = Annotated[int, typer.Option("--limit", help="At most so many.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")]
 Cursor = Annotated[str | None, typer.Option("--cursor", help="Go on from here.")]
 
 

@@ -71,7 +71,7 @@ def history(
     session: Session,
     release: Annotated[str | None, typer.Argument(help="Of one release; of all by default.")] = None,
     environment: Annotated[str | None, typer.Option("--in", help="Of one environment.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
 ) -> None:
     """What went where, when, by whom and why; the newest first."""
