@@ -142,15 +142,15 @@ class Platform:
         )  # fmt: skip
 
     def _open_evaluate(self, commands: bool) -> None:
-        self.jobs: Jobs = DurableJobs(self.home.jobs_url) if self.address else LoopJobs(self.works, self._running_loop)
+        self.jobs: Jobs = DurableJobs() if self.address else LoopJobs(self.works, self._running_loop)
         outcomes = Outcomes(self.engine)
         targets = Targets(self.executor, self.records, self.models.http, self.settings.runner_seconds, commands=commands)
         self.experiments = Experiments(
             outcomes=outcomes, versions=self.versions, datasets=self.datasets, targets=targets, judges=self.executor,
             records=self.records, concurrency=self.settings.evaluation_concurrency,
         )  # fmt: skip
-        self.evaluations = Evaluations(outcomes, self.versions, self.datasets, self.jobs.submit)
-        self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs.submit, self.experiments)
+        self.evaluations = Evaluations(outcomes, self.versions, self.datasets, self.jobs)
+        self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs, self.experiments)
         self.verdicts = Verdicts(self.engine)
         self.releases = Releases(self.engine)
         self.reasons = Reasons(self.engine, self.traces)

@@ -217,6 +217,23 @@ def test_a_gate_survives_the_death_of_the_process_that_works_on_it(home: Path, t
     assert server.stop() == 0
 
 
+def test_work_can_be_asked_for_while_nobody_is_there_to_do_it(home: Path, tmp_path: Path) -> None:
+    server = Server(home)
+    with server.client() as client:
+        client.push(workspace(tmp_path / "shop", rows=40))
+        os.kill(server.parts()["jobs"]["pid"], signal.SIGKILL)
+        job = client.gates.start("answers")
+        assert job.status == "queued"
+        for pid in (server.process.pid, *(p["pid"] for p in server.parts().values())):
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+    server.process.communicate()
+    again = Server(home)
+    with again.client() as client:
+        assert until(lambda: (j := client.gates.show(job.id)).status == "done" and j, 60).verdict.decision == "promote"
+    assert again.stop() == 0
+
+
 def test_stopping_while_work_is_under_way_loses_nothing(home: Path, tmp_path: Path) -> None:
     server = Server(home)
     with server.client() as client:

@@ -50,10 +50,11 @@ def test_tables_and_migrations_agree(tmp_path: Path) -> None:
     assert found == []
 
 
+HEAD = meta.HEAD
 NEXT = """
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "next"
+down_revision = "{head}"
 
 
 def upgrade():
@@ -65,7 +66,7 @@ def upgrade():
 def _newer(folder: Path, last: str) -> Path:
     copy = folder / "migrations"
     shutil.copytree(meta.MIGRATIONS, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "versions" / "0002_fresh.py").write_text(NEXT.format(last=last))
+    (copy / "versions" / "next.py").write_text(NEXT.format(last=last, head=HEAD))
     return copy
 
 
@@ -73,21 +74,21 @@ def test_an_upgrade_keeps_a_copy_of_the_store_as_it_was(tmp_path: Path, monkeypa
     url = f"sqlite:///{tmp_path / 'm.db'}"
     with write(open_meta(url)) as c:
         c.exec_driver_sql(ROW)
-    monkeypatch.setattr(meta, "HEAD", "0002")
+    monkeypatch.setattr(meta, "HEAD", "next")
     monkeypatch.setattr(meta, "MIGRATIONS", _newer(tmp_path, "pass"))
     with read(open_meta(url)) as c:
-        assert c.exec_driver_sql("SELECT count(*) FROM judgements, alembic_version WHERE version_num = '0002'").scalar() == 1
+        assert c.exec_driver_sql("SELECT count(*) FROM judgements, alembic_version WHERE version_num = 'next'").scalar() == 1
     monkeypatch.undo()
     with pytest.raises(Invalid, match="newer than this Windlass"):
         open_meta(url)
-    with read(open_meta(f"sqlite:///{tmp_path / 'm.db.0001.backup'}")) as c:
+    with read(open_meta(f"sqlite:///{tmp_path / f'm.db.{HEAD}.backup'}")) as c:
         assert c.exec_driver_sql("SELECT count(*) FROM judgements").scalar() == 1
 
 
 def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path / 'm.db'}"
     open_meta(url)
-    monkeypatch.setattr(meta, "HEAD", "0002")
+    monkeypatch.setattr(meta, "HEAD", "next")
     monkeypatch.setattr(meta, "MIGRATIONS", _newer(tmp_path, "op.execute('CREATE TABLE fresh (n INTEGER)')"))
     with pytest.raises(OperationalError, match="already exists"):
         open_meta(url)

@@ -21,6 +21,7 @@ from windlass.jobs.durable import work
 from windlass.jobs.work import Work
 from windlass.settings import load_settings
 from windlass.store.home import Home
+from windlass.store.meta import open_meta
 
 if TYPE_CHECKING:
     from windlass.platform import Platform
@@ -81,14 +82,10 @@ def main() -> None:
     async def close() -> None:
         await asyncio.gather(*(platform.close() for platform in made))
 
-    def wait() -> None:
-        while not ended.wait(min(rest_seconds, 1.0)):
-            if made and load.none(rest_seconds):
-                return
-
-    work(home.jobs_url, works, wait, close)
+    engine = open_meta(home.database_url)
+    work(home.jobs_url, engine, works, ended, lambda: bool(made) and load.none(rest_seconds), close)
     if not ended.is_set():
-        os.execv(sys.executable, sys.orig_argv)  # work that came meanwhile waits in its queue
+        os.execv(sys.executable, sys.orig_argv)  # work that came meanwhile waits
     os._exit(0)  # threads of DBOS and of runs that were cut off; what they did is kept
 
 

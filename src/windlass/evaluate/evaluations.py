@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
@@ -28,20 +27,19 @@ from windlass.evaluate.outcomes import Asked, Outcomes, Scored
 from windlass.evaluate.stats import mean_interval
 from windlass.evaluate.targets import foreign_name
 from windlass.govern.permissions import guard
+from windlass.jobs.work import Jobs
 from windlass.registry.datasets import Datasets
 from windlass.registry.versions import Versions
 
-Submit = Callable[[str, str, str], None]  # kind of work, project, id
-
 
 class Evaluations:
-    """Service of evaluations. `submit` hands work to whoever does it."""
+    """Service of evaluations."""
 
-    def __init__(self, outcomes: Outcomes, versions: Versions, datasets: Datasets, submit: Submit) -> None:
+    def __init__(self, outcomes: Outcomes, versions: Versions, datasets: Datasets, jobs: Jobs) -> None:
         self._outcomes = outcomes
         self._versions = versions
         self._datasets = datasets
-        self._submit = submit
+        self._jobs = jobs
 
     def start(self, actor: Actor, request: EvaluateRequest) -> Evaluation:
         """Operation `evaluations.start`: begins; `evaluations.show` says how far it is. Raises `NotFound`, `Invalid`."""
@@ -49,16 +47,20 @@ class Evaluations:
         guard(actor, "run", ref.project)
         suite = read_suite(self._versions, ref)
         target = self._target(suite, request.target, ref.project)
-        made = self.make(actor, suite, target, ref.project, fresh=request.fresh)
-        self._submit("evaluation", ref.project, made.id)
+        made = self._new(actor, suite, target, ref.project)
+        self._outcomes.create(made, suite.version.name, Asked(actor, request.fresh), self._jobs)
+        self._jobs.begin("evaluation", ref.project, made.id)
         return made
 
-    def make(self, actor: Actor, suite: Suite, target: str, project: str, *, fresh: bool = False) -> Evaluation:
-        """An evaluation that is not begun."""
-        rows = self.count(suite) * suite.body.repeats
-        made = Evaluation(uuid7(), project, suite.ref, target, "queued", rows, 0, now_ns(), actor=actor.id)
-        self._outcomes.create(made, suite.version.name, Asked(actor, fresh))
+    def make(self, actor: Actor, suite: Suite, target: str, project: str) -> Evaluation:
+        """An evaluation that is nobody's work yet."""
+        made = self._new(actor, suite, target, project)
+        self._outcomes.create(made, suite.version.name, Asked(actor, False))
         return made
+
+    def _new(self, actor: Actor, suite: Suite, target: str, project: str) -> Evaluation:
+        rows = self.count(suite) * suite.body.repeats
+        return Evaluation(uuid7(), project, suite.ref, target, "queued", rows, 0, now_ns(), actor=actor.id)
 
     def count(self, suite: Suite) -> int:
         """How many rows a suite judges. Raises `Invalid` when there are none."""

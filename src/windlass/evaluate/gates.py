@@ -18,7 +18,7 @@ from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.evaluation import Evaluation, GateJob, GatePlan, GateRequest, IdQuery
 from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
 from windlass.core.score import RowChange, Verdict
-from windlass.evaluate.evaluations import Evaluations, Submit
+from windlass.evaluate.evaluations import Evaluations
 from windlass.evaluate.experiments import Experiments, Running, Suite, read_suite
 from windlass.evaluate.gate import Judged, decide, judge, order
 from windlass.evaluate.outcomes import Outcomes, Result, whole_id
@@ -26,6 +26,7 @@ from windlass.evaluate.stats import METHOD
 from windlass.evaluate.targets import foreign_name
 from windlass.evaluate.verdicts import keep_verdict
 from windlass.govern.permissions import guard
+from windlass.jobs.work import Jobs
 from windlass.registry.labels import current
 from windlass.registry.versions import Versions, newest, resolve
 from windlass.store.meta import read, write
@@ -49,14 +50,14 @@ class Gates:
     """Service of gates. Starting one is quick; `run` does the work, in the process that works."""
 
     def __init__(
-        self, engine: Engine, versions: Versions, evaluations: Evaluations, outcomes: Outcomes, submit: Submit,
+        self, engine: Engine, versions: Versions, evaluations: Evaluations, outcomes: Outcomes, jobs: Jobs,
         experiments: Experiments,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._versions = versions
         self._evaluations = evaluations
         self._outcomes = outcomes
-        self._submit = submit
+        self._jobs = jobs
         self._experiments = experiments
 
     def start(self, actor: Actor, request: GateRequest) -> GateJob:
@@ -77,7 +78,8 @@ class Gates:
                     created_ns=now_ns(), actor=actor.id,
                 )
             )  # fmt: skip
-        self._submit("gate", ref.project, job.id)
+            self._jobs.hand_over(c, "gate", ref.project, job.id)
+        self._jobs.begin("gate", ref.project, job.id)
         return job
 
     def show(self, actor: Actor, query: IdQuery) -> GateJob:

@@ -13,6 +13,7 @@ from windlass.core.errors import Invalid, NotFound
 from windlass.core.ids import now_ns
 from windlass.core.operations.evaluation import Evaluation, EvaluationPage, EvaluationQuery, Outcome, OutcomePage, OutcomesQuery
 from windlass.core.score import Score
+from windlass.jobs.work import Jobs
 from windlass.store.meta import read, write
 from windlass.store.tables import evaluations, judgements, outcomes
 
@@ -57,7 +58,8 @@ class Outcomes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def create(self, evaluation: Evaluation, suite_name: str, asked: Asked) -> None:
+    def create(self, evaluation: Evaluation, suite_name: str, asked: Asked, jobs: Jobs | None = None) -> None:
+        """Keep a new evaluation, and hand it over as work where `jobs` is given."""
         with write(self._engine) as c:
             c.execute(
                 insert(evaluations).values(
@@ -66,6 +68,8 @@ class Outcomes:
                     created_ns=evaluation.created_ns, actor=asked.actor.id,
                 )
             )  # fmt: skip
+            if jobs is not None:
+                jobs.hand_over(c, "evaluation", evaluation.project, evaluation.id)
 
     def find(self, project: str, given: str) -> Evaluation:
         """An evaluation by its id or a part of it. Raises `NotFound`, `Invalid` when ambiguous."""

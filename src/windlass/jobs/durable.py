@@ -1,7 +1,8 @@
 """Work in a process of its own, by DBOS: a queue and durable workflows in the relational store's engine (SQLite here, PostgreSQL later).
 
-A workflow is one piece of work under its own id, so handing it over twice does it once; after a crash DBOS starts it again, and
-the work goes on from the tables. Nothing but kind, project and id goes through DBOS.
+Work is handed over by a row in the transaction that makes it; the process that works takes the row to DBOS. A workflow is one piece
+of work under its own id, so taking it twice does it once; after a crash DBOS starts it again, and the work goes on from the tables.
+Nothing but kind, project and id goes through DBOS.
 """
 
 from __future__ import annotations
@@ -9,15 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from windlass.core.errors import Unavailable, WindlassError
+from sqlalchemy import Connection, Engine, delete, insert, select
+
+from windlass.core.errors import WindlassError
 from windlass.jobs.work import Work
+from windlass.store.meta import read, write
+from windlass.store.tables import handed_over
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient
 
 QUEUE = "work"
 WORKFLOW = "windlass.work"
 AT_ONCE = 4  # pieces of work in one process
+POLL_SECONDS = 0.2
 # Recovery belongs to whoever holds the data folder, whatever version of Windlass began the work.
 APPLICATION = {"name": "windlass", "application_version": "1"}
 
@@ -25,42 +35,41 @@ log = logging.getLogger(__name__)
 
 
 class DurableJobs:
-    """Hands work over. DBOS is loaded with the first piece."""
+    """Hands work over to the process that works, whether it is there now or not."""
 
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url
-        self._client: Any = None
+    def hand_over(self, c: Connection, kind: str, project: str, id: str) -> None:
+        c.execute(insert(handed_over).values(id=id, kind=kind, project=project))
 
-    def submit(self, kind: str, project: str, id: str) -> None:
-        """Raises `Unavailable` when the queue cannot be written."""
-        from dbos import DBOSClient
-
-        try:
-            if self._client is None:
-                self._client = DBOSClient(system_database_url=self._url)
-            options = {
-                "queue_name": QUEUE,
-                "workflow_name": WORKFLOW,
-                "workflow_id": id,
-                "app_version": APPLICATION["application_version"],
-            }
-            self._client.enqueue(options, kind, project, id)
-        except Exception as e:
-            raise Unavailable(
-                f"the work could not be handed over: {type(e).__name__}", remedy="is `jobs` running? see windlass status"
-            ) from e
+    def begin(self, kind: str, project: str, id: str) -> None:
+        pass
 
     async def close(self) -> None:
-        if self._client is not None:
-            self._client.destroy()
+        pass
 
 
-def work(database_url: str, works: Callable[[], Mapping[str, Work]], wait: Callable[[], None], close: Callable[[], Any]) -> None:
-    """Do work until `wait` returns. Work cut off by the end of this process is begun again by the next.
+def take(engine: Engine, client: DBOSClient) -> int:
+    """Bring what was handed over to DBOS. Returns how much that was. Killed between the two, it is brought again, and done once."""
+    with read(engine) as c:
+        found = c.execute(select(handed_over.c.id, handed_over.c.kind, handed_over.c.project).order_by(handed_over.c.id)).all()
+    for id, kind, project in found:
+        client.enqueue(
+            {"queue_name": QUEUE, "workflow_name": WORKFLOW, "workflow_id": id, "app_version": APPLICATION["application_version"]},
+            kind, project, id,
+        )  # fmt: skip
+        with write(engine) as c:
+            c.execute(delete(handed_over).where(handed_over.c.id == id))
+    return len(found)
+
+
+def work(
+    database_url: str, engine: Engine, works: Callable[[], Mapping[str, Work]], ended: threading.Event, rests: Callable[[], bool],
+    close: Callable[[], Any],
+) -> None:  # fmt: skip
+    """Do work until `ended` is set or `rests` is true. Work cut off by the end of this process is begun again by the next.
 
     `works` is called on the loop that works, when the first piece comes; `close` is a coroutine function for the end of it.
     """
-    from dbos import DBOS
+    from dbos import DBOS, DBOSClient
 
     logging.getLogger("dbos").setLevel(logging.WARNING)
     DBOS(config={**APPLICATION, "system_database_url": database_url, "executor_id": "local", "log_level": "WARNING"})  # type: ignore[typeddict-item]
@@ -77,9 +86,18 @@ def work(database_url: str, works: Callable[[], Mapping[str, Work]], wait: Calla
             log.exception("%s %s ended in a defect", kind, id)
 
     DBOS.launch()
-    DBOS.register_queue(QUEUE, worker_concurrency=AT_ONCE, polling_interval_sec=0.2)
-    wait()
+    DBOS.register_queue(QUEUE, worker_concurrency=AT_ONCE, polling_interval_sec=POLL_SECONDS)
+    client = DBOSClient(system_database_url=database_url)
+    said = ""
+    while not ended.wait(POLL_SECONDS) and not rests():
+        try:
+            take(engine, client)
+            said = ""
+        except Exception as e:  # it stays where it is, and is taken later
+            if said != (said := f"{type(e).__name__}: {e}"):
+                log.warning("work that was handed over cannot be taken now: %s", said)
     if loops:
         with contextlib.suppress(Exception):
             asyncio.run_coroutine_threadsafe(close(), loops[0]).result(5)
+    client.destroy()
     DBOS.destroy(workflow_completion_timeout_sec=0)

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+from sqlalchemy import Connection
+
 from windlass.core.errors import WindlassError
 
 Work = Callable[[str, str], Awaitable[object]]  # project, id
@@ -19,9 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class Jobs(Protocol):
-    """Where work is handed over. `submit` returns when it is sure to be done; the same work twice is done once."""
+    """Where work is handed over: `hand_over` in the transaction that makes it, so that what is there will be done; `begin` after it."""
 
-    def submit(self, kind: str, project: str, id: str) -> None: ...
+    def hand_over(self, c: Connection, kind: str, project: str, id: str) -> None: ...
+    def begin(self, kind: str, project: str, id: str) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -34,11 +37,14 @@ class LoopJobs:
         self._loop = loop
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def submit(self, kind: str, project: str, id: str) -> None:
-        """From any thread."""
-        self._loop().call_soon_threadsafe(self._begin, kind, project, id)
+    def hand_over(self, c: Connection, kind: str, project: str, id: str) -> None:
+        pass
 
-    def _begin(self, kind: str, project: str, id: str) -> None:
+    def begin(self, kind: str, project: str, id: str) -> None:
+        """From any thread."""
+        self._loop().call_soon_threadsafe(self._start, kind, project, id)
+
+    def _start(self, kind: str, project: str, id: str) -> None:
         if id not in self._tasks:
             task = asyncio.get_running_loop().create_task(self._do(kind, project, id), name=f"{kind} {id}")
             self._tasks[id] = task

@@ -83,6 +83,8 @@ gates = Table(
     Column("total", Integer, nullable=False), _text("verdict", null=True), _text("error", null=True), _ns("created_ns"), _text("actor"),
 )  # fmt: skip
 
+handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
+
 draws = Table(
     "draws", metadata,
     _text("project"), _text("key"), _text("request"), _text("model"), _text("row"), Column("repeat", Integer, nullable=False),
