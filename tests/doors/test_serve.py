@@ -16,6 +16,7 @@ import pytest
 from tests.doors.server import Server, until
 from tests.evaluate.application import APP
 
+from windlass.doors.serve import shorten_log
 from windlass.govern.processes import resident
 
 
@@ -324,6 +325,19 @@ def test_runs_that_outlast_the_server_are_told_so(home: Path, tmp_path: Path) ->
     *_, last = [line for line in answers["gateway"].splitlines() if line]
     assert "on and on" in answers["gateway"] and "the server stops" in last and '"error"' in last
     until(lambda: not any(alive(r.pid) for r in runners))
+
+
+def test_a_log_that_grew_long_begins_anew_under_its_writer(tmp_path: Path) -> None:
+    path = tmp_path / "doors.log"
+    with path.open("ab", buffering=0) as log:
+        log.write(b"before\n" * 100)
+        shorten_log(path, 1000)
+        assert path.stat().st_size == 700
+        log.write(b"before\n" * 100)
+        shorten_log(path, 1000)
+        log.write(b"after\n")
+    assert path.read_bytes() == b"after\n"
+    assert (tmp_path / "doors.log.1").stat().st_size == 1400
 
 
 def test_planted_secrets_are_nowhere(home: Path, tmp_path: Path) -> None:

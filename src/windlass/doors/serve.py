@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
@@ -39,6 +39,7 @@ STEADY_SECONDS = 60.0  # a part that lived so long starts without a pause again
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 FAILED_STARTS = 5  # of one part, before the server first answered
 LOG_BYTES = 10_000_000
+LOG_SECONDS = 60.0  # between looks at the logs
 # glibc gives every thread an arena of its own, and they add up over three processes
 FRUGAL = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
 
@@ -132,8 +133,10 @@ class Supervisor:
         """Keep the parts alive until told to stop. Raises as `start` does."""
         while not self._stopping:
             self._tend()
+            for part in self._parts:
+                shorten_log(_log_path(self._home.path, part.name))
             dues = [p.due for p in self._parts if p.due is not None]
-            self._sleep(max(0.0, min(dues) - time.monotonic()) if dues else None)
+            self._sleep(min(LOG_SECONDS, max(0.0, min(dues) - time.monotonic()) if dues else LOG_SECONDS))
 
     def stop(self) -> None:
         """End every part: ask, wait, then kill."""
@@ -175,7 +178,7 @@ class Supervisor:
 
     def _launch(self, part: Part) -> None:
         command = [sys.executable, "-m", "windlass.doors.part", str(self._lifeline), part.module, *part.arguments]
-        with _log(self._home.path, part.name) as log:
+        with _log_path(self._home.path, part.name).open("ab") as log:
             part.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=part.environment, start_new_session=True,
                 pass_fds=(self._lifeline, self._inherited, *part.sockets),
@@ -352,12 +355,13 @@ def _log_path(home: Path, name: str) -> Path:
     return home / "logs" / f"{name}.log"
 
 
-def _log(home: Path, name: str) -> IO[bytes]:
-    """The log of a part, to append to; one that has grown long gives way."""
-    path = _log_path(home, name)
-    if path.exists() and path.stat().st_size > LOG_BYTES:
-        path.replace(path.with_suffix(".log.1"))
-    return path.open("ab")
+def shorten_log(path: Path, most: int = LOG_BYTES) -> None:
+    """Begin a log that has grown long anew, under the process that appends to it; one older copy is kept. Lines written in the
+    moment between the two are lost."""
+    if path.exists() and path.stat().st_size > most:
+        with contextlib.suppress(OSError):  # no room for the copy: then it goes without
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+        os.truncate(path, 0)
 
 
 def _last_line(home: Path, name: str) -> str:
