@@ -23,7 +23,7 @@ bench: .stamps/test
 	@$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv .stamps build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .stamps .bench build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .stamps/venv:
 	@mkdir -p .stamps && $(PYTHON) -m venv .venv && $(BIN)/pip install -q --upgrade "pip>=25.1" && touch $@

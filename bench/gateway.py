@@ -1,16 +1,18 @@
 """What the gateway adds: requests per second and latency at 1, 16 and 64 connections, beside the same load sent directly.
 
-    python -m bench.gateway [--seconds 3] [--rounds 3] [--stream]
+    python -m bench.gateway [--seconds 3] [--rounds 3] [--stream] [--alone]
 
 A whole server as `windlass up` starts it, with one worker, in front of a local upstream that answers at once: keys are checked,
-tracing is on, every call's span goes through the journal to the tables. Direct and through the gateway alternate, and what is
-added is the difference of their medians and of their 99th percentiles. Says how loaded the machine was before it began.
+tracing is on, every call's span goes through the journal to the tables. Beside it LiteLLM's proxy, with one worker and one key, which
+keeps nothing of a call. Direct and through the gateways alternate, and what is added is the difference of their medians and of their
+99th percentiles. Says how loaded the machine was before it began.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
@@ -22,8 +24,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvloop
 from tests.doors.server import Server
+
+from bench.peers import litellm
 
 MESSAGES = [{"role": "system", "content": "You answer briefly."}, {"role": "user", "content": "What is the capital of France? " * 8}]
 ANSWER = {
@@ -152,20 +157,31 @@ def percentile(times: list[float], share: float) -> float:
     return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1000
 
 
-async def measure(direct: int, gateway: int, key: str, seconds: float, rounds: int, stream: bool) -> list[dict[str, float]]:
+class Way(msgspec.Struct, frozen=True):
+    """One way to the upstream."""
+
+    name: str
+    port: int
+    model: str
+    key: str
+
+
+async def measure(ways: list[Way], seconds: float, rounds: int, stream: bool) -> list[dict[str, Any]]:
+    """Figures of each way at each number of connections; the first way is what the others are compared with."""
     rows = []
-    await load(gateway, "openai/echo", key, 8, 1.0, stream)
+    for way in ways[1:]:
+        await load(way.port, way.model, way.key, 8, 1.0, stream)
     for connections in (1, 16, 64):
-        seen: dict[str, list[tuple[float, float, float]]] = {"direct": [], "gateway": []}
+        seen: dict[str, list[tuple[float, float, float]]] = {way.name: [] for way in ways}
         for _ in range(rounds):
-            for name, port, model in (("direct", direct, "echo"), ("gateway", gateway, "openai/echo")):
-                rate, times = await load(port, model, key, connections, seconds, stream)
-                seen[name].append((rate, percentile(times, 0.5), percentile(times, 0.99)))
-        d, g = ([statistics.median(r[i] for r in seen[name]) for i in range(3)] for name in ("direct", "gateway"))
-        rows.append(
-            {"connections": connections, "direct_rps": d[0], "gateway_rps": g[0], "direct_p50": d[1], "gateway_p50": g[1],
-             "added_p50": g[1] - d[1], "direct_p99": d[2], "gateway_p99": g[2], "added_p99": g[2] - d[2]}
-        )  # fmt: skip
+            for way in ways:
+                rate, times = await load(way.port, way.model, way.key, connections, seconds, stream)
+                seen[way.name].append((rate, percentile(times, 0.5), percentile(times, 0.99)))
+        figures = {name: [statistics.median(r[i] for r in found) for i in range(3)] for name, found in seen.items()}
+        direct = figures[ways[0].name]
+        for name, (rate, p50, p99) in figures.items():
+            row = {"way": name, "connections": connections, "rps": rate, "p50": p50, "p99": p99}
+            rows.append(row | {"added_p50": p50 - direct[1], "added_p99": p99 - direct[2]})
     return rows
 
 
@@ -175,8 +191,9 @@ def free_port() -> int:
         return int(held.getsockname()[1])
 
 
-def wait_for(port: int) -> None:
-    for _ in range(200):
+def wait_for(port: int, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -184,42 +201,53 @@ def wait_for(port: int) -> None:
     raise SystemExit(f"nothing came up on port {port}")
 
 
+def figures(seconds: float, rounds: int, stream: bool, alone: bool) -> list[dict[str, Any]]:
+    """Start the upstream and the gateways, and measure."""
+    upstream = free_port()
+    process = multiprocessing.get_context("spawn").Process(target=serve_upstream, args=(upstream,))
+    process.start()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ends:
+        ends.callback(process.join, 5)
+        ends.callback(process.terminate)
+        wait_for(upstream)
+        environment = {"OPENAI_API_KEY": "sk-bench", "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1"}
+        server = Server(Path(folder) / "home", env=environment)
+        ends.callback(server.stop)
+        with server.client() as client:
+            key = client.keys.create("bench").secret or ""
+        ways = [Way("direct", upstream, "echo", key), Way("windlass", int(server.address.rpartition(":")[2]), "openai/echo", key)]
+        if not alone:
+            port = free_port()
+            peer = litellm(Path(folder), port, upstream, "sk-peer")
+            ends.callback(peer.wait)
+            ends.callback(peer.terminate)
+            wait_for(port)
+            ways.append(Way("litellm", port, "openai/echo", "sk-peer"))
+        return uvloop.run(measure(ways, seconds, rounds, stream))
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=3.0)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--stream", action="store_true")
+    arguments.add_argument("--alone", action="store_true", help="without the peer")
     arguments.add_argument("--json", action="store_true")
     asked = arguments.parse_args()
     loaded = os.getloadavg()[0]
-    upstream = free_port()
-    process = multiprocessing.get_context("spawn").Process(target=serve_upstream, args=(upstream,))
-    process.start()
-    with tempfile.TemporaryDirectory() as folder:
-        server = None
-        try:
-            wait_for(upstream)
-            environment = {"OPENAI_API_KEY": "sk-bench", "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1"}
-            server = Server(Path(folder) / "home", env=environment)
-            with server.client() as client:
-                key = client.keys.create("bench").secret or ""
-            port = int(server.address.rpartition(":")[2])
-            rows = uvloop.run(measure(upstream, port, key, asked.seconds, asked.rounds, asked.stream))
-        finally:
-            process.terminate()
-            process.join(5)
-            if server:
-                server.stop()
+    rows = figures(asked.seconds, asked.rounds, asked.stream, asked.alone)
     if asked.json:
         print(json.dumps({"load_before": loaded, "cpus": os.cpu_count(), "stream": asked.stream, "rows": rows}))
         return
-    print(f"gateway, one worker, tracing on, {'streams of ' + str(CHUNKS + 2) + ' events' if asked.stream else 'whole answers'}; ", end="")
+    print(f"one worker each, {'streams of ' + str(CHUNKS + 2) + ' events' if asked.stream else 'whole answers'}; ", end="")
     print(f"{os.cpu_count()} cores, load {loaded:.1f} before; milliseconds")
-    print(f"{'connections':>11} {'direct/s':>9} {'gateway/s':>9} {'p50':>7} {'added':>7} {'p99':>8} {'added':>8}")
+    print(f"{'connections':>11} {'way':>9} {'per s':>8} {'p50':>8} {'added':>8} {'p99':>8} {'added':>8}   windlass to it")
+    ours = {r["connections"]: r["rps"] for r in rows if r["way"] == "windlass"}
     for r in rows:
+        ratio = f"{ours[r['connections']] / r['rps']:.1f} ×" if r["way"] == "litellm" else ""
         print(
-            f"{r['connections']:>11.0f} {r['direct_rps']:>9.0f} {r['gateway_rps']:>9.0f} {r['gateway_p50']:>7.2f} {r['added_p50']:>7.2f}"
-            f" {r['gateway_p99']:>8.2f} {r['added_p99']:>8.2f}"
+            f"{r['connections']:>11} {r['way']:>9} {r['rps']:>8.0f} {r['p50']:>8.2f} {r['added_p50']:>8.2f}"
+            f" {r['p99']:>8.2f} {r['added_p99']:>8.2f}   {ratio}".rstrip()
         )
 
 

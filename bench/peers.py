@@ -1,0 +1,51 @@
+"""Other products to run beside us, each in a virtual environment of its own under `.bench/`, installed when first asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / ".bench"
+LITELLM = "litellm[proxy]==1.106.2"
+
+
+def environment(name: str, *requirements: str) -> Path:
+    """The `bin` folder of a peer's virtual environment."""
+    folder = FOLDER / name
+    stamp = folder / ("-".join(requirements).replace("/", "_") + ".installed")
+    if not stamp.exists():
+        print(f"installing {', '.join(requirements)} into {folder} …", file=sys.stderr)
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([folder / "bin" / "pip", "install", "-qq", "--disable-pip-version-check", *requirements], check=True)
+        stamp.touch()
+    return folder / "bin"
+
+
+def litellm(folder: Path, port: int, upstream: int, key: str) -> subprocess.Popen[bytes]:
+    """LiteLLM's proxy with one worker and one key, no database and no callbacks; its log goes to a file."""
+    config = folder / "litellm.yaml"
+    config.write_text(
+        f"""model_list:
+  - model_name: openai/echo
+    litellm_params: {{model: openai/echo, api_base: "http://127.0.0.1:{upstream}/v1", api_key: sk-bench}}
+general_settings: {{master_key: {key}}}
+litellm_settings: {{telemetry: false}}
+"""
+    )
+    variables = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    command = [
+        environment("litellm", LITELLM) / "litellm",
+        "--config",
+        config,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--num_workers",
+        "1",
+    ]
+    with (folder / "litellm.log").open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=variables, cwd=folder)
