@@ -48,6 +48,17 @@ def test_better_is_promoted_and_worse_is_blocked():
     assert verdict(paired(*[(c, b) for b, c in rows])).decision == "block"
 
 
+def test_what_the_first_rows_showed_all_rows_may_deny():
+    """An unlucky order, as may happen: a verdict that its own figures contradict is none."""
+    lucky_first = [(0.0, 1.0)] * 30 + [(1.0, 0.0)] * 40
+    found = verdict(paired(*lucky_first))
+    assert found.difference < -0.1
+    assert (found.decision, found.settled_after) == ("inconclusive", None)
+    assert "speaks for both" in found.sentence
+    unlucky_first = [(c, b) for b, c in lucky_first]
+    assert verdict(paired(*unlucky_first)).decision == "inconclusive"
+
+
 def test_a_row_that_failed_speaks_against_promotion_and_never_for_a_block():
     good = [(1.0, 1.0)] * 150
     assert verdict(paired(*good)).decision == "promote"

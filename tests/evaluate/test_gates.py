@@ -129,6 +129,28 @@ def test_rows_that_fail_are_unmeasured_and_speak_against_promotion(app: App) -> 
     assert len(failed) == ROWS // 5
     assert failed[0].scores[0].value is None
     assert "no" in failed[0].error
+    (failure,) = verdict.failures
+    assert (failure.rows, failure.row) == (ROWS // 5, "r0000")
+    assert "AssertionError: no" in failure.error
+
+
+def test_what_fails_before_it_asks_anything_met_no_same_request(app: App) -> None:
+    app.release()
+    app.edit("app.py", "    note(text=question)", "    assert number % 5, f'no {question}'\n    note(text=question)")
+    app.push()
+    job = app.gate()
+    assert (job.plan.can_differ, job.verdict.identical) == (ROWS // 5, ROWS - ROWS // 5)
+    (failure,) = job.verdict.failures  # alike, whatever each says of its row
+    assert (failure.rows, "AssertionError: no question" in failure.error) == (ROWS // 5, True)
+
+
+def test_rows_that_each_fail_in_their_own_words_fail_alike(app: App) -> None:
+    app.release()
+    app.edit("app.py", "    note(text=question)", "    raise ValueError(question)")
+    app.push()
+    job = app.gate()
+    assert (job.status, job.verdict) == ("failed", None)
+    assert "rows all failed alike: app.py:13: app:answer raised ValueError: question" in job.error["error"]["message"]
 
 
 def test_a_new_suite_judges_production_again_without_asking_it_again(app: App) -> None:

@@ -47,6 +47,9 @@ def test_arguments_are_those_the_schema_lists() -> None:
         ({"text": "by ref"}, {"$ref": "#/$defs/Answer", "$defs": {"Answer": ANSWER}}, "by ref"),
         ([1, 2], None, "[1,2]"),
         ({"text": 5}, ANSWER, '{"text":5}'),
+        ({"text": "a dict says it", "n": 1}, {"type": "object"}, "a dict says it"),
+        ({"text": "by its name", "b": "2"}, {"properties": {"text": {"type": "string"}, "b": {"type": "string"}}}, "by its name"),
+        ({"b": "2"}, {}, '{"b":"2"}'),
     ],
 )
 def test_the_text_of_an_output(output: Any, schema: dict[str, Any] | None, text: str) -> None:

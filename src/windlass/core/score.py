@@ -63,6 +63,14 @@ class RowChange(msgspec.Struct, frozen=True, omit_defaults=True):
     label: str = ""
 
 
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One reason why scores of the candidate are unmeasured: in how many rows, and one of them."""
+
+    error: str
+    rows: int
+    row: str
+
+
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """The gate's answer. `base` is None for a first release. `error` bounds the chance of this verdict for a candidate
     worse than a margin, however often one looks. `identical` rows met byte-identical requests and kept their draws."""
@@ -81,6 +89,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: float | None
     created_ns: int
     changes: tuple[RowChange, ...] = ()
+    failures: tuple[Failure, ...] = ()  # the most frequent first
     candidate_evaluation: str | None = None
     base_evaluation: str | None = None
     environment: str = "production"

@@ -200,7 +200,7 @@ def _environment(name: str) -> str:
 
 def _check(verdict: Verdict, ref: Ref, environment: str, base: str | None) -> None:
     """Raises unless the verdict lets its candidate out here and now."""
-    named = f"verdict {verdict.id[-6:]}"
+    named = f"verdict {verdict.id[-8:]}"
     candidate = parse_ref(verdict.candidate, project=ref.project)
     if (candidate.kind, candidate.name) != ("release", ref.name) or (ref.digest and ref.digest != candidate.digest):
         raise Invalid(f"{named} is about {candidate.short}, not about {ref.short}", remedy="name its own release")
@@ -227,7 +227,7 @@ def _no_verdict(c: Connection, candidate: Ref, base: str | None, environment: st
     if row.base != base:
         return Conflict(f"{environment} has moved since {candidate.short} was gated", remedy="gate it against what is there now")
     return Forbidden(
-        f"the gate said {row.decision} of {candidate.short} (verdict {row.id[-6:]})",
+        f"the gate said {row.decision} of {candidate.short} (verdict {row.id[-8:]})",
         remedy="mend it and gate again, or give a reason with --override",
     )
 

@@ -84,5 +84,5 @@ def short_ref(ref: str) -> str:
 
 
 def short_id(identifier: str) -> str:
-    """The last six characters of a UUID (its random end), the first six of anything else."""
-    return identifier[-6:] if len(identifier) == 36 else identifier[:6]
+    """The last eight characters of a UUID (its random end), the first eight of anything else."""
+    return identifier[-8:] if len(identifier) == 36 else identifier[:8]

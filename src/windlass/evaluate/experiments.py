@@ -20,7 +20,7 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.evaluation import Evaluation, EvaluatorSummary, Outcome
 from windlass.core.ref import Ref, parse_ref
 from windlass.core.score import Score
-from windlass.evaluate.outcomes import Asked, Outcomes, Result
+from windlass.evaluate.outcomes import Asked, Outcomes, Result, sort_of
 from windlass.evaluate.stats import score_interval
 from windlass.evaluate.targets import Answered, Target, Targets, foreign_name
 from windlass.registry.datasets import Datasets
@@ -132,10 +132,14 @@ class Running:
         self.evaluation = msgspec.structs.replace(evaluation, rows=total, status="running")
 
     @property
+    def every(self) -> list[tuple[str, int]]:
+        """Rows and repeats."""
+        return [(row, repeat) for row in self._rows for repeat in range(self.suite.body.repeats)]
+
+    @property
     def left(self) -> list[tuple[str, int]]:
         """Rows and repeats that are not done."""
-        every = ((row, repeat) for row in self._rows for repeat in range(self.suite.body.repeats))
-        return [one for one in every if one not in self.done]
+        return [one for one in self.every if one not in self.done]
 
     async def replay(self) -> None:
         """Do the rows that recorded draws answer wholly: no call is made."""
@@ -256,8 +260,10 @@ class Running:
             self._succeeded = self._succeeded or result.outcome.error is None
             self._failures.append(result.outcome.error or "")
         last = self._failures[-ALIKE:]
-        if not self._succeeded and len(last) == ALIKE and len(set(last)) == 1:
-            raise RunFailed(f"the first {ALIKE} rows all failed alike: {last[0]}", where=self.evaluation.target)
+        if not self._succeeded and len(last) == ALIKE and len(set(map(sort_of, last))) == 1:
+            target = self.evaluation.target
+            where = parse_ref(target).short if self.target.ours else target
+            raise RunFailed(f"the first {ALIKE} rows all failed alike: {last[0]}", where=where)
 
 
 async def _batches(

@@ -109,7 +109,9 @@ def _bet(result: GuardResult, rows: Sequence[Judged], limits: Limits, first: boo
         good = number if good is None and above.capital >= 1 / error else good
         bad = number if bad is None and below.capital >= guards / error else bad
     result = _set(result, evidence=tuple(_thin(curve)))
-    if good is not None and bad is not None:
+    # what the first rows showed, all rows together must not deny: that takes from the chance of error, and adds nothing to it
+    denied = (good is not None and fmean(seen_above) <= limits.null) or (bad is not None and fmean(seen_below) >= limits.null)
+    if denied or (good is not None and bad is not None):
         return _set(result, sentence="the evidence speaks for both: the rows are not alike, or something changed on the way")
     if good is not None:
         return _set(result, decision="promote", settled_after=good, sentence=_shown(result, good))

@@ -17,11 +17,11 @@ from windlass.core.errors import Conflict, Invalid, NotFound, WindlassError
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.evaluation import Evaluation, GateJob, GatePlan, GateRequest, IdQuery
 from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
-from windlass.core.score import RowChange, Verdict
+from windlass.core.score import Failure, RowChange, Verdict
 from windlass.evaluate.evaluations import Evaluations
 from windlass.evaluate.experiments import Experiments, Running, Suite, read_suite
 from windlass.evaluate.gate import Judged, decide, judge, order
-from windlass.evaluate.outcomes import Outcomes, Result, whole_id
+from windlass.evaluate.outcomes import Outcomes, Result, sort_of, whole_id
 from windlass.evaluate.stats import METHOD
 from windlass.evaluate.targets import foreign_name
 from windlass.evaluate.verdicts import keep_verdict
@@ -33,6 +33,7 @@ from windlass.store.meta import read, write
 from windlass.store.tables import gates, links, verdicts
 
 CHANGES_KEPT = 500
+FAILURES_KEPT = 5
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -245,17 +246,18 @@ class _Work:
 
     async def _tell_plan(self, suite: Suite, base: Evaluation | None, candidate: Running) -> None:
         """Say what is left to do, before anything is spent on it: as many calls as production's answers to those rows took."""
-        left = set(candidate.left)
         total = candidate.evaluation.rows
         plan = self._plan
         if base and candidate.target.ours:
-            known = await asyncio.to_thread(self._owner._outcomes.results, base.id)
-            met = [r for r in known if (r.outcome.row, r.outcome.repeat) in left]
+            known = {(r.outcome.row, r.outcome.repeat): r for r in await asyncio.to_thread(self._owner._outcomes.results, base.id)}
+            same = {at for at, r in candidate.done.items() if r.draws and at in known and r.draws == known[at].draws}
+            met = [known[at] for at in candidate.left if at in known]
             costs = [r.outcome.cost for r in met]
             spent = sum(c for c in costs if c is not None) if all(c is not None for c in costs) else None
             calls = sum(len(r.draws) for r in met)
-            plan = msgspec.structs.replace(plan, can_differ=len({row for row, _ in left}), calls=calls, cost=spent)
-        await asyncio.to_thread(self._owner._set, self._id, plan=_text(plan), done=total - len(left), total=total)
+            can_differ = len({row for row, repeat in candidate.every if (row, repeat) not in same})
+            plan = msgspec.structs.replace(plan, can_differ=can_differ, calls=calls, cost=spent)
+        await asyncio.to_thread(self._owner._set, self._id, plan=_text(plan), done=total - len(candidate.left), total=total)
 
     def _progress(self, done: int, total: int) -> None:
         self._owner._set(self._id, done=done, total=total)
@@ -277,7 +279,8 @@ class _Work:
             id=uuid7(), project=self._project, suite=suite.ref, candidate=self._asked.candidate, base=self._asked.base,
             decision=decide(results_of, first), error=body.error, guards=results_of, rows=len(rows),
             identical=sum(bool(after.draws.get(r)) and after.draws.get(r) == before.draws.get(r) for r in rows),
-            calls=evaluation.calls + base_calls, cost=_spent(results), created_ns=now_ns(), changes=tuple(_changes(judged, after)),
+            calls=evaluation.calls + base_calls, cost=_spent(results), created_ns=now_ns(),
+            changes=tuple(_changes(judged, after)), failures=_failures(results),
             candidate_evaluation=evaluation.id, base_evaluation=base.id if base else None, environment=self._asked.environment,
             manifest={
                 "method": METHOD, "dataset": suite.dataset.digest, "split": body.split, "seed": body.seed, "repeats": body.repeats,
@@ -337,6 +340,16 @@ def _changes(judged: dict[str, list[Judged]], after: _Arm) -> list[RowChange]:
         if r.base is not None and r.candidate is not None and r.base != r.candidate
     ]
     return sorted(found, key=lambda c: (c.candidate - c.base, c.guard, c.row))[:CHANGES_KEPT]
+
+
+def _failures(results: list[Result]) -> tuple[Failure, ...]:
+    """Why rows are unmeasured, by what is alike."""
+    found: dict[str, tuple[str, set[str]]] = {}
+    for o in (r.outcome for r in results):
+        for error in {s.unmeasured for s in o.scores if s.unmeasured} | ({o.error} if o.error else set()):
+            found.setdefault(sort_of(error), (error, set()))[1].add(o.row)
+    ranked = sorted(found.values(), key=lambda f: (-len(f[1]), f[0]))
+    return tuple(Failure(error, len(rows), min(rows)) for error, rows in ranked[:FAILURES_KEPT])
 
 
 def _label(given: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -50,6 +51,15 @@ class Scored(msgspec.Struct, frozen=True):
 _scores = msgspec.json.Decoder(tuple[Score, ...])
 _draws = msgspec.json.Decoder(tuple[str, ...])
 _score = msgspec.json.Decoder(Score)
+
+
+_RAISED = re.compile(r" raised \w+")
+
+
+def sort_of(error: str) -> str:
+    """What errors that are alike share: an exception's type and place, without what it says of its row."""
+    found = _RAISED.search(error)
+    return error[: found.end()] if found else error
 
 
 class Outcomes:

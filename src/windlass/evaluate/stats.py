@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import Literal
 
 from windlass.core.score import Interval
@@ -77,14 +77,16 @@ def mean_interval(values: Sequence[float], low: float, high: float, level: float
     """A confidence sequence for the mean, at its last observation: all nulls that no bet has refuted so far. None without values.
 
     Holds at every sample size at once, so one may look after each row. Bounds are found by bisection: capital falls as the
-    null moves towards the values.
+    null moves towards the values. What early observations refuted stays refuted, so that later ones may carry the mean out of it;
+    then the interval reaches to the mean.
     """
     if not values:
         return None
     error = (1 - level) / 2
     reaches_low = _bound(lambda null: crossing(values, low, high, null, "above", error), low, high)
     reaches_high = -_bound(lambda null: crossing(values, low, high, -null, "below", error), -high, -low)
-    return Interval(reaches_low, reaches_high, level, anytime=True)
+    ends = (reaches_low, reaches_high, fmean(values))
+    return Interval(min(ends), max(ends), level, anytime=True)
 
 
 def _bound(refuted: Callable[[float], bool], low: float, high: float) -> float:

@@ -123,7 +123,7 @@ class Push:
     def _register(self, c: Connection, actor: Actor, bundle: Bundle, given: dict[Key, Version], *, labels_too: bool) -> None:
         for key, version in sorted(given.items(), key=lambda i: i[0]):
             if not _exists(c, bundle.project, key):
-                _insert(c, actor, version, bundle.snapshot)
+                _insert(c, actor, version, bundle)
             points_to = labels.current(c, version.ref, bundle.branch)
             if labels_too and points_to != version.digest:
                 labels.move_label(c, actor, version.ref, bundle.branch, points_to, how="branch")
@@ -179,14 +179,14 @@ def _exists(c: Connection, project: str, key: Key) -> bool:
     return c.execute(found).first() is not None
 
 
-def _insert(c: Connection, actor: Actor, version: Version, snapshot: str) -> None:
+def _insert(c: Connection, actor: Actor, version: Version, bundle: Bundle) -> None:
     key = {"project": version.project, "kind": version.kind, "name": version.name, "digest": version.digest}
     c.execute(
         insert(versions).values(
             **key,
             body=canonical(version.body).decode(),
-            neutral=canonical(version.neutral).decode(),
-            snapshot=snapshot,
+            neutral=canonical({**version.neutral, "workspace": bundle.workspace}).decode(),
+            snapshot=bundle.snapshot,
             created_ns=now_ns(),
             actor=actor.id,
         )

@@ -86,12 +86,12 @@ class Versions:
     def _summary(self, c: Connection, project: str, kind: str, name: str, count: int, at: int) -> ArtifactSummary:
         ref = Ref(kind, name, None, None, project)
         digest = newest(c, ref) or ""
-        neutral = c.execute(select(versions.c.neutral).where(*_is(Ref(kind, name, digest, None, project)))).scalar() or "{}"
+        found = c.execute(select(versions.c.neutral).where(*_is(Ref(kind, name, digest, None, project)))).scalar() or "{}"
+        neutral = msgspec.json.decode(found)
         mine = c.execute(
             select(labels.c.label, labels.c.digest).where(labels.c.project == project, labels.c.kind == kind, labels.c.name == name)
         ).all()
-        description = msgspec.json.decode(neutral).get("description") or ""
-        return ArtifactSummary(kind, name, digest, count, at, dict(mine), str(description))
+        return ArtifactSummary(kind, name, digest, count, at, dict(mine), str(neutral.get("description") or ""), neutral.get("workspace"))
 
     def versions(self, actor: Actor, query: VersionQuery) -> VersionPage:
         """Operation `versions.list`: versions of one name, newest first."""

@@ -56,11 +56,13 @@ def sole_string(schema: dict[str, Any]) -> str | None:
 
 
 def text_field(schema: dict[str, Any] | None) -> str | None:
-    """The property that is an output's text: the marked one, or the only string."""
+    """The property that is an output's text: the marked one, the only string, or the string named `text`."""
     properties = _resolve(schema or {}, schema or {}).get("properties", {})
     marked = [name for name, p in properties.items() if isinstance(p, dict) and p.get(TEXT)]
     strings = [name for name, p in properties.items() if _is_string(p)]
-    return marked[0] if marked else strings[0] if len(strings) == 1 else None
+    if marked or len(strings) == 1:
+        return str((marked or strings)[0])
+    return "text" if "text" in strings or not properties else None
 
 
 def text_of(output: Any, schema: dict[str, Any] | None) -> str:

@@ -90,6 +90,33 @@ def test_worse_is_blocked_with_exit_1(shop: Shell, edit: Edit) -> None:
     assert 'worst: "' in blocked.stdout
 
 
+def test_what_is_run_is_said(shop: Shell, edit: Edit) -> None:
+    shop("push")
+    assert "chain/shop@" in shop("run", "shop", "When do you open?").stdout
+    shop("gate")
+    shop("promote")
+    edit("app.py", "closes at six", "closes at seven")
+    shop("push")
+    answered = shop("run", "shop", "When do you open?").stdout
+    assert "six" in answered and "release/shop@" in answered
+    assert "this is what production runs; the newest is " in answered and answered.rstrip().endswith("windlass run chain/shop")
+    assert "seven" in shop("run", "chain/shop", "When do you open?").stdout
+
+
+def test_the_suite_is_the_workspaces_own(shop: Shell, edit: Edit) -> None:
+    shop("push")
+    shop("init", "../bar")
+    shop.cwd = shop.folder / "bar"
+    code = shop.cwd / "app.py"
+    code.write_text(code.read_text().replace("shop", "bar").replace("clerk", "waiter"))
+    shop("push")
+    assert "release/bar@" in shop("gate", code=3).stdout
+    shop.cwd = shop.folder
+    refused = shop("gate", code=4)
+    assert "which suite? there are bar, shop" in refused.stderr and "windlass gate bar" in refused.stderr
+    assert "windlass eval bar" in shop("eval", code=1).stderr
+
+
 def test_looking_around(shop: Shell, served: Server, edit: Edit) -> None:
     shop("push")
     listed = shop.json("artifacts")

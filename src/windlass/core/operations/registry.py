@@ -72,6 +72,7 @@ class ArtifactSummary(msgspec.Struct, omit_defaults=True):
     updated_ns: int
     labels: dict[str, str] = {}  # label → digest
     description: str = ""
+    workspace: str | None = None  # that pushed this version first
 
 
 class ArtifactPage(Page):

@@ -31,15 +31,17 @@ def add(app: typer.Typer) -> None:
     command(app, "verdicts", "verdicts.list", "verdicts.show", panel="Prove")(verdicts)
 
 
-def sole_suite(session: Session, given: str | None) -> str:
-    """The suite to use: the given one, else the only one there is."""
+def sole_suite(session: Session, given: str | None, command: str) -> str:
+    """The suite to use: the given one, else the only one of this workspace, else the only one there is."""
     if given:
         return given
-    names = [a.name for a in session.client.artifacts.list("suite", limit=200).items]
+    found = session.client.artifacts.list("suite", limit=200).items
+    mine = [a.name for a in found if session.manifest is not None and a.workspace == session.manifest.name]
+    names = mine or [a.name for a in found]
     if not names:
         raise NotFound("there is no suite in this project", remedy="write one with w.suite(…) and push it")
     if len(names) > 1:
-        raise Invalid(f"which suite? there are {', '.join(names)}", remedy=f"windlass gate {names[0]}")
+        raise Invalid(f"which suite? there are {', '.join(names)}", remedy=f"windlass {command} {names[0]}")
     return names[0]
 
 
@@ -53,7 +55,7 @@ def evaluate(
     detach: Annotated[bool, typer.Option("--detach", help="Begin, and do not wait.")] = False,
 ) -> int:
     """Evaluate a target on every row of a suite."""
-    found = session.client.evaluations.start(sole_suite(session, suite), target, fresh=fresh)
+    found = session.client.evaluations.start(sole_suite(session, suite, "eval"), target, fresh=fresh)
     if not detach:
         with progress(session) as say:
             while (found := session.client.evaluations.show(found.id)).status not in ENDED:
@@ -98,7 +100,7 @@ def gate(
     if resume:
         job = session.client.gates.show(resume)
     else:
-        job = session.client.gates.start(sole_suite(session, suite), candidate, environment)
+        job = session.client.gates.start(sole_suite(session, suite, "gate"), candidate, environment)
     job = _watch(session, job, environment)
     if job.error:
         raise error_from_dict(job.error)
@@ -156,6 +158,9 @@ def show_verdict(session: Session, v: Verdict) -> None:
         session.print(_guard(g, width))
     word = "FIRST RELEASE" if v.base is None and v.decision == "promote" else v.decision.upper()
     session.print(f"[bold {COLOURS[v.decision]}]{word}[/]   {session.link('/verdicts/' + v.id[-8:])}")
+    for f in v.failures:
+        alike = f" (and {f.rows - 1:,} more like it)" if f.rows > 1 else ""
+        session.print(f"  unmeasured: {plain(f.row)}: {plain(f.error)}{alike}")
     if v.decision == "block":
         worst = [f'"{c.label}"' for c in v.changes if c.candidate < c.base][:3]
         if worst:

@@ -61,7 +61,7 @@ def rollback(
 
 
 def show_move(session: Session, m: Move) -> None:
-    by = f"by verdict {m.verdict[-6:]}" if m.verdict else f"by override: {plain(m.reason or '')}"
+    by = f"by verdict {m.verdict[-8:]}" if m.verdict else f"by override: {plain(m.reason or '')}"
     before = f"{short(m.before)} → " if m.before else ""
     back = f"   [dim]back with: windlass rollback {m.release}[/dim]" if m.before and m.kind != "rollback" else ""
     session.print(f"{m.environment}  {before}{short(m.after)}   {by}{back}")
@@ -80,7 +80,7 @@ def history(
     now = now_ns()
     rows = []
     for m in found.items:
-        why = f"verdict {m.verdict[-6:]}" if m.verdict else (m.reason or "")
+        why = f"verdict {m.verdict[-8:]}" if m.verdict else (m.reason or "")
         rows.append(
             (words.ago(m.at_ns, now), m.release, m.environment, short(m.before) if m.before else "", short(m.after), m.kind, why, m.actor)
         )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from windlass.core.digest import short
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.runs import RunResult
 from windlass.doors import format as words
@@ -39,7 +40,7 @@ def run(
     arguments = _input(given or [], input)
     if messages:
         arguments = {"messages": arguments if isinstance(arguments, list) else [{"role": "user", "content": arguments}]}
-    ref = _target(session, target)
+    ref, newer = _target(session, target)
     result: RunResult | None = None
     ended = True
     for piece in session.client.run_stream(ref, arguments):
@@ -62,27 +63,28 @@ def run(
     if isinstance(cites, list) and cites:
         session.print(f"[dim]cites {plain(', '.join(map(str, cites)))}[/dim]")
     took = f"{words.duration(result.duration_ns)} · {words.dollars(result.cost)}"
-    if session.address:
-        session.print(f"[dim]trace {session.link('/traces/' + result.trace[:8])} · {took} · why: windlass why {result.trace[:8]}[/dim]")
-    else:
-        session.print(f"[dim]trace {result.trace[:8]} · {took} · why: windlass why {result.trace[:8]}[/dim]")
+    trace = session.link("/traces/" + result.trace[:8]) if session.address else result.trace[:8]
+    session.print(f"[dim]{words.short_ref(result.target)} · trace {trace} · {took} · why: windlass why {result.trace[:8]}[/dim]")
+    if newer:
+        session.print(f"[dim]this is what production runs; the newest is {newer}[/dim]")
 
 
-def _target(session: Session, given: str) -> str:
-    """A bare name as what is in production, else what there is of that name."""
+def _target(session: Session, given: str) -> tuple[str, str]:
+    """A bare name as what is in production, else what there is of that name; and how to run a newer one, where there is one."""
     if "/" in given:
-        return given
+        return given, ""
     name = given.split("@")[0].split(":")[0]
     if given == name:
         state = next((r for r in session.client.releases.list().items if r.name == name), None)
         if state and state.environments.get("production"):
-            return f"release/{name}:production"
+            newer = f"{short(state.candidate)}: windlass run {state.entry}" if state.candidate else ""
+            return f"release/{name}:production", newer
     found = [f"{a.kind}/{a.name}" for a in session.client.artifacts.list(search=name, limit=200).items if a.name == name]
     usable = [ref for kind in TRIED for ref in found if ref.startswith(kind + "/")]
     if not usable:
         near = ", ".join(found) or "push a workspace first: windlass push"
         raise NotFound(f"there is nothing to run by the name {name!r}", remedy=f"there is {near}" if found else near)
-    return usable[0] + given[len(name) :]
+    return usable[0] + given[len(name) :], ""
 
 
 def _input(given: list[str], file: str | None) -> Any:

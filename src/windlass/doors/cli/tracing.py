@@ -134,7 +134,7 @@ def why(session: Session, id: Annotated[str, typer.Argument(help="A trace: its i
     parts = [r.short for r in first] + ([", ".join(rest)] if rest else [])
     session.print("this answer ← " + " ← ".join(parts) if parts else "nothing of ours took part in this trace")
     if found.released_ns:
-        by = f"verdict {found.verdict[-6:]}" if found.verdict else "an override"
+        by = f"verdict {found.verdict[-8:]}" if found.verdict else "an override"
         session.print(f"  let out by {by}, {words.ago(found.released_ns, now_ns())}")
     elif found.release:
         session.print("  its release was never promoted")

@@ -92,7 +92,7 @@ async def evaluation(request: Request, ask: Asker) -> Response:
     same = await ask(EVALUATIONS, EvaluationQuery(project, found.suite))
     others = tuple(e for e in same.items if e.id != found.id and e.status == "done")
     context = EvaluationContext(found, outcomes, chosen, others)
-    return respond(request, "evaluation.html", context, nav="evaluations", title=f"Evaluation {found.id[-6:]}")
+    return respond(request, "evaluation.html", context, nav="evaluations", title=f"Evaluation {found.id[-8:]}")
 
 
 async def compare(request: Request, ask: Asker) -> Response:
