@@ -64,9 +64,9 @@ def test_the_whole_way(shop: Shell, edit: Edit) -> None:
     edit("app.py", '"The workshop in the yard repairs bicycles and scooters.",', "")
     edit("app.py", '"Gift vouchers are valid for three years.",', "")
     assert "chain/shop" in shop("push").stdout
-    verdict = shop.json("gate", code=3)
-    assert (verdict["decision"], verdict["base"] is not None) == ("inconclusive", True)
-    assert "the gate said inconclusive" in shop("promote", code=1).stderr
+    verdict = shop.json("gate", code=1)
+    assert (verdict["decision"], verdict["base"] is not None) == ("block", True)
+    assert "the gate said block" in shop("promote", code=1).stderr
     assert "by override: we sold the workshop" in shop("promote", "--override", "we sold the workshop").stdout
     back = shop("rollback")
     assert "→" in back.stdout
@@ -110,7 +110,7 @@ def test_the_suite_is_the_workspaces_own(shop: Shell, edit: Edit) -> None:
     code = shop.cwd / "app.py"
     code.write_text(code.read_text().replace("shop", "bar").replace("clerk", "waiter"))
     shop("push")
-    assert "release/bar@" in shop("gate", code=3).stdout
+    assert "release/bar@" in shop("gate").stdout
     shop.cwd = shop.folder
     refused = shop("gate", code=4)
     assert "which suite? there are bar, shop" in refused.stderr and "windlass gate bar" in refused.stderr
@@ -134,7 +134,7 @@ def test_looking_around(shop: Shell, served: Server, edit: Edit) -> None:
     assert "└─" in drawn
     assert "prompt/answer@" in drawn
     rows = shop("rows", "shop-questions", "--limit", "2").stdout.splitlines()
-    assert rows[0].endswith("24 rows")
+    assert rows[0].endswith("60 rows")
     assert json.loads(rows[1])["key"] == "q01"
     assert "everything is what its digest says" in shop("verify").stdout
     label = shop("label", "prompt/answer:try", versions[1]["digest"]).stdout
@@ -146,9 +146,9 @@ def test_looking_around(shop: Shell, served: Server, edit: Edit) -> None:
 def test_evaluations_and_their_rows(shop: Shell, served: Server) -> None:
     shop("push")
     first = shop("eval")
-    assert "24 rows" in first.stdout
+    assert "60 rows" in first.stdout
     again = shop("eval")
-    assert "24 recorded answers re-used" in again.stdout
+    assert "60 recorded answers re-used" in again.stdout
     a, b = (e["id"] for e in shop.json("evaluations")["items"])
     rows = shop("evaluations", a, "--rows", "--limit", "30").stdout
     assert "right 1.00" in rows
