@@ -152,7 +152,7 @@ def test_evaluations_and_their_rows(shop: Shell, served: Server) -> None:
     a, b = (e["id"] for e in shop.json("evaluations")["items"])
     rows = shop("evaluations", a, "--rows", "--limit", "30").stdout
     assert "right 1.00" in rows
-    assert "24 pairs" in shop("compare", b, a).stdout
+    assert "60 pairs" in shop("compare", b, a).stdout
     assert shop("traces").stdout.startswith("no traces yet")
     found = shop.json("traces", "--evaluation", a)
     assert len(found["items"]) == 20
