@@ -134,7 +134,8 @@ def test_an_id_may_be_shortened_and_must_be_clear(app: App) -> None:
 
 def test_an_empty_split_is_an_error_before_anything_runs(app: App) -> None:
     app.edit("app.py", 'w.data("data/rows.jsonl")', 'w.data("data/rows.jsonl", split="test")')
-    app.push()
+    _, warnings = app.client.push(app.folder)
+    assert ["no row of data/rows.jsonl is in split 'test'" in w for w in warnings] == [True]
     with pytest.raises(Invalid, match="no rows in split 'test'"):
         app.client.evaluations.start("answers")
 

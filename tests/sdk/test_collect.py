@@ -182,7 +182,8 @@ def test_bad_input_says_where_and_what(workspace: Path, breaks: Callable[[Path],
 def test_a_broken_row_is_named_and_the_rest_is_kept(workspace: Path) -> None:
     (workspace / "data" / "rows.jsonl").write_text('{"key": "a"}\n{"key": "b"\n[1]\n{"key": "c"}\n')
     with collect(workspace) as found:
-        assert [w.split(": ")[0] for w in found.warnings] == ["data/rows.jsonl:2", "data/rows.jsonl:3"]
+        assert [w.split(": ")[0] for w in found.warnings] == ["data/rows.jsonl:2", "data/rows.jsonl:3", "app.py:27"]
+        assert "in split 'test'" in found.warnings[2]  # the suite's: of the rows that are left, none is
         assert next(v for v in found.bundle.versions if v.name == "rows").body["count"] == 2
 
 

@@ -64,6 +64,7 @@ class Builder:
                 raise Invalid(f"{d.kind}/{d.name} is made twice", where=self._where(d), remedy=f"the other is at {self._where(other)}")
             self._definitions[key] = d
         self._building: list[Definition] = []
+        self._splits: dict[str, set[str]] = {}  # of each dataset
 
     def build(self) -> tuple[Version, ...]:
         """All versions, with the releases. Raises `Invalid` with file and line for what is wrong."""
@@ -239,6 +240,7 @@ class Builder:
             return done
         found = read_rows(self.folder.read_text(path, where), path)
         self.warnings += found.problems
+        self._splits[name] = {row["split"] for row in found.rows if isinstance(row.get("split"), str)}
         return self._rows(kind, name, found.rows, path, description=description, path=path)
 
     def _rows(self, kind: str, name: str, rows: list[dict[str, Any]], where: str, **neutral: Any) -> Version:
@@ -253,8 +255,13 @@ class Builder:
             self.warnings += found.problems
             rows = found.rows
         else:
-            rows = [dict(row) for row in d.source()]
+            try:
+                rows = list(d.source())
+            except Exception as e:
+                raise Invalid(f"the source of index/{d.name} raised {type(e).__name__}: {e}", where=where) from e
         for row in rows:
+            if not isinstance(row, dict):
+                raise Invalid(f"{repr(row)[:60]} is not a document", where=where, remedy="documents are {key, text, symbol?, …}")
             if not isinstance(row.get("text"), str):
                 raise Invalid(f"document {row.get('key')!r} has no text", where=where, remedy="documents are {key, text, symbol?, …}")
         documents = self._rows("dataset", f"{d.name}-documents", rows, where, description=f"documents of index/{d.name}")
@@ -264,6 +271,9 @@ class Builder:
 
     def _suite(self, d: Suite) -> Version:
         dataset = self._version(d.data)
+        if d.data.split is not None and d.data.split not in self._splits[d.data.name]:
+            there = ", ".join(sorted(self._splits[d.data.name])) or "none, as no row has the field split"
+            self.warnings.append(f"{self._where(d)}: no row of {d.data.path} is in split {d.data.split!r}; splits there: {there}")
         links = [_uses(dataset, "dataset")]
         folder = {}
         if isinstance(d.target, Foreign):

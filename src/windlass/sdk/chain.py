@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from windlass.core.errors import Invalid
 from windlass.sdk.definitions import Definition
 
 P = ParamSpec("P")
@@ -17,8 +18,10 @@ class Function(Definition, Generic[P, R]):
     """A decorated function. `function` is the plain one; calling the object calls it."""
 
     def __init__(self, function: Callable[P, R], name: str | None) -> None:
+        if not inspect.isfunction(function):
+            raise Invalid(f"{function!r} is not a function", remedy=f"{self.kind}s are made of functions written with def")
         super().__init__(name or function.__name__)
-        self.function = function
+        self.function: Callable[P, R] = function
         functools.update_wrapper(self, function)
         self.where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
         self.module = function.__module__
@@ -60,6 +63,9 @@ def chain(function: Any = None, /, *, name: str | None = None) -> Any:
     return Chain(function, name) if function is not None else lambda f: Chain(f, name)
 
 
+GIVEN = ("output", "row", "input", "text", "passages", "trace")  # what an evaluator may take
+
+
 class Evaluator(Function[P, R]):
     """A judgement of an output as a number in `range`. Make one with `evaluator`."""
 
@@ -67,11 +73,16 @@ class Evaluator(Function[P, R]):
 
     def __init__(self, function: Callable[P, R], name: str | None, bounds: tuple[float, float]) -> None:
         super().__init__(function, name)
+        if odd := [n for n in self.needs if n not in GIVEN]:
+            raise Invalid(
+                f"{function.__name__} takes {odd[0]!r}, which no evaluator is given",
+                where=self.where, remedy=f"take some of {', '.join(GIVEN)} by name",
+            )  # fmt: skip
         self.range = (float(bounds[0]), float(bounds[1]))
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The arguments it asks for, of: output, row, input, text, passages, trace."""
+        """The arguments it asks for, of `GIVEN`."""
         return tuple(inspect.signature(self.function).parameters)
 
 

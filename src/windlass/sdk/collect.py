@@ -78,7 +78,15 @@ def main(root: Path, out: Path) -> None:
         (out / "warnings.json").write_bytes(msgspec.json.encode(builder.warnings))
         (out / "bundle.json").write_bytes(msgspec.json.encode(bundle))
     except WindlassError as e:
+        if e.where and e.where.startswith(f"{root}/"):
+            e.where = _relative(folder, e.where)
         (out / "error.json").write_bytes(msgspec.json.encode(e.as_dict()))
+    except Exception as e:
+        defect = WindlassError(
+            f"a defect in Windlass: {type(e).__name__}: {e}", where=_line(Folder(root), e), remedy="please report it",
+            traceback=traceback.format_exc(),
+        )  # fmt: skip
+        (out / "error.json").write_bytes(msgspec.json.encode(defect.as_dict()))
 
 
 def _blob(out: Path, data: bytes) -> str:
@@ -103,7 +111,7 @@ def _import(folder: Folder) -> None:
                 f"it imports {e.name!r}, which is not installed", where=_line(folder, e), remedy=f"pip install what provides {e.name!r}"
             ) from e
         except SyntaxError as e:
-            raise Invalid(f"not Python: {e.msg}", where=f"{_relative(folder, e.filename or app)}:{e.lineno}") from e
+            raise Invalid(f"not Python: {e.msg}", where=f"{_relative(folder, e.filename or app)}:{e.lineno or 1}") from e
         except (Exception, SystemExit) as e:
             said = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
             raise Invalid(f"importing it raised {said}", where=_line(folder, e)) from e

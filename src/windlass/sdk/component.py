@@ -12,7 +12,7 @@ import msgspec
 
 from windlass.core.errors import Invalid
 from windlass.core.host import current_host
-from windlass.sdk.definitions import Definition
+from windlass.sdk.definitions import Definition, expect
 from windlass.sdk.index import IndexTool
 from windlass.sdk.output import from_json
 from windlass.sdk.tool import Tool
@@ -27,6 +27,9 @@ class Called(Definition, Generic[T]):
         self, name: str, *, prompt: str, model: str, output: type[T] | None, parameters: dict[str, Any] | None, description: str
     ) -> None:
         super().__init__(name)
+        expect(prompt, str, "prompt", "the path of a prompt file", self.where)
+        expect(model, str, "model", "baseline, or provider/model-id", self.where)
+        expect(parameters or {}, dict, "parameters", "a dict of sampling settings", self.where)
         self.prompt = prompt
         self.model = model
         self.output = output
@@ -76,6 +79,8 @@ class Agent(Called[T]):
 
     def __init__(self, name: str, tools: Sequence[Any], limits: Limits, **rest: Any) -> None:
         super().__init__(name, **rest)
+        expect(tools, (list, tuple), "tools", "a list of tools", self.where)
+        expect(limits, Limits, "limits", "w.Limits(steps=…, tool_calls=…, seconds=…, tokens=…)", self.where)
         for tool in tools:
             if not isinstance(tool, (Tool, IndexTool)):
                 raise Invalid(f"{tool!r} is not a tool", where=self.where, remedy="decorate it with @w.tool, or use index.as_tool()")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+from windlass.core.errors import Invalid
 from windlass.core.ref import check_name
 
 DEFINED: list[Definition] = []
@@ -21,12 +22,19 @@ class Definition:
     kind: ClassVar[str]
 
     def __init__(self, name: str) -> None:
-        self.name = check_name(name)
         self.where, self.module = _place()
+        expect(name, str, "the name", "text", self.where)
+        self.name = check_name(name)
         DEFINED.append(self)
 
     def __repr__(self) -> str:
         return f"<{self.kind}/{self.name} at {self.where}>"
+
+
+def expect(value: Any, kinds: type | tuple[type, ...], what: str, must: str, where: str | None = None) -> None:
+    """Raises `Invalid` where an argument is not of the kinds it must be; a bool is no number."""
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+        raise Invalid(f"{what} is {repr(value)[:80]}; it must be {must}", where=where)
 
 
 def _place() -> tuple[str, str]:

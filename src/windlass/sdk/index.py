@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from windlass.core.host import current_host
-from windlass.sdk.definitions import Definition
+from windlass.sdk.definitions import Definition, expect
 from windlass.sdk.output import from_json
 
 Document = dict[str, Any]  # {key, text, symbol?, …}
@@ -49,6 +49,9 @@ class Index(Definition):
 
     def __init__(self, name: str, source: Callable[[], Iterable[Document]] | str, chunk: Chunker, description: str) -> None:
         super().__init__(name)
+        if not callable(source):
+            expect(source, str, "source", "the path of a JSONL file, or a function that gives documents", self.where)
+        expect(chunk, Chunker, "chunk", "w.by_paragraph(…), w.by_heading(…) or w.whole()", self.where)
         self.source = source
         self.chunk = chunk
         self.description = description
@@ -93,7 +96,7 @@ def index(name: str, *, source: Callable[[], Iterable[Document]] | str, chunk: C
         chunk: how they are cut; by paragraphs of up to 800 characters unless told otherwise.
         description: for people.
     """
-    return Index(name, source, chunk or by_paragraph(), description)
+    return Index(name, source, by_paragraph() if chunk is None else chunk, description)
 
 
 def by_paragraph(size: int = 800) -> Chunker:

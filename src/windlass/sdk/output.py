@@ -52,7 +52,8 @@ def schema_of(kind: Any) -> dict[str, Any]:
         (schema,), components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     except (TypeError, NotImplementedError) as e:
         raise Invalid(
-            f"{_name(kind)} has no JSON Schema: {e}", remedy="use Output, dataclasses, TypedDicts, lists, dicts, str, numbers, bool"
+            f"{_name(kind)} has no JSON Schema: {str(e).splitlines()[0]}",
+            remedy="use Output, dataclasses, TypedDicts, lists, dicts, str, numbers, bool",
         ) from e
     _mark(kind, components)
     if schema.get("$ref") == f"#/$defs/{_name(kind)}":

@@ -11,7 +11,7 @@ import msgspec
 from windlass.core.errors import Invalid
 from windlass.sdk.chain import Chain, Evaluator
 from windlass.sdk.component import Agent, Component
-from windlass.sdk.definitions import Definition
+from windlass.sdk.definitions import Definition, expect
 
 
 class Data(Definition):
@@ -20,6 +20,7 @@ class Data(Definition):
     kind = "dataset"
 
     def __init__(self, path: str, name: str | None, split: str | None, description: str) -> None:
+        expect(path, str, "the data's path", "the path of a JSONL or CSV file in the workspace")
         super().__init__(name or path.rsplit("/", 1)[-1].split(".")[0].replace("_", "-").lower())
         self.path = path
         self.split = split
@@ -111,9 +112,32 @@ class Suite(Definition):
         seed: int,
     ) -> None:
         super().__init__(name)
+        expect(
+            target, (Chain, Component, Agent, Foreign), "target", "a chain, a component, an agent, or w.url(…), w.command(…)", self.where
+        )
+        expect(rows, Data, "data", 'w.data("path.jsonl")', self.where)
+        expect(guards, Mapping, "guards", "a dict {evaluator: w.not_worse(by=…)}", self.where)
+        expect(first, Mapping, "first_release", "a dict {evaluator: w.at_least(…)}", self.where)
         for evaluator in [*guards, *first]:
             if not isinstance(evaluator, Evaluator):
                 raise Invalid(f"{evaluator!r} is not an evaluator", where=self.where, remedy="decorate it with @w.evaluator")
+        for evaluator, margin in guards.items():
+            expect(margin, NotWorse, f"the guard on {evaluator.name}", "w.not_worse(by=…)", self.where)
+            width = evaluator.range[1] - evaluator.range[0]
+            expect(margin.by, (int, float), "by", f"a number between 0 and {width:g}", self.where)
+            if not 0 < margin.by < width:
+                raise Invalid(f"by is {margin.by:g}; it must lie between 0 and {width:g}, the evaluator's range", where=self.where)
+        for evaluator, least in first.items():
+            low, high = evaluator.range
+            expect(least, AtLeast, f"the floor of {evaluator.name}", "w.at_least(…)", self.where)
+            expect(least.floor, (int, float), "the floor", f"a number between {low:g} and {high:g}", self.where)
+            if not low <= least.floor < high:
+                raise Invalid(f"the floor is {least.floor:g}; {evaluator.name} gives {low:g} to {high:g}", where=self.where)
+        expect(error, float, "error", "a number between 0 and 0.5", self.where)
+        expect(repeats, int, "repeats", "a whole number of at least 1", self.where)
+        expect(seed, int, "seed", "a whole number", self.where)
+        if repeats < 1:
+            raise Invalid(f"repeats is {repeats}; each row is asked at least once", where=self.where)
         if not guards and not first:
             raise Invalid(f"suite {name} has no guards", where=self.where, remedy="give guards={evaluator: w.not_worse(by=…)}")
         if not 0 < error < 0.5:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 from windlass.core.errors import Invalid
 from windlass.sdk.chain import Function
@@ -28,6 +28,8 @@ def tool(*bare: Callable[..., Any], effects: Effects | None = None, name: str | 
     the world), `write` (changes it). Raises `Invalid` when it does not say which."""
     if bare or effects is None:
         raise Invalid("a tool must say what it does to the world", remedy='write @w.tool(effects="none"), "read" or "write"')
+    if effects not in get_args(Effects):
+        raise Invalid(f"effects is {effects!r}", remedy='write effects="none", "read" or "write"')
     chosen: Effects = effects
 
     def decorate(function: Callable[P, R]) -> Tool[P, R]:
