@@ -170,7 +170,9 @@ class Releases:
         waits = candidate if candidate not in environments.values() else None
         runs = f"{entry[0]}/{entry[1]}" if entry else ""
         since = {label: at for label, _, at in there}
-        return ReleaseState(ref.name, runs, environments, since, waits, verdict, suites.get(runs))
+        back = {label: _before(_moves(c, ref, label), digest) for label, digest in environments.items()}
+        previous = {label: digest for label, digest in back.items() if digest}
+        return ReleaseState(ref.name, runs, environments, since, previous, waits, verdict, suites.get(runs))
 
 
 def _suites(c: Connection, project: str) -> dict[str, str]:

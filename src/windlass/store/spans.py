@@ -1,14 +1,16 @@
-"""Spans as wide rows, and the port of the store that keeps them. DuckDB here; ClickHouse behind the same port later."""
+"""Spans as wide rows, what a person reads of one, and the port of the store: DuckDB here, ClickHouse behind the same port later."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.store.journal import Position
+
+SHORT = 400  # characters of an input or output in a list
 
 
 class SpanRow(msgspec.Struct):
@@ -70,3 +72,35 @@ class Spans(Protocol):
     async def live(self, query: LiveQuery) -> LiveFigures: ...
     async def counts(self) -> dict[str, int]: ...
     async def close(self) -> None: ...
+
+
+def readable(text: str | None) -> str:
+    """What a person reads of an input or output: the text in it, shortened."""
+    if not text:
+        return ""
+    try:
+        shown = _said(msgspec.json.decode(text)) or text
+    except msgspec.DecodeError:
+        shown = text
+    return shown if len(shown) <= SHORT else shown[:SHORT] + "…"
+
+
+def _said(value: Any) -> str | None:
+    """The text of a value: of messages the last one's of the user, of an object its `text` or only text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        messages = [m for m in value if isinstance(m, dict) and "role" in m]
+        asked = [m for m in messages if m["role"] == "user"] or messages
+        parts = asked[-1].get("parts", asked[-1].get("content")) if asked else value
+        if isinstance(parts, str):
+            return parts
+        pieces = [p for p in parts if isinstance(p, dict) and p.get("type") == "text"] if isinstance(parts, list) else []
+        texts = [p.get("text", p.get("content")) for p in pieces]
+        return "\n".join(t for t in texts if isinstance(t, str)) or None
+    if isinstance(value, dict):
+        if isinstance(value.get("messages"), list):
+            return _said(value["messages"])
+        strings = [v for v in value.values() if isinstance(v, str)]
+        return value["text"] if isinstance(value.get("text"), str) else strings[0] if len(strings) == 1 else None
+    return None

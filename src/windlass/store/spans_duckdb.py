@@ -20,7 +20,7 @@ from windlass.core.errors import Conflict, Invalid, NotFound, Unavailable
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import Span, SpanEvent
 from windlass.store.journal import Position
-from windlass.store.spans import SpanRow
+from windlass.store.spans import SpanRow, readable
 
 _TEXT = [
     "project",
@@ -51,7 +51,6 @@ TYPES: dict[str, str] = {
     for name in SpanRow.__struct_fields__
 }
 COLUMNS = ", ".join(f'"{c}"' for c in TYPES)
-SHORT = 400  # characters of an input or output in a list
 _Filters = tuple[str, str, list[Any], list[Any]]  # conditions on spans, conditions on traces, the values of each
 
 
@@ -373,24 +372,9 @@ def _summary(row: tuple[Any, ...]) -> TraceSummary:
     tokens = None if tin is None and tout is None else (tin or 0) + (tout or 0)
     status = "error" if failed or (inner and not roots) else "ok"
     return TraceSummary(
-        trace_id=trace, name=name, kind=kind, start_ns=start, duration_ns=max(0, took), status=status, spans=spans, input=_readable(given),
-        output=_readable(output), release=own or release, tokens=tokens, cost=cost, session=session, user=user,
+        trace_id=trace, name=name, kind=kind, start_ns=start, duration_ns=max(0, took), status=status, spans=spans, input=readable(given),
+        output=readable(output), release=own or release, tokens=tokens, cost=cost, session=session, user=user,
     )  # fmt: skip
-
-
-def _readable(text: str | None) -> str:
-    """What a person reads of an input or output: the text in it, shortened."""
-    if not text:
-        return ""
-    try:
-        value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        value = text
-    if isinstance(value, dict):
-        strings = [v for v in value.values() if isinstance(v, str)]
-        value = value["text"] if isinstance(value.get("text"), str) else strings[0] if len(strings) == 1 else text
-    shown = value if isinstance(value, str) else text
-    return shown if len(shown) <= SHORT else shown[:SHORT] + "…"
 
 
 def _span(row: dict[str, Any]) -> Span:

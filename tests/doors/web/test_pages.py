@@ -57,6 +57,11 @@ def test_a_page_is_whole(window: Opened, places: dict[str, str], path: str) -> N
     """It answers, complains of nothing, fits its window, has one heading, names its controls, and shows no raw value."""
     page = window.go(places[path])
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, "it is wider than its window"
+    if page.viewport_size["width"] > 1000:  # on a desk nothing hides beside its card
+        hidden = (
+            "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText.slice(0, 80))"
+        )
+        assert page.evaluate(hidden) == []
     assert page.locator("h1").count() == 1
     assert page.title().strip()
     assert page.evaluate("document.documentElement.lang") == "en"

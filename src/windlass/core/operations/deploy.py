@@ -65,6 +65,7 @@ class ReleaseState(msgspec.Struct, omit_defaults=True):
     entry: str  # kind/name it runs
     environments: dict[str, str] = {}
     since_ns: dict[str, int] = {}
+    previous: dict[str, str] = {}  # by environment, what a roll-back goes to
     candidate: str | None = None
     last_verdict: str | None = None
     suite: str | None = None  # name of a suite that measures what it runs; None: nothing does, so that it cannot be gated

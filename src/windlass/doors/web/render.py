@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import jinja2
 import msgspec
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -88,12 +89,18 @@ def _environment() -> jinja2.Environment:
         count=words.count,
         size=words.size,
         short_ref=words.short_ref,
+        in_a_cell=_in_a_cell,
         short_id=words.short_id,
         short=short,
         pretty=_pretty,
     )
     env.globals.update(version_url=version_url, query=query, navigation=NAVIGATION, parse_ref=parse_ref)
     return env
+
+
+def _in_a_cell(ref: str) -> Markup:
+    """A short ref that breaks before its digest, and nowhere else."""
+    return Markup('<span class="ref">{}</span>').format(Markup("<wbr>@").join(words.short_ref(ref).split("@")))
 
 
 _env = _environment()
