@@ -55,7 +55,7 @@ def test_a_row_that_is_broken_is_named_and_the_others_are_kept(app: App) -> None
     report, warnings = app.client.push(app.folder)
     assert report.changes
     assert [w.partition(" ")[0].rstrip(":") for w in warnings] == ["data/rows.jsonl:2", "data/rows.jsonl:4"]
-    assert app.client.artifacts.rows("rows").count == 3
+    assert app.client.datasets.rows("rows").count == 3
 
 
 def test_two_rows_of_one_key(app: App) -> None:

@@ -26,6 +26,7 @@ from windlass.discover.providers import load_providers, probe
 from windlass.evaluate.evaluations import Evaluations
 from windlass.evaluate.experiments import Experiments
 from windlass.evaluate.gates import Gates
+from windlass.evaluate.leakage import Leakage
 from windlass.evaluate.outcomes import Outcomes
 from windlass.evaluate.targets import Targets
 from windlass.evaluate.verdicts import Verdicts
@@ -37,9 +38,13 @@ from windlass.jobs.durable import DurableJobs
 from windlass.jobs.work import Jobs, LoopJobs, Work
 from windlass.registry.datasets import Datasets
 from windlass.registry.diff import Diffs
+from windlass.registry.edits import Edits
 from windlass.registry.labels import Labels
+from windlass.registry.leaks import Leaks
 from windlass.registry.lineage import Lineage
 from windlass.registry.push import Push
+from windlass.registry.rows import Rows
+from windlass.registry.uploads import Uploads
 from windlass.registry.verify import Verify
 from windlass.registry.versions import Versions
 from windlass.runtime.chains import gateway_environment
@@ -55,8 +60,10 @@ from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.home import Home
 from windlass.store.journal import Journal
 from windlass.store.meta import open_meta, read
+from windlass.store.packs import Packs
 from windlass.store.spans import Spans
 from windlass.store.tables import evaluations, keys, labels, links, verdicts, versions
+from windlass.traces.harvest import Harvest
 from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
 from windlass.traces.socket import RemoteSpans
@@ -122,12 +129,18 @@ class Platform:
 
     def _open_registry(self) -> None:
         self.versions = Versions(self.engine, self.blobs)
-        self.push = Push(self.engine, self.blobs)
+        self.packs = Packs(self.blobs, self.home.path / "run")
+        self.rows = Rows(self.engine, self.blobs, self.packs)
+        self.datasets = Datasets(self.engine, self.versions, self.rows, self.blobs)
+        self.uploads = Uploads(self.engine, self.versions, self.datasets, self.rows)
+        self.edits = Edits(self.engine, self.versions, self.datasets, self.rows)
+        self.leaks = Leaks(self.versions, self.datasets)
+        self.harvest = Harvest(self.engine, self.traces, self.edits)
+        self.push = Push(self.engine, self.blobs, self.datasets)
         self.labels = Labels(self.engine)
-        self.datasets = Datasets(self.versions, self.blobs)
-        self.diffs = Diffs(self.versions, self.blobs)
+        self.diffs = Diffs(self.versions, self.datasets, self.blobs)
         self.lineage = Lineage(self.engine)
-        self.verify = Verify(self.engine, self.blobs)
+        self.verify = Verify(self.engine, self.blobs, self.datasets)
 
     def _open_runtime(self) -> None:
         wanted = self.settings
@@ -150,7 +163,8 @@ class Platform:
             records=self.records, concurrency=self.settings.evaluation_concurrency,
         )  # fmt: skip
         self.evaluations = Evaluations(outcomes, self.versions, self.datasets, self.jobs)
-        self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs, self.experiments)
+        leakage = Leakage(self.versions, self.datasets, self.leaks)
+        self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs, self.experiments, leakage)
         self.verdicts = Verdicts(self.engine)
         self.releases = Releases(self.engine)
         self.reasons = Reasons(self.engine, self.traces)
@@ -169,7 +183,15 @@ class Platform:
             "versions.diff": self.diffs.diff,
             "lineage.walk": self.lineage.walk,
             "labels.move": self.labels.move,
+            "rows.compare": self.uploads.compare,
+            "rows.pack": self.uploads.pack,
+            "rows.keep": self.uploads.keep,
             "datasets.rows": self.datasets.list,
+            "datasets.diff": self.datasets.diff,
+            "datasets.edit": self.edits.edit,
+            "datasets.merge": self.edits.merge,
+            "datasets.duplicates": self.leaks.list,
+            "datasets.harvest": self.harvest.harvest,
             "registry.verify": self.verify.verify,
             "runs.start": self.executor.run,
             "runs.stream": self.executor.stream,
@@ -235,6 +257,7 @@ class Platform:
         await self.spans.close()
         await asyncio.to_thread(self.journal.close)
         await asyncio.to_thread(self.retrieval.close)
+        await asyncio.to_thread(self.packs.close)
         self.engine.dispose()
 
     def _environment(self, context: RunContext) -> dict[str, str]:

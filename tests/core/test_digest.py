@@ -1,6 +1,9 @@
 """Canonical JSON against the vectors of RFC 8785, and digests that carry their algorithm."""
 
 import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 
 from windlass.core.digest import canonical, digest_bytes, digest_json, is_digest, short
 from windlass.core.errors import Invalid
@@ -35,3 +38,15 @@ def test_digest_is_tagged_sha256() -> None:
     assert digest_bytes(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert is_digest(digest_json({"a": 1})) and digest_json({"a": 1, "b": 2}) == digest_json({"b": 2, "a": 1})
     assert short("sha256:e3b0c44298") == "e3b0c4"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_every_value_has_the_bytes_of_the_reference_implementation(value: object) -> None:
+    assert canonical(value) == rfc8785.dumps(value)

@@ -14,9 +14,9 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "prompt": a.PromptBody(
         (a.TemplateMessage("user", "hi {{ q }}"),), {"q": {"type": "string"}}, "jinja2@3.1", {"t": 1}, {"type": "object"}, D[0]
     ),
-    "fewshot": a.DatasetBody(D[0], 3),
+    "fewshot": a.DatasetBody(D[0], 3, "tree@1"),
     "schema": a.SchemaBody({"type": "string"}),
-    "dataset": a.DatasetBody(D[1], 3),
+    "dataset": a.DatasetBody(D[1], 3, "tree@1"),
     "component": a.ComponentBody(D[0], D[1], {"temperature": 0.5}, {"type": "object"}),
     "chain": a.ChainBody(CODE, (D[1],), {"type": "object"}, {"type": "string"}, "sync", True),
     "tool": a.ToolBody(CODE, "look", "Looks.", {"type": "object"}, "read", (D[3],)),
@@ -78,7 +78,7 @@ def test_name_links_and_neutral_are_not_identity(kind: str) -> None:
 
 
 def test_the_kind_is_identity() -> None:
-    body = msgspec.to_builtins(a.DatasetBody(D[0], 1))
+    body = msgspec.to_builtins(a.DatasetBody(D[0], 1, "tree@1"))
     assert a.body_digest("dataset", body) != a.body_digest("fewshot", body)
 
 

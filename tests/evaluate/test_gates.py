@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.evaluate.application import ROWS, App
 
@@ -172,3 +174,19 @@ def test_a_gate_says_what_is_wrong_before_it_begins(app: App) -> None:
         app.client.gates.start("answers", "chain/answer")
     with pytest.raises(NotFound):
         app.client.gates.show("0000-none")
+
+
+def test_rows_that_the_candidate_was_shown_do_not_test_it(app: App) -> None:
+    """Its examples hold two of the questions, one word for word: they are left out in both arms, and named."""
+    before = app.release()
+    shown = [{"text": "question 3", "answer": "3"}, {"question": "question 7!"}, {"question": "question 70"}]
+    examples = [{"key": f"e{n}", **row} for n, row in enumerate(shown, 1)]
+    app.write("data/examples.jsonl", "".join(json.dumps(e) + "\n" for e in examples))
+    app.write("prompts/note.md", "---\ninputs: {question: string}\nfewshot: ../data/examples.jsonl\n---\nuser: Note this. {{ question }}\n")
+    app.edit("app.py", "note(text=question)", "note(question=question)")
+    after = app.push()
+    verdict = app.gate().verdict
+    assert (verdict.base, verdict.candidate, verdict.rows) == (before, after, ROWS - 2)
+    assert [(r.row, r.other, r.likeness) for r in verdict.left_out] == [("r0007", "e2", 1.0), ("r0070", "e3", 1.0)]
+    assert verdict.left_out[0].where.startswith("fewshot/note-examples@")
+    assert verdict.guards[0].measured == ROWS - 2

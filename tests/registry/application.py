@@ -6,20 +6,34 @@ from typing import Any
 from sqlalchemy import Engine
 
 from windlass.core.actor import OWNER
-from windlass.core.artifacts import ComponentBody, Link, ModelBody, PromptBody, ReleaseBody, TemplateMessage, Version, make_version
-from windlass.core.dataset import pack_rows
+from windlass.core.artifacts import (
+    ComponentBody,
+    DatasetBody,
+    Link,
+    ModelBody,
+    PromptBody,
+    ReleaseBody,
+    TemplateMessage,
+    Version,
+    make_version,
+)
+from windlass.core.dataset import FORM, make_rows
 from windlass.core.digest import canonical
 from windlass.core.operations.registry import Bundle
 from windlass.registry.datasets import Datasets
 from windlass.registry.diff import Diffs
+from windlass.registry.edits import Edits
 from windlass.registry.labels import Labels
 from windlass.registry.lineage import Lineage
 from windlass.registry.push import Push
+from windlass.registry.rows import Rows
+from windlass.registry.uploads import Uploads
 from windlass.registry.verify import Verify
 from windlass.registry.versions import Versions
 from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.home import Home
-from windlass.store.meta import open_meta
+from windlass.store.meta import open_meta, write
+from windlass.store.packs import Packs
 
 
 class Registry:
@@ -29,19 +43,24 @@ class Registry:
         self.home = Home(path)
         self.engine: Engine = open_meta(self.home.database_url)
         self.blobs = FolderBlobs(self.home.path / "blobs")
-        self.push_service = Push(self.engine, self.blobs)
         self.versions = Versions(self.engine, self.blobs)
+        self.rows = Rows(self.engine, self.blobs, Packs(self.blobs, self.home.path / "run"))
+        self.datasets = Datasets(self.engine, self.versions, self.rows, self.blobs)
+        self.uploads = Uploads(self.engine, self.versions, self.datasets, self.rows)
+        self.edits = Edits(self.engine, self.versions, self.datasets, self.rows)
+        self.push_service = Push(self.engine, self.blobs, self.datasets)
         self.labels = Labels(self.engine)
         self.lineage = Lineage(self.engine)
-        self.datasets = Datasets(self.versions, self.blobs)
-        self.diffs = Diffs(self.versions, self.blobs)
-        self.verify = Verify(self.engine, self.blobs)
+        self.diffs = Diffs(self.versions, self.datasets, self.blobs)
+        self.verify = Verify(self.engine, self.blobs, self.datasets)
 
     def dataset(self, *rows: dict[str, Any], name: str = "questions") -> Version:
-        """A dataset whose bytes are uploaded."""
-        packed = pack_rows(rows)
-        self.blobs.put(packed.manifest)
-        return make_version("dataset", name, packed.body, neutral={"packs": [self.blobs.put(packed.pack)]})
+        """A dataset whose rows were sent."""
+        made = make_rows(rows)
+        prepared = self.rows.change("default", None, made.lines)
+        with write(self.engine) as c:
+            root = self.rows.keep(c, "default", prepared)
+        return make_version("dataset", name, DatasetBody(root, made.tree.count, FORM))
 
     def push(self, *versions: Version, branch: str = "main", **more: Any) -> Any:
         snapshot = self.blobs.put(canonical({"app.py": self.blobs.put(b"print()")}))

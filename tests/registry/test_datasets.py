@@ -1,72 +1,41 @@
-"""Rows by key, by split, by page; what a dataset's identity depends on."""
+"""Rows by key, by split, by page; and rows that came before there were trees."""
 
-from typing import Any
+import itertools
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from sqlalchemy import select
 from tests.registry.application import MODEL, Registry
 
 from windlass.core.actor import OWNER
-from windlass.core.artifacts import (
-    make_version,
-)
-from windlass.core.dataset import pack_rows, read_manifest, read_pack
-from windlass.core.errors import Invalid
-from windlass.core.operations.registry import (
-    DiffQuery,
-    RowsQuery,
-)
+from windlass.core.artifacts import DatasetBody, make_version
+from windlass.core.digest import canonical, digest_bytes
+from windlass.core.errors import Invalid, Unavailable
+from windlass.core.operations.datasets import RowsDiffQuery, RowsQuery
+from windlass.core.operations.registry import DiffQuery, VerifyQuery
 from windlass.core.ref import parse_ref
+from windlass.registry.registration import register
+from windlass.store.meta import read, write
+from windlass.store.tables import layouts
 
 
-def test_rows_come_by_key_and_by_split_whatever_their_order(registry: Registry) -> None:
-    rows = [{"key": f"k{i}", "split": "dev" if i % 2 else "test", "n": i} for i in range(7)]
-    one, other = pack_rows(rows), pack_rows(reversed(rows))
-    assert one == other
-    for data in one[1:]:
-        registry.blobs.put(data)
-    d = make_version("dataset", "questions", one.body, neutral={"packs": [registry.blobs.put(one.pack)]})
-    registry.push(d)
+def test_rows_come_by_key_by_split_and_by_what_stands_in_them(registry: Registry) -> None:
+    rows = [{"key": f"k{i}", "split": "dev" if i % 2 else "test", "n": i, "city": "Köln" if i > 4 else "Bonn"} for i in range(7)]
+    registry.push(registry.dataset(*reversed(rows)))
     page = registry.datasets.list(OWNER, RowsQuery("dataset/questions", split="test", limit=2))
-    assert ([r["key"] for r in page.items], page.count, page.next) == (["k0", "k2"], 4, "k2")
+    assert ([r["key"] for r in page.items], page.count, page.next, page.splits) == (["k0", "k2"], 4, "k2", {"dev": 3, "test": 4})
     rest = registry.datasets.list(OWNER, RowsQuery("questions", split="test", cursor=page.next))
     assert ([r["key"] for r in rest.items], rest.next) == (["k4", "k6"], None)
+    assert [r["key"] for r in registry.datasets.list(OWNER, RowsQuery("questions", search="KÖLN")).items] == ["k5", "k6"]
+    assert registry.datasets.list(OWNER, RowsQuery("questions", split="none")).count == 0
 
 
-def test_rows_without_a_key_or_with_the_same_are_named() -> None:
-    with pytest.raises(Invalid, match="row 2 has no key"):
-        pack_rows([{"key": "a"}, {"q": 1}])
-    with pytest.raises(Invalid, match="two rows have the key 'a'"):
-        pack_rows([{"key": "a"}, {"key": "a"}])
-
-
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
-ROWS = st.dictionaries(
-    TEXT.filter(bool), st.dictionaries(TEXT.filter(lambda k: k != "key"), st.integers(-9, 9) | TEXT | st.none(), max_size=3)
-)
-
-
-@given(ROWS, st.randoms())
-def test_identity_depends_on_rows_and_not_on_their_order(rows: dict[str, dict[str, Any]], random: Any) -> None:
-    made = [{"key": key, **row} for key, row in rows.items()]
-    shuffled = [dict(random.sample(list(r.items()), len(r))) for r in random.sample(made, len(made))]
-    packed = pack_rows(made)
-    assert packed == pack_rows(shuffled)
-    assert sorted(read_pack(packed.pack), key=lambda r: r["key"]) == sorted(made, key=lambda r: r["key"])
-    assert [k for k, _ in read_manifest(packed.manifest)] == sorted(rows)
-    if made:
-        changed = [{**made[0], "another field": 1}, *made[1:]]
-        assert pack_rows(changed).body.rows != packed.body.rows != pack_rows(made[1:]).body.rows
-
-
-def test_rows_of_several_packs_and_a_page_from_the_middle(registry: Registry) -> None:
+def test_a_page_from_the_middle(registry: Registry) -> None:
     rows = [{"key": f"k{i:03}", "n": i} for i in range(300)]
-    whole, packs = pack_rows(rows), [pack_rows(rows[i::3]).pack for i in range(3)]
-    registry.blobs.put(whole.manifest)
-    d = make_version("dataset", "questions", whole.body, neutral={"packs": [registry.blobs.put(p) for p in packs]})
+    d = registry.dataset(*rows)
     registry.push(d)
     assert list(registry.datasets.rows(d)) == rows
+    assert registry.datasets.some(d, ["k007", "no", "k299"]) == {"k007": rows[7], "k299": rows[299]}
     seen, cursor = [], None
     while True:
         page = registry.datasets.list(OWNER, RowsQuery("questions", cursor=cursor, limit=77))
@@ -78,8 +47,60 @@ def test_rows_of_several_packs_and_a_page_from_the_middle(registry: Registry) ->
         registry.datasets.rows(MODEL)
 
 
-def test_differences_count_rows(registry: Registry) -> None:
+def test_differences_row_by_row(registry: Registry) -> None:
     registry.push(registry.dataset({"key": "a"}, {"key": "b"}, {"key": "c"}))
     before = str(registry.versions.resolve(parse_ref("dataset/questions")))
-    registry.push(registry.dataset({"key": "a", "n": 1}, {"key": "c"}, {"key": "d"}, {"key": "e"}))
+    registry.push(registry.dataset({"key": "a", "n": None}, {"key": "c"}, {"key": "d"}, {"key": "e"}))
     assert registry.diffs.diff(OWNER, DiffQuery(before, "dataset/questions")).rows == {"added": 2, "removed": 1, "changed": 1}
+    found = registry.datasets.diff(OWNER, RowsDiffQuery(before, "questions", limit=3))
+    assert [(c.key, c.before, c.after, c.fields) for c in found.items] == [
+        ("a", {"key": "a"}, {"key": "a", "n": None}, ("n",)), ("b", {"key": "b"}, None, ()), ("d", None, {"key": "d"}, ()),
+    ]  # fmt: skip
+    assert (found.rows.added, found.rows.removed, found.rows.changed, found.next) == (2, 1, 1, "d")
+    assert [c.key for c in registry.datasets.diff(OWNER, RowsDiffQuery(before, "questions", cursor="d")).items] == ["e"]
+    assert [c.key for c in registry.datasets.diff(OWNER, RowsDiffQuery(before, "questions", only="removed")).items] == ["b"]
+
+
+def test_rows_that_came_before_trees_are_read_for_ever(registry: Registry) -> None:
+    """A dataset as the versions before this wrote it: a manifest of keys and digests, and packs of lines."""
+    rows = [{"key": f"k{i:03}", "n": i} for i in range(300)]
+    lines = [canonical(row) for row in rows]
+    manifest = registry.blobs.put(canonical([[row["key"], digest_bytes(line)] for row, line in zip(rows, lines, strict=True)]))
+    packs = [registry.blobs.put(b"".join(line + b"\n" for line in lines[i::3])) for i in range(3)]
+    old = make_version("dataset", "questions", DatasetBody(manifest, 300), neutral={"packs": packs})
+    assert "form" not in old.body  # its digest is what it was
+    with write(registry.engine) as c:
+        register(c, OWNER, old)
+    assert list(registry.datasets.rows(old)) == rows
+    assert registry.datasets.list(OWNER, RowsQuery("questions", search='"n":7}')).count == 1
+    newer = registry.dataset(*rows[1:], {"key": "new"})
+    registry.push(newer)
+    assert registry.datasets.difference(old, newer).counts == {"added": 1, "removed": 1, "changed": 0}
+    assert registry.verify.verify(OWNER, VerifyQuery()).problems == ()
+    with pytest.raises(Invalid, match="named as they no longer are"):
+        registry.push(make_version("dataset", "other", DatasetBody(manifest, 300), neutral={"packs": packs}))
+
+
+def packs_of(registry: Registry) -> list[Path]:
+    with read(registry.engine) as c:
+        found = [pack for row in c.execute(select(layouts)) for pack in __import__("json").loads(row.packs)]
+    return [registry.blobs.local(digest) for digest, _ in found]
+
+
+def test_a_damaged_or_missing_pack_is_said_and_harms_nothing_else(registry: Registry) -> None:
+    d = registry.dataset(*({"key": f"k{i:03}", "n": i} for i in range(300)))
+    registry.push(d, registry.dataset({"key": "z"}, name="other"))
+    damaged, _ = packs_of(registry)
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    damaged.write_bytes(data)
+    registry.datasets = type(registry.datasets)(registry.engine, registry.versions, registry.rows, registry.blobs)
+    with pytest.raises(Unavailable, match=r"a pack cannot be read|is in none of its packs"):
+        list(registry.datasets.rows(d))
+    damaged.unlink()
+    with pytest.raises(Exception, match="is not here"):
+        list(registry.datasets.rows(d))
+    said = [p.problem for p in registry.verify.verify(OWNER, VerifyQuery()).problems]
+    assert any("is not here" in s for s in said)
+    assert registry.datasets.list(OWNER, RowsQuery("other")).items == ({"key": "z"},)
+    assert list(itertools.islice(registry.datasets.tree(d), 1))

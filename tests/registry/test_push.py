@@ -10,8 +10,8 @@ import pytest
 from tests.registry.application import MODEL, Registry, application, component, prompt
 
 from windlass.core.actor import OWNER, Actor
-from windlass.core.artifacts import Code, ComponentBody, DatasetBody, EvaluatorBody, Link, ReleaseBody, Version, make_version
-from windlass.core.dataset import pack_rows, read_manifest
+from windlass.core.artifacts import Code, ComponentBody, DatasetBody, EvaluatorBody, IndexBody, Link, ReleaseBody, Version, make_version
+from windlass.core.dataset import FORM, make_rows
 from windlass.core.digest import canonical
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
 from windlass.core.operations.registry import BlobQuery, Bundle, LabelMove, VerifyQuery, VersionQuery
@@ -50,12 +50,16 @@ def test_what_a_client_says_of_identity_is_not_believed(registry: Registry) -> N
         registry.versions.resolve(parse_ref("model/baseline"))
 
 
-def test_blobs_that_were_not_uploaded_are_named(registry: Registry) -> None:
-    packed = pack_rows([{"key": "a", "q": "x"}])
-    d = make_version("dataset", "questions", packed.body, neutral={"packs": ["sha256:" + "0" * 64]})
-    with pytest.raises(Invalid, match=r"the bytes of dataset/questions@"):
-        registry.push(d)
-    assert registry.push_service.missing(OWNER, BlobQuery((d.body["rows"],))).missing == (d.body["rows"],)
+def test_rows_and_blobs_that_were_not_sent_are_named(registry: Registry) -> None:
+    rows = make_rows([{"key": "a", "q": "x"}]).tree
+    with pytest.raises(Invalid, match=r"dataset/questions: its rows were not sent"):
+        registry.push(make_version("dataset", "questions", DatasetBody(rows.root, 1, FORM)))
+    documents = registry.dataset({"key": "a", "text": "x"}, name="documents")
+    chunks = "sha256:" + "0" * 64
+    links = (Link("uses", "dataset", "documents", documents.digest, "documents"),)
+    with pytest.raises(Invalid, match=r"the bytes of index/docs@"):
+        registry.push(documents, make_version("index", "docs", IndexBody(documents.digest, chunks, {"name": "x"}), links=links))
+    assert registry.push_service.missing(OWNER, BlobQuery((chunks,))).missing == (chunks,)
 
 
 def test_environments_are_no_branches(registry: Registry) -> None:
@@ -171,29 +175,17 @@ def test_code_reads_the_files_of_its_snapshot(registry: Registry) -> None:
         registry.push(make_version("evaluator", "right", body))
 
 
-def test_rows_are_held_against_their_manifest(registry: Registry) -> None:
+def test_rows_are_counted(registry: Registry) -> None:
     good = registry.dataset({"key": "a"}, {"key": "b"})
-    miscounted = make_version("dataset", "questions", DatasetBody(good.body["rows"], 3), neutral=good.neutral)
     with pytest.raises(Invalid, match="says 3 rows, and has 2"):
-        registry.push(miscounted)
-    unpacked = make_version("dataset", "questions", DatasetBody(good.body["rows"], 2), neutral={"packs": []})
-    with pytest.raises(Invalid, match="row 'a' is not what its digest says"):
-        registry.push(unpacked)
-    backwards = registry.blobs.put(canonical(list(reversed(read_manifest(registry.blobs.get(good.body["rows"]))))))
-    with pytest.raises(Invalid, match="in the order of its keys"):
-        registry.push(make_version("dataset", "questions", DatasetBody(backwards, 2), neutral=good.neutral))
-    with pytest.raises(Invalid, match="packs are not a list"):
-        registry.push(make_version("dataset", "questions", DatasetBody(good.body["rows"], 2), neutral={"packs": "x"}))
-    nonsense = registry.blobs.put(b"[[1]]")
-    with pytest.raises(Invalid, match="manifest cannot be read"):
-        registry.push(make_version("dataset", "questions", DatasetBody(nonsense, 1), neutral={"packs": []}))
+        registry.push(make_version("dataset", "questions", DatasetBody(good.body["rows"], 3, FORM)))
 
 
 def test_a_dry_run_needs_no_bytes(registry: Registry) -> None:
     d = registry.dataset({"key": "a"})
     registry.push(d)
-    packed = pack_rows([{"key": "a", "n": 1}, {"key": "b"}])
-    later = make_version("dataset", "questions", packed.body, neutral={"packs": ["sha256:" + "0" * 64]})
+    rows = make_rows([{"key": "a", "n": 1}, {"key": "b"}]).tree
+    later = make_version("dataset", "questions", DatasetBody(rows.root, 2, FORM))
     bundle = Bundle("default", "helpdesk", (later,), "sha256:" + "0" * 64, dry=True)
     (change,) = registry.push_service.push(OWNER, bundle).changes
     assert (change.status, change.before, change.why) == ("changed", d.digest, "1 row added")

@@ -6,13 +6,13 @@ from tests.registry.application import MODEL, Registry, application, component, 
 from windlass.core.actor import OWNER, Actor
 from windlass.core.artifacts import Link, ReleaseBody, make_version
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
+from windlass.core.operations.datasets import RowsQuery
 from windlass.core.operations.registry import (
     ArtifactQuery,
     DiffQuery,
     LabelMove,
     LineageQuery,
     RefQuery,
-    RowsQuery,
     VersionQuery,
 )
 from windlass.core.ref import Ref, parse_ref

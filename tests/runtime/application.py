@@ -18,6 +18,7 @@ from windlass.core.artifacts import (
     ChainBody,
     Code,
     ComponentBody,
+    DatasetBody,
     EvaluatorBody,
     IndexBody,
     Link,
@@ -29,7 +30,7 @@ from windlass.core.artifacts import (
     Version,
     make_version,
 )
-from windlass.core.dataset import pack_rows
+from windlass.core.dataset import FORM, make_rows
 from windlass.core.digest import canonical
 from windlass.core.message import Delta, Message, ModelReply, ModelRequest, TextPart, ToolCallPart, Usage, assistant
 from windlass.core.operations.registry import Bundle
@@ -38,6 +39,7 @@ from windlass.core.span import KIND, Span
 from windlass.registry.datasets import Datasets
 from windlass.registry.labels import move_label
 from windlass.registry.push import Push
+from windlass.registry.rows import Rows
 from windlass.registry.versions import Versions
 from windlass.runtime.context import RunContext
 from windlass.runtime.draws import Draws, TableDraws
@@ -49,6 +51,7 @@ from windlass.runtime.runner import Runners
 from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.home import Home
 from windlass.store.meta import open_meta, write
+from windlass.store.packs import Packs
 
 ANSWER = {
     "type": "object",
@@ -209,6 +212,8 @@ class Application:
         self.blobs = FolderBlobs(home / "blobs")
         self.engine = open_meta(f"sqlite:///{home / 'windlass.db'}")
         self.versions = Versions(self.engine, self.blobs)
+        self.rows = Rows(self.engine, self.blobs, Packs(self.blobs, home / "run"))
+        self.datasets = Datasets(self.engine, self.versions, self.rows, self.blobs)
         self.snapshot = self.blobs.put(canonical({"app.py": self.blobs.put(APP.encode())}))
         self.models = TwoModels()
         self.script = self.models.script
@@ -217,7 +222,7 @@ class Application:
         self.executor = Executor(
             versions=self.versions, models=self.models, runners=self.runners, records=self.spans,
             retrieval=Retrieval(home / "indexes", self.blobs), draws=Draws(TableDraws(self.engine)),
-            rows=Datasets(self.versions, self.blobs).rows, **changes,
+            rows=self.datasets.rows, **changes,
         )  # fmt: skip
         self._made: list[Version] = []
         self._declare()
@@ -241,7 +246,7 @@ class Application:
     def push(self) -> None:
         """Register what was made since the last push."""
         made, self._made = tuple(self._made), []
-        Push(self.engine, self.blobs).push(OWNER, Bundle("default", "test", made, self.snapshot))
+        Push(self.engine, self.blobs, self.datasets).push(OWNER, Bundle("default", "test", made, self.snapshot))
 
     def label(self, version: Version, label: str) -> None:
         with write(self.engine) as connection:
@@ -273,6 +278,12 @@ class Application:
     def tool(self, name: str, description: str, parameters: dict[str, Any], **code: Any) -> Version:
         return self.put("tool", name, ToolBody(self.code(name, **code), name, description, parameters, "none"))
 
+    def dataset(self, kind: str, name: str, *rows: dict[str, Any]) -> Version:
+        made = make_rows(rows)
+        with write(self.engine) as c:
+            self.rows.keep(c, "default", self.rows.change("default", None, made.lines))
+        return self.put(kind, name, DatasetBody(made.tree.root, made.tree.count, FORM))
+
     def release(self, name: str, entry: Version) -> Version:
         return self.put("release", name, ReleaseBody(entry.kind, entry.digest, (entry.digest,)), ("entry", entry))
 
@@ -283,9 +294,7 @@ class Application:
         self.baseline = self.put("model", "baseline", ModelBody("baseline", "baseline@1", True))
         self.scripted = self.put("model", "one", ModelBody("scripted", "one", parameters={"temperature": 0.5}))
         chunks = self.blobs.put(b"\n".join(msgspec.json.encode(c) for c in CHUNKS))
-        packed = pack_rows([{"key": c.key, "text": c.text} for c in CHUNKS])
-        self.blobs.put(packed.manifest)
-        documents = self.add(make_version("dataset", "documents", packed.body, neutral={"packs": [self.blobs.put(packed.pack)]}))
+        documents = self.dataset("dataset", "documents", *({"key": c.key, "text": c.text} for c in CHUNKS))
         self.docs = self.put("index", "docs", IndexBody(documents.digest, chunks, {"name": "x"}), ("documents", documents))
         reply = self.prompt(
             "reply", "{{ question }}\n{% for p in passages %}\n[{{ p.symbol }}] {{ p.text }}\n{% endfor %}", "question", "passages"

@@ -13,8 +13,7 @@ from tests.runtime.application import Application, application
 
 from windlass.core import span as names
 from windlass.core.actor import OWNER, Actor
-from windlass.core.artifacts import PromptBody, TemplateMessage, make_version
-from windlass.core.dataset import pack_rows
+from windlass.core.artifacts import PromptBody, TemplateMessage
 from windlass.core.errors import Forbidden, Invalid, ModelFailed, NotFound, RunFailed, Unavailable
 from windlass.core.operations.runs import RunRequest
 from windlass.core.ref import Ref
@@ -211,9 +210,7 @@ async def test_many_runs_at_once(app: Application) -> None:
 
 
 async def test_examples_stand_before_the_question(app: Application) -> None:
-    packed = pack_rows([{"key": "e1", "question": "2 + 2?", "answer": "4"}])
-    app.blobs.put(packed.manifest)
-    examples = app.add(make_version("fewshot", "sums", packed.body, neutral={"packs": [app.blobs.put(packed.pack)]}))
+    examples = app.dataset("fewshot", "sums", {"key": "e1", "question": "2 + 2?", "answer": "4"})
     body = PromptBody((TemplateMessage("user", "{{ question }}"),), {"question": {"type": "string"}}, "jinja2@3", fewshot=examples.digest)
     app.component("sum", app.put("prompt", "sum", body, ("fewshot", examples)), app.scripted)
     app.push()

@@ -54,11 +54,13 @@ class PromptBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DatasetBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`rows` is the digest of the manifest: canonical JSON of `[[key, row digest], ...]` ordered by key, so that identity
-    depends on the rows and never on how they came. A row is a JSON object; `split` is a field of the row."""
+    """`rows` is the root of the tree of keys and row digests (`core/dataset.py`), so that identity depends on the rows and never
+    on how they came. A row is a JSON object; `split` is a field of the row. Before there were trees (`form` list@1) the digest of
+    canonical JSON `[[key, row digest], …]` named the rows."""
 
     rows: str
     count: int
+    form: str = "list@1"
 
 
 class ComponentBody(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -71,6 +71,15 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     row: str
 
 
+class LeftOut(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row that was not counted, because what runs was shown it: it stands, as row `other`, in `where`."""
+
+    row: str
+    where: str
+    other: str
+    likeness: float
+
+
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """The gate's answer. `base` is None for a first release. `error` bounds the chance of this verdict for a candidate
     worse than a margin, however often one looks. `identical` rows met byte-identical requests and kept their draws."""
@@ -90,6 +99,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     created_ns: int
     changes: tuple[RowChange, ...] = ()
     failures: tuple[Failure, ...] = ()  # the most frequent first
+    left_out: tuple[LeftOut, ...] = ()
     candidate_evaluation: str | None = None
     base_evaluation: str | None = None
     environment: str = "production"

@@ -15,6 +15,7 @@ from windlass.core.operations.traces import TraceShow, Why
 from windlass.core.ref import parse_ref
 from windlass.core.span import Span
 from windlass.govern.permissions import guard
+from windlass.registry import origins
 from windlass.store.meta import read
 from windlass.store.tables import label_moves
 from windlass.traces.query import Traces
@@ -37,7 +38,12 @@ class Reasons:
         verdict, released = None, None
         if release:
             verdict, released = await asyncio.to_thread(self._let_out, query.project, release, trace.summary.start_ns)
-        return Why(trace.summary, release, trace.versions, verdict, released, tuple(passages(trace.spans)))
+        rows = await asyncio.to_thread(self._rows, query.project, trace.summary.trace_id)
+        return Why(trace.summary, release, trace.versions, verdict, released, tuple(passages(trace.spans)), rows)
+
+    def _rows(self, project: str, trace: str) -> tuple[str, ...]:
+        with read(self._engine) as c:
+            return tuple(f"{name}#{key}" for name, key in origins.rows_of(c, project, trace))
 
     def _let_out(self, project: str, release: str, at_ns: int) -> tuple[str | None, int | None]:
         """The verdict of the last move before then that put this release somewhere, and when."""

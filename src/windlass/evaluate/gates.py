@@ -21,6 +21,7 @@ from windlass.core.score import Failure, RowChange, Verdict
 from windlass.evaluate.evaluations import Evaluations
 from windlass.evaluate.experiments import Experiments, Running, Suite, read_suite
 from windlass.evaluate.gate import Judged, decide, judge, order
+from windlass.evaluate.leakage import Leakage
 from windlass.evaluate.outcomes import Outcomes, Result, sort_of, whole_id
 from windlass.evaluate.stats import METHOD
 from windlass.evaluate.targets import foreign_name
@@ -52,7 +53,7 @@ class Gates:
 
     def __init__(
         self, engine: Engine, versions: Versions, evaluations: Evaluations, outcomes: Outcomes, jobs: Jobs,
-        experiments: Experiments,
+        experiments: Experiments, leakage: Leakage,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._versions = versions
@@ -60,6 +61,7 @@ class Gates:
         self._outcomes = outcomes
         self._jobs = jobs
         self._experiments = experiments
+        self._leakage = leakage
 
     def start(self, actor: Actor, request: GateRequest) -> GateJob:
         """Operation `gate.start`. Raises `NotFound`, `Invalid`, `Conflict` when the candidate is what is there already."""
@@ -267,7 +269,9 @@ class _Work:
         body, first = suite.body, self._asked.base is None
         before = _arm({}) if base is None else _arm_of(self._owner._outcomes.results(base.id))
         after = _arm_of(results)
-        rows = order(sorted(after.rows), suite.dataset.digest, self._asked.candidate, body.seed)
+        left_out = self._owner._leakage.of(suite, [self._asked.candidate, *([self._asked.base] if self._asked.base else [])])
+        counted = after.rows.keys() - {r.row for r in left_out}
+        rows = order(sorted(counted), suite.dataset.digest, self._asked.candidate, body.seed)
         deciding = [g for g in body.guards if (g.floor if first else g.margin) is not None]
         judged = {g.name: [_row(after, before, r, g.name, suite.range(g.name)[0], body.repeats) for r in rows] for g in body.guards}
         results_of = tuple(
@@ -280,7 +284,7 @@ class _Work:
             decision=decide(results_of, first), error=body.error, guards=results_of, rows=len(rows),
             identical=sum(bool(after.draws.get(r)) and after.draws.get(r) == before.draws.get(r) for r in rows),
             calls=evaluation.calls + base_calls, cost=_spent(results), created_ns=now_ns(),
-            changes=tuple(_changes(judged, after)), failures=_failures(results),
+            changes=tuple(_changes(judged, after)), failures=_failures(results), left_out=left_out,
             candidate_evaluation=evaluation.id, base_evaluation=base.id if base else None, environment=self._asked.environment,
             manifest={
                 "method": METHOD, "dataset": suite.dataset.digest, "split": body.split, "seed": body.seed, "repeats": body.repeats,

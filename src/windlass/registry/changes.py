@@ -6,15 +6,14 @@ import difflib
 
 from windlass.core.artifacts import Version
 from windlass.core.errors import WindlassError
-from windlass.registry.datasets import ROWS, row_changes
+from windlass.registry.datasets import ROWS, Datasets
 from windlass.registry.diff import field_changes
-from windlass.store.blobs import BlobStore
 
 
-def why(before: Version, after: Version, blobs: BlobStore) -> str:
+def why(before: Version, after: Version, datasets: Datasets) -> str:
     """`2 lines changed`, `uses prompt/reply`, `3 rows added`: the nearest causes, joined by `; `."""
     if after.kind in ROWS:
-        return _rows(before, after, blobs)
+        return _rows(before, after, datasets)
     parts = []
     if after.kind == "prompt" and (lines := _lines(before, after)):
         parts.append(f"{lines} line{'s' if lines > 1 else ''} changed")
@@ -41,10 +40,10 @@ def _lines(before: Version, after: Version) -> int:
     return sum(max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in blocks if tag != "equal")
 
 
-def _rows(before: Version, after: Version, blobs: BlobStore) -> str:
+def _rows(before: Version, after: Version, datasets: Datasets) -> str:
     try:
-        counts = row_changes(before, after, blobs)
-    except WindlassError:  # a dry run comes before its bytes
+        counts = datasets.difference(before, after).counts
+    except WindlassError:  # a dry run comes before its rows
         more = after.body["count"] - before.body["count"]
         counts = {"added": max(more, 0), "removed": max(-more, 0), "changed": 0}
     said = [f"{n} row{'s' if n > 1 else ''} {what}" for what, n in counts.items() if n]

@@ -11,7 +11,7 @@ from windlass.core.operations.registry import Diff, DiffQuery, FieldChange
 from windlass.core.ref import parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry.content import content_of
-from windlass.registry.datasets import ROWS, row_changes
+from windlass.registry.datasets import ROWS, Datasets
 from windlass.registry.versions import Versions
 from windlass.store.blobs import BlobStore
 
@@ -21,8 +21,9 @@ MOST_FIELDS = 200
 class Diffs:
     """Service of differences."""
 
-    def __init__(self, versions: Versions, blobs: BlobStore) -> None:
+    def __init__(self, versions: Versions, datasets: Datasets, blobs: BlobStore) -> None:
         self._versions = versions
+        self._datasets = datasets
         self._blobs = blobs
 
     def diff(self, actor: Actor, query: DiffQuery) -> Diff:
@@ -37,8 +38,8 @@ class Diffs:
         fields = tuple(field_changes(a.body, b.body))[:MOST_FIELDS]
         old, new = (content_of(v, self._blobs).splitlines() for v in pair)
         text = "\n".join(difflib.unified_diff(old, new, a.ref.short, b.ref.short, lineterm=""))
-        datasets = {a.kind, b.kind} <= ROWS
-        return Diff(str(a.ref), str(b.ref), a.digest == b.digest, fields, text, row_changes(a, b, self._blobs) if datasets else {})
+        rows = self._datasets.difference(a, b).counts if {a.kind, b.kind} <= ROWS else {}
+        return Diff(str(a.ref), str(b.ref), a.digest == b.digest, fields, text, rows)
 
 
 def field_changes(a: Any, b: Any, path: str = "") -> list[FieldChange]:

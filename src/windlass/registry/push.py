@@ -6,26 +6,28 @@ a client says about identity is never believed.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Engine, insert, select
+import msgspec
+from sqlalchemy import Connection, Engine
 
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Version, body_digest, check_body
-from windlass.core.digest import canonical, is_digest, short
-from windlass.core.errors import Conflict, Invalid
-from windlass.core.ids import now_ns
+from windlass.core.dataset import FORM, Tree
+from windlass.core.digest import is_digest, short
+from windlass.core.errors import Conflict, Invalid, NotFound
 from windlass.core.operations.registry import BlobQuery, BlobsMissing, Bundle, Change, PushReport
 from windlass.core.ref import ENVIRONMENTS, Ref, check_label, check_name
 from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.registry import labels
+from windlass.registry.ancestry import last_pushed
 from windlass.registry.changes import why
-from windlass.registry.datasets import ROWS, disagreements
+from windlass.registry.datasets import ROWS, Datasets
 from windlass.registry.references import Key, check_cycles, check_names, check_references
+from windlass.registry.registration import is_registered, register
 from windlass.registry.snapshots import read_files, read_snapshot
 from windlass.registry.versions import fetch, newest
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read, write
-from windlass.store.tables import links, versions
 
 MAIN = "main"  # what a new branch is compared with
 
@@ -33,9 +35,10 @@ MAIN = "main"  # what a new branch is compared with
 class Push:
     """Service of registration."""
 
-    def __init__(self, engine: Engine, blobs: BlobStore) -> None:
+    def __init__(self, engine: Engine, blobs: BlobStore, datasets: Datasets) -> None:
         self._engine = engine
         self._blobs = blobs
+        self._datasets = datasets
 
     def missing(self, actor: Actor, query: BlobQuery) -> BlobsMissing:
         """Operation `blobs.missing`: which of these the server has not."""
@@ -65,6 +68,8 @@ class Push:
         with write(self._engine) as c:
             report = self._report(c, bundle, given)
             lost = [x for x in report.changes if x.status != "unchanged" and _overtaken(x, bundle)]
+            if not bundle.over:
+                self._check_curated(c, bundle, given)
             self._register(c, actor, bundle, given, labels_too=not lost)
             changed = [f"{x.kind}/{x.name}@{short(x.digest)}" for x in report.changes if x.status != "unchanged"]
             seen = {"branch": bundle.branch, "snapshot": bundle.snapshot, "changed": changed, "overtaken": bool(lost)}
@@ -88,18 +93,57 @@ class Push:
             path = next(p for p, d in files.items() if d == gone[0])
             raise Invalid(f"the bytes of {path} were not uploaded", where="the snapshot")
         with read(self._engine) as c:
-            known = {(v.kind, v.name, v.digest) for v in bundle.versions if _exists(c, bundle.project, (v.kind, v.name, v.digest))}
+            known = {(v.kind, v.name, v.digest) for v in bundle.versions if is_registered(c, bundle.project, (v.kind, v.name, v.digest))}
         for v in bundle.versions:  # what is known was checked when it came, against the snapshot it came in
             if (v.kind, v.name, v.digest) not in known:
-                wrong = read_files(v, files) + (disagreements(v, self._blobs) if v.kind in ROWS else [])
-                if wrong:
+                if wrong := read_files(v, files):
                     raise Invalid(wrong[0], where=f"{v.kind}/{v.name}")
+                if v.kind in ROWS:
+                    self._check_rows(v)
+
+    def _check_rows(self, version: Version) -> None:
+        """Rows were held against their root when they were kept."""
+        where = f"{version.kind}/{version.name}"
+        if version.body.get("form") != FORM:
+            raise Invalid("its rows are named as they no longer are", where=where, remedy="push with the same Windlass as the server's")
+        try:
+            count = self._datasets.tree(version).count
+        except NotFound:
+            raise Invalid("its rows were not sent", where=where, remedy="send what rows.compare asks for, then push") from None
+        if count != version.body["count"]:
+            raise Invalid(f"it says {version.body['count']} rows, and has {count}", where=where)
+
+    def _check_curated(self, c: Connection, bundle: Bundle, given: dict[Key, Version]) -> None:
+        """What was changed on the server must not get lost by a push of an older file. Raises `Conflict` naming the rows."""
+        for version in (v for v in given.values() if v.kind in ROWS):
+            points_to = labels.current(c, version.ref, bundle.branch)
+            if points_to is None or points_to == version.digest:
+                continue
+            now = fetch(c, Ref(version.kind, version.name, points_to, None, bundle.project))
+            if "workspace" in now.neutral:
+                continue
+            pushed = last_pushed(c, now.ref)
+            before = self._datasets.tree(pushed) if pushed else Tree([])
+            mine = self._datasets.tree(version)
+            lost = [key for key, (_, new) in before.to(self._datasets.tree(now)).keys.items() if mine.get(key) != new]
+            if lost:
+                some, one = ", ".join(repr(key) for key in lost[:3]), len(lost) == 1
+                said = (
+                    "1 row of the server's is not in the workspace as it is there"
+                    if one
+                    else (f"{len(lost)} rows of the server's are not in the workspace as they are there")
+                )
+                raise Conflict(
+                    f"{said}: {some}",
+                    where=f"{version.kind}/{version.name}:{bundle.branch}", current=points_to, keys=lost[:200],
+                    remedy=f"windlass data pull {version.name}, then push; or push --over, which leaves them behind",
+                )  # fmt: skip
 
     def _report(self, c: Connection, bundle: Bundle, given: dict[Key, Version]) -> PushReport:
         for version in given.values():
             for link in version.links:
                 target = (link.kind, link.name, link.digest)
-                if target not in given and not _exists(c, bundle.project, target):
+                if target not in given and not is_registered(c, bundle.project, target):
                     raise Invalid(
                         f"it links to {link.kind}/{link.name}@{short(link.digest)}, which is nowhere",
                         where=f"{version.kind}/{version.name}",
@@ -117,13 +161,14 @@ class Push:
             change.status = "new"
         elif before != version.digest:
             change.status = "changed"
-            change.why = why(fetch(c, Ref(version.kind, version.name, before, None, bundle.project)), version, self._blobs)
+            change.why = why(fetch(c, Ref(version.kind, version.name, before, None, bundle.project)), version, self._datasets)
         return change
 
     def _register(self, c: Connection, actor: Actor, bundle: Bundle, given: dict[Key, Version], *, labels_too: bool) -> None:
         for key, version in sorted(given.items(), key=lambda i: i[0]):
-            if not _exists(c, bundle.project, key):
-                _insert(c, actor, version, bundle)
+            if not is_registered(c, bundle.project, key):
+                kept = {**version.neutral, "workspace": bundle.workspace}
+                register(c, actor, msgspec.structs.replace(version, neutral=kept), snapshot=bundle.snapshot)
             points_to = labels.current(c, version.ref, bundle.branch)
             if labels_too and points_to != version.digest:
                 labels.move_label(c, actor, version.ref, bundle.branch, points_to, how="branch")
@@ -142,9 +187,6 @@ def _check(version: Version, project: str) -> None:
             where=where,
             remedy="push again with the same Windlass",
         )
-    packs = version.neutral.get("packs", [])
-    if not isinstance(packs, (list, tuple)) or not all(isinstance(p, str) for p in packs):
-        raise Invalid("its packs are not a list of digests", where=where)
     check_references(version)
 
 
@@ -164,36 +206,8 @@ def _conflict(change: Change, bundle: Bundle) -> Conflict:
 
 
 def blobs_of(version: Version) -> list[str]:
-    """The blobs a version's bytes lie in."""
+    """The blobs a version's bytes lie in, beside its rows."""
     body = version.body
-    if version.kind in ROWS:
-        return [body["rows"], *version.neutral.get("packs", ())]
     if version.kind == "index":
         return [body["chunks"]]
     return [body["weights"]] if version.kind == "adapter" else []
-
-
-def _exists(c: Connection, project: str, key: Key) -> bool:
-    v = versions.c
-    found = select(v.digest).where(v.project == project, v.kind == key[0], v.name == key[1], v.digest == key[2])
-    return c.execute(found).first() is not None
-
-
-def _insert(c: Connection, actor: Actor, version: Version, bundle: Bundle) -> None:
-    key = {"project": version.project, "kind": version.kind, "name": version.name, "digest": version.digest}
-    c.execute(
-        insert(versions).values(
-            **key,
-            body=canonical(version.body).decode(),
-            neutral=canonical({**version.neutral, "workspace": bundle.workspace}).decode(),
-            snapshot=bundle.snapshot,
-            created_ns=now_ns(),
-            actor=actor.id,
-        )
-    )
-    rows = [
-        {**key, "relation": k.relation, "role": k.role, "to_kind": k.kind, "to_name": k.name, "to_digest": k.digest}
-        for k in sorted(set(version.links))
-    ]
-    if rows:
-        c.execute(insert(links), rows)

@@ -20,7 +20,7 @@ from windlass.core.operations.registry import Disagreement, VerifyQuery, VerifyR
 from windlass.core.ref import ENVIRONMENTS, Ref
 from windlass.govern import audit
 from windlass.govern.permissions import guard
-from windlass.registry.datasets import ROWS, disagreements
+from windlass.registry.datasets import ROWS, Datasets
 from windlass.registry.push import blobs_of
 from windlass.registry.references import check_references
 from windlass.registry.snapshots import read_code, read_files, read_snapshot
@@ -35,21 +35,23 @@ Known = set[tuple[str, str, str, str]]  # project, kind, name, digest
 class Verify:
     """Service of integrity."""
 
-    def __init__(self, engine: Engine, blobs: BlobStore) -> None:
+    def __init__(self, engine: Engine, blobs: BlobStore, datasets: Datasets) -> None:
         self._engine = engine
         self._blobs = blobs
+        self._datasets = datasets
 
     def verify(self, actor: Actor, query: VerifyQuery) -> VerifyReport:
         """Operation `registry.verify`, of one project or of all (an owner only; then of every blob too, wanted or not)."""
         guard(actor, "read" if query.project else "admin", query.project or actor.project)
-        return _Check(self._blobs, query.project).run(self._engine)
+        return _Check(self._blobs, self._datasets, query.project).run(self._engine)
 
 
 class _Check:
     """One verification: what it found so far, and which blobs somebody needs."""
 
-    def __init__(self, blobs: BlobStore, project: str | None) -> None:
+    def __init__(self, blobs: BlobStore, datasets: Datasets, project: str | None) -> None:
         self._blobs = blobs
+        self._datasets = datasets
         self._project = project
         self._problems: list[Disagreement] = []
         self._needed: dict[str, str] = {}  # blob → whose
@@ -106,10 +108,22 @@ class _Check:
     def _rows(self, version: Version, what: str) -> None:
         if version.kind in ROWS:
             try:
-                for problem in disagreements(version, self._blobs):
-                    self._say(what, problem)
-            except WindlassError:
-                pass  # the blob itself is reported once, among the blobs
+                blobs = self._datasets.blobs(version)
+                for blob in blobs:
+                    self._needed.setdefault(blob, what)
+                if all(self._whole(blob) for blob in blobs):  # one that is not is reported once, among the blobs
+                    for problem in self._datasets.disagreements(version):
+                        self._say(what, problem)
+            except WindlassError as e:
+                self._say(what, e.message)
+
+    def _whole(self, blob: str) -> bool:
+        try:
+            for _ in self._blobs.pieces(blob):
+                pass
+        except WindlassError:
+            return False
+        return True
 
     def _snapshot(self, digest: str, what: str) -> dict[str, str] | None:
         """The files of a snapshot, which are needed too. None when it cannot be read."""

@@ -86,12 +86,13 @@ class Versions:
     def _summary(self, c: Connection, project: str, kind: str, name: str, count: int, at: int) -> ArtifactSummary:
         ref = Ref(kind, name, None, None, project)
         digest = newest(c, ref) or ""
-        found = c.execute(select(versions.c.neutral).where(*_is(Ref(kind, name, digest, None, project)))).scalar() or "{}"
-        neutral = msgspec.json.decode(found)
+        found = c.execute(select(versions.c.neutral, versions.c.body).where(*_is(Ref(kind, name, digest, None, project)))).one()
+        neutral, rows = msgspec.json.decode(found.neutral), msgspec.json.decode(found.body).get("count")
         mine = c.execute(
             select(labels.c.label, labels.c.digest).where(labels.c.project == project, labels.c.kind == kind, labels.c.name == name)
         ).all()
-        return ArtifactSummary(kind, name, digest, count, at, dict(mine), str(neutral.get("description") or ""), neutral.get("workspace"))
+        said = str(neutral.get("description") or "")
+        return ArtifactSummary(kind, name, digest, count, at, dict(mine), said, neutral.get("workspace"), rows)
 
     def versions(self, actor: Actor, query: VersionQuery) -> VersionPage:
         """Operation `versions.list`: versions of one name, newest first."""

@@ -16,6 +16,7 @@ from windlass.core.artifacts import (
     ChainBody,
     Code,
     ComponentBody,
+    DatasetBody,
     EvaluatorBody,
     Guard,
     IndexBody,
@@ -28,7 +29,7 @@ from windlass.core.artifacts import (
     Version,
     make_version,
 )
-from windlass.core.dataset import pack_rows
+from windlass.core.dataset import FORM, Rows, make_rows
 from windlass.core.errors import Invalid
 from windlass.sdk.chain import Chain, Evaluator, Function
 from windlass.sdk.code import Closure, Workspace, code_of
@@ -46,10 +47,11 @@ HOSTED = (Called, Index)  # what code calls through the host, by name
 
 
 class Builder:
-    """Builds the versions of one workspace. `blobs` collects bytes by digest, `warnings` rows that were left out."""
+    """Builds the versions of one workspace. `blob` and `rows` take what they are made of; `warnings` names rows that were left out."""
 
-    def __init__(self, folder: Folder, definitions: list[Definition], blob: Callable[[bytes], str]) -> None:
+    def __init__(self, folder: Folder, definitions: list[Definition], blob: Callable[[bytes], str], rows: Callable[[Rows], None]) -> None:
         self.folder = folder
+        self._give_rows = rows
         self.warnings: list[str] = []
         self._blob = blob
         self._modules = Workspace(folder.root)
@@ -244,9 +246,9 @@ class Builder:
         return self._rows(kind, name, found.rows, path, description=description, path=path)
 
     def _rows(self, kind: str, name: str, rows: list[dict[str, Any]], where: str, **neutral: Any) -> Version:
-        packed = pack_rows(rows, where=where)
-        self._blob(packed.manifest)
-        return self._keep(kind, name, packed.body, [], packs=[self._blob(packed.pack)], **neutral)
+        made = make_rows(rows, where=where)
+        self._give_rows(made)
+        return self._keep(kind, name, DatasetBody(made.tree.root, made.tree.count, FORM), [], **neutral)
 
     def _index(self, d: Index) -> Version:
         where = self._where(d)

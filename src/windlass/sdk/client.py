@@ -6,19 +6,21 @@ client.run("release/answer:production", "How do I sort a dict?").text
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from windlass.core.errors import Unavailable, error_from_dict
-from windlass.core.operations import Empty, Operation, deploy, evaluation, registry, runs, system, traces
+from windlass.core.operations import Empty, Operation, datasets, deploy, evaluation, registry, runs, system, traces
 from windlass.core.operations.query import encode
 from windlass.core.score import Verdict
 from windlass.sdk.collect import collect
 from windlass.sdk.servers import find_server
 from windlass.sdk.transport import Answer, HttpTransport, Transport
+from windlass.sdk.upload import send_rows
 
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R")
@@ -43,6 +45,7 @@ class Client:
         self.transport = transport
         self.project = project
         self.artifacts = Artifacts(self)
+        self.datasets = Datasets(self)
         self.versions = Versions(self)
         self.evaluations = Evaluations(self)
         self.gates = Gates(self)
@@ -124,20 +127,24 @@ class Client:
         *,
         branch: str | None = None,
         dry: bool = False,
+        over: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> tuple[registry.PushReport, list[str]]:
         """Register a workspace: import it in a child process, upload what is missing, register all or nothing. Returns the report,
-        and a sentence for each row that was left out. `progress` is told `(step, done, total)`. Operation `registry.push`."""
+        and a sentence for each row that was left out. `over`: also over rows that were changed on the server. `progress` is told
+        `(step, done, total)`. Operation `registry.push`."""
         say = progress or (lambda step, done, total: None)
         say("reading", 0, 1)
         with collect(Path(folder).resolve(), branch=branch) as found:
             bundle = found.bundle
-            bundle.dry = dry
+            bundle.dry, bundle.over = dry, over
             if not dry:
                 missing = self.call(registry.BLOBS_MISSING, registry.BlobQuery(tuple(sorted(found.blobs)))).missing
                 for number, digest in enumerate(missing, 1):
                     say("uploading", number, len(missing))
                     self.put_blob(digest, found.blobs[digest].read_bytes())
+                for version in (v for v in bundle.versions if v.kind in ("dataset", "fewshot")):
+                    send_rows(self.call, version, found.rows, partial(say, f"rows of {version.name}"))
             say("registering", 1, 1)
             return self.call(registry.PUSH, bundle), found.warnings
 
@@ -164,9 +171,71 @@ class Artifacts(_Group):
         """Operation `artifacts.list`."""
         return self._client.call(registry.ARTIFACTS, registry.ArtifactQuery(self._project, kind, search, cursor, limit))
 
-    def rows(self, ref: str, split: str | None = None, cursor: str | None = None, limit: int = 50) -> registry.RowsPage:
+
+class Datasets(_Group):
+    def rows(
+        self, ref: str, split: str | None = None, cursor: str | None = None, limit: int = 50, *, search: str | None = None
+    ) -> datasets.RowsPage:
         """Rows of a dataset. Operation `datasets.rows`."""
-        return self._client.call(registry.ROWS, registry.RowsQuery(ref, self._project, split, cursor, limit))
+        return self._client.call(datasets.ROWS, datasets.RowsQuery(ref, self._project, split, search, cursor, limit))
+
+    def all(self, ref: str) -> Iterator[dict[str, Any]]:
+        """Every row, in the order of keys, a page at a time."""
+        page = self.rows(ref, limit=200)
+        yield from page.items
+        while page.next:
+            page = self.rows(page.ref, cursor=page.next, limit=200)
+            yield from page.items
+
+    def edit(
+        self,
+        ref: str,
+        set: Iterable[dict[str, Any]] = (),
+        remove: Iterable[str] = (),
+        *,
+        expected: str | None = None,
+        message: str = "",
+        drift: bool = False,
+    ) -> datasets.Edited:
+        """Set and remove rows of `name:branch`. Operation `datasets.edit`."""
+        asked = datasets.EditRequest(ref, tuple(set), tuple(remove), self._project, expected, message, drift)
+        return self._client.call(datasets.EDIT, asked)
+
+    def diff(self, a: str, b: str, only: str = "all", cursor: str | None = None, limit: int = 50) -> datasets.RowsDiff:
+        """Rows that differ. Operation `datasets.diff`."""
+        asked = {"a": a, "b": b, "project": self._project, "only": only, "cursor": cursor, "limit": limit}
+        return self._client.call(datasets.ROWS_DIFF, msgspec.convert(asked, datasets.RowsDiffQuery))
+
+    def merge(
+        self,
+        ours: str,
+        theirs: str,
+        *,
+        base: str | None = None,
+        choose: dict[str, Literal["ours", "theirs"]] | None = None,
+        prefer: Literal["ours", "theirs"] | None = None,
+        dry: bool = False,
+    ) -> datasets.Merged:
+        """Merge what `theirs` changed into the branch `ours`. Operation `datasets.merge`."""
+        return self._client.call(datasets.MERGE, datasets.MergeRequest(ours, theirs, self._project, base, choose or {}, prefer, dry))
+
+    def duplicates(
+        self,
+        ref: str,
+        against: str | None = None,
+        *,
+        fields: Iterable[str] = (),
+        near: float = 0.8,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> datasets.Duplicates:
+        """Rows that say the same. Operation `datasets.duplicates`."""
+        asked = datasets.DuplicatesQuery(ref, self._project, against, tuple(fields), near, cursor, limit)
+        return self._client.call(datasets.DUPLICATES, asked)
+
+    def harvest(self, ref: str, traces: Iterable[str], fields: dict[str, Any] | None = None, message: str = "") -> datasets.Edited:
+        """Rows from traces. Operation `datasets.harvest`."""
+        return self._client.call(datasets.HARVEST, datasets.HarvestRequest(ref, tuple(traces), fields or {}, self._project, message))
 
 
 class Versions(_Group):

@@ -1,7 +1,7 @@
 """Collecting a workspace: `python -m windlass.sdk.collect FOLDER OUT`, a child process that imports the user's modules.
 
-It writes `OUT/bundle.json`, `OUT/blobs/<hex>` and `OUT/warnings.json`, or `OUT/error.json` in the one error shape. What the user's
-code prints goes to standard error. `collect` runs the child and reads what it wrote.
+It writes `OUT/bundle.json`, `OUT/blobs/<hex>`, `OUT/rows/<hex>.tree` and `.lines`, and `OUT/warnings.json`, or `OUT/error.json` in
+the one error shape. What the user's code prints goes to standard error. `collect` runs the child and reads what it wrote.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from windlass.core.dataset import Rows
 from windlass.core.digest import TAG, canonical, digest_bytes
 from windlass.core.errors import Invalid, WindlassError, error_from_dict
 from windlass.core.operations.registry import Bundle
@@ -31,10 +32,12 @@ SECONDS = 600
 
 
 class Collected(msgspec.Struct):
-    """A workspace as versions. `blobs` maps digests to files that hold their bytes, alive as long as the context."""
+    """A workspace as versions. `blobs` maps digests to files that hold their bytes, `rows` is the folder of what its datasets hold;
+    both are alive as long as the context."""
 
     bundle: Bundle
     blobs: dict[str, Path]
+    rows: Path
     warnings: list[str]
 
 
@@ -59,17 +62,18 @@ def collect(folder: Path, *, branch: str | None = None) -> Iterator[Collected]:
         if branch:
             bundle.branch = branch
         blobs = {TAG + p.name: p for p in (Path(out) / "blobs").iterdir()}
-        yield Collected(bundle, blobs, msgspec.json.decode((Path(out) / "warnings.json").read_bytes()))
+        yield Collected(bundle, blobs, Path(out) / "rows", msgspec.json.decode((Path(out) / "warnings.json").read_bytes()))
 
 
 def main(root: Path, out: Path) -> None:
     """The child: import, build, write."""
     os.dup2(2, 1)
     (out / "blobs").mkdir()
+    (out / "rows").mkdir()
     try:
         folder = Folder(root)
         _import(folder)
-        builder = Builder(folder, list(DEFINED), lambda data: _blob(out, data))
+        builder = Builder(folder, list(DEFINED), lambda data: _blob(out, data), lambda rows: _rows(out, rows))
         versions = builder.build()
         files = {path: _blob(out, full.read_bytes()) for path, full in folder.files()}
         snapshot = _blob(out, canonical(files))
@@ -95,6 +99,12 @@ def _blob(out: Path, data: bytes) -> str:
     if not path.exists():
         path.write_bytes(data)
     return digest
+
+
+def _rows(out: Path, rows: Rows) -> None:
+    path = out / "rows" / rows.tree.root.removeprefix(TAG)
+    path.with_suffix(".tree").write_bytes(rows.tree.encode())
+    path.with_suffix(".lines").write_bytes(b"".join(line + b"\n" for line in rows.lines.values()))
 
 
 def _import(folder: Folder) -> None:

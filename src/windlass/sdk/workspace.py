@@ -140,9 +140,9 @@ class Rows(msgspec.Struct):
     problems: list[str]
 
 
-def read_rows(text: str, path: str) -> Rows:
+def read_rows(text: str, path: str, *, keyed: bool = True) -> Rows:
     """Rows of a JSONL or CSV file. A broken row is named and left out; the rest is kept. Raises `Invalid` when keys are missing or
-    shared, since a row's name is its key."""
+    shared, since a row's name is its key, unless whoever takes the rows looks at their keys."""
     if path.endswith(".csv"):
         table = list(csv.DictReader(io.StringIO(text)))
         found = Rows([{k: v for k, v in row.items() if k is not None} for row in table], [])
@@ -151,7 +151,7 @@ def read_rows(text: str, path: str) -> Rows:
     else:
         raise Invalid(f"{path} is neither .jsonl nor .csv", where=path, remedy="save it as one of these")
     seen: dict[str, int] = {}
-    for number, row in enumerate(found.rows, 1):
+    for number, row in enumerate(found.rows if keyed else (), 1):
         key = row.get("key")
         if not isinstance(key, str) or not key:
             raise Invalid(f"row {number} has no key", where=path, remedy='give every row a unique text field "key"')

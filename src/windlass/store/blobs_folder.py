@@ -89,6 +89,11 @@ class FolderBlobs:
             )
         yield held
 
+    def local(self, digest: str) -> Path:
+        if not self.has(digest):
+            raise NotFound(f"blob {digest} is not here", remedy="restore the file from a backup")
+        return self._path(digest)
+
     def has(self, digest: str) -> bool:
         return self._path(digest).exists()
 

@@ -1,7 +1,7 @@
 """The relational tables, all in one place. Written in what SQLite and PostgreSQL share; JSON is canonical text.
 
 Times are UTC nanoseconds. The project is in every key (an outcome's is its evaluation's). Nothing in `versions`, `links`,
-`label_moves`, `verdicts` and `audit` is ever updated or deleted.
+`layouts`, `label_moves`, `verdicts` and `audit` is ever updated or deleted.
 """
 
 from __future__ import annotations
@@ -49,6 +49,19 @@ label_moves = Table(
     _text("project"), _text("kind"), _text("name"), _text("label"), _text("before", null=True), _text("after"),
     _text("how"), _text("verdict", null=True), _text("reason", null=True), _ns("at_ns"), _text("actor"),
     Index("label_moves_by_label", "project", "kind", "name", "label", "id"),
+)  # fmt: skip
+
+layouts = Table(
+    "layouts", metadata,
+    _text("project"), _text("rows"), _text("parent", null=True), _text("blob"), _text("packs"),
+    Column("depth", Integer, nullable=False), _ns("created_ns"),
+    PrimaryKeyConstraint("project", "rows"),
+)  # fmt: skip
+
+origins = Table(
+    "origins", metadata,
+    _text("project"), _text("trace"), _text("name"), _text("key"), _ns("at_ns"),
+    PrimaryKeyConstraint("project", "trace", "name", "key"),
 )  # fmt: skip
 
 verdicts = Table(

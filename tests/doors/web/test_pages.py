@@ -26,8 +26,19 @@ def places(toured: Server) -> dict[str, str]:
         trace = client.traces.list(environment="production").items[0]
         job = client.gates.start("answers", f"release/answer@{releases.candidate}")
         until(lambda: client.gates.show(job.id).status == "done", 60)
+        rows = client.datasets
+        first = rows.edit(
+            "capitals", ({"key": f"c{i}", "question": f"What is the capital of country {i}?", "split": "test"} for i in range(60))
+        )
+        rows.edit("capitals:more", [{"key": "c1", "question": "And its capital?", "split": "test"}, {"key": "c2", "question": "Which?"}])
+        rows.edit("capitals", [{"key": "c1", "question": "Which city governs?", "split": "dev"}], ["c59"])
     return {
         "/": "/",
+        "/datasets": "/datasets",
+        "/datasets/{kind}/{name}": "/datasets/dataset/capitals?split=test",
+        "/datasets/{kind}/{name}/diff": f"/datasets/dataset/capitals/diff?a={first.ref}&b=dataset/capitals:main",
+        "/datasets/{kind}/{name}/merge": "/datasets/dataset/capitals/merge?ours=dataset/capitals:main&theirs=dataset/capitals:more",
+        "/datasets/{kind}/{name}/duplicates": "/datasets/dataset/capitals/duplicates?near=0.6",
         "/artifacts": "/artifacts",
         "/artifacts/{kind}/{name}": "/artifacts/prompt/reply",
         "/artifacts/{kind}/{name}/{digest}": f"/artifacts/component/reply/{version.digest}",
@@ -196,4 +207,85 @@ def test_what_users_and_models_write_is_text_and_never_markup(wide: Opened, tour
     assert page.locator("main img, main script").count() == 0
     assert "<img src=x onerror=alert(1)>" in page.locator("main").inner_text()
     wide.go("/traces")
+    assert wide.complaints == []
+
+
+def test_rows_are_filtered_set_compared_and_removed(wide: Opened, toured: Server) -> None:
+    with toured.client() as client:
+        client.datasets.edit("rivers", ({"key": f"r{i}", "question": f"Where does river {i} end?"} for i in range(5)))
+    page = wide.go("/datasets/dataset/rivers?search=river+3")
+    assert page.locator("table.of-rows td.id").all_inner_texts() == ["r3"]
+    page.get_by_text("Set rows").click()
+    rows = '{"key": "r3", "question": "Where is its source?"}\n{"key": "r9", "question": 7}\n{"key": "r8"}'
+    page.get_by_label("One JSON object a line").fill(rows)
+    page.get_by_label("What for").fill("sources")
+    page.get_by_role("button", name="Set", exact=True).click()
+    page.wait_for_url("**/rivers?*said=*")
+    assert "r9" in page.locator(".card").first.inner_text() and "sources" in page.locator("main").inner_text()
+    page.get_by_role("link", name="rows that differ").first.click()
+    text = page.locator("main").inner_text()
+    assert "added 1" in text.lower() and "changed 1" in text.lower() and '+ question: "Where is its source?"' in text
+    page = wide.go("/datasets/dataset/rivers")
+    page.get_by_label("remove r0").check()
+    page.get_by_role("button", name="Remove the ticked rows").click()
+    page.wait_for_url("**/rivers?*")
+    with toured.client() as client:
+        assert {r["key"] for r in client.datasets.all("rivers")} == {"r1", "r2", "r3", "r4", "r8"}
+    assert wide.complaints == []
+
+
+def test_clashing_rows_are_decided_in_the_page(wide: Opened, toured: Server) -> None:
+    with toured.client() as client:
+        rows = client.datasets
+        rows.edit("lakes", [{"key": "a", "q": "?"}, {"key": "b", "q": "?"}])
+        rows.edit("lakes:other", [{"key": "a", "q": "theirs"}, {"key": "new", "q": "!"}])
+        rows.edit("lakes", [{"key": "a", "q": "ours"}])
+    page = wide.go("/datasets/dataset/lakes")
+    page.get_by_role("link", name="Merge").click()
+    page.get_by_label("what changed in").select_option("dataset/lakes:other")
+    page.get_by_role("button", name="Look").click()
+    page.get_by_text("Changed on both sides: 1").wait_for()
+    page.get_by_label("theirs").check()
+    page.get_by_role("button", name="Merge").click()
+    page.wait_for_url("**/lakes?at=*")
+    with toured.client() as client:
+        assert {r["key"]: r["q"] for r in client.datasets.all("lakes")} == {"a": "theirs", "b": "?", "new": "!"}
+
+
+def test_traces_become_rows(wide: Opened, toured: Server) -> None:
+    with toured.client() as client:
+        result = client.run("release/answer:production", "Which class counts hashable objects?")
+    page = wide.go("/traces?search=hashable")
+    page.get_by_label(f"take {result.trace[:8]}").check()
+    page.get_by_label("Make rows of the dataset").fill("asked")
+    page.get_by_label("with these fields").fill('{"symbols": ["collections.Counter"]}')
+    page.get_by_role("button", name="Make rows").click()
+    page.wait_for_url("**/datasets/dataset/asked?*")
+    assert "Which class counts hashable objects?" in page.locator("main").inner_text()
+    page.get_by_role("link", name=f"trace {result.trace[:8]}").click()
+    page.wait_for_url(f"**/traces/{result.trace}")
+    assert "It is a row of asked" in page.locator("main").inner_text()
+    with toured.client() as client:
+        (row,) = client.datasets.all("asked")
+    assert row["question"] == "Which class counts hashable objects?" and row["symbols"] == ["collections.Counter"]
+    assert row["origin"]["trace"] == result.trace
+
+
+def test_evaluations_labels_and_releases_move_by_their_forms(wide: Opened, toured: Server) -> None:
+    page = wide.go("/evaluations")
+    page.locator("form[method=post] button").first.click()
+    page.wait_for_url(re.compile(r"/evaluations/[0-9a-f-]+$"))
+    page = wide.go("/artifacts/prompt/reply")
+    page.locator("a[href*='/artifacts/prompt/reply/']").first.click()
+    page.get_by_label("Put a label on it").fill("tried")
+    page.get_by_role("button", name="Label").click()
+    page.wait_for_url("**/artifacts/prompt/reply/*")
+    assert "tried" in page.locator("main").inner_text()
+    page = wide.go("/releases")
+    back = page.get_by_role("button", name=re.compile("back", re.I)).first
+    with toured.client() as client:
+        before = client.releases.list().items[0].environments["production"]
+        back.click()
+        page.wait_for_load_state()
+        assert client.releases.list().items[0].environments["production"] != before
     assert wide.complaints == []

@@ -15,7 +15,8 @@ class Bundle(msgspec.Struct, omit_defaults=True):
     what the registry already has. `snapshot` is the digest of a blob that is canonical JSON `{path: digest}`: the
     workspace's files; each release remembers the first snapshot it was minted from. `branch` labels all its versions.
     `expected` maps `kind/name` to the `before` a dry run told: where that is no longer so, the versions are kept, no label
-    moves, and the push ends in a conflict. A dry run needs no blobs."""
+    moves, and the push ends in a conflict. A dry run needs no blobs. A dataset that was changed on the server since the workspace pushed
+    it must hold those changes too, unless the push goes `over` them."""
 
     project: str
     workspace: str
@@ -25,6 +26,7 @@ class Bundle(msgspec.Struct, omit_defaults=True):
     source: dict[str, Any] = {}  # git commit, dirty, path: neutral
     dry: bool = False
     expected: dict[str, str | None] = {}
+    over: bool = False
 
 
 class Change(msgspec.Struct, omit_defaults=True):
@@ -73,6 +75,7 @@ class ArtifactSummary(msgspec.Struct, omit_defaults=True):
     labels: dict[str, str] = {}  # label → digest
     description: str = ""
     workspace: str | None = None  # that pushed this version first
+    rows: int | None = None  # of a dataset
 
 
 class ArtifactPage(Page):
@@ -190,20 +193,6 @@ class LabelState(msgspec.Struct, omit_defaults=True):
     actor: str = ""
 
 
-class RowsQuery(msgspec.Struct, omit_defaults=True):
-    ref: str  # dataset/name…
-    project: str = "default"
-    split: str | None = None
-    cursor: str | None = None
-    limit: Limit = 50
-
-
-class RowsPage(Page):
-    ref: str
-    count: int
-    items: tuple[dict[str, Any], ...]
-
-
 class VerifyQuery(msgspec.Struct, omit_defaults=True):
     project: str | None = None
 
@@ -228,5 +217,4 @@ SHOW = Operation("versions.show", "GET", RefQuery, VersionDetail, "read")
 DIFF = Operation("versions.diff", "GET", DiffQuery, Diff, "read")
 LINEAGE = Operation("lineage.walk", "GET", LineageQuery, Graph, "read")
 MOVE_LABEL = Operation("labels.move", "POST", LabelMove, LabelState, "write")
-ROWS = Operation("datasets.rows", "GET", RowsQuery, RowsPage, "read")
 VERIFY = Operation("registry.verify", "POST", VerifyQuery, VerifyReport, "read")

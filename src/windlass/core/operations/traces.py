@@ -70,7 +70,8 @@ class Trace(Page):
 
 
 class Why(msgspec.Struct, omit_defaults=True):
-    """What produced an answer: release, its verdict and move, every version, and the passages it was given."""
+    """What produced an answer: release, its verdict and move, every version, and the passages it was given; and `rows`, what was made
+    of it since, as `dataset#key`."""
 
     trace: TraceSummary
     release: str | None
@@ -78,6 +79,7 @@ class Why(msgspec.Struct, omit_defaults=True):
     verdict: str | None = None
     released_ns: int | None = None
     passages: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
 
 
 class LiveQuery(msgspec.Struct, omit_defaults=True):

@@ -158,6 +158,10 @@ def show_verdict(session: Session, v: Verdict) -> None:
         session.print(_guard(g, width))
     word = "FIRST RELEASE" if v.base is None and v.decision == "promote" else v.decision.upper()
     session.print(f"[bold {COLOURS[v.decision]}]{word}[/]   {session.link('/verdicts/' + v.id[-8:])}")
+    for r in v.left_out[:5]:
+        session.print(f"  left out: {plain(r.row)} stands among what it was shown: {words.short_ref(r.where)} row {plain(r.other)}")
+    if len(v.left_out) > 5:
+        session.print(f"  and {len(v.left_out) - 5} more rows are left out so")
     for f in v.failures:
         alike = f" (and {f.rows - 1:,} more like it)" if f.rows > 1 else ""
         session.print(f"  unmeasured: {plain(f.row)}: {plain(f.error)}{alike}")

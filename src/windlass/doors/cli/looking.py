@@ -160,7 +160,7 @@ def rows(
     cursor: Cursor = None,
 ) -> None:
     """Rows of a dataset."""
-    page = session.client.artifacts.rows(ref, split, cursor, limit)
+    page = session.client.datasets.rows(ref, split, cursor, limit)
     session.result(page)
     if not session.json:
         session.print(f"[bold]{words.short_ref(page.ref)}[/bold] · {page.count:,} rows")

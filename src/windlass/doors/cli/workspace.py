@@ -22,7 +22,7 @@ TEMPLATE = Path(__file__).parent / "template"
 
 def add(app: typer.Typer) -> None:
     command(app, "init", panel="Develop")(init)
-    command(app, "push", "registry.push", "blobs.missing", panel="Develop")(push)
+    command(app, "push", "registry.push", "blobs.missing", "rows.compare", "rows.pack", "rows.keep", panel="Develop")(push)
 
 
 def init(
@@ -58,11 +58,12 @@ def push(
     folder: Annotated[Path | None, typer.Argument(help="The workspace; the one around the current folder by default.")] = None,
     branch: Annotated[str | None, typer.Option("--branch", help="The branch label to move; `main` by default.")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Only say what would be new.")] = False,
+    over: Annotated[bool, typer.Option("--over", help="Leave rows behind that were changed on the server.")] = False,
 ) -> None:
     """Turn a workspace into versions and links: say what is new, changed and unchanged, and why."""
     root = find_workspace(folder)
     with progress(session) as say:
-        report, warnings = session.client.push(root, branch=branch, dry=dry, progress=say)
+        report, warnings = session.client.push(root, branch=branch, dry=dry, over=over, progress=say)
     for warning in warnings:
         session.warn(warning)
     session.result(report)

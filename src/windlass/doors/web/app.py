@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from windlass.core.actor import Actor
 from windlass.core.errors import NotFound, Unauthenticated, WindlassError
 from windlass.core.ids import uuid7
-from windlass.doors.web import artifacts, evaluations, home, lineage, playground, releases, status, traces, verdicts
+from windlass.doors.web import artifacts, datasets, evaluations, home, lineage, playground, releases, status, traces, verdicts
 from windlass.doors.web.render import Ask, Asker, Handler, respond_error
 
 log = logging.getLogger("windlass.web")
@@ -24,6 +24,7 @@ log = logging.getLogger("windlass.web")
 PAGES: tuple[tuple[str, Handler], ...] = (
     *home.PAGES,
     *artifacts.PAGES,
+    *datasets.PAGES,
     *lineage.PAGES,
     *evaluations.PAGES,
     *verdicts.PAGES,
@@ -32,7 +33,14 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *playground.PAGES,
     *status.PAGES,
 )
-FORMS: tuple[tuple[str, Handler], ...] = (*artifacts.FORMS, *evaluations.FORMS, *verdicts.FORMS, *releases.FORMS, *status.FORMS)
+FORMS: tuple[tuple[str, Handler], ...] = (
+    *artifacts.FORMS,
+    *datasets.FORMS,
+    *evaluations.FORMS,
+    *verdicts.FORMS,
+    *releases.FORMS,
+    *status.FORMS,
+)
 
 
 def build(ask: Ask) -> Starlette:

@@ -8,11 +8,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from windlass.core.operations.datasets import ROWS, RowsPage, RowsQuery
 from windlass.core.operations.registry import (
     ARTIFACTS,
     DIFF,
     MOVE_LABEL,
-    ROWS,
     SHOW,
     VERSIONS,
     ArtifactPage,
@@ -21,8 +21,6 @@ from windlass.core.operations.registry import (
     DiffQuery,
     LabelMove,
     RefQuery,
-    RowsPage,
-    RowsQuery,
     VersionDetail,
     VersionPage,
     VersionQuery,
@@ -84,7 +82,7 @@ async def version(request: Request, ask: Asker) -> Response:
     rows = None
     if kind in ("dataset", "fewshot"):
         cursor = request.query_params.get("cursor") or None
-        rows = await ask(ROWS, RowsQuery(str(detail.version.ref), project, request.query_params.get("split") or None, cursor))
+        rows = await ask(ROWS, RowsQuery(str(detail.version.ref), project, request.query_params.get("split") or None, None, cursor))
     return respond(request, "version.html", VersionContext(detail, others, rows), nav="artifacts", title=detail.version.ref.short)
 
 

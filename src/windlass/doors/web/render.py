@@ -47,7 +47,10 @@ Handler = Callable[[Request, Asker], Awaitable[Response]]
 NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ("", (("home", "Home", "/"),)),
     ("Discover", (("models", "Models", "/models"),)),
-    ("Develop", (("playground", "Playground", "/playground"), ("artifacts", "Artifacts", "/artifacts"))),
+    (
+        "Develop",
+        (("playground", "Playground", "/playground"), ("datasets", "Datasets", "/datasets"), ("artifacts", "Artifacts", "/artifacts")),
+    ),
     ("Evaluate", (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"))),
     ("Deploy", (("releases", "Releases", "/releases"),)),
     ("Monitor", (("traces", "Traces", "/traces"),)),

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.core import span as names
+from windlass.core.operations.registry import ARTIFACTS, ArtifactQuery
 from windlass.core.operations.traces import TRACE, TRACES, WHY, Trace, TracePage, TraceQuery, TraceShow, Why
 from windlass.core.span import Span
 from windlass.doors.web.render import Asker, Handler, respond
@@ -21,6 +22,7 @@ class TracesContext(msgspec.Struct):
     page: TracePage
     filters: dict[str, str]
     filtered: bool
+    datasets: tuple[str, ...]  # that rows can be made of
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -49,6 +51,12 @@ class TraceContext(msgspec.Struct):
     said: tuple[Said, ...]
     attributes: dict[str, Any]
     why: Why | None
+    datasets: tuple[str, ...]
+
+
+async def _datasets(ask: Asker) -> tuple[str, ...]:
+    page = await ask(ARTIFACTS, ArtifactQuery(ask.actor.project, "dataset", limit=200))
+    return tuple(a.name for a in page.items if not a.name.endswith("-documents"))
 
 
 async def traces(request: Request, ask: Asker) -> Response:
@@ -76,7 +84,9 @@ async def traces(request: Request, ask: Asker) -> Response:
     filters = {
         k: q.get(k, "") for k in ("search", "status", "uses", "model", "last", "slower", "session", "user", "environment", "evaluation")
     }
-    return respond(request, "traces.html", TracesContext(page, filters, any(filters.values())), nav="traces", title="Traces")
+    return respond(
+        request, "traces.html", TracesContext(page, filters, any(filters.values()), await _datasets(ask)), nav="traces", title="Traces"
+    )
 
 
 def waterfall(spans: tuple[Span, ...]) -> tuple[Line, ...]:
@@ -157,7 +167,8 @@ async def trace(request: Request, ask: Asker) -> Response:
         chosen=chosen,
         said=conversation(chosen) if chosen else (),
         attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
-        why=await ask(WHY, asked) if found.summary.release else None,
+        why=await ask(WHY, asked),
+        datasets=await _datasets(ask),
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
 

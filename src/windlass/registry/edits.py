@@ -1,0 +1,233 @@
+"""Changing datasets on the server: rows set and removed, versions merged. Each makes a version and moves a branch, in one transaction.
+
+An edit says what to do with rows, not what the dataset is to be: it is done again on whatever the branch points to by then, so that of
+writers at once nobody's rows are lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from windlass.core.actor import Actor
+from windlass.core.artifacts import DatasetBody, Link, Version, make_version
+from windlass.core.dataset import FORM
+from windlass.core.digest import canonical
+from windlass.core.errors import Conflict, Forbidden, Invalid
+from windlass.core.operations.datasets import Edited, EditRequest, MergeConflict, Merged, MergeRequest, RowCounts
+from windlass.core.ref import ENVIRONMENTS, Ref, check_label, parse_ref
+from windlass.govern import audit
+from windlass.govern.permissions import guard
+from windlass.registry import labels, origins
+from windlass.registry.ancestry import common_version
+from windlass.registry.datasets import ROWS, Datasets, read_row
+from windlass.registry.incoming import Taken, take, types_of
+from windlass.registry.merge import Outcome, merge
+from windlass.registry.registration import register
+from windlass.registry.rows import Prepared, Rows
+from windlass.registry.versions import Versions, newest
+from windlass.store.meta import read, write
+
+MAIN = "main"
+ATTEMPTS = 4  # to make a version while others may move the branch; then they wait
+LEARNT = 2000  # rows that a dataset's types are learnt from
+SHOWN = 200  # conflicts in one answer
+
+
+class Made(NamedTuple):
+    """A version to register, with its rows and where they came from."""
+
+    version: Version
+    rows: Prepared
+    origins: dict[str, str] = {}  # key → trace
+
+
+class Edits:
+    """Service of changes to rows."""
+
+    def __init__(self, engine: Engine, versions: Versions, datasets: Datasets, rows: Rows) -> None:
+        self._engine = engine
+        self._versions = versions
+        self._datasets = datasets
+        self._rows = rows
+
+    def edit(self, actor: Actor, request: EditRequest) -> Edited:
+        """Operation `datasets.edit`. Raises `Invalid` when no row can be taken, `Conflict` naming the rows that others changed."""
+        ref = _branch(request.ref, request.project)
+        guard(actor, "write", ref.project)
+        expected = self._exact(ref, request.expected) if request.expected else None
+        if not request.set and not request.remove:
+            raise Invalid("there is nothing to set or remove", where=str(ref))
+        problems: list[str] = []
+
+        def change(now: Version | None) -> Made | None:
+            taken = self._take(request, now)
+            problems[:] = taken.problems
+            if expected and now and expected.digest != now.digest:
+                self._refuse_overtaken(expected, now, taken, request.remove)
+            return self._changed(actor, ref, now, taken, request)
+
+        before, after = self._commit(actor, ref, change, "datasets.edit", message=request.message[:500])
+        counts = self._datasets.difference(before, after).counts if before else {"added": after.body["count"]}
+        return Edited(str(after.ref), before.digest if before else None, after.body["count"], RowCounts(**counts), tuple(problems))
+
+    def _take(self, request: EditRequest, now: Version | None) -> Taken:
+        known = types_of(itertools.islice(self._datasets.rows(now), LEARNT)) if now and now.body["count"] else None
+        taken = take(request.set, known, drift=request.drift)
+        if taken.problems and not taken.lines and not request.remove:
+            raise Invalid(taken.problems[0], where="set", remedy="nothing was changed", problems=taken.problems)
+        return taken
+
+    def _changed(self, actor: Actor, ref: Ref, now: Version | None, taken: Taken, request: EditRequest) -> Made | None:
+        tree = self._datasets.tree(now) if now else None
+        gone = [key for key in request.remove if tree is not None and tree.get(key) is not None]
+        lines = {key: line for key, line in taken.lines.items() if key not in gone}
+        if now is None and not lines:
+            raise Invalid("there is nothing to set", where=f"{ref.kind}/{ref.name}", remedy="a new dataset needs rows")
+        rows = self._rows.change(ref.project, self._datasets.root(now) if now else None, lines, gone)
+        links = (_derived(now),) if now else ()
+        found = {key: origins.trace_of(read_row(line)) for key, line in lines.items()}
+        return Made(_version(ref, rows, links, now, request.message), rows, {k: t for k, t in found.items() if t})
+
+    def _refuse_overtaken(self, expected: Version, now: Version, taken: Taken, removed: Sequence[str]) -> None:
+        touched = {*taken.lines, *removed} & self._datasets.difference(expected, now).keys.keys()
+        if touched:
+            some = ", ".join(repr(k) for k in sorted(touched)[:5])
+            raise Conflict(
+                f"of these rows, {len(touched)} changed meanwhile by somebody else: {some}",
+                where=now.ref.short, remedy="look at them, and edit again", current=now.digest, keys=sorted(touched)[:SHOWN],
+            )  # fmt: skip
+
+    def merge(self, actor: Actor, request: MergeRequest) -> Merged:
+        """Operation `datasets.merge`. Raises `Invalid` where two versions have nothing in common and no base is given."""
+        ref = _branch(request.ours, request.project)
+        guard(actor, "write", ref.project)
+        theirs = self._version(actor, request.theirs, request.project)
+        told: list[Merged] = []
+
+        def change(now: Version | None) -> Made | None:
+            if now is None:
+                raise Invalid(f"there is no {ref}", remedy="name a branch that exists; windlass label makes one")
+            base = self._version(actor, request.base, request.project) if request.base else self._common(now, theirs)
+            outcome = self._outcome(base, now, theirs)
+            clashes = [c for c in outcome.clashes if (request.choose.get(c.key) or request.prefer) is None]
+            lines, removed = _resolved(outcome, request)
+            rows = self._rows.change(ref.project, self._datasets.root(now), lines, removed)
+            counts = RowCounts(**self._datasets.tree(now).to(rows.tree).counts)
+            shown = tuple(MergeConflict(c.key, c.base, c.ours, c.theirs, c.fields) for c in clashes[:SHOWN])
+            version = _version(ref, rows, (_derived(now), _derived(theirs)), now, f"merged {theirs.ref.short}")
+            told[:] = [Merged(str(version.ref), str(base.ref), str(theirs.ref), counts, outcome.joined, len(clashes), shown)]
+            if clashes or request.dry:
+                told[0].ref = str(now.ref)
+                return None
+            return Made(version, rows)
+
+        self._commit(actor, ref, change, "datasets.merge", theirs=theirs.ref.short)
+        return told[0]
+
+    def _outcome(self, base: Version, ours: Version, theirs: Version) -> Outcome:
+        tree, some = self._datasets.tree, self._datasets.some
+        return merge(*((tree(v), partial(some, v)) for v in (base, ours, theirs)))
+
+    def _common(self, ours: Version, theirs: Version) -> Version:
+        with read(self._engine) as c:
+            found = common_version(c, ours.ref, theirs.ref)
+        if found is None:
+            raise Invalid(f"{ours.ref.short} and {theirs.ref.short} have no version in common", remedy="say which to take for it: --base")
+        return self._versions.get(found.project, found.kind, found.name, found.digest or "")
+
+    def _commit(
+        self, actor: Actor, ref: Ref, change: Callable[[Version | None], Made | None], action: str, **details: Any
+    ) -> tuple[Version | None, Version]:
+        """Make a version of what the branch points to and move the branch there. Returns the version before and the one after."""
+        label = ref.label or MAIN
+        for attempt in range(1, ATTEMPTS + 1):
+            points_to, now = self._now(ref, label)
+            made = change(now)
+            if made is None or (now and made.version.digest == now.digest):
+                return now, _some(now)
+            with write(self._engine) as c:
+                if labels.current(c, ref, label) != points_to:
+                    if attempt < ATTEMPTS:
+                        continue
+                    points_to, now = self._now(ref, label)  # nobody else writes from here on
+                    made = change(now)
+                    if made is None or (now and made.version.digest == now.digest):
+                        return now, _some(now)
+                self._register(c, actor, label, points_to, made)
+                audit.record(c, actor, action, ref.project, f"{ref.kind}/{ref.name}:{label}", after=made.version.digest, **details)
+            return now, made.version
+        raise AssertionError("the last attempt returns")
+
+    def _register(self, c: Connection, actor: Actor, label: str, points_to: str | None, made: Made) -> None:
+        ref = made.version.ref
+        self._rows.keep(c, ref.project, made.rows)
+        register(c, actor, made.version)
+        labels.move_label(c, actor, ref, label, points_to, how="branch")
+        origins.keep(c, ref, made.origins)
+
+    def _now(self, ref: Ref, label: str) -> tuple[str | None, Version | None]:
+        """What a branch points to, and the version to change: that one, or for a new branch what `main` has."""
+        with read(self._engine) as c:
+            points_to = labels.current(c, ref, label)
+            digest = points_to or labels.current(c, ref, MAIN) or newest(c, ref)
+        return points_to, self._versions.get(ref.project, ref.kind, ref.name, digest) if digest else None
+
+    def _exact(self, ref: Ref, digest: str) -> Version:
+        found = self._versions.resolve(Ref(ref.kind, ref.name, digest.partition("@")[2] or digest, None, ref.project))
+        return self._versions.get(found.project, found.kind, found.name, found.digest or "")
+
+    def _version(self, actor: Actor, text: str, project: str) -> Version:
+        ref = parse_ref(text, project=project, kind="dataset")
+        guard(actor, "read", ref.project)
+        found = self._versions.resolve(ref)
+        return self._versions.get(found.project, found.kind, found.name, found.digest or "")
+
+
+def _branch(text: str, project: str) -> Ref:
+    """The branch of a dataset that a text names. Raises `Invalid`, `Forbidden`."""
+    ref = parse_ref(text, project=project, kind="dataset")
+    if ref.kind not in ROWS:
+        raise Invalid(f"a {ref.kind} has no rows to change", where=text, remedy="name a dataset")
+    if ref.digest:
+        raise Invalid("a version never changes", where=text, remedy=f"name a branch: {ref.kind}/{ref.name}:main")
+    label = check_label(ref.label or MAIN)
+    if label in ENVIRONMENTS:
+        raise Forbidden(f"{label} is an environment; it exists on releases only", where=text)
+    return Ref(ref.kind, ref.name, None, label, ref.project)
+
+
+def _derived(version: Version) -> Link:
+    return Link("derived-from", version.kind, version.name, version.digest)
+
+
+def _version(ref: Ref, rows: Prepared, links: tuple[Link, ...], now: Version | None, message: str) -> Version:
+    body = DatasetBody(rows.tree.root, rows.tree.count, FORM)
+    kept = {k: v for k, v in (now.neutral if now else {}).items() if k in ("description", "path", "source")}
+    made = make_version(
+        ref.kind, ref.name, body, links=links, neutral={**kept, **({"message": message} if message else {})}, project=ref.project
+    )
+    own = tuple(link for link in made.links if link.digest != made.digest)  # what comes to the same rows is not made of itself
+    return made if len(own) == len(made.links) else msgspec.structs.replace(made, links=own)
+
+
+def _resolved(outcome: Outcome, request: MergeRequest) -> tuple[dict[str, bytes], list[str]]:
+    """What to change in ours, with the conflicts that were decided."""
+    lines, removed = dict(outcome.lines), list(outcome.removed)
+    for clash in outcome.clashes:
+        if (request.choose.get(clash.key) or request.prefer) == "theirs":
+            if clash.theirs is None:
+                removed.append(clash.key)
+            else:
+                lines[clash.key] = canonical(clash.theirs)
+    return lines, removed
+
+
+def _some(version: Version | None) -> Version:
+    assert version is not None, "a change of nothing makes something, or raises"
+    return version

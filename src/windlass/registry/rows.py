@@ -1,0 +1,204 @@
+"""Where the rows of a dataset lie: trees and packs, kept per project under the root of their tree.
+
+Identity is the tree's root (`core/dataset.py`); how rows are laid out is not, so it may be laid out anew at any time. A layout is a
+whole tree (a checkpoint), or the layout it came from with what changed: 100 edits cost their 100 rows, whatever the dataset's size.
+Layouts and packs are only ever added. What is read is checked: a row against its digest, a tree against its root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Engine, Row, insert, select
+
+from windlass.core.dataset import Tree, listed_root, read_changes, write_changes
+from windlass.core.digest import short
+from windlass.core.errors import NotFound, Unavailable
+from windlass.core.ids import now_ns
+from windlass.store.blobs import BlobStore
+from windlass.store.meta import read
+from windlass.store.packs import Line, Pack, Packs
+from windlass.store.tables import layouts
+
+DEEPEST = 64  # layouts from one to its checkpoint
+SMALL = 10_000  # rows; packs of fewer are joined at a checkpoint, when they are more than
+SMALL_PACKS = 16
+CACHED = 2_000_000  # entries of the trees kept in memory
+
+
+class Prepared(NamedTuple):
+    """Rows whose bytes are durable, not yet anybody's: `keep` makes them so."""
+
+    tree: Tree
+    parent: str | None  # root of the layout it continues; None for a checkpoint
+    blob: str
+    packs: tuple[Pack, ...]
+    depth: int
+
+
+class Rows:
+    """Reads and keeps rows. Safe to use from many threads and processes."""
+
+    def __init__(self, engine: Engine, blobs: BlobStore, packs: Packs) -> None:
+        self._engine = engine
+        self._blobs = blobs
+        self._packs = packs
+        self._trees: OrderedDict[tuple[str, str], Tree] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def has(self, project: str, root: str) -> bool:
+        with read(self._engine) as c:
+            return is_kept(c, project, root)
+
+    def tree(self, project: str, root: str) -> Tree:
+        """The tree of some rows. Raises `NotFound` for rows never kept here, `Unavailable` for bytes that are damaged."""
+        with self._lock:
+            if (found := self._trees.get((project, root))) is not None:
+                self._trees.move_to_end((project, root))
+                return found
+        made = self._load(self._chain(project, root))
+        # rows named before there were trees stand under the root of their list
+        if made.root != root and listed_root(made) != root:
+            raise Unavailable(f"rows {short(root, 12)} are not what their name says", remedy="windlass verify")
+        self._cache(project, root, made)
+        return made
+
+    def _load(self, chain: list[Row[tuple[object, ...]]]) -> Tree:
+        tree = self._cached(chain)
+        for layout in chain:
+            tree = Tree.decode(self._blobs.get(layout.blob)) if tree is None else tree.apply(read_changes(self._blobs.get(layout.blob)))
+        assert tree is not None
+        return tree
+
+    def _cached(self, chain: list[Row[tuple[object, ...]]]) -> Tree | None:
+        """The nearest tree in memory; what comes before it leaves the chain."""
+        with self._lock:
+            for number in range(len(chain) - 1, -1, -1):
+                if (found := self._trees.get((chain[number].project, chain[number].rows))) is not None:
+                    del chain[: number + 1]
+                    return found
+        return None
+
+    def _cache(self, project: str, root: str, tree: Tree) -> None:
+        with self._lock:
+            self._trees[(project, root)] = tree
+            while len(self._trees) > 1 and sum(t.count for t in self._trees.values()) > CACHED:
+                self._trees.popitem(last=False)
+
+    def lines(self, project: str, root: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Canonical bytes of some rows, by key; a key that has no row is left out."""
+        tree = self.tree(project, root)
+        wanted = {key: digest for key in keys if (digest := tree.get(key)) is not None}
+        found = {key: line for key, line in self._packs.find(self.packs(project, root), list(wanted)) if _is(line, wanted[key])}
+        for key in wanted.keys() - found.keys():
+            raise _gone(key)
+        return {key: found[key] for key in keys if key in wanted}
+
+    def all(self, project: str, root: str) -> Iterator[Line]:
+        """Every row in the order of keys. Raises `Unavailable` naming a row that is missing, when it is reached."""
+        lines = self._packs.all(self.packs(project, root))
+        line = next(lines, None)
+        for key, digest in self.tree(project, root):
+            found = None
+            while line is not None and line[0] <= key:
+                if found is None and line[0] == key and _is(line[1], digest):
+                    found = line[1]
+                line = next(lines, None)
+            if found is None:
+                raise _gone(key)
+            yield key, found
+
+    def packs(self, project: str, root: str) -> list[str]:
+        """The packs that rows may lie in, oldest first."""
+        return [pack.digest for pack in self._laid(self._chain(project, root))]
+
+    def blobs(self, project: str, root: str) -> list[str]:
+        """Every blob that these rows need."""
+        chain = self._chain(project, root)
+        return [layout.blob for layout in chain] + [pack.digest for pack in self._laid(chain)]
+
+    def write(self, lines: Iterable[Line]) -> list[Pack]:
+        """Make rows durable in packs."""
+        return self._packs.write(lines)
+
+    def entries(self, packs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Keys and digests of what lies in packs, in the order of keys."""
+        return ((key, hashlib.sha256(line).digest()) for key, line in self._packs.all(packs))
+
+    def change(self, project: str, base: str | None, lines: Mapping[str, bytes], removed: Iterable[str] = ()) -> Prepared:
+        """The rows of `base` with these set and removed."""
+        digests: dict[str, bytes | None] = {key: hashlib.sha256(line).digest() for key, line in lines.items()}
+        packs = self.write(lines.items()) if lines else []
+        return self.prepare(project, base, digests | dict.fromkeys(removed), packs)
+
+    def prepare(self, project: str, base: str | None, changes: Mapping[str, bytes | None], packs: Iterable[Pack]) -> Prepared:
+        """The rows of `base` with these digests set and removed; the bytes lie in `packs`."""
+        old = self.tree(project, base) if base else Tree([])
+        tree = old.apply(changes) if old.count else Tree.of(sorted((k, d) for k, d in changes.items() if d is not None))
+        chain = self._chain(project, base) if base else []
+        depth = chain[-1].depth + 1 if chain else 0
+        if chain and tree.root != base and depth <= DEEPEST and len(changes) <= max(1000, old.count // 4):
+            return Prepared(tree, base, self._blobs.put(write_changes(changes)), tuple(packs), depth)
+        laid = self._joined(tree, [*self._laid(chain), *packs])
+        return Prepared(tree, None, self._blobs.put(tree.encode()), tuple(laid), 0)
+
+    def keep(self, c: Connection, project: str, prepared: Prepared, root: str | None = None) -> str:
+        """Say in a transaction where rows lie; harmless when it was said before. Returns their root."""
+        root = root or prepared.tree.root
+        if not is_kept(c, project, root):
+            packs = msgspec.json.encode(prepared.packs).decode()
+            values = {"parent": prepared.parent, "blob": prepared.blob, "packs": packs, "depth": prepared.depth, "created_ns": now_ns()}
+            c.execute(insert(layouts).values(project=project, rows=root, **values))
+        self._cache(project, root, prepared.tree)
+        return root
+
+    def _joined(self, tree: Tree, packs: list[Pack]) -> list[Pack]:
+        """Packs for a checkpoint: many small ones become one, and all are written anew when most of what they hold is old."""
+        small = [p for p in packs if p.rows < SMALL]
+        if sum(p.rows for p in packs) > 3 * tree.count + SMALL:
+            small, kept = packs, []
+        elif len(small) > SMALL_PACKS:
+            kept = [p for p in packs if p.rows >= SMALL]
+        else:
+            return packs
+        wanted = dict(tree)
+        held = (ln for ln in self._packs.all([p.digest for p in small]) if ln[0] in wanted and _is(ln[1], wanted[ln[0]]))
+        once = (next(same) for _, same in itertools.groupby(held, key=lambda ln: ln[0]))
+        return [*kept, *self.write(once)]
+
+    def _chain(self, project: str, root: str) -> list[Row[tuple[object, ...]]]:
+        """Layouts from the checkpoint to this one."""
+        chain: list[Row[tuple[object, ...]]] = []
+        at: str | None = root
+        with read(self._engine) as c:
+            while at is not None:
+                row = c.execute(select(layouts).where(layouts.c.project == project, layouts.c.rows == at)).first()
+                if row is None:
+                    raise NotFound(f"the rows {short(at, 12)} are not here", remedy="push the workspace that has them again")
+                chain.append(row)
+                at = row.parent
+        return chain[::-1]
+
+    @staticmethod
+    def _laid(chain: list[Row[tuple[object, ...]]]) -> list[Pack]:
+        found = [pack for layout in chain for pack in msgspec.json.decode(layout.packs, type=list[Pack])]
+        return list(dict.fromkeys(found))
+
+
+def is_kept(c: Connection, project: str, root: str) -> bool:
+    """Whether rows with this root lie in the project."""
+    return c.execute(select(layouts.c.depth).where(layouts.c.project == project, layouts.c.rows == root)).first() is not None
+
+
+def _is(line: bytes, digest: bytes) -> bool:
+    return hashlib.sha256(line).digest() == digest
+
+
+def _gone(key: str) -> Unavailable:
+    return Unavailable(f"row {key!r} is in none of its packs", remedy="windlass verify; restore the pack from a backup")

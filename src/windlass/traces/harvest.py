@@ -1,0 +1,82 @@
+"""Rows from traces: what people asked in production becomes rows that the next version is tested on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from sqlalchemy import Engine
+
+from windlass.core.actor import Actor
+from windlass.core.errors import Invalid, WindlassError
+from windlass.core.operations.datasets import Edited, EditRequest, HarvestRequest
+from windlass.core.operations.traces import Trace, TraceShow
+from windlass.core.ref import parse_ref
+from windlass.core.span import INPUT, KIND
+from windlass.govern.permissions import guard
+from windlass.registry import origins
+from windlass.registry.edits import Edits
+from windlass.store.meta import read
+from windlass.traces.query import Traces
+
+MOST = 1000  # traces of one harvest
+LOOKED = 20  # spans looked at for what was asked: it stands at the top
+ASKED = ("chain", "agent", "component")
+
+
+class Harvest:
+    """Service of `datasets.harvest`."""
+
+    def __init__(self, engine: Engine, traces: Traces, edits: Edits) -> None:
+        self._engine = engine
+        self._traces = traces
+        self._edits = edits
+
+    async def harvest(self, actor: Actor, request: HarvestRequest) -> Edited:
+        """Operation `datasets.harvest`. Raises `Invalid` when no trace gives a row."""
+        ref = parse_ref(request.ref, project=request.project, kind="dataset")
+        guard(actor, "write", ref.project)
+        if not request.traces:
+            raise Invalid("no trace is named", where="traces", remedy="windlass traces lists them")
+        if len(request.traces) > MOST:
+            raise Invalid(f"{len(request.traces):,} traces are more than {MOST:,}", where="traces", remedy="take them in parts")
+        if wrong := {"key", "origin"} & request.fields.keys():
+            raise Invalid(f"{min(wrong)!r} cannot be set", where="fields", remedy="it is made from the trace")
+        rows, problems = [], []
+        for id in dict.fromkeys(request.traces):
+            try:
+                trace = await self._traces.show(actor, TraceShow(id, ref.project, limit=LOOKED))
+                if there := await asyncio.to_thread(self._there, ref.project, ref.name, trace.summary.trace_id):
+                    problems.append(f"trace {id}: it is row {there!r} already")
+                else:
+                    rows.append({**row_of(trace), **request.fields})
+            except WindlassError as e:
+                problems.append(f"trace {id}: {e.message}")
+        if not rows:
+            raise Invalid(problems[0], where="traces", remedy="nothing was changed", problems=problems)
+        message = request.message or f"{len(rows)} row{'s' if len(rows) > 1 else ''} from traces"
+        edit = EditRequest(request.ref, tuple(rows), project=ref.project, message=message, drift=True)
+        done = await asyncio.to_thread(self._edits.edit, actor, edit)
+        done.problems = (*problems, *done.problems)
+        return done
+
+    def _there(self, project: str, name: str, trace: str) -> str | None:
+        with read(self._engine) as c:
+            return next((key for of, key in origins.rows_of(c, project, trace) if of == name), None)
+
+
+def row_of(trace: Trace) -> dict[str, Any]:
+    """The row a trace makes: what the chain, agent or component was asked, by name. Raises `Invalid` where that is not whole."""
+    summary = trace.summary
+    asked = [s for s in trace.spans if s.attributes.get(KIND) in ASKED] or [s for s in trace.spans if s.parent is None]
+    text = asked[0].attributes.get(INPUT) if asked else None
+    try:
+        given = msgspec.json.decode(text) if isinstance(text, str) else None
+    except msgspec.DecodeError:
+        raise Invalid("its input was shortened when it was recorded", remedy="write the row by hand") from None
+    if given is None:
+        raise Invalid("it has no input", remedy="take a trace of a run")
+    fields = given if isinstance(given, dict) and "key" not in given else {"input": given}
+    origin = {"trace": summary.trace_id, **({"release": summary.release} if summary.release else {})}
+    return {"key": f"trace-{summary.trace_id[:16]}", **fields, "origin": origin}

@@ -1,0 +1,90 @@
+"""`windlass data`: rows between a file, the server and its branches."""
+
+import json
+from pathlib import Path
+
+from tests.doors.cli.conftest import Shell
+from tests.doors.server import Server
+
+
+def rows(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_rows_go_up_are_curated_and_come_back_into_the_file(shop: Shell) -> None:
+    shop("push")
+    file = shop.cwd / "data" / "questions.jsonl"
+    before = file.read_text()
+    more = shop.cwd / "more.jsonl"
+    broken = ['{"key": "n1", "question": "Do you sell rope?", "must_say": "rope"}', "not json", '{"question": "no key"}']
+    more.write_text("\n".join([*broken, '{"key": "n2", "question": 7}']))
+    added = shop("data", "add", "shop-questions", "more.jsonl", "-m", "asked by phone")
+    assert "1 added" in added.stdout
+    assert [line.split(": ", 2)[1:] for line in added.stderr.splitlines()] == [
+        ["more.jsonl:2", "not JSON: JSON is malformed: invalid character (byte 4)"],
+        ["more.jsonl", 'row 2 has no text field "key"'],
+        ["more.jsonl", "row 'n2': question is a number, and in this dataset it is text"],
+    ]
+    refused = shop("push", code=1)
+    assert "1 row of the server's is not in the workspace as it is there: 'n1'" in refused.stderr
+    assert "windlass data pull shop-questions" in refused.stderr
+    pulled = shop("data", "pull", "shop-questions")
+    assert "1 added" in pulled.stdout
+    assert file.read_text().startswith(before) and rows(file)[-1] == {"key": "n1", "question": "Do you sell rope?", "must_say": "rope"}
+    assert "unchanged" in shop("push").stdout
+    file.write_text(before)
+    assert shop("push", "--over").returncode == 0
+    assert shop.json("rows", "shop-questions")["count"] == len(before.splitlines())
+
+
+def test_a_file_with_rows_of_its_own_is_not_overwritten(shop: Shell) -> None:
+    shop("push")
+    file = shop.cwd / "data" / "questions.jsonl"
+    mine = file.read_text() + '{"key": "mine", "question": "?", "must_say": "x"}\n'
+    file.write_text(mine)
+    assert "rows that were never pushed" in shop("data", "pull", "shop-questions", code=1).stderr
+    assert file.read_text() == mine
+    shop("push", "--branch", "mine")
+    shop("data", "remove", "shop-questions", "q01")
+    done = shop("data", "merge", "shop-questions", "dataset/shop-questions:mine")
+    assert "1 added" in done.stdout
+    shop("data", "pull", "shop-questions")
+    assert {r["key"] for r in rows(file)} >= {"mine", "q02"} and "q01" not in {r["key"] for r in rows(file)}
+
+
+def test_differences_clashes_and_doubles_in_the_terminal(shop: Shell) -> None:
+    asked = ("How do I sort a dict by its value?", "how do I sort a dict by its value")
+    (shop.cwd / "a.jsonl").write_text("".join(json.dumps({"key": k, "q": q}) + "\n" for k, q in zip("ab", asked, strict=True)))
+    (shop.cwd / "b.jsonl").write_text('{"key": "a", "q": "theirs"}\n{"key": "c", "q": "new"}\n')
+    (shop.cwd / "c.jsonl").write_text('{"key": "a", "q": "ours"}\n')
+    first = shop.json("data", "add", "things", "a.jsonl")["ref"]
+    doubles = shop("data", "duplicates", "things")
+    assert "1 pair, 1 of them the same, 0 leaks" in doubles.stdout and "windlass data remove things b" in doubles.stdout
+    shop("data", "add", "things:other", "b.jsonl")
+    shop("data", "add", "things", "c.jsonl")
+    shown = shop("data", "diff", first, "things:main").stdout
+    assert "1 changed" in shown and '- q: "How do I sort a dict by its value?"' in shown and '+ q: "ours"' in shown
+    clash = shop("data", "merge", "things", "dataset/things:other", code=1)
+    assert "1 row clashes" in clash.stdout and 'theirs  q: "theirs"' in clash.stdout
+    assert "2 added" not in shop("data", "merge", "things", "dataset/things:other", "--choose", "a=theirs").stdout
+    assert {r["key"]: r["q"] for r in shop.json("rows", "things")["items"]}["a"] == "theirs"
+    assert "is no side" in shop("data", "merge", "things", first, "--prefer", "mine", code=1).stderr
+
+
+def test_what_was_asked_becomes_a_row(shop: Shell) -> None:
+    shop("push")
+    asked = shop.json("run", "shop", "Do you open on Sundays?")
+    done = shop("data", "from-traces", "shop-questions", asked["trace"], "--set", "must_say=Monday to Saturday", "--set", 'tags=["phone"]')
+    assert "1 added" in done.stdout
+    row = next(r for r in shop.json("rows", "shop-questions", "--limit", "200")["items"] if r["key"].startswith("trace-"))
+    assert (row["question"], row["must_say"], row["tags"]) == ("Do you open on Sundays?", "Monday to Saturday", ["phone"])
+    assert row["origin"]["trace"] == asked["trace"]
+    again = shop("data", "from-traces", "shop-questions", asked["trace"], code=1)
+    assert f"it is row '{row['key']}' already" in again.stderr
+    assert shop.json("why", asked["trace"])["rows"] == [f"shop-questions#{row['key']}"]
+
+
+def test_a_large_file_goes_up_in_parts(served: Server, shop: Shell) -> None:
+    (shop.cwd / "many.jsonl").write_text("".join(f'{{"key": "m{i:06}", "q": "question {i}"}}\n' for i in range(45_000)))
+    assert "added" in shop("data", "add", "many", "many.jsonl").stdout
+    assert shop.json("rows", "many", "--limit", "1")["count"] == 45_000
