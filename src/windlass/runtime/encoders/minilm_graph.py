@@ -1,7 +1,8 @@
 """The network of all-MiniLM-L6-v2 as an ONNX model, made from its weights.
 
 One text at a time, without padding: tokens in, one vector in. So a text's vector never depends on which texts it came with,
-which it would in a batch, since an int8 network measures its activations over the whole batch. On one core it is no slower than batches of 32.
+which it would in a batch, since an int8 network measures its activations over the whole batch.
+On one core it is no slower than batches of 32.
 
 Matrices are int8 with a scale for each column, the table of words int8 with a scale for each row; activations are measured as
 they come. What is added up stays float32.
