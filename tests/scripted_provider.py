@@ -12,9 +12,12 @@ In another process: `python -m tests.scripted_provider '<json list of scripts>'`
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import struct
 import sys
 import time
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +73,7 @@ class ScriptedProvider:
     def __init__(self, *script: Say) -> None:
         self.script: list[Say] = list(script) or [Say("Hello from the scripted model.")]
         self.requests: list[Seen] = []
+        self.embeds: int | None = None  # with a number, /v1/embeddings answers with vectors of so many dimensions
         self.url = ""
         self._runner: web.AppRunner | None = None
 
@@ -94,6 +98,8 @@ class ScriptedProvider:
         app.router.add_get("/v1/models", self._models)
         for path, dialect in (("chat/completions", _openai), ("messages", _anthropic)):
             app.router.add_post(f"/v1/{path}", self._answer(dialect))
+        if self.embeds:
+            app.router.add_post("/v1/embeddings", self._answer(_embeddings(self)))
         app.router.add_post("/v1/{tail:.*}", self._echo)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -243,6 +249,32 @@ class _openai:
         if (body.get("stream_options") or {}).get("include_usage"):
             events.append(b"data: " + json.dumps({**base, "choices": [], "usage": cls.usage()}).encode() + b"\n\n")
         return [*events, b"data: [DONE]\n\n"]
+
+
+class _embeddings:
+    """Vectors, counted from the words of a text; as base64 where the client or `extra` wants it. Not of length 1."""
+
+    def __init__(self, provider: ScriptedProvider) -> None:
+        self._provider = provider
+
+    @staticmethod
+    def error(say: Say) -> bytes:
+        return _openai.error(say)
+
+    def whole(self, body: dict[str, Any], say: Say) -> dict[str, Any]:
+        texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+        packed = body.get("encoding_format") == "base64" or say.extra.get("base64")
+        rows = [{"object": "embedding", "index": i, "embedding": self.vector(text, packed)} for i, text in enumerate(texts)]
+        rows = rows[::-1] if say.extra.get("backwards") else rows
+        usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
+        return {"object": "list", "model": body["model"], "data": rows[: say.extra.get("only")], "usage": usage}
+
+    def vector(self, text: str, packed: bool) -> list[float] | str:
+        assert self._provider.embeds
+        numbers = [0.0] * self._provider.embeds
+        for word in text.lower().split():
+            numbers[zlib.crc32(word.encode()) % len(numbers)] += 2.5
+        return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode() if packed else numbers
 
 
 class _anthropic:

@@ -1,0 +1,11 @@
+"""Text as vectors, behind one port: all-MiniLM-L6-v2 on this machine, and any OpenAI-compatible embeddings endpoint.
+
+Knows how a text becomes a vector and what identifies that way; not where vectors are kept, nor what they are compared with.
+"""
+
+from windlass.runtime.encoders.encoder import Encoder
+from windlass.runtime.encoders.encoders import Encoders
+from windlass.runtime.encoders.endpoint import EndpointEncoder
+from windlass.runtime.encoders.minilm import MiniLM, install_minilm
+
+__all__ = ["Encoder", "Encoders", "EndpointEncoder", "MiniLM", "install_minilm"]
