@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = (("bench.gateway",), ("bench.gateway", "--stream"), ("bench.kill_ingest",), ("bench.datasets",))
+BENCHES = (("bench.gateway",), ("bench.gateway", "--stream"), ("bench.kill_ingest",), ("bench.datasets",), ("bench.retrieval",))
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from windlass.settings import Settings
 from windlass.store.home import Home
 
 EDITS = 100
-DVC, MLFLOW = "dvc==3.67.1", "mlflow==3.18.0"
+DVC, MLFLOW = "dvc==3.67.1", "mlflow==3.17.2"
 
 
 def row(i: int) -> dict[str, Any]:
@@ -42,8 +43,17 @@ def size(folder: Path) -> int:
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
+def settled(platform: Platform) -> int:
+    """Bytes of the data folder, after what SQLite wrote ahead is in its file."""
+    with platform.engine.connect() as c:
+        c.exec_driver_sql("COMMIT")
+        c.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        c.exec_driver_sql("BEGIN")
+    return size(platform.home.path)
+
+
 def ours(folder: Path, count: int) -> dict[str, Any]:
-    platform = Platform(Home(folder / "home"), Settings())
+    platform = Platform(Home(folder / "home"), Settings(), name=f"bench-{uuid.uuid4().hex}")
     edits = platform.edits
     rows = [row(i) for i in range(count)]
     began = time.perf_counter()
@@ -55,11 +65,11 @@ def ours(folder: Path, count: int) -> dict[str, Any]:
     for n in range(10):
         chosen = random.Random(n).sample(range(count), EDITS)
         changed = tuple({**row(i), "hard": f"edit {n}"} for i in chosen)
-        before = size(folder / "home")
+        before = settled(platform)
         began = time.perf_counter()
         edits.edit(OWNER, EditRequest("questions", changed))
         took.append(time.perf_counter() - began)
-        grew.append(size(folder / "home") - before)
+        grew.append(settled(platform) - before)
     began = time.perf_counter()
     found = platform.datasets.diff(OWNER, RowsDiffQuery(str(first), "questions", limit=200))
     differed = time.perf_counter() - began
@@ -85,7 +95,7 @@ def _ms(took: list[float]) -> float:
 
 
 def _race(folder: Path, writer: int) -> None:
-    platform = Platform(Home(folder / "home"), Settings())
+    platform = Platform(Home(folder / "home"), Settings(), name=f"bench-{uuid.uuid4().hex}")
     for i in range(25):
         platform.edits.edit(
             OWNER, EditRequest("raced", ({"key": f"w{writer}-{i}", "n": i}, {"key": f"shared-{i % 5}", f"w{writer}": i}), drift=True)
@@ -100,7 +110,7 @@ def racing(folder: Path, writers: int = 4) -> dict[str, Any]:
         process.start()
     for process in running:
         process.join()
-    platform = Platform(Home(folder / "home"), Settings())
+    platform = Platform(Home(folder / "home"), Settings(), name=f"bench-{uuid.uuid4().hex}")
     found = {r["key"] for r in platform.datasets.list(OWNER, RowsQuery("raced", limit=200)).items}
     wanted = {f"w{w}-{i}" for w in range(writers) for i in range(25)} | {f"shared-{i}" for i in range(5)}
     return {

@@ -14,7 +14,8 @@ _PUBLIC = {
     "component": "component", "agent": "component", "Limits": "component", "Component": "component", "Agent": "component",
     "chain": "chain", "evaluator": "chain", "Chain": "chain", "Evaluator": "chain",
     "tool": "tool", "Tool": "tool",
-    "index": "index", "Index": "index", "Passage": "index", "by_paragraph": "index", "by_heading": "index", "whole": "index",
+    "index": "index", "encoder": "index", "Encoder": "index", "Index": "index", "Passage": "index",
+    "by_paragraph": "index", "by_heading": "index", "whole": "index",
     "data": "suite", "suite": "suite", "not_worse": "suite", "at_least": "suite", "url": "suite", "command": "suite",
     "function": "suite", "git_sha": "suite",
     "Output": "output", "text": "output",
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
     from windlass.sdk.component import Limits as Limits
     from windlass.sdk.component import agent as agent
     from windlass.sdk.component import component as component
+    from windlass.sdk.index import Encoder as Encoder
     from windlass.sdk.index import Index as Index
     from windlass.sdk.index import Passage as Passage
     from windlass.sdk.index import by_heading as by_heading
     from windlass.sdk.index import by_paragraph as by_paragraph
+    from windlass.sdk.index import encoder as encoder
     from windlass.sdk.index import index as index
     from windlass.sdk.index import whole as whole
     from windlass.sdk.output import Output as Output

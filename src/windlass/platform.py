@@ -19,6 +19,7 @@ import windlass
 from windlass.core.actor import Actor
 from windlass.core.operations import Operation
 from windlass.core.operations.runs import ModelEntry
+from windlass.core.ref import parse_ref
 from windlass.deploy.releases import Releases
 from windlass.deploy.why import Reasons
 from windlass.discover.catalog import Catalog
@@ -50,6 +51,7 @@ from windlass.registry.versions import Versions
 from windlass.runtime.chains import gateway_environment
 from windlass.runtime.context import RunContext
 from windlass.runtime.draws import Draws, TableDraws
+from windlass.runtime.encoders import Encoders
 from windlass.runtime.execute import Executor
 from windlass.runtime.models import Http, Models, Retries, Timeouts
 from windlass.runtime.process import runner_settings
@@ -113,6 +115,7 @@ class Platform:
         self.prices = Prices(home.path / "prices.toml")
         self.providers = load_providers(home.path / "providers.toml", environ)
         self._open_govern(owner_key)
+        self.jobs: Jobs = DurableJobs() if self.address else LoopJobs(self.works, self._running_loop)
         self._open_registry()
         self._open_runtime()
         self._open_evaluate(commands)
@@ -136,7 +139,7 @@ class Platform:
         self.edits = Edits(self.engine, self.versions, self.datasets, self.rows)
         self.leaks = Leaks(self.versions, self.datasets)
         self.harvest = Harvest(self.engine, self.traces, self.edits)
-        self.push = Push(self.engine, self.blobs, self.datasets)
+        self.push = Push(self.engine, self.blobs, self.datasets, self.jobs)
         self.labels = Labels(self.engine)
         self.diffs = Diffs(self.versions, self.datasets, self.blobs)
         self.lineage = Lineage(self.engine)
@@ -148,14 +151,14 @@ class Platform:
         self.models = Models(self.providers, self.prices.price, Http(timeouts, Retries(wanted.retries + 1)), self.blobs.get)
         self.catalog = Catalog(self.providers, self.prices)
         self.runners = Runners(self.home.path, self.blobs, runner_settings(wanted))
-        self.retrieval = Retrieval(self.home.path / "indexes", self.blobs)
+        self.encoders = Encoders(self.home.path / "encoders", self.providers, Http(timeouts, Retries(wanted.retries + 1)))
+        self.retrieval = Retrieval(self.home.path / "indexes", self.blobs, self.encoders)
         self.executor = Executor(
             versions=self.versions, models=self.models, runners=self.runners, records=self.records, retrieval=self.retrieval,
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, environment=self._environment,
         )  # fmt: skip
 
     def _open_evaluate(self, commands: bool) -> None:
-        self.jobs: Jobs = DurableJobs() if self.address else LoopJobs(self.works, self._running_loop)
         outcomes = Outcomes(self.engine)
         targets = Targets(self.executor, self.records, self.models.http, self.settings.runner_seconds, commands=commands)
         self.experiments = Experiments(
@@ -171,7 +174,13 @@ class Platform:
 
     def works(self) -> dict[str, Work]:
         """Long work by kind."""
-        return {"evaluation": self.experiments.run, "gate": self.gates.run}
+        return {"evaluation": self.experiments.run, "gate": self.gates.run, "index": self._prepare_index}
+
+    async def _prepare_index(self, project: str, id: str) -> None:
+        """Have the vectors of an index that was pushed; `id` is its ref."""
+        ref = parse_ref(id, project=project)
+        version = await asyncio.to_thread(self.versions.get, ref.project, ref.kind, ref.name, ref.digest or "")
+        await asyncio.to_thread(self.retrieval.prepare, version)
 
     def _handlers(self) -> dict[str, Callable[[Actor, Any], Any]]:
         return {
@@ -257,6 +266,7 @@ class Platform:
         await self.spans.close()
         await asyncio.to_thread(self.journal.close)
         await asyncio.to_thread(self.retrieval.close)
+        await asyncio.to_thread(self.encoders.close)
         await asyncio.to_thread(self.packs.close)
         self.engine.dispose()
 

@@ -23,7 +23,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "agent": a.AgentBody(D[0], D[1], (D[2],), {"steps": 8}, {"t": 1}, {"type": "object"}),
     "evaluator": a.EvaluatorBody(CODE, ("output",), (0.0, 2.0), (D[3],)),
     "suite": a.SuiteBody("chain/answer", D[0], (a.Guard("g", D[1], 0.02, 0.6),), "test", 0.01, 2, 7),
-    "index": a.IndexBody(D[0], D[1], {"name": "by_heading"}, "fts5@2", {"k": 1}),
+    "index": a.IndexBody(D[0], D[1], {"name": "by_heading"}, "fts5@2", {"k": 1}, {"name": "minilm"}),
     "model": a.ModelBody("openai", "gpt", True, {"t": 1}),
     "adapter": a.AdapterBody(D[0], D[1], "lora", {"r": 8}),
     "policy": a.PolicyBody([{"allow": "x"}]),

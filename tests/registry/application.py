@@ -20,6 +20,7 @@ from windlass.core.artifacts import (
 from windlass.core.dataset import FORM, make_rows
 from windlass.core.digest import canonical
 from windlass.core.operations.registry import Bundle
+from windlass.jobs.durable import DurableJobs
 from windlass.registry.datasets import Datasets
 from windlass.registry.diff import Diffs
 from windlass.registry.edits import Edits
@@ -48,7 +49,7 @@ class Registry:
         self.datasets = Datasets(self.engine, self.versions, self.rows, self.blobs)
         self.uploads = Uploads(self.engine, self.versions, self.datasets, self.rows)
         self.edits = Edits(self.engine, self.versions, self.datasets, self.rows)
-        self.push_service = Push(self.engine, self.blobs, self.datasets)
+        self.push_service = Push(self.engine, self.blobs, self.datasets, DurableJobs())
         self.labels = Labels(self.engine)
         self.lineage = Lineage(self.engine)
         self.diffs = Diffs(self.versions, self.datasets, self.blobs)

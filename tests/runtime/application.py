@@ -36,6 +36,7 @@ from windlass.core.message import Delta, Message, ModelReply, ModelRequest, Text
 from windlass.core.operations.registry import Bundle
 from windlass.core.ref import Ref
 from windlass.core.span import KIND, Span
+from windlass.jobs.durable import DurableJobs
 from windlass.registry.datasets import Datasets
 from windlass.registry.labels import move_label
 from windlass.registry.push import Push
@@ -246,7 +247,7 @@ class Application:
     def push(self) -> None:
         """Register what was made since the last push."""
         made, self._made = tuple(self._made), []
-        Push(self.engine, self.blobs, self.datasets).push(OWNER, Bundle("default", "test", made, self.snapshot))
+        Push(self.engine, self.blobs, self.datasets, DurableJobs()).push(OWNER, Bundle("default", "test", made, self.snapshot))
 
     def label(self, version: Version, label: str) -> None:
         with write(self.engine) as connection:

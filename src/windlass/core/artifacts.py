@@ -127,13 +127,15 @@ class EvaluatorBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class IndexBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`documents` a dataset's digest; `chunks` the digest of the chunk blob made from it by `chunker`."""
+    """`documents` a dataset's digest; `chunks` the digest of the chunk blob made from it by `chunker`; `encoder` the identity of what
+    makes vectors of them (`core/encoding.py`), empty for an index by words alone."""
 
     documents: str
     chunks: str
     chunker: dict[str, Any]
     engine: str = "fts5@1"
     settings: dict[str, Any] = {}
+    encoder: dict[str, Any] = {}
 
 
 class Guard(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -22,7 +22,8 @@ def content_of(version: Version, blobs: BlobStore) -> str:
     if version.kind in ("dataset", "fewshot"):
         return f"{body['count']} rows"
     if version.kind == "index":
-        return f"chunks {body['chunks']}\nchunker {_pretty(body['chunker'])}\nengine {body.get('engine', 'fts5@1')}"
+        encoder = f"\nencoder {body['encoder']['name']}, {body['encoder']['dimensions']} dimensions" if body.get("encoder") else ""
+        return f"chunks {body['chunks']}\nchunker {_pretty(body['chunker'])}\nengine {body.get('engine', 'fts5@1')}{encoder}"
     return _pretty({k: v for k, v in body.items() if k != "closure"})[:SHOWN]
 
 

@@ -26,7 +26,7 @@ from windlass.govern.permissions import guard
 from windlass.registry import labels, origins
 from windlass.registry.ancestry import common_version
 from windlass.registry.datasets import ROWS, Datasets, read_row
-from windlass.registry.incoming import Taken, take, types_of
+from windlass.registry.incoming import Taken, Types, take, types_of
 from windlass.registry.merge import Outcome, merge
 from windlass.registry.registration import register
 from windlass.registry.rows import Prepared, Rows
@@ -36,6 +36,7 @@ from windlass.store.meta import read, write
 MAIN = "main"
 ATTEMPTS = 4  # to make a version while others may move the branch; then they wait
 LEARNT = 2000  # rows that a dataset's types are learnt from
+REMEMBERED = 64  # datasets whose types are known
 SHOWN = 200  # conflicts in one answer
 
 
@@ -55,6 +56,7 @@ class Edits:
         self._versions = versions
         self._datasets = datasets
         self._rows = rows
+        self._types: dict[str, Types] = {}  # root of rows → types of their fields
 
     def edit(self, actor: Actor, request: EditRequest) -> Edited:
         """Operation `datasets.edit`. Raises `Invalid` when no row can be taken, `Conflict` naming the rows that others changed."""
@@ -77,11 +79,19 @@ class Edits:
         return Edited(str(after.ref), before.digest if before else None, after.body["count"], RowCounts(**counts), tuple(problems))
 
     def _take(self, request: EditRequest, now: Version | None) -> Taken:
-        known = types_of(itertools.islice(self._datasets.rows(now), LEARNT)) if now and now.body["count"] else None
-        taken = take(request.set, known, drift=request.drift)
+        taken = take(request.set, self._types_of(now) if now and now.body["count"] else None, drift=request.drift)
         if taken.problems and not taken.lines and not request.remove:
             raise Invalid(taken.problems[0], where="set", remedy="nothing was changed", problems=taken.problems)
         return taken
+
+    def _types_of(self, version: Version) -> Types:
+        """The types of a dataset's fields, learnt from its first rows; an edit rarely changes them."""
+        root = version.body["rows"]
+        if (known := self._types.get(root)) is None:
+            known = self._types[root] = types_of(itertools.islice(self._datasets.rows(version), LEARNT))
+        while len(self._types) > REMEMBERED:
+            self._types.pop(next(iter(self._types)))
+        return known
 
     def _changed(self, actor: Actor, ref: Ref, now: Version | None, taken: Taken, request: EditRequest) -> Made | None:
         tree = self._datasets.tree(now) if now else None
@@ -91,7 +101,9 @@ class Edits:
             raise Invalid("there is nothing to set", where=f"{ref.kind}/{ref.name}", remedy="a new dataset needs rows")
         rows = self._rows.change(ref.project, self._datasets.root(now) if now else None, lines, gone)
         links = (_derived(now),) if now else ()
-        found = {key: origins.trace_of(read_row(line)) for key, line in lines.items()}
+        if now and tree is not None and tree.count > LEARNT and (known := self._types.get(now.body["rows"])):
+            self._types[rows.tree.root] = known
+        found = {key: origins.trace_of(read_row(line)) for key, line in lines.items() if b'"origin"' in line}
         return Made(_version(ref, rows, links, now, request.message), rows, {k: t for k, t in found.items() if t})
 
     def _refuse_overtaken(self, expected: Version, now: Version, taken: Taken, removed: Sequence[str]) -> None:

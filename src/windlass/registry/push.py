@@ -18,6 +18,7 @@ from windlass.core.operations.registry import BlobQuery, BlobsMissing, Bundle, C
 from windlass.core.ref import ENVIRONMENTS, Ref, check_label, check_name
 from windlass.govern import audit
 from windlass.govern.permissions import guard
+from windlass.jobs.work import Jobs
 from windlass.registry import labels
 from windlass.registry.ancestry import last_pushed
 from windlass.registry.changes import why
@@ -35,10 +36,11 @@ MAIN = "main"  # what a new branch is compared with
 class Push:
     """Service of registration."""
 
-    def __init__(self, engine: Engine, blobs: BlobStore, datasets: Datasets) -> None:
+    def __init__(self, engine: Engine, blobs: BlobStore, datasets: Datasets, jobs: Jobs) -> None:
         self._engine = engine
         self._blobs = blobs
         self._datasets = datasets
+        self._jobs = jobs
 
     def missing(self, actor: Actor, query: BlobQuery) -> BlobsMissing:
         """Operation `blobs.missing`: which of these the server has not."""
@@ -169,6 +171,8 @@ class Push:
             if not is_registered(c, bundle.project, key):
                 kept = {**version.neutral, "workspace": bundle.workspace}
                 register(c, actor, msgspec.structs.replace(version, neutral=kept), snapshot=bundle.snapshot)
+                if version.body.get("encoder"):  # its vectors are made before somebody waits for them
+                    self._jobs.hand_over(c, "index", bundle.project, f"{bundle.project}/index/{version.name}@{version.digest}")
             points_to = labels.current(c, version.ref, bundle.branch)
             if labels_too and points_to != version.digest:
                 labels.move_label(c, actor, version.ref, bundle.branch, points_to, how="branch")

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -36,9 +37,13 @@ from windlass.runtime.schema import check_arguments, text_of
 RUNNABLE = ("release", "chain", "agent", "component", "tool", "index")
 SEARCH: dict[str, Any] = {
     "type": "object",
-    "properties": {"query": {"type": "string"}, "k": {"type": "integer"}, "where": {"type": ["object", "null"]}},
+    "properties": {
+        "query": {"type": "string"}, "k": {"type": "integer"}, "where": {"type": ["object", "null"]},
+        "how": {"enum": ["words", "meaning", "both", None]}, "encoder": {"type": ["string", "null"]},
+        "vector": {"type": ["array", "null"], "items": {"type": "number"}},
+    },
     "required": ["query"],
-}
+}  # fmt: skip
 
 
 class Executor:
@@ -208,8 +213,9 @@ class Executor:
     async def _search(self, version: Version, arguments: dict[str, Any], context: RunContext) -> list[dict[str, Any]]:
         check_arguments(SEARCH, arguments, version.ref.short)
         with step(self._records, context, f"search {version.name}", "retrieval", versions=[str(version.ref)], input=arguments) as span:
+            more = {name: arguments[name] for name in ("how", "vector", "encoder") if arguments.get(name) is not None}
             found = await asyncio.to_thread(
-                self._retrieval.search, version, arguments["query"], arguments.get("k", 5), arguments.get("where")
+                partial(self._retrieval.search, version, arguments["query"], arguments.get("k", 5), arguments.get("where"), **more)
             )
             context.ledger.passages.extend(found)
             span.output(found)

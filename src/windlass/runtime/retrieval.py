@@ -1,4 +1,5 @@
-"""Retrieval over an index version: its chunk blob in a SQLite FTS5 file, ranked by BM25. Engine `fts5@1`.
+"""Retrieval over an index version. Engine `fts5@1`: its chunk blob in a SQLite FTS5 file, ranked by BM25. Engine `hybrid@1`: that, and
+exact search among vectors of the index's encoder, joined by rank.
 
 The file `indexes/<digest>.db` is made on first use, whole or not at all, and can be made again from the blob at any time;
 a file of another make, or that SQLite finds damaged, is made again. Any text is a query: words become quoted terms, so
@@ -15,18 +16,22 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from windlass.core.artifacts import IndexBody, Version
-from windlass.core.digest import TAG
+from windlass.core.digest import TAG, digest_json, short
+from windlass.core.encoding import HYBRID, WORDS
 from windlass.core.errors import Invalid, Unavailable
+from windlass.runtime.encoders import Encoder
+from windlass.runtime.vectors import Progress, Vectors
 
-ENGINE = "fts5@1"
 MOST = 200  # passages of one search
 TERMS = 48  # of one query; the rest of a long text is left out
 LAYOUT = "1"  # of the file; another one is made again
+CANDIDATES = 50  # of each half, before they are joined
+FUSION = 60
 WEIGHTS = (1.0, 2.0, 0.3)  # of text, symbol, parts of identifiers
 PLAIN = ("key", "document", "symbol")  # fields that `where` may name beside those a chunk carries in `fields`
 
@@ -34,6 +39,8 @@ _STOP = """a about after all also am an and any are as at be been being but by c
     having he her here him his how i if in into is it its itself just let make me more most my no not of on one only or our out over
     own s same should so some such t than that the their them then there these they this those to too under until up use used using
     very was way we were what when where which while who whom why will with would you your"""
+How = Literal["words", "meaning", "both"]
+
 STOP_WORDS = frozenset(_STOP.split())
 
 _WORD = re.compile(r"\w+")
@@ -48,6 +55,7 @@ class Chunk(msgspec.Struct, omit_defaults=True):
     text: str
     symbol: str | None = None
     span: tuple[int, int] | None = None
+    untrusted: str | None = None
     fields: dict[str, Any] = {}
 
 
@@ -55,42 +63,88 @@ class Blobs(Protocol):
     def get(self, digest: str) -> bytes: ...
 
 
+class Recorded(Protocol):
+    """Gives the encoder of an identity, and no other."""
+
+    def recorded(self, identity: dict[str, Any]) -> Encoder: ...
+
+
 class Retrieval:
     """Searches indexes; keeps their files open. Safe to call from many threads."""
 
-    def __init__(self, folder: Path, blobs: Blobs) -> None:
+    def __init__(self, folder: Path, blobs: Blobs, encoders: Recorded | None = None) -> None:
         self._folder = folder
         self._blobs = blobs
+        self._encoders = encoders
+        self._vectors = Vectors(folder)
         self._open: dict[str, sqlite3.Connection] = {}
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
 
-    def search(self, index: Version, query: str, k: int = 5, where: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """The best `k` passages as `{key, text, score, document, symbol?, span?, …}`, best first; a higher score is better.
-        Raises `Invalid` for a `k` outside 1 to 200 or a filter on a field that chunks do not have."""
+    def search(
+        self, index: Version, query: str, k: int = 5, where: dict[str, Any] | None = None, *, how: How | None = None,
+        vector: Sequence[float] | None = None, encoder: str | None = None,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """The best `k` passages as `{key, text, score, document, symbol?, span?, …}`, best first; a higher score is better. An index
+        with an encoder is searched by words and by meaning, joined by rank, unless `how` says which alone. `vector` is the question
+        encoded already, by the `encoder` of that digest.
+
+        Raises `Invalid` for a `k` outside 1 to 200, a filter on a field that chunks do not have, or a vector of another encoder than
+        the index's; `Unavailable` where the encoder is not installed.
+        """
         body = msgspec.convert(index.body, IndexBody)
-        if body.engine != ENGINE:
-            raise Unavailable(f"index/{index.name} needs the engine {body.engine}", remedy=f"this Windlass has {ENGINE}")
+        if body.engine not in (WORDS, HYBRID):
+            raise Unavailable(f"index/{index.name} needs the engine {body.engine}", remedy=f"this Windlass has {WORDS} and {HYBRID}")
         if not 1 <= k <= MOST:
             raise Invalid(f"k is {k}; it must be 1 to {MOST}", where=f"index/{index.name}")
-        match = expression(query)
-        if match is None:
-            return []
+        _check_encoder(index, body, how, vector, encoder)
+        how = how or ("both" if body.encoder else "words")
         clause, values = _filter(where or {})
-        joined = " JOIN records c ON c.id = chunks.rowid" if clause else ""
-        sql = (
-            "SELECT record, -badness FROM (SELECT chunks.rowid AS found, bm25(chunks, ?, ?, ?) AS badness FROM chunks"
-            f"{joined} WHERE chunks MATCH ?{clause} ORDER BY badness, found LIMIT ?) JOIN records ON id = found ORDER BY badness, found"
-        )
+        if how == "words":
+            with self._connection(index.digest, body.chunks) as connection:
+                found = _by_words(connection, query, clause, values, k)
+                return _passages(connection, found)
+        self.prepare(index)
+        asked = self._asked(body, query, vector)
         with self._connection(index.digest, body.chunks) as connection:
-            rows = connection.execute(sql, (*WEIGHTS, match, *values, k)).fetchall()
-        return [_passage(record, score) for record, score in rows]
+            allowed = _allowed(connection, clause, values) if clause else None
+            near = [] if asked is None else self._vectors.nearest(index.digest, asked, k if how == "meaning" else CANDIDATES, allowed)
+            meant = [(place + 1, cosine) for place, cosine in near]
+            if how == "both":
+                meant = fuse(_by_words(connection, query, clause, values, CANDIDATES), meant)[:k]
+            return _passages(connection, meant)
+
+    def prepare(self, index: Version, progress: Progress = lambda done, total: None) -> int:
+        """Have the vectors of an index, where it has an encoder; how many texts had to be encoded."""
+        body = msgspec.convert(index.body, IndexBody)
+        if not body.encoder or self._vectors.built(index.digest):
+            return 0
+        chunks = sorted(read_chunks(self._blobs.get(body.chunks)), key=lambda c: c.key)
+        return self._vectors.build(index.digest, self._encoder(body), [encoded_text(c) for c in chunks], progress)
+
+    def _encoder(self, body: IndexBody) -> Encoder:
+        if self._encoders is None:
+            raise Unavailable("this process has no encoders")
+        return self._encoders.recorded(body.encoder)
+
+    def _asked(self, body: IndexBody, query: str, vector: Sequence[float] | None) -> Any:
+        """The question as a vector of length 1; None for one that has nothing to encode."""
+        if vector is not None:
+            import numpy as np
+
+            given = np.asarray(vector, np.float32)
+            length = float(np.linalg.norm(given))
+            if not np.isfinite(length) or length == 0:
+                raise Invalid("the question's vector has no length", where="vector")
+            return given / length
+        return self._encoder(body).encode_query(query) if query.strip() else None
 
     def close(self) -> None:
         with self._lock:
             for connection in self._open.values():
                 connection.close()
             self._open.clear()
+        self._vectors.close()
 
     @contextlib.contextmanager
     def _connection(self, digest: str, chunks: str) -> Iterator[sqlite3.Connection]:
@@ -126,6 +180,62 @@ class Retrieval:
         return _open(path)
 
 
+def encoded_text(chunk: Chunk) -> str:
+    """What an encoder is given of a chunk: its text, after the symbol it is about."""
+    return f"{chunk.symbol}: {chunk.text}" if chunk.symbol else chunk.text
+
+
+def fuse(*rankings: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Rankings joined by reciprocal rank (Cormack, Clarke and Büttcher 2009, k = 60), best first; equal ones by id."""
+    scores: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, (id, _) in enumerate(ranking, 1):
+            scores[id] = scores.get(id, 0.0) + 1 / (FUSION + rank)
+    return sorted(scores.items(), key=lambda s: (-s[1], s[0]))
+
+
+def _by_words(connection: sqlite3.Connection, query: str, clause: str, values: list[Any], k: int) -> list[tuple[int, float]]:
+    match = expression(query)
+    if match is None:
+        return []
+    joined = " JOIN records c ON c.id = chunks.rowid" if clause else ""
+    sql = (
+        f"SELECT chunks.rowid AS found, bm25(chunks, ?, ?, ?) AS badness FROM chunks{joined}"
+        f" WHERE chunks MATCH ?{clause} ORDER BY badness, found LIMIT ?"
+    )
+    return [(id, -badness) for id, badness in connection.execute(sql, (*WEIGHTS, match, *values, k))]
+
+
+def _allowed(connection: sqlite3.Connection, clause: str, values: list[Any]) -> list[int]:
+    """Places (from 0) of the chunks that a filter lets through."""
+    return [id - 1 for (id,) in connection.execute(f"SELECT id FROM records c WHERE TRUE{clause} ORDER BY id", values)]
+
+
+def _passages(connection: sqlite3.Connection, found: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
+    marks = ", ".join("?" * len(found))
+    records = dict(connection.execute(f"SELECT id, record FROM records WHERE id IN ({marks})", [id for id, _ in found]))
+    return [_passage(records[id], score) for id, score in found]
+
+
+def _check_encoder(index: Version, body: IndexBody, how: How | None, vector: Sequence[float] | None, encoder: str | None) -> None:
+    """Vectors of two encoders do not compare: of the same length they find nothing, without an error."""
+    where = f"index/{index.name}"
+    if not body.encoder:
+        if how in ("meaning", "both") or vector is not None or encoder is not None:
+            remedy = 'give it one: w.index(…, encoder="minilm")'
+            raise Invalid("this index has no encoder: it is searched by words", where=where, remedy=remedy)
+        return
+    own = digest_json(body.encoder)
+    if (vector is not None or encoder is not None) and encoder != own:
+        said = f"{short(encoder)} encoded" if encoder else "it is not said what encoded"
+        raise Invalid(
+            f"{said} the question, and {body.encoder['name']} ({short(own)}) the index: their vectors do not compare", where=where,
+            remedy="encode the question with the index's encoder, or send its text",
+        )  # fmt: skip
+    if vector is not None and len(vector) != body.encoder["dimensions"]:
+        raise Invalid(f"the question has {len(vector)} dimensions, and the index {body.encoder['dimensions']}", where=where)
+
+
 def read_chunks(data: bytes) -> list[Chunk]:
     """The chunks of a blob. Raises `Invalid` naming the line that is malformed."""
     decoder = msgspec.json.Decoder(Chunk)
@@ -158,7 +268,7 @@ def build(path: Path, source: str, chunks: Iterable[Chunk]) -> None:
                 (count, chunk.text, symbol, " ".join(parts(f"{symbol} {chunk.text}"))),
             )
         connection.execute("INSERT INTO chunks (chunks) VALUES ('optimize')")
-        meta = {"engine": ENGINE, "source": source, "chunks": str(count), "layout": LAYOUT}
+        meta = {"engine": WORDS, "source": source, "chunks": str(count), "layout": LAYOUT}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         connection.execute("COMMIT")
     finally:
@@ -219,7 +329,7 @@ def _is_of(connection: sqlite3.Connection, source: str) -> bool:
         meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     except sqlite3.DatabaseError:
         return False
-    return (meta.get("engine"), meta.get("source"), meta.get("layout")) == (ENGINE, source, LAYOUT)
+    return (meta.get("engine"), meta.get("source"), meta.get("layout")) == (WORDS, source, LAYOUT)
 
 
 def _passage(record: str, score: float) -> dict[str, Any]:

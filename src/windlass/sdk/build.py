@@ -30,7 +30,9 @@ from windlass.core.artifacts import (
     make_version,
 )
 from windlass.core.dataset import FORM, Rows, make_rows
+from windlass.core.encoding import HYBRID, WORDS
 from windlass.core.errors import Invalid
+from windlass.core.untrusted import signs
 from windlass.sdk.chain import Chain, Evaluator, Function
 from windlass.sdk.code import Closure, Workspace, code_of
 from windlass.sdk.component import Agent, Called, Component
@@ -266,9 +268,18 @@ class Builder:
                 raise Invalid(f"{repr(row)[:60]} is not a document", where=where, remedy="documents are {key, text, symbol?, …}")
             if not isinstance(row.get("text"), str):
                 raise Invalid(f"document {row.get('key')!r} has no text", where=where, remedy="documents are {key, text, symbol?, …}")
+        if not rows:
+            raise Invalid(f"the source of index/{d.name} gave no documents", where=where, remedy="an index of nothing finds nothing")
+        for row in rows:
+            if suspicious := signs(row["text"]):
+                self.warnings.append(
+                    f"{where}: document {row.get('key')!r} of index/{d.name} {suspicious[0]}; its passages are marked untrusted"
+                )
         documents = self._rows("dataset", f"{d.name}-documents", rows, where, description=f"documents of index/{d.name}")
         chunks = b"".join(line + b"\n" for row in sorted(rows, key=lambda r: str(r["key"])) for line in _chunks(row, d))
-        body = IndexBody(documents.digest, self._blob(chunks), {"name": d.chunk.name, **d.chunk.settings})
+        chunker = {"name": d.chunk.name, **d.chunk.settings}
+        engine, encoder = (HYBRID, d.encoder.identity) if d.encoder else (WORDS, {})
+        body = IndexBody(documents.digest, self._blob(chunks), chunker, engine, {}, encoder)
         return self._keep("index", d.name, body, [_uses(documents, "documents")], description=d.description, where=where)
 
     def _suite(self, d: Suite) -> Version:
@@ -340,6 +351,8 @@ def _chunks(row: dict[str, Any], d: Index) -> list[bytes]:
         chunk = {"key": key if len(cuts) == 1 else f"{key}#{number}", "document": key, "text": piece, "span": [cut.begin, cut.end]}
         if isinstance(row.get("symbol"), str):
             chunk["symbol"] = row["symbol"]
+        if suspicious := signs(piece):
+            chunk["untrusted"] = "; ".join(suspicious)
         if fields:
             chunk["fields"] = fields
         lines.append(msgspec.json.encode(chunk, order="sorted"))

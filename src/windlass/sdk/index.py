@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from windlass.core.encoding import MINILM, MINILM_NAME, endpoint_identity
+from windlass.core.errors import Invalid
 from windlass.core.host import current_host
 from windlass.sdk.definitions import Definition, expect
 from windlass.sdk.output import from_json
 
+How = Literal["words", "meaning", "both"]
 Document = dict[str, Any]  # {key, text, symbol?, …}
 
 
@@ -31,6 +34,12 @@ class Chunker(msgspec.Struct, frozen=True):
     cut: Callable[[str], Iterator[Cut]]
 
 
+class Encoder(msgspec.Struct, frozen=True):
+    """What makes vectors of texts, by all that identifies it. Make one with `encoder`."""
+
+    identity: dict[str, Any]
+
+
 class Passage(msgspec.Struct, omit_defaults=True):
     """What a search found: a chunk's text, the document it stands in and where, and how well it fits (higher is better)."""
 
@@ -40,31 +49,44 @@ class Passage(msgspec.Struct, omit_defaults=True):
     document: str
     symbol: str | None = None
     span: tuple[int, int] | None = None
+    untrusted: str | None = None  # what in it looks as if it was written to command a model
 
 
 class Index(Definition):
-    """Documents and how they are cut. Make one with `index`."""
+    """Documents, how they are cut, and what makes vectors of them. Make one with `index`."""
 
     kind = "index"
 
-    def __init__(self, name: str, source: Callable[[], Iterable[Document]] | str, chunk: Chunker, description: str) -> None:
+    def __init__(
+        self, name: str, source: Callable[[], Iterable[Document]] | str, chunk: Chunker, description: str, encoder: Encoder | None
+    ) -> None:
         super().__init__(name)
         if not callable(source):
             expect(source, str, "source", "the path of a JSONL file, or a function that gives documents", self.where)
         expect(chunk, Chunker, "chunk", "w.by_paragraph(…), w.by_heading(…) or w.whole()", self.where)
+        expect(encoder, (Encoder, type(None)), "encoder", 'w.encoder("minilm") or w.encoder("provider/model", dimensions=…)', self.where)
         self.source = source
+        self.encoder = encoder
         self.chunk = chunk
         self.description = description
 
-    def search(self, query: str, k: int = 5, where: dict[str, Any] | None = None) -> list[Passage]:
-        """The best `k` passages. `where` filters by a field of the chunk (`symbol`, `document`, `key`) or of its document."""
-        found = current_host(repr(self)).call(self.kind, self.name, _asked(query, k, where))
-        return list(from_json(found, list[Passage], self.name))
+    def search(
+        self, query: str, k: int = 5, where: dict[str, Any] | None = None, *, how: How | None = None,
+        vector: Sequence[float] | None = None, encoder: str | None = None,
+    ) -> list[Passage]:  # fmt: skip
+        """The best `k` passages. `where` filters by a field of the chunk (`symbol`, `document`, `key`) or of its document. An index with
+        an encoder is searched by words and by meaning, unless `how` says which alone; `vector` is the query encoded already, by the
+        encoder of that digest, which must be the index's."""
+        asked = _asked(query, k, where, how=how, vector=vector, encoder=encoder)
+        return list(from_json(current_host(repr(self)).call(self.kind, self.name, asked), list[Passage], self.name))
 
-    async def asearch(self, query: str, k: int = 5, where: dict[str, Any] | None = None) -> list[Passage]:
+    async def asearch(
+        self, query: str, k: int = 5, where: dict[str, Any] | None = None, *, how: How | None = None,
+        vector: Sequence[float] | None = None, encoder: str | None = None,
+    ) -> list[Passage]:  # fmt: skip
         """`search`, in a coroutine."""
-        found = await current_host(repr(self)).acall(self.kind, self.name, _asked(query, k, where))
-        return list(from_json(found, list[Passage], self.name))
+        asked = _asked(query, k, where, how=how, vector=vector, encoder=encoder)
+        return list(from_json(await current_host(repr(self)).acall(self.kind, self.name, asked), list[Passage], self.name))
 
     def as_tool(self, name: str | None = None, description: str | None = None) -> IndexTool:
         """This index as a tool of an agent, under the name and description a model sees."""
@@ -83,20 +105,53 @@ class IndexTool(Definition):
         self.index = index
 
 
-def _asked(query: str, k: int, where: dict[str, Any] | None) -> dict[str, Any]:
-    return {"query": query, "k": k, **({"where": where} if where else {})}
+def _asked(query: str, k: int, where: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
+    given = {"where": where or None, **more}
+    return {"query": query, "k": k, **{name: value for name, value in given.items() if value is not None}}
 
 
-def index(name: str, *, source: Callable[[], Iterable[Document]] | str, chunk: Chunker | None = None, description: str = "") -> Index:
+def index(
+    name: str,
+    *,
+    source: Callable[[], Iterable[Document]] | str,
+    chunk: Chunker | None = None,
+    encoder: Encoder | str | None = None,
+    description: str = "",
+) -> Index:
     """An index over documents.
 
     Args:
         name: its name in the registry.
         source: a function that gives documents `{key, text, symbol?, …}`, or the path of a JSONL file of them.
         chunk: how they are cut; by paragraphs of up to 800 characters unless told otherwise.
+        encoder: what finds passages by meaning too: `minilm`, or what `encoder` makes; by words alone unless told otherwise.
         description: for people.
     """
-    return Index(name, source, by_paragraph() if chunk is None else chunk, description)
+    by = _encoder(encoder, None, "", "") if isinstance(encoder, str) else encoder
+    return Index(name, source, by_paragraph() if chunk is None else chunk, description, by)
+
+
+def encoder(name: str, *, dimensions: int | None = None, document: str = "", query: str = "") -> Encoder:
+    """An encoder of texts.
+
+    Args:
+        name: `minilm`, on the server's own processor, or a provider's model, `openai/text-embedding-3-small`.
+        dimensions: how long a provider's vectors are; they are part of what the index is.
+        document, query: words to put before a text of either kind, where a provider's model was trained with such.
+    """
+    return _encoder(name, dimensions, document, query)
+
+
+def _encoder(name: str, dimensions: int | None, document: str, query: str) -> Encoder:
+    if name == MINILM_NAME:
+        if dimensions not in (None, MINILM["dimensions"]) or document or query:
+            raise Invalid(f"minilm has {MINILM['dimensions']} dimensions and no prefixes")
+        return Encoder(MINILM)
+    if not all(name.partition("/")):
+        raise Invalid(f"{name!r} is not an encoder", remedy="write minilm, or provider/model")
+    if not isinstance(dimensions, int) or dimensions < 1:
+        raise Invalid(f"{name} needs dimensions=…: how long its vectors are", remedy="its provider's documentation says so")
+    return Encoder(endpoint_identity(name, dimensions, document, query))
 
 
 def by_paragraph(size: int = 800) -> Chunker:

@@ -42,11 +42,11 @@ def _prepare(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     for pragma in (f"busy_timeout={BUSY_MS}", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
-    _write_ahead(cursor)
+    write_ahead(cursor)
     cursor.close()
 
 
-def _write_ahead(cursor: Any) -> None:
+def write_ahead(cursor: Any) -> None:
     """WAL mode. Who opens a new store together with others is told that it is locked, whatever the time-out: SQLite does not wait
     where two would wait for each other."""
     end = time.monotonic() + BUSY_MS / 1000

@@ -36,11 +36,6 @@ class Encoder(Protocol):
         ...
 
 
-def prefixes(document: str = "", query: str = "") -> dict[str, str]:
-    """What an identity says of the words put before a text."""
-    return {"document": document, "query": query}
-
-
 def checked(texts: Sequence[str]) -> list[str]:
     """The texts. Raises `Invalid` for one without anything to encode, naming its place."""
     for place, text in enumerate(texts):

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from windlass.core.digest import digest_json
+from windlass.core.encoding import ENDPOINT, endpoint_identity, prefixes
 from windlass.core.errors import Invalid, ModelFailed
 from windlass.discover.providers import Endpoint
-from windlass.runtime.encoders.encoder import checked, needs, prefixes
+from windlass.runtime.encoders.encoder import checked, needs
 from windlass.runtime.models.http import Http
 
 if TYPE_CHECKING:
     from windlass.runtime.encoders.encoder import Vectors
 
 T = TypeVar("T")
-ENGINE = "embeddings@1"
+ENGINE = ENDPOINT
 PATH = "/embeddings"
 MOST_TEXTS = 64  # of one request
 MOST_CHARACTERS = 100_000  # of one request, unless one text alone has more
@@ -91,15 +92,7 @@ class EndpointEncoder:
         self._loop = loop
         self._prefix = prefixes(document, query)
         self.dimensions = dimensions or len(self._ask([document + "dimensions"])[0])
-        self.identity: dict[str, Any] = {
-            "name": name,
-            "engine": ENGINE,
-            "provider": endpoint.provider.name,
-            "model": self._model,
-            "dimensions": self.dimensions,
-            "normalised": True,
-            "prefix": self._prefix,
-        }
+        self.identity = endpoint_identity(name, self.dimensions, document, query)
         self.digest = digest_json(self.identity)
 
     def encode(self, texts: Sequence[str]) -> Vectors:

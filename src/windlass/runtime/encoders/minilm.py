@@ -14,28 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windlass.core.digest import TAG, digest_bytes, digest_json
+from windlass.core.encoding import MINILM, MINILM_NAME
 from windlass.core.errors import Unavailable
-from windlass.runtime.encoders.encoder import checked, needs, prefixes
+from windlass.runtime.encoders.encoder import checked, needs
 
 if TYPE_CHECKING:
     from windlass.runtime.encoders.encoder import Vectors
 
-NAME = "minilm"
+NAME = MINILM_NAME
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
-IDENTITY: dict[str, Any] = {
-    "name": "all-MiniLM-L6-v2",
-    "engine": "onnxruntime",
-    "dimensions": 384,
-    "pooling": "mean",
-    "normalised": True,
-    "prefix": prefixes(),
-    "max_tokens": 256,
-    "quantisation": "int8: weights by channel in 7 bits, activations by text",
-    "weights": "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",  # model.safetensors, as published
-    "model": "sha256:3581da598cbb4cec9b791fa9cd3a1de9571be14cd0ff7d6b58a0de3264aa322c",  # what minilm_graph makes of it
-    "tokenizer": "sha256:be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",  # tokenizer.json, as published
-}
+IDENTITY = MINILM
 DIGEST = digest_json(IDENTITY)
 INSTALL = "windlass encoders install minilm"
 

@@ -1,0 +1,47 @@
+"""What identifies an encoder, and the engines of an index.
+
+An encoder's identity is everything that decides which vector a text gets. It is part of an index's identity, since vectors of two
+encoders do not compare, even of the same length. Knows no way to encode.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+WORDS, HYBRID = "fts5@1", "hybrid@1"  # engines of an index: by words; by words and vectors, joined by rank
+ENDPOINT = "embeddings@1"  # engine of an encoder at a provider
+MINILM_NAME = "minilm"
+
+
+def prefixes(document: str = "", query: str = "") -> dict[str, str]:
+    """What an identity says of the words put before a text."""
+    return {"document": document, "query": query}
+
+
+MINILM: dict[str, Any] = {
+    "name": "all-MiniLM-L6-v2",
+    "engine": "onnxruntime",
+    "dimensions": 384,
+    "pooling": "mean",
+    "normalised": True,
+    "prefix": prefixes(),
+    "max_tokens": 256,
+    "quantisation": "int8: weights by channel in 7 bits, activations by text",
+    "weights": "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",  # model.safetensors, as published
+    "model": "sha256:3581da598cbb4cec9b791fa9cd3a1de9571be14cd0ff7d6b58a0de3264aa322c",  # what minilm_graph makes of it
+    "tokenizer": "sha256:be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",  # tokenizer.json, as published
+}
+
+
+def endpoint_identity(name: str, dimensions: int, document: str = "", query: str = "") -> dict[str, Any]:
+    """The identity of a provider's encoder, by the name `provider/model`."""
+    provider, _, model = name.partition("/")
+    return {
+        "name": name,
+        "engine": ENDPOINT,
+        "provider": provider,
+        "model": model,
+        "dimensions": dimensions,
+        "normalised": True,
+        "prefix": prefixes(document, query),
+    }
