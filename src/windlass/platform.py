@@ -20,7 +20,9 @@ from windlass.core.actor import Actor
 from windlass.core.operations import Operation
 from windlass.core.operations.runs import ModelEntry
 from windlass.core.ref import parse_ref
+from windlass.deploy.impact import Impacts
 from windlass.deploy.releases import Releases
+from windlass.deploy.reproduce import Reproductions
 from windlass.deploy.why import Reasons
 from windlass.discover.catalog import Catalog
 from windlass.discover.providers import load_providers, probe
@@ -171,6 +173,8 @@ class Platform:
         self.verdicts = Verdicts(self.engine)
         self.releases = Releases(self.engine)
         self.reasons = Reasons(self.engine, self.traces)
+        self.impacts = Impacts(self.engine, self.versions, self.datasets, self.lineage, self.traces)
+        self.reproductions = Reproductions(self.versions, self.datasets, self.verify, self.traces, self.executor)
 
     def works(self) -> dict[str, Work]:
         """Long work by kind."""
@@ -222,6 +226,9 @@ class Platform:
             "traces.show": self.traces.show,
             "traces.live": self.traces.live,
             "traces.why": self.reasons.why,
+            "versions.why": self.impacts.why,
+            "versions.impact": self.impacts.impact,
+            "versions.reproduce": self.reproductions.reproduce,
             "system.status": self.installation.status,
             "keys.create": self.actors.create,
             "keys.list": self.actors.list,

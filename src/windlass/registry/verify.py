@@ -45,6 +45,16 @@ class Verify:
         guard(actor, "read" if query.project else "admin", query.project or actor.project)
         return _Check(self._blobs, self._datasets, query.project).run(self._engine)
 
+    def of(self, version: Version) -> list[str]:
+        """What is wrong with one version, a sentence each."""
+        check = _Check(self._blobs, self._datasets, version.project)
+        v = versions.c
+        same = (v.project == version.project, v.kind == version.kind, v.name == version.name, v.digest == version.digest)
+        with read(self._engine) as c:
+            check._version(c, c.execute(select(versions).where(*same)).one())
+        check._blobs_themselves()
+        return [p.problem for p in check._problems]
+
 
 class _Check:
     """One verification: what it found so far, and which blobs somebody needs."""

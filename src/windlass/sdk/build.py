@@ -37,7 +37,7 @@ from windlass.sdk.chain import Chain, Evaluator, Function
 from windlass.sdk.code import Closure, Workspace, code_of
 from windlass.sdk.component import Agent, Called, Component
 from windlass.sdk.definitions import Definition
-from windlass.sdk.index import Index, IndexTool
+from windlass.sdk.index import Index, IndexTool, chunk_lines
 from windlass.sdk.output import schema_of, signature_schema
 from windlass.sdk.prompts import ENGINE, parse_prompt
 from windlass.sdk.suite import Data, Foreign, Suite
@@ -276,7 +276,7 @@ class Builder:
                     f"{where}: document {row.get('key')!r} of index/{d.name} {suspicious[0]}; its passages are marked untrusted"
                 )
         documents = self._rows("dataset", f"{d.name}-documents", rows, where, description=f"documents of index/{d.name}")
-        chunks = b"".join(line + b"\n" for row in sorted(rows, key=lambda r: str(r["key"])) for line in _chunks(row, d))
+        chunks = b"".join(line + b"\n" for row in sorted(rows, key=lambda r: str(r["key"])) for line in chunk_lines(row, d.chunk))
         chunker = {"name": d.chunk.name, **d.chunk.settings}
         engine, encoder = (HYBRID, d.encoder.identity) if d.encoder else (WORDS, {})
         body = IndexBody(documents.digest, self._blob(chunks), chunker, engine, {}, encoder)
@@ -338,22 +338,3 @@ def _uses(version: Version, role: str) -> Link:
 
 def _output(kind: Any) -> dict[str, Any] | None:
     return None if kind is None or kind is str else schema_of(kind)
-
-
-def _chunks(row: dict[str, Any], d: Index) -> list[bytes]:
-    """The chunk lines of one document, as `runtime/retrieval` reads them."""
-    text, key = row["text"], str(row["key"])
-    fields = {k: v for k, v in row.items() if k not in ("key", "text", "symbol") and isinstance(v, (str, int, float, bool))}
-    cuts = list(d.chunk.cut(text))
-    lines = []
-    for number, cut in enumerate(cuts, 1):
-        piece = text[cut.begin : cut.end].strip()
-        chunk = {"key": key if len(cuts) == 1 else f"{key}#{number}", "document": key, "text": piece, "span": [cut.begin, cut.end]}
-        if isinstance(row.get("symbol"), str):
-            chunk["symbol"] = row["symbol"]
-        if suspicious := signs(piece):
-            chunk["untrusted"] = "; ".join(suspicious)
-        if fields:
-            chunk["fields"] = fields
-        lines.append(msgspec.json.encode(chunk, order="sorted"))
-    return lines

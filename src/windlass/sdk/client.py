@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from windlass.core.errors import Unavailable, error_from_dict
-from windlass.core.operations import Empty, Operation, datasets, deploy, evaluation, registry, runs, system, traces
+from windlass.core.operations import Empty, Operation, datasets, deploy, evaluation, graph, registry, runs, system, traces
 from windlass.core.operations.query import encode
 from windlass.core.score import Verdict
 from windlass.sdk.collect import collect
@@ -259,6 +259,18 @@ class Versions(_Group):
     def label(self, ref: str, digest: str, expected: str | None = None) -> registry.LabelState:
         """Move a branch label, `kind/name:label`. Operation `labels.move`."""
         return self._client.call(registry.MOVE_LABEL, registry.LabelMove(ref, digest, expected, self._project))
+
+    def why(self, ref: str) -> graph.WhyVersion:
+        """Where a version came from. Operation `versions.why`."""
+        return self._client.call(graph.WHY_VERSION, graph.VersionQuestion(ref, self._project))
+
+    def impact(self, ref: str) -> graph.Impact:
+        """What a change of it touches. Operation `versions.impact`."""
+        return self._client.call(graph.IMPACT, graph.VersionQuestion(ref, self._project))
+
+    def reproduce(self, what: str) -> graph.Reproduced:
+        """Do a trace's run or a version's making again. Operation `versions.reproduce`."""
+        return self._client.call(graph.REPRODUCE, graph.ReproduceRequest(what, self._project))
 
     def verify(self) -> registry.VerifyReport:
         """Re-derive every digest and link. Operation `registry.verify`."""

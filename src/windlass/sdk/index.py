@@ -12,6 +12,7 @@ import msgspec
 from windlass.core.encoding import MINILM, MINILM_NAME, endpoint_identity
 from windlass.core.errors import Invalid
 from windlass.core.host import current_host
+from windlass.core.untrusted import signs
 from windlass.sdk.definitions import Definition, expect
 from windlass.sdk.output import from_json
 
@@ -167,6 +168,32 @@ def by_heading(size: int = 1600) -> Chunker:
 def whole() -> Chunker:
     """One chunk a document."""
     return Chunker("whole@1", {}, lambda text: iter([Cut(0, len(text))] if text.strip() else []))
+
+
+def chunker_of(named: dict[str, Any]) -> Chunker | None:
+    """The chunker an index's identity names; None for one that is not here."""
+    made = {"by_paragraph@1": by_paragraph, "by_heading@1": by_heading, "whole@1": whole}.get(str(named.get("name")))
+    settings = {k: v for k, v in named.items() if k != "name"}
+    return made(**settings) if made else None
+
+
+def chunk_lines(row: Document, chunker: Chunker) -> list[bytes]:
+    """The chunk lines of one document, as `runtime/retrieval` reads them."""
+    text, key = row["text"], str(row["key"])
+    fields = {k: v for k, v in row.items() if k not in ("key", "text", "symbol") and isinstance(v, (str, int, float, bool))}
+    cuts = list(chunker.cut(text))
+    lines = []
+    for number, cut in enumerate(cuts, 1):
+        piece = text[cut.begin : cut.end].strip()
+        chunk = {"key": key if len(cuts) == 1 else f"{key}#{number}", "document": key, "text": piece, "span": [cut.begin, cut.end]}
+        if isinstance(row.get("symbol"), str):
+            chunk["symbol"] = row["symbol"]
+        if suspicious := signs(piece):
+            chunk["untrusted"] = "; ".join(suspicious)
+        if fields:
+            chunk["fields"] = fields
+        lines.append(msgspec.json.encode(chunk, order="sorted"))
+    return lines
 
 
 def _paragraphs(text: str, size: int) -> Iterator[Cut]:

@@ -44,6 +44,7 @@ def places(toured: Server) -> dict[str, str]:
         "/artifacts/{kind}/{name}/{digest}": f"/artifacts/component/reply/{version.digest}",
         "/diff": f"/diff?a=prompt/reply@{prompts[1].digest[7:]}&b=prompt/reply@{prompts[0].digest[7:]}",
         "/lineage": f"/lineage?ref=release/answer@{releases.environments['production'][7:]}",
+        "/impact": f"/impact?ref=component/reply@{version.digest[7:]}",
         "/evaluations": "/evaluations",
         "/evaluations/{id}": f"/evaluations/{a}",
         "/compare": f"/compare?a={b}&b={a}",
@@ -288,4 +289,15 @@ def test_evaluations_labels_and_releases_move_by_their_forms(wide: Opened, toure
         back.click()
         page.wait_for_load_state()
         assert client.releases.list().items[0].environments["production"] != before
+    assert wide.complaints == []
+
+
+def test_a_run_is_done_again_from_its_trace(wide: Opened, places: dict[str, str], toured: Server) -> None:
+    page = wide.go(places["/traces/{id}"])
+    page.get_by_role("button", name="Run it again").click()
+    page.get_by_role("heading", name="It came to the same").wait_for(timeout=60_000)
+    page = wide.go(places["/impact"])
+    assert "To test again" in page.locator("main").inner_text() and "release/answer" in page.locator("main").inner_text()
+    page.get_by_role("button", name="Derive it again").click()
+    page.get_by_role("heading", name="It came to the same").wait_for(timeout=60_000)
     assert wide.complaints == []

@@ -1,4 +1,4 @@
-"""`traces`, `why`."""
+"""`traces`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from windlass.core import span as names
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.traces import Trace
-from windlass.core.ref import parse_ref
 from windlass.core.span import Span
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
@@ -22,7 +21,6 @@ UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 
 def add(app: typer.Typer) -> None:
     command(app, "traces", "traces.list", "traces.show", "traces.live", panel="Look")(traces)
-    command(app, "why", "traces.why", panel="Look")(why)
 
 
 def traces(
@@ -122,21 +120,3 @@ def _spans(session: Session, children: dict[str | None, list[Span]], parent: str
         session.print(f"{indent}{plain(span.name)}  [dim]{plain(str(kind))} · {took}[/dim]{failed}  [dim]{output}[/dim]")
         if span.span_id != parent:
             _spans(session, children, span.span_id, indent + "  ")
-
-
-def why(session: Session, id: Annotated[str, typer.Argument(help="A trace: its id or the start of it.")]) -> None:
-    """Why an answer came: which versions made it, who let them out, and what they were given to read."""
-    found = session.client.traces.why(id)
-    session.result(found)
-    refs = [parse_ref(ref, project=session.project) for ref in found.versions]
-    first = [r for r in refs if r.kind == "release"] + [r for r in refs if r.kind in ("chain", "agent")]
-    rest = [r.short for r in refs if r not in first]
-    parts = [r.short for r in first] + ([", ".join(rest)] if rest else [])
-    session.print("this answer ← " + " ← ".join(parts) if parts else "nothing of ours took part in this trace")
-    if found.released_ns:
-        by = f"verdict {found.verdict[-8:]}" if found.verdict else "an override"
-        session.print(f"  let out by {by}, {words.ago(found.released_ns, now_ns())}")
-    elif found.release:
-        session.print("  its release was never promoted")
-    if found.passages:
-        session.print(f"  passages: {plain(', '.join(found.passages))}")

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from windlass.core.actor import Actor
 from windlass.core.errors import NotFound, Unauthenticated, WindlassError
 from windlass.core.ids import uuid7
-from windlass.doors.web import artifacts, datasets, evaluations, home, lineage, playground, releases, status, traces, verdicts
+from windlass.doors.web import artifacts, datasets, evaluations, graph, home, lineage, playground, releases, status, traces, verdicts
 from windlass.doors.web.render import Ask, Asker, Handler, respond_error
 
 log = logging.getLogger("windlass.web")
@@ -26,6 +26,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *artifacts.PAGES,
     *datasets.PAGES,
     *lineage.PAGES,
+    *graph.PAGES,
     *evaluations.PAGES,
     *verdicts.PAGES,
     *releases.PAGES,
@@ -36,6 +37,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
 FORMS: tuple[tuple[str, Handler], ...] = (
     *artifacts.FORMS,
     *datasets.FORMS,
+    *graph.FORMS,
     *evaluations.FORMS,
     *verdicts.FORMS,
     *releases.FORMS,

@@ -1,0 +1,33 @@
+"""`why`, `impact` and `reproduce` on a workspace of one's own."""
+
+from tests.doors.cli.conftest import Edit, Shell
+
+
+def test_the_graph_answers(shop: Shell, edit: Edit) -> None:
+    shop("push")
+    shop("gate")
+    shop("promote")
+    asked = shop.json("run", "release/shop:production", "When do you open?")
+    touched = shop.json("impact", "prompt/answer")
+    assert {t["kind"] for t in touched["touched"]} >= {"component", "chain", "release"}
+    (released,) = [t for t in touched["touched"] if t["kind"] == "release"]
+    assert "production" in released["labels"] and released["answers"] >= 1 and touched["answers"] == released["answers"]
+    assert [s.partition("@")[0] for s in touched["suites"]] == ["suite/shop"]
+    said = shop("impact", "dataset/shop-questions").stdout
+    assert "suite/shop@" in said and "to test again: suite/shop@" in said
+    why = shop("why", "release/shop").stdout
+    assert "pushed from shop" in why and "production" in why and "by verdict" in why
+    again = shop("reproduce", asked["trace"])
+    assert "the same answer" in again.stdout and "differs" not in again.stdout
+    assert "derived again from its bytes" in shop("reproduce", "release/shop").stdout
+
+
+def test_what_does_not_come_to_the_same_is_said(shop: Shell) -> None:
+    shop("push")
+    listed = shop.json("show", "dataset/shop-questions")["version"]
+    blobs = [p for p in (shop.folder / "home" / "blobs").rglob("*") if p.is_file() and p.read_bytes()[:4] == b"PAR1"]
+    assert listed["body"]["count"] and blobs
+    for blob in blobs:
+        blob.unlink()
+    done = shop("reproduce", "dataset/shop-questions", code=1)
+    assert "differs" in done.stdout and "is not here" in done.stdout
