@@ -1,11 +1,11 @@
 """Convert models.dev's data into `src/windlass/discover/models.json`: what each provider says of each of its models.
 
-    python scripts/convert_models.py MODELS.DEV [--aider AIDER] [--licences GPUSTACK] [--retirements LITELLM.whl]
+    python scripts/convert_models.py MODELS.DEV [--aider A] [--gpustack G] [--localai L] [--litellm LITELLM.whl]
 
 MODELS.DEV is a checkout of github.com/anomalyco/models.dev. The others fill what it lacks, each matched exactly or not at all:
-AIDER (github.com/Aider-AI/aider) says which run a score of its leaderboard was, by score and day; GPUSTACK
-(github.com/gpustack/gpustack) says the licence of weights, by their Hugging Face repository; LITELLM.whl (pip download litellm
---no-deps) says when a model is retired, by provider and id. It needs git and PyYAML, and no network.
+Aider (github.com/Aider-AI/aider) says which run a score of its leaderboard was, by score and day; GPUStack and LocalAI
+(github.com/gpustack/gpustack, github.com/mudler/LocalAI) say the licence of weights, by their Hugging Face repository; the wheel
+(pip download litellm --no-deps) says when a model is retired, by provider and id. It needs git and PyYAML, and no network.
 
 One line a model. A model that another one is based on is written once, under `bases`; a row of `models` has what differs, and
 null where its base says something and it says nothing.
@@ -40,7 +40,7 @@ PROVIDERS = {
     "snowflake-cortex": "snowflake", "stackit": "stackit", "togetherai": "together", "upstage": "upstage", "xai": "xai", "zai": "zai",
 }  # fmt: skip
 
-# Whose scores stay out: Artificial Analysis's terms do not allow their figures to be passed on, and OpenRouter's pages show them.
+# Whose scores stay out: Artificial Analysis has terms of its own for them, and OpenRouter's pages show the same figures.
 WITHHELD = ("https://artificialanalysis.ai/", "https://openrouter.ai/")
 
 # How LiteLLM writes a provider's models: what stands before the id, and what it calls the provider.
@@ -134,16 +134,24 @@ class Scores:
         return {k: v for k, v in {**row, "source": given["source"], "date": given.get("date")}.items() if v is not None}
 
 
-def licences(gpustack: Path | None) -> dict[str, str]:
-    """Hugging Face repository → licence, where GPUStack's catalog gives one and only one."""
-    if gpustack is None:
-        return {}
-    found: dict[str, set[str]] = {}
-    for listed in yaml.safe_load((gpustack / "gpustack/assets/model-catalog.yaml").read_text("utf-8"))["model_sets"]:
-        for spec in listed.get("specs", ()):
-            if repository := spec.get("huggingface_repo_id"):
-                found.setdefault(repository, set()).update(listed.get("licenses") or ())
-    return {repository: SPDX.get(name, name) for repository, names in found.items() if len(names) == 1 for name in names}
+def licences(gpustack: Path | None, localai: Path | None) -> dict[str, tuple[str, str]]:
+    """Hugging Face repository → licence and who says so: the first that gives one and only one."""
+    told: dict[str, dict[str, set[str]]] = {"gpustack": {}, "localai": {}}
+    if gpustack is not None:
+        for listed in yaml.safe_load((gpustack / "gpustack/assets/model-catalog.yaml").read_text("utf-8"))["model_sets"]:
+            for spec in listed.get("specs", ()):
+                told["gpustack"].setdefault(spec.get("huggingface_repo_id", ""), set()).update(listed.get("licenses") or ())
+    if localai is not None:
+        for listed in yaml.safe_load((localai / "gallery/index.yaml").read_text("utf-8")):
+            page = next(iter(listed.get("urls") or ()), "")  # the first is the model's own, the others what it was made from
+            if page.startswith(HUB) and listed.get("license"):
+                told["localai"].setdefault(page.removeprefix(HUB).strip("/"), set()).add(str(listed["license"]).lower())
+    found: dict[str, tuple[str, str]] = {}
+    for source, repositories in told.items():
+        for repository, names in repositories.items():
+            if len(names) == 1 and repository:
+                found.setdefault(repository, (SPDX.get(name := next(iter(names)), name), source))
+    return found
 
 
 def retirements(wheel: Path | None) -> dict[tuple[str, str], Row]:
@@ -168,53 +176,53 @@ def tables(folder: Path) -> Iterator[tuple[str, Row]]:
 
 
 def difference(row: Row, base: Row) -> Row:
-    return {k: v for k, v in row.items() if base.get(k) != v} | dict.fromkeys(base.keys() - row.keys() - {"benchmarks"})
+    return {k: v for k, v in row.items() if base.get(k) != v} | dict.fromkeys(sorted(base.keys() - row.keys() - {"benchmarks"}))
 
 
-def convert(root: Path, aider: Path | None, gpustack: Path | None, wheel: Path | None) -> Row:
-    scores, licensed, retiring = Scores(aider), licences(gpustack), retirements(wheel)
+def convert(given: argparse.Namespace) -> Row:
+    root, scores = given.models_dev, Scores(given.aider)
+    licensed, retiring = licences(given.gpustack, given.localai), retirements(given.litellm)
     raw = dict(tables(root / "models"))
     bases = {}
-    for name, given in raw.items():
-        bases[name] = _licensed(facts(given), licensed) | ({"benchmarks": found} if (found := scores.of(given)) else {})
+    for name, told in raw.items():
+        bases[name] = _licensed(facts(told), licensed) | ({"benchmarks": found} if (found := scores.of(told)) else {})
     models = {}
     for theirs, ours in sorted(PROVIDERS.items(), key=lambda pair: pair[1]):
-        for identity, given in tables(root / "providers" / theirs / "models"):
-            base = given.pop("base_model", f"{theirs}/{identity}")  # a maker's own model is based on the model of that very name
-            given = merged(raw.get(base, {}), given)
-            for path in given.pop("base_model_omit", ()):
-                without(given, path)
-            if ours == "huggingface" and given.get("open_weights"):
-                given.setdefault("weights", [{"url": HUB + identity}])  # the id is the repository there
-            row = _licensed(facts(given), licensed) | retiring.get((ours, identity), {})
+        for identity, told in tables(root / "providers" / theirs / "models"):
+            base = told.pop("base_model", f"{theirs}/{identity}")  # a maker's own model is based on the model of that very name
+            told = merged(raw.get(base, {}), told)
+            for path in told.pop("base_model_omit", ()):
+                without(told, path)
+            if told.get("open_weights") and (ours == "huggingface" or identity in licensed):
+                told.setdefault("weights", [{"url": HUB + identity}])  # where the id is the repository's
+            row = _licensed(facts(told), licensed) | retiring.get((ours, identity), {})
             models[f"{ours}/{identity}"] = {"base": base, **difference(row, bases[base])} if base in bases else row
     used = {row.get("base") for row in models.values()}
     return {"bases": {k: v for k, v in bases.items() if k in used}, "models": dict(sorted(models.items()))}
 
 
-def _licensed(row: Row, licensed: dict[str, str]) -> Row:
+def _licensed(row: Row, licensed: dict[str, tuple[str, str]]) -> Row:
     found = licensed.get(row.get("weights", "").removeprefix(HUB))
-    if not row.get("licence") and found:
-        return {**row, "licence": found, "licence_source": "gpustack"}
-    return row
+    return {**row, "licence": found[0], "licence_source": found[1]} if found and not row.get("licence") else row
 
 
-def heads(root: Path, aider: Path | None, gpustack: Path | None, wheel: Path | None) -> list[Row]:
+def heads(given: argparse.Namespace) -> list[Row]:
     """Where it comes from, under which licence, from which day."""
-    git = "https://github.com/"
-    told = [
-        ("models.dev", root, git + "anomalyco/models.dev", "MIT, Copyright (c) 2025 models.dev"),
-        ("aider", aider, git + "Aider-AI/aider", "Apache-2.0"),
-        ("gpustack", gpustack, git + "gpustack/gpustack", "Apache-2.0"),
-    ]
+    told = (
+        ("models.dev", given.models_dev, "anomalyco/models.dev", "MIT, Copyright (c) 2025 models.dev"),
+        ("aider", given.aider, "Aider-AI/aider", "Apache-2.0"),
+        ("gpustack", given.gpustack, "gpustack/gpustack", "Apache-2.0"),
+        ("localai", given.localai, "mudler/LocalAI", "MIT, Copyright (c) 2023-2025 Ettore Di Giacinto"),
+    )
     found = []
-    for name, path, url, licence in told:
+    for name, path, repository, licence in told:
         if path is not None:
             digest, day = commit(path)
-            found.append({"name": name, "url": url, "licence": licence, "commit": digest, "as_of": day})
-    if wheel is not None:  # a wheel has no day; its version says which it is
-        version = wheel.name.split("-")[1]
-        found.append({"name": f"litellm {version}", "url": git + "BerriAI/litellm", "licence": "MIT, Copyright (c) 2023 Berri AI"})
+            found.append({"name": name, "url": f"https://github.com/{repository}", "licence": licence, "commit": digest, "as_of": day})
+    if given.litellm is not None:  # a wheel has no day; its version says which it is
+        version = given.litellm.name.split("-")[1]
+        head = {"name": f"litellm {version}", "url": "https://github.com/BerriAI/litellm", "licence": "MIT, Copyright (c) 2023 Berri AI"}
+        found.append(head)
     return found
 
 
@@ -230,13 +238,12 @@ def write(target: Path, sources: list[Row], data: Row) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models_dev", type=Path)
-    for option in ("--aider", "--licences", "--retirements"):
+    for option in ("--aider", "--gpustack", "--localai", "--litellm"):
         parser.add_argument(option, type=Path)
     parser.add_argument("--target", type=Path, default=TARGET)
     given = parser.parse_args()
-    places = (given.models_dev, given.aider, given.licences, given.retirements)
-    data = convert(*places)
-    write(given.target, heads(*places), data)
+    data = convert(given)
+    write(given.target, heads(given), data)
     whole = [{**data["bases"].get(row.get("base"), {}), **row} for row in data["models"].values()]
     filled = Counter(k for row in whole for k, v in row.items() if v is not None)
     scores = sum(len(b.get("benchmarks", ())) for b in data["bases"].values())

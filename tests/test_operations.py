@@ -7,7 +7,7 @@ import inspect
 from pathlib import Path
 
 import windlass
-from windlass.core.operations import OPERATIONS, Operation, deploy, evaluation, registry, runs, system, traces
+from windlass.core.operations import OPERATIONS, Operation, deploy, discover, evaluation, registry, runs, system, traces
 from windlass.doors.cli import main
 from windlass.doors.cli.commands import DOES
 from windlass.platform import Platform
@@ -17,13 +17,14 @@ from windlass.store.home import Home
 SOURCE = Path(windlass.__file__).parent
 CONSTANTS = {
     name: value.name
-    for module in (deploy, evaluation, registry, runs, system, traces)
+    for module in (deploy, discover, evaluation, registry, runs, system, traces)
     for name, value in vars(module).items()
     if isinstance(value, Operation)
 }
 NO_PAGE = {
     "registry.push": "a workspace lies in a folder, which a browser does not have",
     "blobs.missing": "part of a push",
+    "models.search": "the page of models shows models.list so far",
     "runs.start": "the playground runs by runs.stream",
 }
 
