@@ -209,6 +209,7 @@ class Platform:
             "runs.start": self.executor.run,
             "runs.stream": self.executor.stream,
             "models.list": self.catalog.models,
+            "models.search": self.catalog.search,
             "evaluations.start": self.evaluations.start,
             "evaluations.list": self.evaluations.list,
             "evaluations.show": self.evaluations.show,

@@ -32,6 +32,7 @@ from windlass.core.message import Usage
 ALIASES = {
     "gemini": "google", "gcp.gemini": "google", "gcp.vertex_ai": "google", "gcp.gen_ai": "google", "xai": "x-ai", "x_ai": "x-ai",
     "mistral_ai": "mistral", "azure.ai.openai": "azure", "azure.ai.inference": "azure", "aws.bedrock": "aws", "together_ai": "together",
+    "bedrock": "aws", "vertex": "google",
 }  # fmt: skip
 
 Rate = float | list[Any] | None  # one price, or [base, [start, price], …]: above `start` input tokens that price holds for all

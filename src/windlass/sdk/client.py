@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from windlass.core.errors import Unavailable, error_from_dict
-from windlass.core.operations import Empty, Operation, datasets, deploy, evaluation, graph, registry, runs, system, traces
+from windlass.core.operations import Empty, Operation, datasets, deploy, discover, evaluation, graph, registry, runs, system, traces
 from windlass.core.operations.query import encode
 from windlass.core.score import Verdict
 from windlass.sdk.collect import collect
@@ -120,6 +120,10 @@ class Client:
     def models(self) -> runs.ModelList:
         """Models this installation can call. Operation `models.list`."""
         return self.call(runs.MODELS, Empty())
+
+    def search_models(self, query: discover.CatalogQuery | None = None) -> discover.CatalogPage:
+        """Models of the catalog that fit, also those this installation cannot call. Operation `models.search`."""
+        return self.call(discover.SEARCH, query or discover.CatalogQuery())
 
     def push(
         self,

@@ -10,13 +10,13 @@ import pytest
 from tests.doors.cli.conftest import Edit, Shell
 from tests.doors.server import Server
 
-from windlass.core.operations import OPERATIONS, deploy, evaluation, registry, runs, system, traces
+from windlass.core.operations import OPERATIONS, deploy, discover, evaluation, registry, runs, system, traces
 from windlass.doors.cli.commands import DOES
 from windlass.doors.cli.main import app
 
 
 def test_every_operation_has_a_command() -> None:
-    assert all((deploy, evaluation, registry, runs, system, traces))  # what declares them
+    assert all((deploy, discover, evaluation, registry, runs, system, traces))  # what declares them
     assert OPERATIONS.keys() == DOES.keys()
 
 

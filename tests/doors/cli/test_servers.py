@@ -24,6 +24,7 @@ def reads(shell: Shell) -> list[tuple[str, ...]]:
         ("diff", "chain/shop"), ("lineage", "prompt/answer"), ("rows", "shop-questions", "--limit", "5"), ("releases",), ("history",),
         ("verdicts",), ("verdicts", verdict), ("evaluations",), ("evaluations", evaluation), ("evaluations", evaluation, "--rows"),
         ("compare", evaluation, evaluation, "--only", "all"), ("traces",), ("traces", trace), ("why", trace), ("models",),
+        ("models", "gpt-5", "--can", "tools,vision", "--max-input-price", "2", "--open"), ("models", "--all", "--limit", "3"),
         ("keys", "list"), ("verify",),
     ]  # fmt: skip
 

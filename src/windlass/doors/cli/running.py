@@ -1,4 +1,4 @@
-"""`run`, `models`."""
+"""`run`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ TRIED = ("chain", "agent", "component")
 
 def add(app: typer.Typer) -> None:
     command(app, "run", "runs.start", "runs.stream", panel="Develop")(run)
-    command(app, "models", "models.list", panel="Develop")(models)
 
 
 def run(
@@ -114,14 +113,3 @@ def _value(text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return text
-
-
-def models(session: Session) -> None:
-    """What can be called from here, with prices in US dollars per million tokens."""
-    found = session.client.models()
-    session.result(found)
-    rows = []
-    for m in sorted(found.items, key=lambda m: (not m.available, m.provider, m.id)):
-        price = "" if m.input_price is None else f"{m.input_price:g} / {m.output_price or 0:g}"
-        rows.append((m.id, "ready" if m.available else m.why_not, price, m.price_source))
-    session.table(("model", "", "in / out", "price from"), rows)
