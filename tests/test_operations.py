@@ -27,7 +27,6 @@ NO_PAGE = {
     "rows.compare": "part of a push",
     "rows.pack": "part of a push",
     "rows.keep": "part of a push",
-    "models.search": "the page of models shows models.list so far",
     "runs.start": "the playground runs by runs.stream",
 }
 

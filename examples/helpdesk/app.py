@@ -82,5 +82,5 @@ w.suite(
     target=answer,
     data=w.data("data/questions.jsonl", split="test"),
     guards={right_symbol: w.not_worse(by=0.03), grounded: w.not_worse(by=0.05), no_answer_when_none: w.not_worse(by=0.05)},
-    first_release={right_symbol: w.at_least(0.12), grounded: w.at_least(0.9)},
+    first_release={right_symbol: w.at_least(0.1), grounded: w.at_least(0.9)},
 )

@@ -8,11 +8,12 @@ from sqlalchemy import Engine, select
 
 from windlass.core.actor import Actor
 from windlass.core.operations.graph import Impact, Moved, Source, Touched, VersionQuestion, WhyVersion
-from windlass.core.operations.registry import LineageQuery, Node
+from windlass.core.operations.registry import Graph, LineageQuery, Node
 from windlass.core.operations.traces import LiveQuery
 from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry import origins
+from windlass.registry.ancestry import ancestors
 from windlass.registry.datasets import ROWS, Datasets
 from windlass.registry.lineage import DEEPEST, Lineage
 from windlass.registry.versions import Versions, fetch, newest
@@ -22,6 +23,7 @@ from windlass.traces.query import Traces
 
 WEEK_HOURS = 7 * 24
 MOVES = 50
+NEAR = 50  # versions before the newest that are looked at
 
 
 class Impacts:
@@ -62,7 +64,7 @@ class Impacts:
         """Operation `versions.impact`."""
         ref = parse_ref(query.ref, project=query.project)
         guard(actor, "read", ref.project)
-        graph = await asyncio.to_thread(self._lineage.walk, actor, LineageQuery(query.ref, "down", DEEPEST, query.project))
+        graph = await asyncio.to_thread(self._below, actor, ref)
         nodes = [n for n in graph.nodes if n.depth > 0]
         out = sorted({n.name for n in nodes if n.kind == "release" and set(n.labels) & set(ENVIRONMENTS)})
         answers = {name: (await self._traces.live(actor, LiveQuery(ref.project, name, WEEK_HOURS))).requests for name in out}
@@ -73,6 +75,20 @@ class Impacts:
             if n.labels
         )
         return Impact(graph.start, touched, suites, sum(answers.values()), len(nodes) - len(touched), graph.truncated)
+
+    def _below(self, actor: Actor, ref: Ref) -> Graph:
+        """What depends on a version. For a name alone, whose newest version nothing may use yet, what uses the nearest one before."""
+        start = self._versions.resolve(ref)
+        first = self._lineage.walk(actor, LineageQuery(str(start), "down", DEEPEST, ref.project))
+        if ref.digest or ref.label or _used(first, ref):
+            return first
+        with read(self._engine) as c:
+            before = ancestors(c, start)[1:NEAR]
+        for earlier in before:
+            found = self._lineage.walk(actor, LineageQuery(str(earlier), "down", DEEPEST, ref.project))
+            if _used(found, ref):
+                return found
+        return first
 
     def _suites(self, project: str, nodes: list[Node]) -> tuple[str, ...]:
         """Suites that measure something touched, or measure on it: the newest of each name."""
@@ -85,3 +101,8 @@ class Impacts:
                 if f"suite/{name}" in reached or fetch(c, ref).body["target"] in reached:
                     found.append(str(ref))
         return tuple(found)
+
+
+def _used(graph: Graph, ref: Ref) -> bool:
+    """Whether something else than later versions of the same name depends on it."""
+    return any((n.kind, n.name) != (ref.kind, ref.name) for n in graph.nodes)

@@ -17,20 +17,20 @@ FARTHEST = 10_000  # versions looked at
 
 def common_version(c: Connection, ours: Ref, theirs: Ref) -> Ref | None:
     """The version nearest to `theirs` that `ours` came from too; None where they have none in common."""
-    mine = set(_ancestors(c, ours))
-    return next((ref for ref in _ancestors(c, theirs) if ref in mine), None)
+    mine = set(ancestors(c, ours))
+    return next((ref for ref in ancestors(c, theirs) if ref in mine), None)
 
 
 def last_pushed(c: Connection, ref: Ref) -> Version | None:
     """The nearest version that a workspace pushed, among what this one came from; None where there is none."""
-    for near in _ancestors(c, ref):
+    for near in ancestors(c, ref):
         version = fetch(c, near)
         if "workspace" in version.neutral:
             return version
     return None
 
 
-def _ancestors(c: Connection, ref: Ref) -> list[Ref]:
+def ancestors(c: Connection, ref: Ref) -> list[Ref]:
     """A version and what it came from, nearest first."""
     found, waiting = {ref: None}, deque([ref])
     while waiting and len(found) < FARTHEST:

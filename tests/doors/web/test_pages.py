@@ -56,7 +56,8 @@ def places(toured: Server) -> dict[str, str]:
         "/traces/{id}": f"/traces/{trace.trace_id}",
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",
-        "/models": "/models",
+        "/models": "/models?search=claude&can=tools&sort=price",
+        "/models/{id:path}": "/models/anthropic/claude-sonnet-4-5",
     }
 
 

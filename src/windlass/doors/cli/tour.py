@@ -14,18 +14,21 @@ import msgspec
 import windlass
 from windlass.core.digest import short
 from windlass.core.errors import NotFound, WindlassError, error_from_dict
+from windlass.core.operations.discover import CatalogQuery
 from windlass.core.score import Verdict
 from windlass.doors import format as words
 from windlass.doors.cli.session import plain
 from windlass.sdk.client import Client
+from windlass.sdk.pulling import pull_rows
 from windlass.sdk.workspace import Folder
 
 RELEASE, SUITE = "answer", "answers"
-QUESTIONS = (
-    "How do I list the ten most common words of a text together with their counts?",
-    "Several values tie for being the most frequent. How do I get all of them?",
-    "Who approves my travel expenses?",
-)
+DATASET = "questions"
+QUESTIONS = {  # asked in production → what is right, as a person would say afterwards
+    "How do I list the ten most common words of a text together with their counts?": ["collections.Counter.most_common"],
+    "Several values tie for being the most frequent. How do I get all of them?": ["statistics.multimode"],
+    "Who approves my travel expenses?": [],
+}
 POLL_SECONDS = 0.2
 
 Say = Callable[..., None]
@@ -46,6 +49,7 @@ class Stage(msgspec.Struct):
 class TourReport(msgspec.Struct):
     stages: list[Stage]
     answers: list[str]
+    rows: int  # of the dataset, with those that were made from traces
     seconds: float
 
 
@@ -75,23 +79,34 @@ def change(workspace: Path, name: str, which: str) -> None:
 def walk(client: Client, say: Say, link: Link) -> TourReport:
     """The tour. Raises what goes wrong on the way."""
     began = time.monotonic()
-    report = TourReport([], [], 0.0)
+    report = TourReport([], [], 0, 0.0)
     with copied("helpdesk") as workspace:
         client = Client(project=Folder(workspace).manifest.project, transport=client.transport)
         say("[bold]helpdesk[/bold] answers questions about the Python standard library, from its own documentation")
+        _discover(client, say, link)
         done = len(client.releases.history(RELEASE).items)
         if done < 1:
             report.stages.append(_stage(client, say, link, workspace, "first"))
         change(workspace, "helpdesk", "better")
         if done < 2:
             report.stages.append(_stage(client, say, link, workspace, "better"))
-        report.answers = _ask(client, say)
+        traces, report.answers = _ask(client, say)
+        report.rows = _curate(client, say, link, workspace, traces)
         change(workspace, "helpdesk", "worse")
         if not any(v.decision == "block" for v in client.gates.verdicts(SUITE).items):
             report.stages.append(_stage(client, say, link, workspace, "worse"))
     report.seconds = time.monotonic() - began
-    say("", "ask it something:", f'  windlass run {RELEASE} "{QUESTIONS[0]}"')
+    say("", "ask it something:", f'  windlass run {RELEASE} "{next(iter(QUESTIONS))}"')
     return report
+
+
+def _discover(client: Client, say: Say, link: Link) -> None:
+    """What there is to run it with."""
+    catalog = client.search_models(CatalogQuery(limit=1))
+    ready = sum(m.available for m in client.models().items)
+    told = f"{catalog.total:,} models with prices, licences and sources; {ready} can be called here"
+    say("", f"[bold]discover[/bold]  {told}   {link('/models')}")
+    say("  this tour needs none of them: the built-in baseline is the bar that a paid model must beat")
 
 
 def _stage(client: Client, say: Say, link: Link, workspace: Path, name: str) -> Stage:
@@ -125,12 +140,31 @@ def _gate(client: Client, candidate: str) -> Verdict:
     return job.verdict
 
 
-def _ask(client: Client, say: Say) -> list[str]:
-    """Three questions to what is in production."""
+def _ask(client: Client, say: Say) -> tuple[list[str], list[str]]:
+    """Three questions to what is in production: their traces, and the answers."""
     say("", "asked in production")
-    answers = []
+    traces, answers = [], []
     for question in QUESTIONS:
         result = client.run(f"release/{RELEASE}:production", question)
+        traces.append(result.trace)
         answers.append(result.text)
         say(f"  {question}", f"    [dim]{plain(result.text)}[/dim]")
-    return answers
+    say(f"  why: windlass why {traces[0][:8]}")
+    return traces, answers
+
+
+def _curate(client: Client, say: Say, link: Link, workspace: Path, traces: list[str]) -> int:
+    """What was asked in production becomes rows that the next change is tested on, on the server and in the workspace's file."""
+    say("", "[bold]rows from traces[/bold]  somebody looks at the answers, says what would have been right, and makes rows of them")
+    asked = {row["question"] for row in client.datasets.all(DATASET) if "origin" in row}
+    for trace, (question, symbols) in zip(traces, QUESTIONS.items(), strict=True):
+        if question not in asked:
+            fields = {"split": "test", "topic": "asked", "symbols": symbols, "hard": None if symbols else "nothing"}
+            client.datasets.harvest(DATASET, [trace], fields, "asked in production")
+    pulled = pull_rows(client, workspace, DATASET, force=True)
+    page = link(f"/datasets/dataset/{DATASET}")
+    say(f"  dataset/{DATASET}: {pulled.count} rows, {pulled.rows.added} of them new; the file in git has them too   {page}")
+    touched = client.versions.impact(f"dataset/{DATASET}")
+    suites = ", ".join(words.short_ref(s) for s in touched.suites)
+    say(f"  to test again: {suites or 'nothing'}: the next gate judges with them")
+    return pulled.count

@@ -16,7 +16,20 @@ from starlette.staticfiles import StaticFiles
 from windlass.core.actor import Actor
 from windlass.core.errors import NotFound, Unauthenticated, WindlassError
 from windlass.core.ids import uuid7
-from windlass.doors.web import artifacts, datasets, evaluations, graph, home, lineage, playground, releases, status, traces, verdicts
+from windlass.doors.web import (
+    artifacts,
+    datasets,
+    evaluations,
+    graph,
+    home,
+    lineage,
+    models,
+    playground,
+    releases,
+    status,
+    traces,
+    verdicts,
+)
 from windlass.doors.web.render import Ask, Asker, Handler, respond_error
 
 log = logging.getLogger("windlass.web")
@@ -32,6 +45,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *releases.PAGES,
     *traces.PAGES,
     *playground.PAGES,
+    *models.PAGES,
     *status.PAGES,
 )
 FORMS: tuple[tuple[str, Handler], ...] = (

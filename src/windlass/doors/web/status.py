@@ -1,4 +1,4 @@
-"""The installation: its processes, its keys, the models it can call, and whether the registry agrees with its bytes."""
+"""The installation: its processes, its keys, and whether the registry agrees with its bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from windlass.core.actor import Role
 from windlass.core.errors import Forbidden
 from windlass.core.operations import Empty
 from windlass.core.operations.registry import VERIFY, VerifyQuery, VerifyReport
-from windlass.core.operations.runs import MODELS, ModelList
 from windlass.core.operations.system import KEY_CREATE, KEY_REVOKE, KEYS, STATUS, KeyInfo, KeyList, KeyQuery, KeyRequest, Status
 from windlass.doors.web.render import Asker, Handler, respond
 
@@ -22,10 +21,6 @@ class StatusContext(msgspec.Struct):
     keys: KeyList
     made: KeyInfo | None = None
     verified: VerifyReport | None = None
-
-
-class ModelsContext(msgspec.Struct):
-    models: ModelList
 
 
 async def _page(request: Request, ask: Asker, *, made: KeyInfo | None = None, verified: VerifyReport | None = None) -> Response:
@@ -57,11 +52,7 @@ async def verify(request: Request, ask: Asker) -> Response:
     return await _page(request, ask, verified=await ask(VERIFY, VerifyQuery(ask.actor.project)))
 
 
-async def models(request: Request, ask: Asker) -> Response:
-    return respond(request, "models.html", ModelsContext(await ask(MODELS, Empty())), nav="models", title="Models")
-
-
-PAGES: tuple[tuple[str, Handler], ...] = (("/status", show), ("/models", models))
+PAGES: tuple[tuple[str, Handler], ...] = (("/status", show),)
 FORMS: tuple[tuple[str, Handler], ...] = (
     ("/status/keys", create_key),
     ("/status/keys/{id}/revoke", revoke_key),

@@ -1,0 +1,74 @@
+"""Models: what can be called here, and the catalog with its filters; one model with every figure's source and date."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from windlass.core.errors import NotFound
+from windlass.core.operations import Empty
+from windlass.core.operations.discover import SEARCH, Capability, CatalogEntry, CatalogPage, CatalogQuery, Sort
+from windlass.core.operations.runs import MODELS, ModelList
+from windlass.doors.web.render import Asker, Handler, respond
+
+FILTERS = ("search", "provider", "price", "context", "can", "licence", "region", "open", "ready", "sort", "cursor")
+
+
+class ModelsContext(msgspec.Struct):
+    """`models` where nothing is searched for, else `page`."""
+
+    models: ModelList | None
+    page: CatalogPage | None
+    filters: dict[str, str]
+    capabilities: tuple[str, ...]
+    sorts: tuple[str, ...]
+
+
+class ModelContext(msgspec.Struct):
+    entry: CatalogEntry
+
+
+async def models(request: Request, ask: Asker) -> Response:
+    q = {k: v for k, v in request.query_params.items() if v}
+    filters = {name: q.get(name, "") for name in FILTERS}
+    found = page = None
+    if any(filters.values()):
+        asked: dict[str, Any] = {
+            "search": q.get("search"), "provider": q.get("provider"), "max_input_price": _number(q.get("price")),
+            "min_context": _whole(q.get("context")), "can": [q["can"]] if q.get("can") in get_args(Capability) else [],
+            "licence": q.get("licence"), "region": q.get("region"), "open_weights": True if q.get("open") else None,
+            "available": bool(q.get("ready")), "sort": q["sort"] if q.get("sort") in get_args(Sort) else "id",
+            "cursor": q.get("cursor"),
+        }  # fmt: skip
+        page = await ask(SEARCH, msgspec.convert(asked, CatalogQuery))
+    else:
+        found = await ask(MODELS, Empty())
+    context = ModelsContext(found, page, filters, get_args(Capability), get_args(Sort))
+    return respond(request, "models.html", context, nav="models", title="Models")
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _whole(text: str | None) -> int | None:
+    number = _number((text or "").replace(",", ""))
+    return None if number is None else int(number)
+
+
+async def model(request: Request, ask: Asker) -> Response:
+    id = request.path_params["id"]
+    page = await ask(SEARCH, CatalogQuery(search=id.partition("/")[2] or id, provider=id.partition("/")[0] or None, limit=200))
+    entry = next((e for e in page.items if e.id == id), None)
+    if entry is None:
+        raise NotFound(f"the catalog has no model {id}", remedy="search for it on the page of models")
+    return respond(request, "model.html", ModelContext(entry), nav="models", title=id)
+
+
+PAGES: tuple[tuple[str, Handler], ...] = (("/models", models), ("/models/{id:path}", model))
