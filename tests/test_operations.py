@@ -7,7 +7,20 @@ import inspect
 from pathlib import Path
 
 import windlass
-from windlass.core.operations import OPERATIONS, Operation, datasets, deploy, discover, evaluation, graph, registry, runs, system, traces
+from windlass.core.operations import (
+    OPERATIONS,
+    Operation,
+    bakeoffs,
+    datasets,
+    deploy,
+    discover,
+    evaluation,
+    graph,
+    registry,
+    runs,
+    system,
+    traces,
+)
 from windlass.doors.cli import main
 from windlass.doors.cli.commands import DOES
 from windlass.platform import Platform
@@ -17,7 +30,7 @@ from windlass.store.home import Home
 SOURCE = Path(windlass.__file__).parent
 CONSTANTS = {
     name: value.name
-    for module in (datasets, deploy, discover, evaluation, graph, registry, runs, system, traces)
+    for module in (bakeoffs, datasets, deploy, discover, evaluation, graph, registry, runs, system, traces)
     for name, value in vars(module).items()
     if isinstance(value, Operation)
 }

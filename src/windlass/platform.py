@@ -23,13 +23,17 @@ from windlass.core.ref import parse_ref
 from windlass.deploy.impact import Impacts
 from windlass.deploy.releases import Releases
 from windlass.deploy.reproduce import Reproductions
+from windlass.deploy.rows import RowReasons
 from windlass.deploy.why import Reasons
 from windlass.discover.catalog import Catalog
+from windlass.discover.policy import read_policy
 from windlass.discover.providers import load_providers, probe
+from windlass.evaluate.bakeoffs import Bakeoffs
 from windlass.evaluate.evaluations import Evaluations
 from windlass.evaluate.experiments import Experiments
 from windlass.evaluate.gates import Gates
 from windlass.evaluate.leakage import Leakage
+from windlass.evaluate.measurements import Measurements
 from windlass.evaluate.outcomes import Outcomes
 from windlass.evaluate.targets import Targets
 from windlass.evaluate.verdicts import Verdicts
@@ -55,7 +59,7 @@ from windlass.runtime.context import RunContext
 from windlass.runtime.draws import Draws, TableDraws
 from windlass.runtime.encoders import Encoders
 from windlass.runtime.execute import Executor
-from windlass.runtime.models import Http, Models, Retries, Timeouts
+from windlass.runtime.models import Bars, Http, Models, Retries, Timeouts
 from windlass.runtime.process import runner_settings
 from windlass.runtime.retrieval import Retrieval
 from windlass.runtime.runner import Runners
@@ -140,7 +144,7 @@ class Platform:
         self.uploads = Uploads(self.engine, self.versions, self.datasets, self.rows)
         self.edits = Edits(self.engine, self.versions, self.datasets, self.rows)
         self.leaks = Leaks(self.versions, self.datasets)
-        self.harvest = Harvest(self.engine, self.traces, self.edits)
+        self.harvest = Harvest(self.engine, self.traces, self.edits, self.leaks)
         self.push = Push(self.engine, self.blobs, self.datasets, self.jobs)
         self.labels = Labels(self.engine)
         self.diffs = Diffs(self.versions, self.datasets, self.blobs)
@@ -150,10 +154,11 @@ class Platform:
     def _open_runtime(self) -> None:
         wanted = self.settings
         timeouts = Timeouts(wanted.connect_seconds, wanted.first_token_seconds, wanted.between_tokens_seconds, wanted.total_seconds)
-        self.models = Models(self.providers, self.prices.price, Http(timeouts, Retries(wanted.retries + 1)), self.blobs.get)
-        self.catalog = Catalog(self.providers, self.prices)
         self.runners = Runners(self.home.path, self.blobs, runner_settings(wanted))
         self.encoders = Encoders(self.home.path / "encoders", self.providers, Http(timeouts, Retries(wanted.retries + 1)))
+        http, bars = Http(timeouts, Retries(wanted.retries + 1)), Bars(self.encoders)
+        self.models = Models(self.providers, self.prices.price, http, self.blobs.get, bars)
+        self.catalog = Catalog(self.providers, self.prices, lambda: self.encoders.minilm_installed)
         self.retrieval = Retrieval(self.home.path / "indexes", self.blobs, self.encoders)
         self.executor = Executor(
             versions=self.versions, models=self.models, runners=self.runners, records=self.records, retrieval=self.retrieval,
@@ -171,14 +176,18 @@ class Platform:
         leakage = Leakage(self.versions, self.datasets, self.leaks)
         self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs, self.experiments, leakage)
         self.verdicts = Verdicts(self.engine)
+        policy = read_policy(self.home.path / "policy.toml") if (self.home.path / "policy.toml").exists() else ()
+        self.bakeoffs = Bakeoffs(self.engine, self.versions, self.evaluations, self.experiments, self.catalog, self.jobs, policy)
+        self.measurements = Measurements(self.engine, self.versions, outcomes)
         self.releases = Releases(self.engine)
         self.reasons = Reasons(self.engine, self.traces)
         self.impacts = Impacts(self.engine, self.versions, self.datasets, self.lineage, self.traces)
+        self.row_reasons = RowReasons(self.engine, self.versions, self.datasets)
         self.reproductions = Reproductions(self.versions, self.datasets, self.verify, self.traces, self.executor)
 
     def works(self) -> dict[str, Work]:
         """Long work by kind."""
-        return {"evaluation": self.experiments.run, "gate": self.gates.run, "index": self._prepare_index}
+        return {"evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index}
 
     async def _prepare_index(self, project: str, id: str) -> None:
         """Have the vectors of an index that was pushed; `id` is its ref."""
@@ -210,6 +219,10 @@ class Platform:
             "runs.stream": self.executor.stream,
             "models.list": self.catalog.models,
             "models.search": self.catalog.search,
+            "models.measured": self.measurements.measured,
+            "discover.start": self.bakeoffs.start,
+            "discover.show": self.bakeoffs.show,
+            "discover.list": self.bakeoffs.list,
             "evaluations.start": self.evaluations.start,
             "evaluations.list": self.evaluations.list,
             "evaluations.show": self.evaluations.show,
@@ -228,6 +241,7 @@ class Platform:
             "traces.live": self.traces.live,
             "traces.why": self.reasons.why,
             "versions.why": self.impacts.why,
+            "rows.why": self.row_reasons.why,
             "versions.impact": self.impacts.impact,
             "versions.reproduce": self.reproductions.reproduce,
             "system.status": self.installation.status,

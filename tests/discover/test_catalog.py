@@ -39,7 +39,7 @@ async def test_who_may_read_gets_the_list_with_local_servers_in_it() -> None:
         environ = {"OLLAMA_BASE_URL": provider.url, "VLLM_BASE_URL": away, "LLAMACPP_BASE_URL": away}
         catalog = Catalog(load_providers(None, environ), Prices())
         listed = await catalog.models(OWNER, Empty())
-        assert {e.id for e in listed.items if e.available} == {"baseline", "ollama/scripted-small"}
+        assert {e.id for e in listed.items if e.available} == {"baseline", "baseline/lead", "baseline/silent", "ollama/scripted-small"}
         with pytest.raises(Forbidden):
             await catalog.models(Actor("c", "caller"), Empty())
 

@@ -45,7 +45,7 @@ from windlass.registry.versions import Versions
 from windlass.runtime.context import RunContext
 from windlass.runtime.draws import Draws, TableDraws
 from windlass.runtime.execute import Executor
-from windlass.runtime.models.baseline import BaselineModel
+from windlass.runtime.models import Bars
 from windlass.runtime.process import RunnerSettings
 from windlass.runtime.retrieval import Chunk, Retrieval
 from windlass.runtime.runner import Runners
@@ -180,7 +180,7 @@ class TwoModels:
         self.script = Script()
 
     def find(self, model_id: str) -> Any:
-        return BaselineModel() if model_id.startswith("baseline") else self.script
+        return Bars().find("baseline") if model_id.startswith("baseline") else self.script
 
 
 class Spans:

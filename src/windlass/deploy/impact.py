@@ -72,7 +72,7 @@ class Impacts:
         touched = tuple(
             Touched(n.ref, n.kind, n.depth, n.labels, answers.get(n.name) if n.kind == "release" and "production" in n.labels else None)
             for n in nodes
-            if n.labels
+            if n.labels and (n.kind, n.name) != (ref.kind, ref.name)  # its own later versions are no surprise
         )
         return Impact(graph.start, touched, suites, sum(answers.values()), len(nodes) - len(touched), graph.truncated)
 

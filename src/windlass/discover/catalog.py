@@ -6,12 +6,14 @@ Knows the providers' table, the price table and the facts. Only the local server
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from windlass.core.actor import Actor
+from windlass.core.encoding import MINILM_NAME
 from windlass.core.ids import now_ns
+from windlass.core.models import BARS, BASELINE, SAID, bar_id, named
 from windlass.core.operations import Empty
 from windlass.core.operations.discover import CatalogEntry, CatalogPage, CatalogQuery, ModelFacts
 from windlass.core.operations.runs import ModelEntry, ModelList
@@ -23,11 +25,21 @@ from windlass.govern.prices import Prices, at
 
 
 class Catalog:
-    """Lists models. In `models`, a provider that cannot be called is one entry, `provider/…`, that says why not."""
+    """Lists models. In `models`, a provider that cannot be called is one entry, `provider/…`, that says why not.
 
-    def __init__(self, providers: Providers, prices: Prices, facts: Facts | None = None) -> None:
+    Args:
+        providers: whom this installation can call.
+        prices: what it costs.
+        minilm: whether MiniLM is installed here.
+        facts: of models; the shipped ones by default.
+    """
+
+    def __init__(
+        self, providers: Providers, prices: Prices, minilm: Callable[[], bool] = lambda: False, facts: Facts | None = None
+    ) -> None:
         self._providers = providers
         self._prices = prices
+        self._minilm = minilm
         self._facts = facts or Facts()
 
     async def models(self, actor: Actor, params: Empty) -> ModelList:
@@ -42,30 +54,59 @@ class Catalog:
         probed = await probe(self._providers)
         return await asyncio.to_thread(self.page, query, probed)
 
+    @property
+    def local(self) -> tuple[str, ...]:
+        """The providers on this machine."""
+        return tuple(name for name, provider in self._providers.table.items() if provider.local)
+
+    async def entries_of(self, models: Sequence[str], among: CatalogQuery | None) -> list[CatalogEntry]:
+        """These models; where none is named, all that fit and can be called. Raises `Invalid`, `NotFound` for what is no model."""
+        if models:
+            return await asyncio.to_thread(lambda: [self.entry(m) for m in dict.fromkeys(models)])
+        query = msgspec.structs.replace(among or CatalogQuery(), available=True, cursor=None)
+        found, _ = await asyncio.to_thread(self._fitting, query, await probe(self._providers))
+        return found
+
+    def entry(self, model: str) -> CatalogEntry:
+        """One model by its id, also one of which nothing but the name is known. Raises `Invalid`, `NotFound` for what is no model."""
+        body = named(model).body
+        if body.provider == BASELINE:
+            return next(self._bar(facts) for facts in _bars() if BARS[facts.id] == body.model)
+        self._providers.get(body.provider)
+        facts = self._facts.find(body.provider, body.model) or ModelFacts(body.provider, body.model, body.model)
+        return self._priced(msgspec.structs.replace(facts, provider=body.provider, id=body.model), now_ns())
+
     def entries(self, probed: Sequence[Probed] = ()) -> list[ModelEntry]:
         """The baseline first, then what can be called, then what cannot; each by name."""
         found = [entry for name, provider in self._providers.table.items() for entry in self._of(name, provider, probed)]
-        found.sort(key=lambda e: (not e.available, e.id))
-        return [ModelEntry("baseline", "baseline", True, "", 0.0, 0.0, "built in"), *found]
+        built_in = [self._bar(facts) for facts in _bars()]
+        bars = [ModelEntry(e.id, BASELINE, e.available, e.why_not, 0.0, 0.0, e.price_source) for e in built_in]
+        found.sort(key=lambda e: e.id)
+        return sorted([*bars, *found], key=lambda e: not e.available)
 
     def page(self, query: CatalogQuery, probed: Sequence[Probed] = ()) -> CatalogPage:
         """One page of what fits. Raises `Invalid` for a cursor that is not ours."""
-        query = msgspec.structs.replace(query, provider=query.provider and self._name(query.provider))
-        now, unpriced, found = now_ns(), 0, []
-        for facts in self._known(probed):
-            if fits(facts, query) and not (query.available and self._why_not(facts.provider)):
-                entry = self._priced(facts, now)
-                verdict = affordable(entry, query)
-                unpriced += verdict == "unpriced"
-                if verdict == "yes":
-                    found.append(entry)
+        found, unpriced = self._fitting(query, probed)
         key = ordering(query.sort)
-        found.sort(key=key)
         after = position(query.cursor) if query.cursor else None
         rest = [e for e in found if after is None or key(e) > after]
         items = tuple(rest[: query.limit])
         more = cursor(key(items[-1])) if len(rest) > query.limit else None
         return CatalogPage(items=items, total=len(found), unpriced=unpriced, next=more, sources=self._facts.sources())
+
+    def _fitting(self, query: CatalogQuery, probed: Sequence[Probed]) -> tuple[list[CatalogEntry], int]:
+        """All that fit, in the order asked for, and how many more would but for a price that is not known."""
+        query = msgspec.structs.replace(query, provider=query.provider and self._name(query.provider))
+        now, unpriced, found = now_ns(), 0, []
+        for facts in self._known(probed):
+            if fits(facts, query) and not (query.available and self._why_not(facts)):
+                entry = self._priced(facts, now)
+                verdict = affordable(entry, query)
+                unpriced += verdict == "unpriced"
+                if verdict == "yes":
+                    found.append(entry)
+        found.sort(key=ordering(query.sort))
+        return found, unpriced
 
     def _name(self, provider: str) -> str:
         """A provider as its models are listed: as the table has it, else as the catalog calls it."""
@@ -74,7 +115,7 @@ class Catalog:
     def _known(self, probed: Sequence[Probed]) -> Iterator[ModelFacts]:
         """The catalogued, and what this installation knows by name only: local models, those of providers.toml, those with a price."""
         catalogued = self._facts.all()
-        yield ModelFacts("baseline", "baseline", "the built-in baseline")
+        yield from _bars()
         yield from catalogued
         there = {(f.provider, f.id) for f in catalogued}
         for name, provider in self._providers.table.items():
@@ -86,17 +127,17 @@ class Catalog:
                     facts = self._facts.find(name, model) or ModelFacts(name, model, model)
                     yield msgspec.structs.replace(facts, provider=name, id=model)
 
-    def _why_not(self, provider: str) -> str:
-        if provider == "baseline":
-            return ""
-        row = self._providers.table.get(provider)
+    def _why_not(self, facts: ModelFacts) -> str:
+        if facts.provider == BASELINE:
+            return self._bar(facts).why_not
+        row = self._providers.table.get(facts.provider)
         return self._providers.why_not(row) if row else "not in providers.toml"
 
     def _priced(self, facts: ModelFacts, now: int) -> CatalogEntry:
         """The user's price, else the price table's, else the one its facts list; `price_source` says which."""
-        if facts.provider == "baseline":
-            return CatalogEntry("baseline", facts, True, "", 0.0, 0.0, "built in")
-        why_not = self._why_not(facts.provider)
+        if facts.provider == BASELINE:
+            return self._bar(facts)
+        why_not = self._why_not(facts)
         entry = CatalogEntry(f"{facts.provider}/{facts.id}", facts, not why_not, why_not)
         if (rates := self._prices.rates(facts.provider, facts.id, now)) is not None:
             entry.input_price = None if rates.input is None else at(rates.input, 0)
@@ -105,6 +146,11 @@ class Catalog:
         elif facts.listed is not None:
             entry.input_price, entry.output_price, entry.price_source = facts.listed.input, facts.listed.output, facts.source
         return entry
+
+    def _bar(self, facts: ModelFacts) -> CatalogEntry:
+        """A built-in model: free, and there, but for the weights it needs."""
+        missing = "windlass encoders install minilm" if facts.id == MINILM_NAME and not self._minilm() else ""
+        return CatalogEntry(bar_id(facts.id), facts, not missing, missing, 0.0, 0.0, "built in")
 
     def _of(self, name: str, provider: Provider, probed: Sequence[Probed]) -> list[ModelEntry]:
         if why := self._providers.why_not(provider):
@@ -126,3 +172,9 @@ class Catalog:
             f"{provider}/{model}", provider, True, "", None if rates.input is None else at(rates.input, 0),
             None if rates.output is None else at(rates.output, 0), source,
         )  # fmt: skip
+
+
+def _bars() -> list[ModelFacts]:
+    """The built-in models. They run here, and their code is under Windlass's own licence."""
+    said = {"can": ("tools", "structured"), "licence": "Apache-2.0", "source": "built in"}
+    return [msgspec.convert({"provider": BASELINE, "id": name, "name": SAID[name], **said}, ModelFacts) for name in BARS]

@@ -52,6 +52,11 @@ def dollars(amount: float | None) -> str:
     return f"${amount:.2g}" if abs(amount) >= 0.0001 else f"${amount:.1e}"
 
 
+def per_success(per_row: float | None, amount: float | None) -> str:
+    """The price of a success: `unknown` without a price, `no success` where there was none to divide by."""
+    return "no success" if amount is None and per_row is not None else dollars(amount)
+
+
 def score(value: float | None) -> str:
     """Two decimals, or `unmeasured`."""
     return "unmeasured" if value is None else f"{value:.2f}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from statistics import fmean
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -80,7 +80,7 @@ class Experiments:
         self._targets = targets
         self._judges = judges
         self._records = records
-        self._concurrency = concurrency
+        self.concurrency = concurrency
 
     async def run(self, project: str, id: str, progress: Progress | None = None) -> Evaluation:
         """Bring an evaluation to its end. Raises what ends it before; the evaluation then says so too."""
@@ -127,9 +127,15 @@ class Running:
         self.done: dict[tuple[str, int], Result] = {(r.outcome.row, r.outcome.repeat): r for r in done}
         self._rows = {row["key"]: row for row in rows}
         self._failures: list[str] = []
+        self.alike = ALIKE
         self._succeeded = any(r.outcome.error is None for r in done)
         total = len(rows) * suite.body.repeats
         self.evaluation = msgspec.structs.replace(evaluation, rows=total, status="running")
+
+    @property
+    def rows(self) -> list[str]:
+        """Keys of the suite's rows."""
+        return list(self._rows)
 
     @property
     def every(self) -> list[tuple[str, int]]:
@@ -150,11 +156,24 @@ class Running:
         """Do the rows that are left. Raises `RunFailed` when rows fail all alike, and what the stores raise."""
         await self._each(self.left, policy, progress)
 
+    async def some(self, rows: Sequence[str], progress: Progress | None = None, concurrency: int | None = None) -> None:
+        """Do those of these rows that are left, re-using recorded answers. Raises as `go`."""
+        wanted = set(rows)
+        await self._each([one for one in self.left if one[0] in wanted], "reuse", progress, concurrency)
+
     async def close(self) -> Evaluation:
         """Sum up."""
+        return await self._sum_up("done", None)
+
+    async def stop(self, why: str) -> Evaluation:
+        """Sum up what is done; the rest is not wanted."""
+        return await self._sum_up("cancelled", why)
+
+    async def _sum_up(self, status: Literal["done", "cancelled"], why: str | None) -> Evaluation:
         self.evaluation = msgspec.structs.replace(
-            self._figures(), status="done", finished_ns=now_ns(), evaluators=tuple(summaries(self.suite, list(self.done.values())))
-        )
+            self._figures(), status=status, finished_ns=now_ns(), error=why,
+            evaluators=tuple(summaries(self.suite, list(self.done.values()))),
+        )  # fmt: skip
         await asyncio.to_thread(self._owner._outcomes.save, self.evaluation)
         return self.evaluation
 
@@ -163,9 +182,12 @@ class Running:
         self.evaluation = msgspec.structs.replace(self._figures(), status="failed", finished_ns=now_ns(), error=why)
         await asyncio.to_thread(self._owner._outcomes.save, self.evaluation)
 
-    async def _each(self, todo: Sequence[tuple[str, int]], policy: DrawPolicy, progress: Progress | None) -> None:
+    async def _each(
+        self, todo: Sequence[tuple[str, int]], policy: DrawPolicy, progress: Progress | None, concurrency: int | None = None
+    ) -> None:
+        at_once = concurrency or self._owner.concurrency
         try:
-            async for batch in _batches(todo, lambda row, repeat: self._one(row, repeat, policy), self._owner._concurrency):
+            async for batch in _batches(todo, lambda row, repeat: self._one(row, repeat, policy), at_once):
                 self.done.update({(r.outcome.row, r.outcome.repeat): r for r in batch})
                 self.evaluation = self._figures()
                 await asyncio.to_thread(self._owner._outcomes.add, self.evaluation, batch)
@@ -259,11 +281,11 @@ class Running:
         for result in batch:
             self._succeeded = self._succeeded or result.outcome.error is None
             self._failures.append(result.outcome.error or "")
-        last = self._failures[-ALIKE:]
-        if not self._succeeded and len(last) == ALIKE and len(set(map(sort_of, last))) == 1:
+        last = self._failures[-self.alike :]
+        if not self._succeeded and len(last) == self.alike and len(set(map(sort_of, last))) == 1:
             target = self.evaluation.target
             where = parse_ref(target).short if self.target.ours else target
-            raise RunFailed(f"the first {ALIKE} rows all failed alike: {last[0]}", where=where)
+            raise RunFailed(f"the first {self.alike} rows all failed alike: {last[0]}", where=where)
 
 
 async def _batches(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Version
+from windlass.core.errors import NotFound
 from windlass.core.operations.datasets import Duplicate, DuplicateRow, Duplicates, DuplicatesQuery
-from windlass.core.ref import parse_ref
+from windlass.core.ref import Ref, parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry.datasets import Datasets
 from windlass.registry.versions import Versions
 
 REMEMBERED = 8
+COMPARED = 20_000  # rows of a dataset that new ones are compared with
 SHOWN = 200  # characters of a row's text
 
 Row = Mapping[str, Any]
@@ -91,6 +93,26 @@ class Leaks:
             if fields := duplicates.shared_fields(given, shown):
                 for pair in duplicates.pairs_across(given, shown, fields=fields):
                     found.setdefault(pair.key, Leak(pair.key, source, pair.other, pair.likeness))
+        return found
+
+    def twins(self, ref: Ref, rows: Sequence[Row], fields: Sequence[str]) -> dict[str, str]:
+        """Which of these rows say, in these fields, the same as a row that is in the dataset already, or as one before them: by key, the
+        other's key. A dataset of more than `COMPARED` rows is not compared with."""
+        from windlass.registry import duplicates
+
+        found: dict[str, str] = {}
+        place = {str(row["key"]): number for number, row in enumerate(rows)}
+        for pair in duplicates.pairs(rows, fields=fields):
+            first, later = sorted((pair.key, pair.other), key=place.__getitem__)
+            found.setdefault(later, first)
+        try:
+            exact = self._versions.resolve(ref)
+        except NotFound:  # a new dataset
+            return found
+        version = self._versions.get(exact.project, exact.kind, exact.name, exact.digest or "")
+        if version.body["count"] <= COMPARED:
+            for pair in duplicates.pairs_across(rows, self._datasets.rows(version), fields=fields):
+                found[pair.key] = pair.other
         return found
 
     def _version(self, actor: Actor, text: str, project: str) -> Version:

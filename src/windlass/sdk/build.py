@@ -21,7 +21,6 @@ from windlass.core.artifacts import (
     Guard,
     IndexBody,
     Link,
-    ModelBody,
     PromptBody,
     ReleaseBody,
     SuiteBody,
@@ -32,6 +31,7 @@ from windlass.core.artifacts import (
 from windlass.core.dataset import FORM, Rows, make_rows
 from windlass.core.encoding import HYBRID, WORDS
 from windlass.core.errors import Invalid
+from windlass.core.models import named
 from windlass.core.untrusted import signs
 from windlass.sdk.chain import Chain, Evaluator, Function
 from windlass.sdk.code import Closure, Workspace, code_of
@@ -44,7 +44,6 @@ from windlass.sdk.suite import Data, Foreign, Suite
 from windlass.sdk.tool import Tool
 from windlass.sdk.workspace import Folder, read_rows
 
-BASELINE = "baseline"
 HOSTED = (Called, Index)  # what code calls through the host, by name
 
 
@@ -177,14 +176,12 @@ class Builder:
         return self._keep("prompt", name, body, links, description=parsed.description, path=path)
 
     def _model(self, model: str, where: str) -> Version:
-        provider, _, identity = model.partition("/")
-        if model == BASELINE or provider == BASELINE:
-            body = ModelBody(BASELINE, "baseline@1", True)
-            return self._done.get(("model", BASELINE)) or self._keep("model", BASELINE, body, [], description="the built-in baseline")
-        if not identity:
-            raise Invalid(f"{model!r} is not a model", where=where, remedy="write provider/model-id, or baseline")
-        name = model.lower().replace("/", "--").replace(":", "-").replace("@", "-")
-        return self._done.get(("model", name)) or self._keep("model", name, ModelBody(provider, identity), [])
+        try:
+            name, body, description = named(model)
+        except Invalid as e:
+            raise Invalid(e.message, where=where, remedy=e.remedy) from e
+        said = {"description": description} if description else {}
+        return self._done.get(("model", name)) or self._keep("model", name, body, [], **said)
 
     def _code(self, d: Function[Any, Any], *, docstring: bool = False) -> tuple[Code, list[Version]]:
         """The identity of a function's code, and the versions it calls through the host."""

@@ -14,7 +14,20 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from windlass.core.errors import Unavailable, error_from_dict
-from windlass.core.operations import Empty, Operation, datasets, deploy, discover, evaluation, graph, registry, runs, system, traces
+from windlass.core.operations import (
+    Empty,
+    Operation,
+    bakeoffs,
+    datasets,
+    deploy,
+    discover,
+    evaluation,
+    graph,
+    registry,
+    runs,
+    system,
+    traces,
+)
 from windlass.core.operations.query import encode
 from windlass.core.score import Verdict
 from windlass.sdk.collect import collect
@@ -47,6 +60,7 @@ class Client:
         self.artifacts = Artifacts(self)
         self.datasets = Datasets(self)
         self.versions = Versions(self)
+        self.bakeoffs = Bakeoffs(self)
         self.evaluations = Evaluations(self)
         self.gates = Gates(self)
         self.releases = Releases(self)
@@ -268,6 +282,10 @@ class Versions(_Group):
         """Where a version came from. Operation `versions.why`."""
         return self._client.call(graph.WHY_VERSION, graph.VersionQuestion(ref, self._project))
 
+    def why_row(self, ref: str, key: str) -> graph.WhyRow:
+        """Where a row of a dataset came from, and how it was answered. Operation `rows.why`."""
+        return self._client.call(graph.WHY_ROW, graph.RowQuestion(ref, key, self._project))
+
     def impact(self, ref: str) -> graph.Impact:
         """What a change of it touches. Operation `versions.impact`."""
         return self._client.call(graph.IMPACT, graph.VersionQuestion(ref, self._project))
@@ -279,6 +297,24 @@ class Versions(_Group):
     def verify(self) -> registry.VerifyReport:
         """Re-derive every digest and link. Operation `registry.verify`."""
         return self._client.call(registry.VERIFY, registry.VerifyQuery(self._project))
+
+
+class Bakeoffs(_Group):
+    def start(self, request: bakeoffs.BakeoffRequest) -> bakeoffs.Bakeoff:
+        """Operation `discover.start`."""
+        return self._client.call(bakeoffs.DISCOVER, request)
+
+    def show(self, id: str) -> bakeoffs.Bakeoff:
+        """Operation `discover.show`."""
+        return self._client.call(bakeoffs.BAKEOFF, evaluation.IdQuery(id, self._project))
+
+    def list(self, suite: str | None = None, cursor: str | None = None, limit: int = 20) -> bakeoffs.BakeoffPage:
+        """Operation `discover.list`."""
+        return self._client.call(bakeoffs.BAKEOFFS, bakeoffs.BakeoffQuery(self._project, suite, cursor, limit))
+
+    def measured(self, model: str | None = None, suite: str | None = None) -> bakeoffs.MeasuredPage:
+        """What was measured of models here. Operation `models.measured`."""
+        return self._client.call(bakeoffs.MEASURED, bakeoffs.MeasuredQuery(self._project, model, suite))
 
 
 class Evaluations(_Group):

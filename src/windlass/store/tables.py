@@ -96,6 +96,13 @@ gates = Table(
     Column("total", Integer, nullable=False), _text("verdict", null=True), _text("error", null=True), _ns("created_ns"), _text("actor"),
 )  # fmt: skip
 
+bakeoffs = Table(
+    "bakeoffs", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("suite_name"), _text("request"), _text("body"), _text("status"), _ns("created_ns"),
+    Index("bakeoffs_by_suite", "project", "suite_name", "id"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

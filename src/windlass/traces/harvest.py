@@ -17,6 +17,7 @@ from windlass.core.span import INPUT, KIND
 from windlass.govern.permissions import guard
 from windlass.registry import origins
 from windlass.registry.edits import Edits
+from windlass.registry.leaks import Leaks
 from windlass.store.meta import read
 from windlass.traces.query import Traces
 
@@ -28,13 +29,15 @@ ASKED = ("chain", "agent", "component")
 class Harvest:
     """Service of `datasets.harvest`."""
 
-    def __init__(self, engine: Engine, traces: Traces, edits: Edits) -> None:
+    def __init__(self, engine: Engine, traces: Traces, edits: Edits, leaks: Leaks) -> None:
         self._engine = engine
         self._traces = traces
         self._edits = edits
+        self._leaks = leaks
 
     async def harvest(self, actor: Actor, request: HarvestRequest) -> Edited:
-        """Operation `datasets.harvest`. Raises `Invalid` when no trace gives a row."""
+        """Operation `datasets.harvest`. A trace that asked what a row asks already, or nearly, gives none. Raises `Invalid` when no trace
+        gives a row."""
         ref = parse_ref(request.ref, project=request.project, kind="dataset")
         guard(actor, "write", ref.project)
         if not request.traces:
@@ -53,6 +56,10 @@ class Harvest:
                     rows.append({**row_of(trace), **request.fields})
             except WindlassError as e:
                 problems.append(f"trace {id}: {e.message}")
+        asked = sorted({field for row in rows for field in row} - {"key", "origin"} - request.fields.keys())
+        twins = await asyncio.to_thread(self._leaks.twins, ref, rows, asked)
+        problems += [f"trace {row['origin']['trace']}: it says what row {twins[row['key']]!r} says" for row in rows if row["key"] in twins]
+        rows = [row for row in rows if row["key"] not in twins]
         if not rows:
             raise Invalid(problems[0], where="traces", remedy="nothing was changed", problems=problems)
         message = request.message or f"{len(rows)} row{'s' if len(rows) > 1 else ''} from traces"

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from windlass.core.errors import ModelFailed
 from windlass.core.message import Message, ModelReply, ModelRequest, ToolResultPart, ToolSpec, assistant, system, user
-from windlass.runtime.models.baseline import BaselineModel, answer
+from windlass.runtime.models import Bars
+from windlass.runtime.models.baseline import answer
 from windlass.runtime.models.baseline_reader import NO_ANSWER, NO_CONTEXT
 from windlass.runtime.models.baseline_text import count_tokens, sentences, stem, terms
 
@@ -237,9 +238,11 @@ def test_as_an_agent_it_always_stops() -> None:
 
 async def test_a_stream_is_the_answer_in_words() -> None:
     request = ModelRequest("baseline", (user("How do I split a shell command?\n[shlex.split] Split the string using shell-like syntax."),))
-    deltas = [d async for d in BaselineModel().stream(request)]
+    deltas = [d async for d in Bars().find("baseline").stream(request)]
     assert deltas[-1].reply is not None and len(deltas) > 5
-    assert "".join(d.text for d in deltas) == deltas[-1].reply.message.text == (await BaselineModel().complete(request)).message.text
+    assert (
+        "".join(d.text for d in deltas) == deltas[-1].reply.message.text == (await Bars().find("baseline").complete(request)).message.text
+    )
 
 
 def test_max_tokens_and_stop_are_kept() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import msgspec
 
 from windlass.core.operations import Operation
+from windlass.core.score import Score
 
 
 class VersionQuestion(msgspec.Struct, omit_defaults=True):
@@ -65,6 +68,48 @@ class Impact(msgspec.Struct, omit_defaults=True):
     truncated: bool = False
 
 
+class RowQuestion(msgspec.Struct, omit_defaults=True):
+    ref: str
+    key: str
+    project: str = "default"
+
+
+class RowChanged(msgspec.Struct, omit_defaults=True):
+    """A version that added, changed or removed the row. `fields` are those that changed."""
+
+    ref: str
+    how: Literal["added", "changed", "removed"]
+    at_ns: int
+    actor: str
+    workspace: str | None = None
+    message: str = ""
+    fields: tuple[str, ...] = ()
+
+
+class RowScored(msgspec.Struct, omit_defaults=True):
+    """What a target said of the row in an evaluation, and how it was judged."""
+
+    evaluation: str
+    target: str
+    at_ns: int
+    scores: tuple[Score, ...]
+    trace: str | None = None
+    said: str = ""
+
+
+class WhyRow(msgspec.Struct, omit_defaults=True):
+    """A row of a dataset: what it is in the version (None when it is there no more), what became of it, newest first; the trace it was
+    made of; how it was answered and judged of late. `truncated`: it is older than what was looked at."""
+
+    ref: str
+    key: str
+    row: dict[str, Any] | None
+    changes: tuple[RowChanged, ...]
+    trace: str | None = None
+    truncated: bool = False
+    scored: tuple[RowScored, ...] = ()
+
+
 class ReproduceRequest(msgspec.Struct, omit_defaults=True):
     """`what` is a trace (its id or the start of it) or the ref of a version."""
 
@@ -89,6 +134,7 @@ class Reproduced(msgspec.Struct, omit_defaults=True):
     trace: str | None = None  # of the run that was done again
 
 
+WHY_ROW = Operation("rows.why", "GET", RowQuestion, WhyRow, "read")
 WHY_VERSION = Operation("versions.why", "GET", VersionQuestion, WhyVersion, "read")
 IMPACT = Operation("versions.impact", "GET", VersionQuestion, Impact, "read")
 REPRODUCE = Operation("versions.reproduce", "POST", ReproduceRequest, Reproduced, "run")

@@ -16,13 +16,18 @@ SHOWN = 12  # touched versions of one kind
 
 
 def add(app: typer.Typer) -> None:
-    command(app, "why", "traces.why", "versions.why", panel="Look")(why)
+    command(app, "why", "traces.why", "versions.why", "rows.why", panel="Look")(why)
     command(app, "impact", "versions.impact", panel="Look")(impact)
     command(app, "reproduce", "versions.reproduce", panel="Look")(reproduce)
 
 
-def why(session: Session, what: Annotated[str, typer.Argument(help="A trace, or a version: kind/name@digest.")]) -> None:
-    """Why an answer came, or where a version came from: what made it, who let it out, and what it was given to read."""
+def why(
+    session: Session, what: Annotated[str, typer.Argument(help="A trace; a version: kind/name@digest; a row: dataset/name#key.")]
+) -> None:
+    """Why an answer came, or where a version or a row came from: what made it, who let it out, and what it was given to read."""
+    if "/" in what and "#" in what:
+        _why_row(session, *what.split("#", 1))
+        return
     if "/" in what:
         _why_version(session, what)
         return
@@ -58,6 +63,24 @@ def _why_version(session: Session, ref: str) -> None:
         session.print(f"  {plain(move.label)} {words.ago(move.at_ns, now)} by {plain(move.actor)} {plain(let)}")
     if found.traces:
         session.print(f"  {found.traces:,} of its rows were made from traces")
+
+
+def _why_row(session: Session, ref: str, key: str) -> None:
+    found = session.client.versions.why_row(ref, key)
+    session.result(found)
+    now = now_ns()
+    session.print(f"[bold]{plain(key)}[/bold] of {words.short_ref(found.ref)}" + ("" if found.row else "   it is there no more"))
+    for change in found.changes:
+        by = f"pushed from {change.workspace}" if change.workspace else plain(change.message or "on the server")
+        what = f" {plain(', '.join(change.fields))}" if change.how == "changed" else ""
+        session.print(
+            f"  {change.how}{what} in {words.short_ref(change.ref)}, {by}, by {plain(change.actor)} {words.ago(change.at_ns, now)}"
+        )
+    if found.trace:
+        session.print(f"  made from trace {found.trace}   why: windlass why {found.trace[:8]}")
+    for s in found.scored:
+        scores = "  ".join(f"{x.evaluator} {words.score(x.value)}" for x in s.scores)
+        session.print(f"  {words.short_ref(s.target)} {words.ago(s.at_ns, now)}: {scores}   [dim]{plain(s.said[:100])}[/dim]")
 
 
 def impact(session: Session, ref: Annotated[str, typer.Argument(help="A version, or the newest of kind/name.")]) -> None:

@@ -13,7 +13,20 @@ import typer
 
 import windlass
 from windlass.core.errors import WindlassError
-from windlass.doors.cli import asking, data, encoding, evaluating, looking, models, releasing, running, serving, tracing, workspace
+from windlass.doors.cli import (
+    asking,
+    data,
+    discovering,
+    encoding,
+    evaluating,
+    looking,
+    models,
+    releasing,
+    running,
+    serving,
+    tracing,
+    workspace,
+)
 from windlass.doors.cli.commands import opened
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]  # Typer brings its own Click; this is its class of wrong usage
@@ -40,7 +53,7 @@ def start(
 ) -> None: ...
 
 
-for part in (workspace, data, running, models, evaluating, releasing, looking, tracing, asking, encoding, serving):
+for part in (workspace, data, running, models, discovering, evaluating, releasing, looking, tracing, asking, encoding, serving):
     part.add(app)
 
 

@@ -46,7 +46,7 @@ def models(
 ) -> None:
     """What can be called from here; with a word or an option, what the catalog has. Prices in US dollars per million tokens."""
     query = CatalogQuery(
-        search, provider, max_input_price, max_output_price, min_context, _capabilities(can), licence, region, open or None, ready,
+        search, provider, max_input_price, max_output_price, min_context, capabilities(can), licence, region, open or None, ready,
         _sort(sort), cursor, limit,
     )  # fmt: skip
     if query == CatalogQuery(limit=limit) and not all and sort is None:
@@ -126,7 +126,7 @@ def _one(session: Session, entry: CatalogEntry) -> None:
     session.table(("", "", "from"), [row for row in rows if row[1]])
 
 
-def _capabilities(given: str | None) -> tuple[Capability, ...]:
+def capabilities(given: str | None) -> tuple[Capability, ...]:
     names = [name.strip() for name in (given or "").split(",") if name.strip()]
     for name in names:
         if name not in get_args(Capability):

@@ -14,6 +14,8 @@ import msgspec
 import windlass
 from windlass.core.digest import short
 from windlass.core.errors import NotFound, WindlassError, error_from_dict
+from windlass.core.models import BASELINE
+from windlass.core.operations.bakeoffs import BakeoffRequest
 from windlass.core.operations.discover import CatalogQuery
 from windlass.core.score import Verdict
 from windlass.doors import format as words
@@ -25,11 +27,12 @@ from windlass.sdk.workspace import Folder
 RELEASE, SUITE = "answer", "answers"
 DATASET = "questions"
 QUESTIONS = {  # asked in production → what is right, as a person would say afterwards
-    "How do I list the ten most common words of a text together with their counts?": ["collections.Counter.most_common"],
-    "Several values tie for being the most frequent. How do I get all of them?": ["statistics.multimode"],
-    "Who approves my travel expenses?": [],
+    "How do I make my terminal program ask for a password without showing it?": ["getpass.getpass"],
+    "How wide and tall is the terminal my program runs in?": ["shutil.get_terminal_size", "os.get_terminal_size"],
+    "Who may park in the yard on Fridays?": [],
 }
 POLL_SECONDS = 0.2
+BAKED = 100  # rows of the bake-off
 
 Say = Callable[..., None]
 Link = Callable[[str], str]
@@ -49,6 +52,7 @@ class Stage(msgspec.Struct):
 class TourReport(msgspec.Struct):
     stages: list[Stage]
     answers: list[str]
+    recommended: str | None  # by the bake-off
     rows: int  # of the dataset, with those that were made from traces
     seconds: float
 
@@ -79,7 +83,7 @@ def change(workspace: Path, name: str, which: str) -> None:
 def walk(client: Client, say: Say, link: Link) -> TourReport:
     """The tour. Raises what goes wrong on the way."""
     began = time.monotonic()
-    report = TourReport([], [], 0, 0.0)
+    report = TourReport([], [], None, 0, 0.0)
     with copied("helpdesk") as workspace:
         client = Client(project=Folder(workspace).manifest.project, transport=client.transport)
         say("[bold]helpdesk[/bold] answers questions about the Python standard library, from its own documentation")
@@ -87,6 +91,7 @@ def walk(client: Client, say: Say, link: Link) -> TourReport:
         done = len(client.releases.history(RELEASE).items)
         if done < 1:
             report.stages.append(_stage(client, say, link, workspace, "first"))
+        report.recommended = _bake_off(client, say, link)
         change(workspace, "helpdesk", "better")
         if done < 2:
             report.stages.append(_stage(client, say, link, workspace, "better"))
@@ -106,7 +111,26 @@ def _discover(client: Client, say: Say, link: Link) -> None:
     ready = sum(m.available for m in client.models().items)
     told = f"{catalog.total:,} models with prices, licences and sources; {ready} can be called here"
     say("", f"[bold]discover[/bold]  {told}   {link('/models')}")
-    say("  this tour needs none of them: the built-in baseline is the bar that a paid model must beat")
+    say("  this tour needs none that is not built in: the baseline is the bar that a paid model must beat")
+
+
+def _bake_off(client: Client, say: Say, link: Link) -> str | None:
+    """The built-in models side by side in the application itself."""
+    held = client.bakeoffs.list(SUITE, limit=1).items
+    ready = tuple(m.id for m in client.models().items if m.available and m.provider == BASELINE)
+    found = held[0] if held else client.bakeoffs.start(BakeoffRequest(SUITE, ready, project=client.project, budget=0.0, rows=BAKED))
+    while (found := client.bakeoffs.show(found.id)).status in ("queued", "running"):
+        time.sleep(POLL_SECONDS)
+    if found.recommendation is None:
+        raise error_from_dict(found.error) if found.error else WindlassError(f"the bake-off was {found.status}")
+    say("", f"[bold]bake-off[/bold]  {len(found.arms)} models answer the same {found.rows} rows in {words.short_ref(found.target)}")
+    for arm in found.arms:
+        scores = "  ".join(f"{s.name} {words.score(s.mean)}" for s in arm.guards)
+        told = f"   [dim]{plain(arm.why)}[/dim]" if arm.why else ""
+        say(f"  {arm.model:<18} {scores}{told}")
+    said = f"{found.recommendation.model or 'none'} is recommended; {found.saved:,} calls were spared by stopping early"
+    say(f"  {said}   {link('/bakeoffs/' + found.id[-8:])}")
+    return found.recommendation.model
 
 
 def _stage(client: Client, say: Say, link: Link, workspace: Path, name: str) -> Stage:

@@ -18,6 +18,7 @@ from windlass.core.errors import NotFound, Unauthenticated, WindlassError
 from windlass.core.ids import uuid7
 from windlass.doors.web import (
     artifacts,
+    bakeoffs,
     datasets,
     evaluations,
     graph,
@@ -46,6 +47,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *traces.PAGES,
     *playground.PAGES,
     *models.PAGES,
+    *bakeoffs.PAGES,
     *status.PAGES,
 )
 FORMS: tuple[tuple[str, Handler], ...] = (
@@ -53,6 +55,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *datasets.FORMS,
     *graph.FORMS,
     *evaluations.FORMS,
+    *bakeoffs.FORMS,
     *verdicts.FORMS,
     *releases.FORMS,
     *status.FORMS,

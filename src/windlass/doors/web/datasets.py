@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -27,6 +28,7 @@ from windlass.core.operations.datasets import (
     RowsPage,
     RowsQuery,
 )
+from windlass.core.operations.graph import WHY_ROW, RowQuestion, WhyRow
 from windlass.core.operations.registry import (
     ARTIFACTS,
     SHOW,
@@ -62,6 +64,12 @@ class DatasetContext(msgspec.Struct):
     split: str
     search: str
     said: str = ""
+
+
+class RowContext(msgspec.Struct):
+    kind: str
+    name: str
+    why: WhyRow
 
 
 class RowsDiffContext(msgspec.Struct):
@@ -114,15 +122,34 @@ async def dataset(request: Request, ask: Asker) -> Response:
     asked = RowsQuery(str(detail.version.ref), project, q.get("split") or None, q.get("search") or None, q.get("cursor") or None)
     rows = await ask(ROWS, asked)
     versions = await ask(VERSIONS, VersionQuery(f"{kind}/{name}", project))
-    columns = tuple(dict.fromkeys(f for row in rows.items for f in row))[:COLUMNS]
+    columns = _columns(rows.items)
     context = DatasetContext(
         kind, name, detail, versions, rows, columns, _branches(versions), q.get("split", ""), q.get("search", ""), q.get("said", "")
     )
     return respond(request, "dataset.html", context, nav="datasets", title=f"{kind}/{name}")
 
 
+def _columns(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The key first, then what has most text in it; where rows belong and came from at the end."""
+    text = dict.fromkeys((f for row in rows for f in row), 0)
+    for row in rows:
+        for field, value in row.items():
+            text[field] += len(value) if isinstance(value, str) else 0
+    place = {"key": -1, "split": 1, "origin": 2}
+    return tuple(sorted(text, key=lambda f: (place.get(f, 0), -text[f])))[:COLUMNS]
+
+
 def _branches(versions: VersionPage) -> dict[str, str]:
     return {label: v.digest for v in versions.items for label in v.labels}
+
+
+async def row(request: Request, ask: Asker) -> Response:
+    """One row: where it came from, and how it was answered."""
+    kind, name = _where(request)
+    at = request.query_params.get("at")
+    ref = f"{kind}/{name}" + (f"@{at}" if at else "")
+    found = await ask(WHY_ROW, RowQuestion(ref, request.path_params["key"], ask.actor.project))
+    return respond(request, "row.html", RowContext(kind, name, found), nav="datasets", title=f"Row {found.key}")
 
 
 async def rows_diff(request: Request, ask: Asker) -> Response:
@@ -210,6 +237,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     ("/datasets", datasets),
     ("/datasets/{kind}/{name}", dataset),
     ("/datasets/{kind}/{name}/diff", rows_diff),
+    ("/datasets/{kind}/{name}/rows/{key:path}", row),
     ("/datasets/{kind}/{name}/merge", merge),
     ("/datasets/{kind}/{name}/duplicates", duplicates),
 )

@@ -10,17 +10,22 @@ from starlette.responses import Response
 
 from windlass.core.errors import NotFound
 from windlass.core.operations import Empty
+from windlass.core.operations.bakeoffs import BAKEOFFS, MEASURED, Bakeoff, BakeoffQuery, Measured, MeasuredQuery
 from windlass.core.operations.discover import SEARCH, Capability, CatalogEntry, CatalogPage, CatalogQuery, Sort
 from windlass.core.operations.runs import MODELS, ModelList
+from windlass.doors.web.bakeoffs import Drawing, context_of
 from windlass.doors.web.render import Asker, Handler, respond
 
 FILTERS = ("search", "provider", "price", "context", "can", "licence", "region", "open", "ready", "sort", "cursor")
 
 
 class ModelsContext(msgspec.Struct):
-    """`models` where nothing is searched for, else `page`."""
+    """`models` where nothing is searched for, with what was measured here by model and the latest bake-off drawn; else `page`."""
 
     models: ModelList | None
+    measured: dict[str, tuple[Measured, ...]]
+    bakeoff: Bakeoff | None
+    drawing: Drawing | None
     page: CatalogPage | None
     filters: dict[str, str]
     capabilities: tuple[str, ...]
@@ -29,12 +34,15 @@ class ModelsContext(msgspec.Struct):
 
 class ModelContext(msgspec.Struct):
     entry: CatalogEntry
+    measured: tuple[Measured, ...]
 
 
 async def models(request: Request, ask: Asker) -> Response:
     q = {k: v for k, v in request.query_params.items() if v}
     filters = {name: q.get(name, "") for name in FILTERS}
-    found = page = None
+    found = page = latest = None
+    measured: dict[str, tuple[Measured, ...]] = {}
+    project = ask.actor.project
     if any(filters.values()):
         asked: dict[str, Any] = {
             "search": q.get("search"), "provider": q.get("provider"), "max_input_price": _number(q.get("price")),
@@ -46,7 +54,12 @@ async def models(request: Request, ask: Asker) -> Response:
         page = await ask(SEARCH, msgspec.convert(asked, CatalogQuery))
     else:
         found = await ask(MODELS, Empty())
-    context = ModelsContext(found, page, filters, get_args(Capability), get_args(Sort))
+        for m in (await ask(MEASURED, MeasuredQuery(project))).items:
+            measured[m.model] = (*measured.get(m.model, ()), m)
+        held = (await ask(BAKEOFFS, BakeoffQuery(project))).items
+        latest = next((b for b in held if b.status == "done"), None)
+    drawn = context_of(latest).drawing if latest else None
+    context = ModelsContext(found, measured, latest, drawn, page, filters, get_args(Capability), get_args(Sort))
     return respond(request, "models.html", context, nav="models", title="Models")
 
 
@@ -68,7 +81,8 @@ async def model(request: Request, ask: Asker) -> Response:
     entry = next((e for e in page.items if e.id == id), None)
     if entry is None:
         raise NotFound(f"the catalog has no model {id}", remedy="search for it on the page of models")
-    return respond(request, "model.html", ModelContext(entry), nav="models", title=id)
+    measured = await ask(MEASURED, MeasuredQuery(ask.actor.project, entry.id))
+    return respond(request, "model.html", ModelContext(entry, measured.items), nav="models", title=id)
 
 
 PAGES: tuple[tuple[str, Handler], ...] = (("/models", models), ("/models/{id:path}", model))

@@ -46,7 +46,7 @@ Handler = Callable[[Request, Asker], Awaitable[Response]]
 
 NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ("", (("home", "Home", "/"),)),
-    ("Discover", (("models", "Models", "/models"),)),
+    ("Discover", (("models", "Models", "/models"), ("bakeoffs", "Bake-offs", "/bakeoffs"))),
     (
         "Develop",
         (("playground", "Playground", "/playground"), ("datasets", "Datasets", "/datasets"), ("artifacts", "Artifacts", "/artifacts")),
@@ -87,6 +87,7 @@ def _environment() -> jinja2.Environment:
         stamp=words.stamp,
         duration=words.duration,
         dollars=words.dollars,
+        per_success=words.per_success,
         score=words.score,
         points=words.points,
         count=words.count,

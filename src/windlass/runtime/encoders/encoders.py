@@ -52,6 +52,10 @@ class Encoders:
         endpoint = self._providers.endpoint(provider)
         return EndpointEncoder(name, endpoint, self._http, self._loop, dimensions=dimensions, document=document, query=query)
 
+    @property
+    def minilm_installed(self) -> bool:
+        return self._minilm.installed
+
     def recorded(self, identity: dict[str, Any]) -> Encoder:
         """The encoder of this identity, and no other. Asks nobody. Raises `Unavailable` when this Windlass has it no more."""
         digest = digest_json(identity)

@@ -3,8 +3,9 @@
 Knows wire formats and how to reach a provider; not what a prompt is about, nor who asked.
 """
 
+from windlass.runtime.models.bars import Bars
 from windlass.runtime.models.http import Http, Retries, Timeouts
 from windlass.runtime.models.model import Model
 from windlass.runtime.models.models import Models, Price, RemoteModel
 
-__all__ = ["Http", "Model", "Models", "Price", "RemoteModel", "Retries", "Timeouts"]
+__all__ = ["Bars", "Http", "Model", "Models", "Price", "RemoteModel", "Retries", "Timeouts"]

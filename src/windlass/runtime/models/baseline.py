@@ -1,22 +1,22 @@
 """The baseline model: an honest extractive reader, built in, deterministic, free, without network or weights.
 
-It is the bar that any paid model must beat. It answers only with sentences of its context, ranked against the question;
-says so when nothing fits; fills an output schema by documented rules (`baseline_form`); as an agent calls the tool that
-fits best (`baseline_agent`). What prompts it understands is told in `baseline_prompt`. Sampling parameters change nothing
-but `max_tokens` and `stop`. Its behaviour is frozen by vectors as `model/baseline@1`: a change makes a new number, and
-old ones stay.
+It is the bar that any paid model must beat; `bars` has others beside it. It answers only with sentences of its context,
+ranked against the question; says so when nothing fits; fills an output schema by documented rules (`baseline_form`); as
+an agent calls the tool that fits best (`baseline_agent`). What prompts it understands is told in `baseline_prompt`.
+Sampling parameters change nothing but `max_tokens` and `stop`. Its behaviour is frozen by vectors as `model/baseline@1`: a
+change makes a new number, and old ones stay.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from windlass.core.digest import digest_json
-from windlass.core.message import Delta, Message, ModelReply, ModelRequest, Part, StopReason, TextPart, ToolCallPart, ToolResultPart, Usage
+from windlass.core.message import Message, ModelReply, ModelRequest, Part, StopReason, TextPart, ToolCallPart, ToolResultPart, Usage
 from windlass.runtime.models.baseline_agent import next_call, plain_result
 from windlass.runtime.models.baseline_form import fill
 from windlass.runtime.models.baseline_prompt import Brief, Passage, read_prompt
@@ -26,42 +26,25 @@ from windlass.runtime.models.baseline_text import count_tokens
 VERSION = "baseline@1"
 
 
-class BaselineModel:
-    """`Model` over the reader. Holds no state."""
-
-    id = "baseline"
-    provider = "baseline"
-
-    async def complete(self, request: ModelRequest, *, timeout_s: float | None = None) -> ModelReply:
-        """Answer at once. Raises `ModelFailed` where the output schema cannot be filled."""
-        return answer(request)
-
-    async def stream(self, request: ModelRequest, *, timeout_s: float | None = None) -> AsyncIterator[Delta]:
-        """The same answer, word by word, then whole."""
-        reply = answer(request)
-        for piece in _pieces(reply.message.text):
-            yield Delta(piece)
-        yield Delta(reply=reply)
-
-
-def answer(request: ModelRequest) -> ModelReply:
-    """The reply to a request: a pure function of it, but for the times."""
+def answer(request: ModelRequest, reader: Callable[[Brief], Extract] = read, version: str = VERSION) -> ModelReply:
+    """The reply to a request: a pure function of it, but for the times. Raises `ModelFailed` where the output schema cannot be
+    filled."""
     began = time.monotonic_ns()
-    parts, stop = _compose(request)
+    parts, stop = _compose(request, reader)
     if stop == "stop" and isinstance(parts[0], TextPart):
         text, stop = _limited(parts[0].text, request.parameters)
         parts = (TextPart(text),)
     usage = Usage(input=sum(count_tokens(_plain(m)) for m in request.messages), output=sum(count_tokens(_written(p)) for p in parts))
     return ModelReply(
-        Message("assistant", parts), stop, usage, VERSION,
+        Message("assistant", parts), stop, usage, version,
         response_id="bl_" + digest_json([request.digest(), msgspec.to_builtins(parts)])[-24:],
         latency_ns=time.monotonic_ns() - began, cost=0.0,
     )  # fmt: skip
 
 
-def _compose(request: ModelRequest) -> tuple[tuple[Part, ...], StopReason]:
+def _compose(request: ModelRequest, reader: Callable[[Brief], Extract]) -> tuple[tuple[Part, ...], StopReason]:
     brief = read_prompt(request.messages)
-    extract = read(brief)
+    extract = reader(brief)
     if request.tools:
         result = plain_result(request.messages, request.tools)
         if result is not None:
@@ -93,15 +76,15 @@ def _limited(text: str, parameters: dict[str, Any]) -> tuple[str, StopReason]:
     return text, "length"
 
 
-def _pieces(text: str) -> list[str]:
+def pieces(text: str) -> list[str]:
     """The text cut before each word, so that the pieces joined are the text."""
-    pieces: list[str] = []
+    found: list[str] = []
     start = 0
     for i in range(1, len(text)):
         if text[i] == " " and text[i - 1] != " ":
-            pieces.append(text[start:i])
+            found.append(text[start:i])
             start = i
-    return [*pieces, text[start:]] if text else []
+    return [*found, text[start:]] if text else []
 
 
 def _plain(message: Message) -> str:

@@ -14,16 +14,17 @@ import msgspec
 from windlass.core.errors import Invalid, ModelFailed
 from windlass.core.ids import now_ns
 from windlass.core.message import Delta, ModelReply, ModelRequest, Usage
+from windlass.core.models import BARS, BASELINE
 from windlass.discover.providers import Endpoint, Providers
 from windlass.runtime.models import dialect_anthropic, dialect_openai
-from windlass.runtime.models.baseline import VERSION, BaselineModel
+from windlass.runtime.models.bars import Bars
 from windlass.runtime.models.dialect import Blobs, DialectCodec
 from windlass.runtime.models.http import Http
 from windlass.runtime.models.model import Model
 
 Price = Callable[[str, str, Usage, int], float | None]  # provider, model, usage, UTC nanoseconds → US dollars
 CODECS: dict[str, DialectCodec] = {"openai": dialect_openai, "anthropic": dialect_anthropic}
-_BASELINE = {"baseline", VERSION, "baseline/1", f"baseline/{VERSION}", "baseline/baseline"}
+_BASELINE = {BASELINE, BARS[BASELINE], f"{BASELINE}/1"}  # further names of the baseline itself
 
 
 class Models:
@@ -34,21 +35,24 @@ class Models:
         price: what usage costs, or None for unknown.
         http: the shared way out.
         blobs: bytes by digest, for images and files.
+        bars: the built-in models.
     """
 
-    def __init__(self, providers: Providers, price: Price, http: Http, blobs: Blobs | None = None) -> None:
+    def __init__(self, providers: Providers, price: Price, http: Http, blobs: Blobs | None = None, bars: Bars | None = None) -> None:
         self.providers = providers
         self.http = http
         self.price = price
         self._blobs = blobs
-        self._baseline = BaselineModel()
+        self._bars = bars or Bars()
 
     def find(self, model_id: str) -> Model:
         """The model of an id such as `baseline` or `openai/gpt-5-mini`. Raises `Invalid` for what is no id, `NotFound` with a
         near miss for an unknown provider, `Unavailable` naming the variable that would hold its key."""
         if model_id in _BASELINE:
-            return self._baseline
+            return self._bars.find(BASELINE)
         provider, slash, name = model_id.partition("/")
+        if provider == BASELINE:
+            return self._bars.find(name)
         if not slash:
             self.providers.get(provider)
             raise Invalid(f"{model_id!r} names a provider and no model", remedy=f"write {provider}/<model>")
