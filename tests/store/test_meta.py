@@ -2,6 +2,9 @@
 
 import multiprocessing
 import shutil
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,23 @@ def test_an_upgrade_keeps_a_copy_of_the_store_as_it_was(tmp_path: Path, monkeypa
         open_meta(url)
     with read(open_meta(f"sqlite:///{tmp_path / f'm.db.{HEAD}.backup'}")) as c:
         assert c.exec_driver_sql("SELECT count(*) FROM judgements").scalar() == 1
+
+
+def test_processes_that_open_an_older_store_at_once_upgrade_it_once_and_keep_the_old_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'm.db'}"
+    open_meta(url)
+    opens = (
+        "import sys; from pathlib import Path; from windlass.store import meta\n"
+        "meta.HEAD, meta.MIGRATIONS = 'next', Path(sys.argv[2])\n"
+        "meta.open_meta(sys.argv[1])\n"
+    )
+    command = [sys.executable, "-c", opens, url, str(_newer(tmp_path, "pass"))]
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(8)]
+    said = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0] * 8, said
+    with sqlite3.connect(tmp_path / f"m.db.{HEAD}.backup") as copy:
+        assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == (HEAD,)
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ processes wait their turn instead of failing at commit.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from windlass.core.errors import Invalid, Unavailable
 
 BUSY_MS = 10_000
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0003"  # the newest revision among them; a test holds it
+HEAD = "0004"  # the newest revision among them; a test holds it
 
 
 def open_meta(url: str) -> Engine:
@@ -123,13 +125,31 @@ def _upgrade(engine: Engine, url: str, current: str | None) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     if current and current not in {r.revision for r in ScriptDirectory.from_config(config).walk_revisions()}:
         raise Invalid(f"this store is of version {current}, newer than this Windlass ({HEAD})", where=url, remedy="upgrade Windlass")
-    if current and engine.url.database:
-        _back_up(engine, Path(f"{engine.url.database}.{current}.backup"))
-    with write(engine) as connection:
-        # another process may have done it while this one waited
-        if _revision(connection) != HEAD:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+    with _alone(engine):
+        with engine.connect() as connection:
+            current = _revision(connection)
+        if current == HEAD:  # another process did it while this one waited
+            return
+        if current and engine.url.database:
+            _back_up(engine, Path(f"{engine.url.database}.{current}.backup"))
+        with write(engine) as connection:
+            if _revision(connection) != HEAD:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    """One process at a time upgrades a SQLite store: a copy that a second one made would be of the upgraded store."""
+    if not engine.url.database or engine.dialect.name != "sqlite":
+        yield
+        return
+    handle = os.open(f"{engine.url.database}.upgrading", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _back_up(engine: Engine, path: Path) -> None:

@@ -1,5 +1,7 @@
 """`why`, `impact` and `reproduce` on a workspace of one's own."""
 
+import json
+
 from tests.doors.cli.conftest import Edit, Shell
 
 
@@ -20,6 +22,26 @@ def test_the_graph_answers(shop: Shell, edit: Edit) -> None:
     again = shop("reproduce", asked["trace"])
     assert "the same answer" in again.stdout and "differs" not in again.stdout
     assert "derived again from its bytes" in shop("reproduce", "release/shop").stdout
+
+
+def test_a_row_tells_where_it_came_from_and_how_it_was_answered(shop: Shell) -> None:
+    shop("push")
+    first = shop.json("rows", "shop-questions", "--limit", "1")["items"][0]
+    ref = f"dataset/shop-questions#{first['key']}"
+    assert [(c["how"], c["workspace"]) for c in shop.json("why", ref)["changes"]] == [("added", "shop")]
+    shop("eval")
+    (shop.cwd / "fix.jsonl").write_text(json.dumps({**first, "note": "looked at"}) + "\n")
+    shop("data", "add", "shop-questions", "fix.jsonl", "--message", "a look")
+    why = shop.json("why", ref)
+    assert [(c["how"], c.get("fields"), c.get("message")) for c in why["changes"]] == [
+        ("changed", ["note"], "a look"), ("added", None, None)
+    ]  # fmt: skip
+    assert why["row"]["note"] == "looked at" and len(why["scored"]) == 1 and why["scored"][0]["scores"][0]["value"] is not None
+    shop("data", "remove", "shop-questions", first["key"])
+    gone = shop.json("why", ref)
+    assert gone["row"] is None and gone["changes"][0]["how"] == "removed"
+    assert "removed" in shop("why", ref).stdout and "there no more" in shop("why", ref).stdout
+    assert "has no row 'nobody'" in shop("why", "dataset/shop-questions#nobody", code=1).stderr
 
 
 def test_what_does_not_come_to_the_same_is_said(shop: Shell) -> None:

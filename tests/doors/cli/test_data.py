@@ -81,6 +81,10 @@ def test_what_was_asked_becomes_a_row(shop: Shell) -> None:
     assert row["origin"]["trace"] == asked["trace"]
     again = shop("data", "from-traces", "shop-questions", asked["trace"], code=1)
     assert f"it is row '{row['key']}' already" in again.stderr
+    twin = shop.json("run", "shop", "do you open on sundays")["trace"]
+    other = shop.json("run", "shop", "May my dog come in?")["trace"]
+    both = shop("data", "from-traces", "shop-questions", twin, other, "--set", "must_say=yes")
+    assert f"it says what row '{row['key']}' says" in both.stdout + both.stderr and "1 added" in both.stdout
     assert shop.json("why", asked["trace"])["rows"] == [f"shop-questions#{row['key']}"]
 
 

@@ -27,6 +27,7 @@ def places(toured: Server) -> dict[str, str]:
         job = client.gates.start("answers", f"release/answer@{releases.candidate}")
         until(lambda: client.gates.show(job.id).status == "done", 60)
         rows = client.datasets
+        bakeoff = client.bakeoffs.list().items[0]
         first = rows.edit(
             "capitals", ({"key": f"c{i}", "question": f"What is the capital of country {i}?", "split": "test"} for i in range(60))
         )
@@ -37,6 +38,7 @@ def places(toured: Server) -> dict[str, str]:
         "/datasets": "/datasets",
         "/datasets/{kind}/{name}": "/datasets/dataset/capitals?split=test",
         "/datasets/{kind}/{name}/diff": f"/datasets/dataset/capitals/diff?a={first.ref}&b=dataset/capitals:main",
+        "/datasets/{kind}/{name}/rows/{key:path}": "/datasets/dataset/capitals/rows/c1",
         "/datasets/{kind}/{name}/merge": "/datasets/dataset/capitals/merge?ours=dataset/capitals:main&theirs=dataset/capitals:more",
         "/datasets/{kind}/{name}/duplicates": "/datasets/dataset/capitals/duplicates?near=0.6",
         "/artifacts": "/artifacts",
@@ -56,6 +58,8 @@ def places(toured: Server) -> dict[str, str]:
         "/traces/{id}": f"/traces/{trace.trace_id}",
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",
+        "/bakeoffs": "/bakeoffs",
+        "/bakeoffs/{id}": f"/bakeoffs/{bakeoff.id}",
         "/models": "/models?search=claude&can=tools&sort=price",
         "/models/{id:path}": "/models/anthropic/claude-sonnet-4-5",
     }
@@ -168,7 +172,7 @@ def test_filters_of_traces_narrow_the_list(wide: Opened) -> None:
     page = wide.go("/traces")
     count = page.locator("tbody tr").count()
     assert count >= 3
-    found = wide.go("/traces?search=travel")
+    found = wide.go("/traces?search=terminal")
     assert 0 < found.locator("tbody tr").count() < count
 
 
@@ -290,6 +294,25 @@ def test_evaluations_labels_and_releases_move_by_their_forms(wide: Opened, toure
         back.click()
         page.wait_for_load_state()
         assert client.releases.list().items[0].environments["production"] != before
+    assert wide.complaints == []
+
+
+def test_a_bake_off_is_begun_and_ends_in_a_recommendation(wide: Opened, toured: Server) -> None:
+    page = wide.go("/bakeoffs")
+    page.get_by_label("Suite").select_option("answers")
+    page.get_by_label("Models, with commas").fill("baseline/lead, baseline/silent")
+    page.get_by_role("button", name="Begin").click()
+    page.wait_for_url("**/bakeoffs/*")
+    page.get_by_role("heading", level=1).filter(has_text=re.compile("^(Use|Keep)")).wait_for(timeout=60_000)
+    drawing = page.locator("svg.frontier")
+    assert drawing.count() == 1 and drawing.locator("circle").count() == 3
+    assert page.locator("table.of-arms").get_by_text("baseline/silent").count() == 1 and page.get_by_text("frontier").count() >= 1
+    page.get_by_role("link", name="no_answer_when_none").first.click()
+    page.get_by_text("no_answer_when_none against cost").wait_for()
+    page = wide.go("/models")
+    assert page.locator("svg.frontier").count() == 1 and page.get_by_text("What can be called").count() == 1
+    page = wide.go("/models/baseline/lead")
+    assert page.get_by_text("right_symbol").count() >= 1
     assert wide.complaints == []
 
 
