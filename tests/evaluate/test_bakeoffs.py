@@ -122,7 +122,7 @@ def test_what_is_shown_worse_stops_and_its_calls_are_spared(app: App, acme: Know
     app.client.push(app.folder)
     b = held(app, "acme/weak", "baseline/silent")
     weak = arm(b, "acme/weak")
-    assert weak.status == "eliminated" and "worse than what runs now on right" in weak.why
+    assert weak.status == "eliminated" and "worse on right than what runs now" in weak.why
     assert acme.calls["weak"] == weak.rows < 60 and weak.guards[0].interval
     assert b.saved >= 2 * (120 - weak.rows)
     assert b.recommendation and b.recommendation.model == "acme/good" and b.recommendation.why.startswith("Keep what runs now")

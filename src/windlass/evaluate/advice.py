@@ -23,7 +23,7 @@ def advise(choice: Choice, arms: Sequence[Arm], guards: Sequence[Guard], part: s
         why.append(f"What runs now, {reference.model}: {_figures(reference, guards)}.")
     out = sum(a.status == "eliminated" for a in arms)
     if out:
-        why.append(f"{out} of {len(arms)} models were shown worse and stopped early.")
+        why.append(f"{out} of {len(arms)} models {'was' if out == 1 else 'were'} shown worse and stopped early.")
     if chosen.rows < rows:
         why.append(f"It was asked {chosen.rows} of {rows} rows: by then no other was left.")
     if reference is not None and reference.model == chosen.model:

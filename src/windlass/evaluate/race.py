@@ -107,7 +107,7 @@ class Race:
                                and (theirs := other.scores.get(r, {}).get(g.name)) is not None}  # fmt: skip
                 if self._wins((line.model, other.model, g.name), (low - high, high - low), -g.margin, differences, rows):
                     than = "than what runs now" if other.reference else f"than {other.model}, which costs no more"
-                    return f"worse {than} on {g.name}, shown after {len(rows)} rows"
+                    return f"worse on {g.name} {than}; shown after {len(rows)} rows"
         return ""
 
     def _wins(

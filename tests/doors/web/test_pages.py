@@ -38,7 +38,7 @@ def places(toured: Server) -> dict[str, str]:
         "/datasets": "/datasets",
         "/datasets/{kind}/{name}": "/datasets/dataset/capitals?split=test",
         "/datasets/{kind}/{name}/diff": f"/datasets/dataset/capitals/diff?a={first.ref}&b=dataset/capitals:main",
-        "/datasets/{kind}/{name}/rows/{key:path}": "/datasets/dataset/capitals/rows/c1",
+        "/datasets/{kind}/{name}/rows/{key:path}": "/datasets/dataset/questions/rows/t-001",
         "/datasets/{kind}/{name}/merge": "/datasets/dataset/capitals/merge?ours=dataset/capitals:main&theirs=dataset/capitals:more",
         "/datasets/{kind}/{name}/duplicates": "/datasets/dataset/capitals/duplicates?near=0.6",
         "/artifacts": "/artifacts",
@@ -308,7 +308,7 @@ def test_a_bake_off_is_begun_and_ends_in_a_recommendation(wide: Opened, toured: 
     assert drawing.count() == 1 and drawing.locator("circle").count() == 3
     assert page.locator("table.of-arms").get_by_text("baseline/silent").count() == 1 and page.get_by_text("frontier").count() >= 1
     page.get_by_role("link", name="no_answer_when_none").first.click()
-    page.get_by_text("no_answer_when_none against cost").wait_for()
+    page.get_by_text("no_answer_when_none against time").wait_for()
     page = wide.go("/models")
     assert page.locator("svg.frontier").count() == 1 and page.get_by_text("What can be called").count() == 1
     page = wide.go("/models/baseline/lead")

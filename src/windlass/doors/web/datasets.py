@@ -70,6 +70,8 @@ class RowContext(msgspec.Struct):
     kind: str
     name: str
     why: WhyRow
+    fields: tuple[str, ...]
+    evaluators: tuple[str, ...]
 
 
 class RowsDiffContext(msgspec.Struct):
@@ -134,6 +136,7 @@ def _columns(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     text = dict.fromkeys((f for row in rows for f in row), 0)
     for row in rows:
         for field, value in row.items():
+            text[field] += sum(map(len, value)) if isinstance(value, list) and all(isinstance(v, str) for v in value) else 0
             text[field] += len(value) if isinstance(value, str) else 0
     place = {"key": -1, "split": 1, "origin": 2}
     return tuple(sorted(text, key=lambda f: (place.get(f, 0), -text[f])))[:COLUMNS]
@@ -149,7 +152,14 @@ async def row(request: Request, ask: Asker) -> Response:
     at = request.query_params.get("at")
     ref = f"{kind}/{name}" + (f"@{at}" if at else "")
     found = await ask(WHY_ROW, RowQuestion(ref, request.path_params["key"], ask.actor.project))
-    return respond(request, "row.html", RowContext(kind, name, found), nav="datasets", title=f"Row {found.key}")
+    evaluators = tuple(dict.fromkeys(s.evaluator for one in found.scored for s in one.scores))
+    return respond(
+        request,
+        "row.html",
+        RowContext(kind, name, found, _columns([found.row or {}]), evaluators),
+        nav="datasets",
+        title=f"Row {found.key}",
+    )
 
 
 async def rows_diff(request: Request, ask: Asker) -> Response:

@@ -13,7 +13,8 @@ from windlass.core.operations import Empty
 from windlass.core.operations.bakeoffs import BAKEOFFS, MEASURED, Bakeoff, BakeoffQuery, Measured, MeasuredQuery
 from windlass.core.operations.discover import SEARCH, Capability, CatalogEntry, CatalogPage, CatalogQuery, Sort
 from windlass.core.operations.runs import MODELS, ModelList
-from windlass.doors.web.bakeoffs import Drawing, context_of
+from windlass.doors.web.bakeoffs import context_of
+from windlass.doors.web.frontier import Drawing
 from windlass.doors.web.render import Asker, Handler, respond
 
 FILTERS = ("search", "provider", "price", "context", "can", "licence", "region", "open", "ready", "sort", "cursor")
