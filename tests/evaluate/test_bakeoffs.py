@@ -135,6 +135,8 @@ def test_a_variant_is_what_a_push_would_make_and_its_answers_are_used_again(app:
     b = held(app, "acme/good")
     asked = acme.calls["good"]
     assert app.client.versions.show("component/reply").version == before  # a variant is nobody's newest
+    notes = [v.note for v in app.client.versions.list("component/reply").items]
+    assert sorted(notes) == ["", "for a bake-off"]
     app.write("app.py", APP.replace("baseline/lead", "acme/good"))
     app.client.push(app.folder)
     pushed = app.client.versions.show("chain/answer").version
@@ -225,3 +227,20 @@ def test_what_was_measured_is_listed_by_model_with_the_fuller_figures_first(app:
     assert [m.model for m in one] == ["baseline/lead"] and one[0].guards[0].name == "right"
     listed = app.client.bakeoffs.list("answers")
     assert len(listed.items) == 2 and app.client.bakeoffs.list("nothing").items == ()
+
+
+def test_one_that_was_cut_off_goes_on_and_asks_nothing_twice(app: App, acme: KnownModels) -> None:
+    begun = app.client.bakeoffs.start(BakeoffRequest("answers", ("acme/best", "acme/good"), budget=10.0))
+    while sum(acme.calls.values()) < 40:
+        time.sleep(0.01)
+    app.close()
+    asked = dict(acme.calls)
+    assert sum(asked.values()) < 200
+    app.open()
+    app.transport.run(app.platform.bakeoffs.run("default", begun.id))
+    b = app.client.bakeoffs.show(begun.id)
+    assert b.status == "done" and b.recommendation and b.recommendation.model == "acme/good"
+    # what was under way when it was cut off is asked again; what was recorded is not
+    assert sum(acme.calls.values()) <= 240 + app.platform.settings.evaluation_concurrency
+    app.transport.run(app.platform.bakeoffs.run("default", begun.id))
+    assert app.client.bakeoffs.show(begun.id) == b

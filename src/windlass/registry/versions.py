@@ -6,7 +6,7 @@ import difflib
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, and_, func, or_, select
+from sqlalchemy import Connection, Engine, Row, and_, func, or_, select
 
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Link, Version
@@ -111,7 +111,9 @@ class Versions:
             if not rows and not query.cursor:
                 raise _unknown(c, ref)
             named = labels_by_digest(c, ref)
-        items = tuple(VersionSummary(r.kind, r.name, r.digest, r.created_ns, r.actor, tuple(named.get(r.digest, ()))) for r in rows[:limit])
+        items = tuple(
+            VersionSummary(r.kind, r.name, r.digest, r.created_ns, r.actor, tuple(named.get(r.digest, ())), _note(r)) for r in rows[:limit]
+        )
         last = rows[limit - 1] if len(rows) > limit else None
         return VersionPage(items=items, next=f"{last.created_ns}-{last.digest}" if last else None)
 
@@ -138,6 +140,11 @@ class Versions:
         used_by = tuple(sorted(str(Ref(k, n, d, None, ref.project)) for k, n, d in above))
         content = content_of(version, self._blobs)
         return VersionDetail(version, row.created_ns, row.actor, tuple(named), used_by, content, row.snapshot)
+
+
+def _note(row: Row[Any]) -> str:
+    neutral = msgspec.json.decode(row.neutral)
+    return "for a bake-off" if "made_for" in neutral else str(neutral.get("message") or "")
 
 
 def _is(ref: Ref) -> tuple[Any, ...]:

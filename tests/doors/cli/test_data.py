@@ -90,5 +90,6 @@ def test_what_was_asked_becomes_a_row(shop: Shell) -> None:
 
 def test_a_large_file_goes_up_in_parts(served: Server, shop: Shell) -> None:
     (shop.cwd / "many.jsonl").write_text("".join(f'{{"key": "m{i:06}", "q": "question {i}"}}\n' for i in range(45_000)))
-    assert "added" in shop("data", "add", "many", "many.jsonl").stdout
+    said = shop.json("data", "add", "many", "many.jsonl")
+    assert said["rows"]["added"] == said["count"] == 45_000 and not said.get("before")
     assert shop.json("rows", "many", "--limit", "1")["count"] == 45_000

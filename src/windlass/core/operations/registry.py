@@ -97,6 +97,7 @@ class VersionSummary(msgspec.Struct, omit_defaults=True):
     created_ns: int
     actor: str
     labels: tuple[str, ...] = ()
+    note: str = ""  # what an edit was for, or that a bake-off made it
 
 
 class VersionPage(Page):

@@ -14,7 +14,7 @@ from windlass.core.operations.datasets import Duplicate, Edited, MergeConflict, 
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
-from windlass.doors.cli.workspace import find_workspace
+from windlass.doors.cli.workspace import find_workspace, progress
 from windlass.sdk.pulling import pull_rows
 from windlass.sdk.workspace import read_rows
 
@@ -58,15 +58,24 @@ def add_rows(
     for problem in found.problems:
         session.warn(problem)
     done: Edited | None = None
-    for start in range(0, len(found.rows), BATCH):
-        some = found.rows[start : start + BATCH]
-        done = session.client.datasets.edit(dataset, some, expected=expected, message=message, drift=drift)
-        expected = None
-        for problem in done.problems:
-            session.warn(f"{file}: {problem}")
+    with progress(session) as say:
+        for start in range(0, len(found.rows), BATCH):
+            say("adding rows", start, len(found.rows))
+            part = session.client.datasets.edit(dataset, found.rows[start : start + BATCH], expected=expected, message=message, drift=drift)
+            expected = None
+            done = part if done is None else _joined(done, part)
     if done is None:
         raise Invalid("there is no row in it", where=str(file))
+    for problem in done.problems:
+        session.warn(f"{file}: {problem}")
     _edited(session, done)
+
+
+def _joined(first: Edited, then: Edited) -> Edited:
+    """Two edits, one after the other, as one."""
+    a, b = first.rows, then.rows
+    rows = RowCounts(a.added + b.added, a.removed + b.removed, a.changed + b.changed)
+    return msgspec.structs.replace(then, before=first.before, rows=rows, problems=(*first.problems, *then.problems))
 
 
 def remove(
