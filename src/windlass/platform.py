@@ -177,7 +177,7 @@ class Platform:
         self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs, self.experiments, leakage)
         self.verdicts = Verdicts(self.engine)
         policy = read_policy(self.home.path / "policy.toml") if (self.home.path / "policy.toml").exists() else ()
-        self.bakeoffs = Bakeoffs(self.engine, self.versions, self.evaluations, self.experiments, self.catalog, self.jobs, policy)
+        self.bakeoffs = Bakeoffs(self.engine, self.versions, self.evaluations, self.experiments, self.catalog, self.jobs, leakage, policy)
         self.measurements = Measurements(self.engine, self.versions, outcomes)
         self.releases = Releases(self.engine)
         self.reasons = Reasons(self.engine, self.traces)

@@ -244,3 +244,13 @@ def test_one_that_was_cut_off_goes_on_and_asks_nothing_twice(app: App, acme: Kno
     assert sum(acme.calls.values()) <= 240 + app.platform.settings.evaluation_concurrency
     app.transport.run(app.platform.bakeoffs.run("default", begun.id))
     assert app.client.bakeoffs.show(begun.id) == b
+
+
+def test_rows_that_stand_among_the_examples_test_no_model(app: App) -> None:
+    app.write("data/examples.jsonl", '{"key": "e1", "question": "question 7!"}\n{"key": "e2", "question": "question 70"}\n')
+    app.write("prompts/reply.md", "---\ninputs: {text: string}\nfewshot: ../data/examples.jsonl\n---\nuser: Answer. {{ text }}\n")
+    app.client.push(app.folder)
+    b = held(app, "acme/good")
+    assert (b.rows, b.left_out, arm(b, "acme/good").rows) == (118, 2, 118)
+    asked = {o.row for o in app.client.evaluations.outcomes(arm(b, "acme/good").evaluation, limit=200).items}
+    assert not {"r0007", "r0070"} & asked

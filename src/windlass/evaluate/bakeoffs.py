@@ -26,6 +26,7 @@ from windlass.discover.policy import excluded
 from windlass.evaluate.baking import Baking
 from windlass.evaluate.evaluations import Evaluations
 from windlass.evaluate.experiments import Experiments, Suite, read_suite
+from windlass.evaluate.leakage import Leakage
 from windlass.evaluate.outcomes import whole_id
 from windlass.evaluate.variants import Variants
 from windlass.govern.permissions import guard
@@ -46,7 +47,7 @@ class Bakeoffs:
 
     def __init__(
         self, engine: Engine, versions: Versions, evaluations: Evaluations, experiments: Experiments, catalog: Catalog, jobs: Jobs,
-        policy: tuple[Rule, ...] = (),
+        leakage: Leakage, policy: tuple[Rule, ...] = (),
     ) -> None:  # fmt: skip
         self._engine = engine
         self._versions = versions
@@ -54,6 +55,7 @@ class Bakeoffs:
         self._experiments = experiments
         self._catalog = catalog
         self._jobs = jobs
+        self._leakage = leakage
         self._policy = policy
 
     async def start(self, actor: Actor, request: BakeoffRequest) -> Bakeoff:
@@ -76,7 +78,8 @@ class Bakeoffs:
         policy = (*self._policy, *request.policy)
         taking, out = self._sorted_out(entries, variants, request, policy)
         id = uuid7()
-        total = self._evaluations.count(suite)
+        shown = len(self._leakage.of(suite, [str(target)]))
+        total = self._evaluations.count(suite) - shown
         arms = []
         for entry in taking:
             version = variants.make(actor, entry.id, f"bakeoff/{id}")
@@ -84,8 +87,8 @@ class Bakeoffs:
             arms.append(Arm(entry.id, str(version.ref), evaluation.id, reference=entry.id == variants.model))
         made = Bakeoff(
             id=id, project=project, suite=suite.ref, target=str(target), part=variants.part.name, status="queued",
-            rows=min(request.rows or total, total), created_ns=now_ns(), arms=tuple(arms), excluded=tuple(out), budget=request.budget,
-            policy=policy, data_class=request.data_class, actor=actor.id,
+            rows=min(request.rows or total, total), left_out=shown, created_ns=now_ns(), arms=tuple(arms), excluded=tuple(out),
+            budget=request.budget, policy=policy, data_class=request.data_class, actor=actor.id,
         )  # fmt: skip
         with write(self._engine) as c:
             c.execute(
@@ -157,7 +160,8 @@ class Bakeoffs:
             return
         try:
             suite = await asyncio.to_thread(read_suite, self._versions, parse_ref(bakeoff.suite, project=project))
-            await Baking(self._experiments, suite, bakeoff, self._save).run()
+            shown = await asyncio.to_thread(self._leakage.of, suite, [bakeoff.target])
+            await Baking(self._experiments, suite, bakeoff, self._save, {r.row for r in shown}).run()
         except WindlassError as e:
             self._save(msgspec.structs.replace(bakeoff, status="failed", error=e.as_dict(), finished_ns=now_ns()))
         except Exception as e:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -32,13 +32,17 @@ class Baking:
         suite: by which.
         bakeoff: as it was kept.
         save: keeps it.
+        shown: rows that stand among the target's examples: they would test its memory.
     """
 
-    def __init__(self, experiments: Experiments, suite: Suite, bakeoff: Bakeoff, save: Callable[[Bakeoff], None]) -> None:
+    def __init__(
+        self, experiments: Experiments, suite: Suite, bakeoff: Bakeoff, save: Callable[[Bakeoff], None], shown: Collection[str] = ()
+    ) -> None:
         self._experiments = experiments
         self._suite = suite
         self._bakeoff = bakeoff
         self._save = save
+        self._shown = frozenset(shown)
         self._arms: dict[str, Arm] = {a.model: a for a in bakeoff.arms}
         self._running: dict[str, Running] = {}
         self._saved_at = 0.0
@@ -49,7 +53,7 @@ class Baking:
             self._running[model] = await self._experiments.open(self._bakeoff.project, arm.evaluation)
             self._running[model].alike = ALIKE
         some = next(iter(self._running.values()))
-        rows = order(some.rows, self._suite.dataset.digest, "bakeoff", body.seed)[: self._bakeoff.rows]
+        rows = order(sorted(set(some.rows) - self._shown), self._suite.dataset.digest, "bakeoff", body.seed)[: self._bakeoff.rows]
         ranges = {g.name: self._suite.range(g.name) for g in body.guards}
         race = Race(body.guards, ranges, body.error, len(self._arms))
         self._bakeoff = msgspec.structs.replace(self._bakeoff, status="running")

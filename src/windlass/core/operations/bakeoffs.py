@@ -110,6 +110,7 @@ class Bakeoff(msgspec.Struct, omit_defaults=True):
     created_ns: int
     arms: tuple[Arm, ...] = ()
     excluded: tuple[Excluded, ...] = ()
+    left_out: int = 0  # rows that the target was shown as examples
     done: int = 0  # rows answered, of all arms together
     spent: float = 0.0
     saved: int = 0

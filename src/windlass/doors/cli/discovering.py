@@ -63,6 +63,7 @@ def discover(
     )  # fmt: skip
     found = session.client.bakeoffs.start(request)
     if not detach:
+        session.print(f"{len(found.arms)} models, at most {found.rows:,} rows each and {words.dollars(found.budget)} together")
         found = _watch(session, found)
     session.result(found)
     show_bakeoff(session, found)
@@ -88,6 +89,8 @@ def _watch(session: Session, found: Bakeoff) -> Bakeoff:
 def show_bakeoff(session: Session, b: Bakeoff) -> None:
     rows = f"{b.rows:,} rows of {words.short_ref(b.suite)}"
     session.print(f"[bold]{words.short_ref(b.target)}[/bold] with {len(b.arms)} models in {b.part} · {rows}")
+    if b.left_out:
+        session.print(f"  {b.left_out:,} rows are left out: they stand among its examples")
     for x in b.excluded:
         rule = f" [dim](rule: {plain(x.rule)})[/dim]" if x.rule else ""
         session.print(f"  left out: {plain(x.model)}: {plain(x.why)}{rule}")
