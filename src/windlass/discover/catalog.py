@@ -176,5 +176,6 @@ class Catalog:
 
 def _bars() -> list[ModelFacts]:
     """The built-in models. They run here, and their code is under Windlass's own licence."""
-    said = {"can": ("tools", "structured"), "licence": "Apache-2.0", "source": "built in"}
+    said: dict[str, object] = {"can": ("tools", "structured"), "licence": "Apache-2.0", "inputs": ("text",), "outputs": ("text",)}
+    said |= {"source": "built in", "places": {"source": "built in", "date": "", "default": ("this machine",)}}
     return [msgspec.convert({"provider": BASELINE, "id": name, "name": SAID[name], **said}, ModelFacts) for name in BARS]

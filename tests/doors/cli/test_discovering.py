@@ -18,6 +18,7 @@ def test_a_bake_off_prints_its_recommendation_and_is_found_again(shop: Shell) ->
     measured = shop.json("bakeoffs", "--measured")["items"]
     assert {"baseline", "baseline/silent"} <= {m["model"] for m in measured}
     assert "baseline/silent" in shop("bakeoffs", "--measured").stdout
+    assert "here, suite/shop@" in shop("models", "baseline/silent").stdout
 
 
 def test_wrong_questions_are_answered_in_a_sentence(shop: Shell) -> None:

@@ -9,7 +9,9 @@ from typing import Annotated, cast, get_args
 import typer
 
 from windlass.core.errors import Invalid
+from windlass.core.ids import now_ns
 from windlass.core.operations.discover import Capability, CatalogEntry, CatalogPage, CatalogQuery, ModelFacts, Sort
+from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.looking import Cursor, Limit
 from windlass.doors.cli.session import Session, plain
@@ -115,13 +117,22 @@ def _one(session: Session, entry: CatalogEntry) -> None:
         ("retires", facts.retires, facts.retires_source),
     ]
     if places := facts.places:
-        rows.append(("data goes to", ", ".join(places.default) or UNKNOWN, f"{places.source}, {places.date}"))
+        rows.append(("data goes to", ", ".join(places.default) or UNKNOWN, f"{places.source}, {places.date}".rstrip(", ")))
         rows.append(("or, by choice", ", ".join(places.choices), places.how))
     else:
         rows.append(("data goes to", UNKNOWN, ""))
     for score in facts.benchmarks:
         how = f" ({score.how})" if score.how else ""
         rows.append((score.name, f"{score.score:g} {score.unit}{how}".replace("  ", " "), f"{score.source}, {score.date or 'no date'}"))
+    now = now_ns()
+    for m in session.client.bakeoffs.measured(model=entry.id).items:
+        cost = f"{words.dollars(m.per_row)} a row, {words.per_success(m.per_row, m.per_success)} a success"
+        time = f", {words.duration(m.latency * 1e9)}" if m.latency is not None else ""
+        for s in m.guards:
+            interval = f" ({s.interval.low:.2f} to {s.interval.high:.2f})" if s.interval else ""
+            rows.append(
+                (s.name, f"{words.score(s.mean)}{interval}, {cost}{time}", f"here, {words.short_ref(m.suite)}, {words.ago(m.at_ns, now)}")
+            )
     session.print(f"[bold]{plain(entry.id)}[/bold]" + (f" [dim]is {plain(facts.base)}[/dim]" if facts.base else ""))
     session.table(("", "", "from"), [row for row in rows if row[1]])
 
