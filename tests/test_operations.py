@@ -16,6 +16,7 @@ from windlass.core.operations import (
     discover,
     evaluation,
     graph,
+    indexes,
     registry,
     runs,
     system,
@@ -30,7 +31,7 @@ from windlass.store.home import Home
 SOURCE = Path(windlass.__file__).parent
 CONSTANTS = {
     name: value.name
-    for module in (bakeoffs, datasets, deploy, discover, evaluation, graph, registry, runs, system, traces)
+    for module in (bakeoffs, datasets, deploy, discover, evaluation, graph, indexes, registry, runs, system, traces)
     for name, value in vars(module).items()
     if isinstance(value, Operation)
 }

@@ -59,6 +59,7 @@ from windlass.runtime.context import RunContext
 from windlass.runtime.draws import Draws, TableDraws
 from windlass.runtime.encoders import Encoders
 from windlass.runtime.execute import Executor
+from windlass.runtime.indexes import Indexes
 from windlass.runtime.models import Bars, Http, Models, Retries, Timeouts
 from windlass.runtime.process import runner_settings
 from windlass.runtime.retrieval import Retrieval
@@ -160,6 +161,7 @@ class Platform:
         self.models = Models(self.providers, self.prices.price, http, self.blobs.get, bars)
         self.catalog = Catalog(self.providers, self.prices, lambda: self.encoders.minilm_installed)
         self.retrieval = Retrieval(self.home.path / "indexes", self.blobs, self.encoders)
+        self.indexes = Indexes(self.engine, self.versions, self.retrieval, self.blobs)
         self.executor = Executor(
             versions=self.versions, models=self.models, runners=self.runners, records=self.records, retrieval=self.retrieval,
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, environment=self._environment,
@@ -214,6 +216,11 @@ class Platform:
             "datasets.merge": self.edits.merge,
             "datasets.duplicates": self.leaks.list,
             "datasets.harvest": self.harvest.harvest,
+            "indexes.list": self.indexes.list,
+            "indexes.show": self.indexes.show,
+            "indexes.chunks": self.indexes.chunks,
+            "indexes.search": self.indexes.search,
+            "indexes.diff": self.indexes.diff,
             "registry.verify": self.verify.verify,
             "runs.start": self.executor.run,
             "runs.stream": self.executor.stream,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from itertools import groupby
 
+import msgspec
 import pytest
 
 from windlass.core.operations.traces import LiveQuery, TraceQuery, TraceShow
@@ -107,3 +108,20 @@ def test_a_revised_span_is_counted_once_and_as_it_is_now(tmp_path, monkeypatch):
     store.write("2027-01-15", [unknown], "w", Position(1, 2))
     assert store.live(LiveQuery(hours=10**6)).cost is None, "the newest has no price: unknown, not the price of before"
     store.close()
+
+
+def test_traces_are_found_by_a_passage_they_were_given(tmp_path) -> None:
+    """By its whole key: one that begins alike, or stands in another field or another kind of step, is another."""
+    store = DuckSpans(tmp_path)
+    outputs = {
+        "a": [{"key": 'trip"#1', "text": "yes"}], "b": [{"key": 'trip"#10', "text": "no"}],
+        "c": [{"key": "x", "text": 'see "key":"trip"#1"'}],
+    }  # fmt: skip
+    rows = [
+        span(trace * 32, number, None, NOW, kind="retrieval", output=msgspec.json.encode(found).decode())
+        for number, (trace, found) in enumerate(outputs.items())
+    ]
+    rows.append(span("d" * 32, 9, None, NOW, kind="tool", output=rows[0].output))
+    store.write("2027-01-15", rows, "w", Position(0, 1))
+    assert [t.trace_id[0] for t in store.traces(TraceQuery(passage='trip"#1')).items] == ["a"]
+    assert store.traces(TraceQuery(passage="trip")).items == ()

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 
 from windlass.core import span as names
 from windlass.core.actor import Actor
-from windlass.core.operations.traces import TraceShow, Why
+from windlass.core.operations.traces import Given, TraceShow, Why
 from windlass.core.ref import parse_ref
 from windlass.core.span import Span
 from windlass.govern.permissions import guard
@@ -62,18 +62,19 @@ class Reasons:
         return (row.verdict, row.at_ns) if row else (None, None)
 
 
-def passages(spans: Sequence[Span]) -> list[str]:
-    """What searches found, in the order it was given: `str.split (0.83)`."""
-    found: dict[str, None] = {}
+def passages(spans: Sequence[Span]) -> list[Given]:
+    """What searches found, in the order it was given."""
+    found: dict[tuple[str, str | None], Given] = {}
     for span in spans:
         if span.attributes.get(names.KIND) != "retrieval":
             continue
         for passage in _list(span.attributes.get(names.OUTPUT)):
-            name = passage.get("symbol") or passage.get("key")
-            score = passage.get("score")
-            if name:
-                found[f"{name} ({score:.2f})" if isinstance(score, (int, float)) else str(name)] = None
-    return list(found)[:PASSAGES]
+            key, score = passage.get("key"), passage.get("score")
+            if key:
+                index = next((v for v in span.attributes.get(names.VERSIONS) or () if v.startswith("index/")), None)
+                given = Given(str(key), str(passage.get("symbol") or key), index, score if isinstance(score, (int, float)) else None)
+                found.setdefault((given.key, index), given)
+    return list(found.values())[:PASSAGES]
 
 
 def _list(text: Any) -> list[dict[str, Any]]:

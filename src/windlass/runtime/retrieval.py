@@ -122,6 +122,10 @@ class Retrieval:
         chunks = sorted(read_chunks(self._blobs.get(body.chunks)), key=lambda c: c.key)
         return self._vectors.build(index.digest, self._encoder(body), [encoded_text(c) for c in chunks], progress)
 
+    def ready(self, index: Version) -> bool:
+        """Whether a search finds everything made: an index with an encoder needs its vectors."""
+        return not msgspec.convert(index.body, IndexBody).encoder or self._vectors.built(index.digest)
+
     def _encoder(self, body: IndexBody) -> Encoder:
         if self._encoders is None:
             raise Unavailable("this process has no encoders")

@@ -23,6 +23,7 @@ from windlass.core.operations import (
     discover,
     evaluation,
     graph,
+    indexes,
     registry,
     runs,
     system,
@@ -59,6 +60,7 @@ class Client:
         self.project = project
         self.artifacts = Artifacts(self)
         self.datasets = Datasets(self)
+        self.indexes = Indexes(self)
         self.versions = Versions(self)
         self.bakeoffs = Bakeoffs(self)
         self.evaluations = Evaluations(self)
@@ -254,6 +256,30 @@ class Datasets(_Group):
     def harvest(self, ref: str, traces: Iterable[str], fields: dict[str, Any] | None = None, message: str = "") -> datasets.Edited:
         """Rows from traces. Operation `datasets.harvest`."""
         return self._client.call(datasets.HARVEST, datasets.HarvestRequest(ref, tuple(traces), fields or {}, self._project, message))
+
+
+class Indexes(_Group):
+    def list(self) -> indexes.IndexList:
+        """The newest version of each. Operation `indexes.list`."""
+        return self._client.call(indexes.INDEXES, indexes.IndexesQuery(self._project))
+
+    def show(self, ref: str) -> indexes.IndexDetail:
+        """Operation `indexes.show`."""
+        return self._client.call(indexes.INDEX, indexes.IndexQuery(ref, self._project))
+
+    def chunks(self, ref: str, **filters: Any) -> indexes.ChunkPage:
+        """Filters are the fields of `ChunksQuery`. Operation `indexes.chunks`."""
+        return self._client.call(indexes.CHUNKS, indexes.ChunksQuery(ref, self._project, **filters))
+
+    def search(
+        self, ref: str, query: str, k: int = 10, where: dict[str, Any] | None = None, how: indexes.How | None = None
+    ) -> indexes.Searched:
+        """Search as applications do. Operation `indexes.search`."""
+        return self._client.call(indexes.FIND, indexes.SearchRequest(ref, query, k, how, where or {}, self._project))
+
+    def diff(self, a: str, b: str) -> indexes.IndexDiff:
+        """Operation `indexes.diff`."""
+        return self._client.call(indexes.INDEX_DIFF, indexes.IndexDiffQuery(a, b, self._project))
 
 
 class Versions(_Group):

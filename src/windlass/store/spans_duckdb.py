@@ -332,6 +332,8 @@ def _filters(q: TraceQuery) -> _Filters:
         )
     if q.uses:
         any_span("len(list_filter(versions, lambda v: starts_with(v, ?))) > 0", _version_prefix(q.uses))
+    if q.passage:
+        any_span("kind = 'retrieval' AND contains(output, ?)", f'"key":{msgspec.json.encode(q.passage).decode()}')
     for column, value in (("model", q.model), ("session", q.session), ('"user"', q.user), ("environment", q.environment)):
         if value:
             any_span(f"{column} = ?", value)

@@ -12,12 +12,13 @@ from windlass.core.span import Span
 
 class TraceQuery(msgspec.Struct, omit_defaults=True):
     """Filters combine with and. `search` looks in the name, input and output of the root. `uses` is a ref (digest may be a
-    prefix): traces in which that version took part. Times are UTC nanoseconds."""
+    prefix): traces in which that version took part; `passage` the key of a chunk that a search gave them. Times are UTC nanoseconds."""
 
     project: str = "default"
     search: str | None = None
     status: Literal["ok", "error"] | None = None
     uses: str | None = None
+    passage: str | None = None
     model: str | None = None
     kind: str | None = None
     session: str | None = None
@@ -69,6 +70,15 @@ class Trace(Page):
     versions: tuple[str, ...] = ()
 
 
+class Given(msgspec.Struct, omit_defaults=True):
+    """A passage that an answer was given. `index` is the version that it was found in, `score` what it had there."""
+
+    key: str
+    name: str
+    index: str | None = None
+    score: float | None = None
+
+
 class Why(msgspec.Struct, omit_defaults=True):
     """What produced an answer: release, its verdict and move, every version, and the passages it was given; and `rows`, what was made
     of it since, as `dataset#key`."""
@@ -78,7 +88,7 @@ class Why(msgspec.Struct, omit_defaults=True):
     versions: tuple[str, ...]
     verdict: str | None = None
     released_ns: int | None = None
-    passages: tuple[str, ...] = ()
+    passages: tuple[Given, ...] = ()
     rows: tuple[str, ...] = ()
 
 

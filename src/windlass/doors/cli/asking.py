@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from windlass.core.ids import now_ns
+from windlass.core.operations.traces import Given
 from windlass.core.ref import parse_ref
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
@@ -44,9 +45,13 @@ def why(
     elif found.release:
         session.print("  its release was never promoted")
     if found.passages:
-        session.print(f"  passages: {plain(', '.join(found.passages))}")
+        session.print(f"  passages: {plain(', '.join(_said(x) for x in found.passages))}")
     if found.rows:
         session.print(f"  it is row {plain(', '.join(found.rows))}")
+
+
+def _said(passage: Given) -> str:
+    return f"{passage.name} ({passage.score:.2f})" if passage.score is not None else passage.name
 
 
 def _why_version(session: Session, ref: str) -> None:

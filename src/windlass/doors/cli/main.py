@@ -19,6 +19,7 @@ from windlass.doors.cli import (
     discovering,
     encoding,
     evaluating,
+    indexing,
     looking,
     models,
     releasing,
@@ -53,7 +54,7 @@ def start(
 ) -> None: ...
 
 
-for part in (workspace, data, running, models, discovering, evaluating, releasing, looking, tracing, asking, encoding, serving):
+for part in (workspace, data, indexing, running, models, discovering, evaluating, releasing, looking, tracing, asking, encoding, serving):
     part.add(app)
 
 

@@ -29,6 +29,7 @@ def traces(
     search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
     uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
+    passage: Annotated[str | None, typer.Option("--passage", help="That were given this chunk of an index.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="That called this model.")] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="Of one kind: request, chain, agent, component …")] = None,
     environment: Annotated[str | None, typer.Option("--in", help="Of one environment.")] = None,
@@ -60,8 +61,8 @@ def traces(
         )
         return
     given = {
-        "search": search, "status": status, "uses": uses, "model": model, "kind": kind, "environment": environment, "user": who,
-        "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
+        "search": search, "status": status, "uses": uses, "passage": passage, "model": model, "kind": kind,
+        "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
         "since_ns": now - _ns(since) if since else None, "cursor": cursor, "limit": limit,
     }  # fmt: skip
     page = session.client.traces.list(**{k: v for k, v in given.items() if v is not None})

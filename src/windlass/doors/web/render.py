@@ -49,7 +49,12 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ("Discover", (("models", "Models", "/models"), ("bakeoffs", "Bake-offs", "/bakeoffs"))),
     (
         "Develop",
-        (("playground", "Playground", "/playground"), ("datasets", "Datasets", "/datasets"), ("artifacts", "Artifacts", "/artifacts")),
+        (
+            ("playground", "Playground", "/playground"),
+            ("datasets", "Datasets", "/datasets"),
+            ("indexes", "Indexes", "/indexes"),
+            ("artifacts", "Artifacts", "/artifacts"),
+        ),
     ),
     ("Evaluate", (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"))),
     ("Deploy", (("releases", "Releases", "/releases"),)),

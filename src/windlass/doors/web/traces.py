@@ -71,6 +71,7 @@ async def traces(request: Request, ask: Asker) -> Response:
             search=q.get("search"),
             status=status,
             uses=q.get("uses"),
+            passage=q.get("passage"),
             model=q.get("model"),
             session=q.get("session"),
             user=q.get("user"),
@@ -82,7 +83,8 @@ async def traces(request: Request, ask: Asker) -> Response:
         ),
     )
     filters = {
-        k: q.get(k, "") for k in ("search", "status", "uses", "model", "last", "slower", "session", "user", "environment", "evaluation")
+        k: q.get(k, "")
+        for k in ("search", "status", "uses", "passage", "model", "last", "slower", "session", "user", "environment", "evaluation")
     }
     return respond(
         request, "traces.html", TracesContext(page, filters, any(filters.values()), await _datasets(ask)), nav="traces", title="Traces"
