@@ -22,9 +22,15 @@ if TYPE_CHECKING:
     import psycopg
 
 FETCHED = 5_000  # rows taken at a time
-CONNECT_SECONDS = 10
+# text comes as UTF-8 whatever the database keeps it in; a server that vanished without a word is noticed within a minute
+CONNECTED: dict[str, Any] = {
+    "connect_timeout": 10, "application_name": "windlass pin", "client_encoding": "utf8",
+    "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+}  # fmt: skip
 ALLOWED = ("host", "port", "sslmode", "sslrootcert", "connect_timeout", "target_session_attrs")
 GONE = ("42P01", "42703", "3F000", "3D000")  # no such table, column, schema, database
+# connection lost, rolled back for another, out of resources, lock not to be had, stopped by an operator or a timeout, system error
+BROKE_OFF = ("08", "40", "53", "55", "57", "58", "XX")
 STATE = """SELECT pg_current_snapshot()::text,
     CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
     (extract(epoch FROM now()) * 1000000)::bigint, current_user::text, current_setting('server_version')"""
@@ -53,10 +59,7 @@ class PostgreSql:
             raise Invalid(what, where="--from", remedy="options: " + ", ".join(ALLOWED))
         user = f"{parts.username}@" if parts.username else ""
         host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
-        try:
-            port = f":{parts.port}" if parts.port else ""
-        except ValueError:
-            raise Invalid("the port is no number", where="--from") from None
+        port = f":{parts.port}" if parts.port else ""
         options = "&".join(f"{k}={quote(v, safe='/')}" for k, v in sorted(given.items()))
         endpoint = f"postgresql://{user}{host}{port}{parts.path}" + (f"?{options}" if options else "")
         query = asked.query.strip().rstrip(";").rstrip() or f"SELECT * FROM {_quoted(asked.table.strip())}"
@@ -77,7 +80,7 @@ class PostgreSql:
 
     def _connect(self, driver: Any, spec: Spec, credentials: Credentials) -> psycopg.Connection[Any]:
         parts = urlsplit(spec.endpoint)
-        given: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "windlass pin", **dict(parse_qsl(parts.query))}
+        given: dict[str, Any] = CONNECTED | dict(parse_qsl(parts.query))
         user = credentials.user or unquote(parts.username or "")
         for name, value in (("host", parts.hostname), ("port", parts.port), ("dbname", unquote(parts.path.strip("/"))), ("user", user)):
             given |= {name: value} if value else {}
@@ -171,9 +174,11 @@ class _Reading:
         state, where = getattr(e, "sqlstate", None) or "", shown(self._spec)
         if state in GONE:
             return Gone(said, where=where)
-        if self._connection.broken or self._connection.closed or state.startswith(("57P", "08", "53", "40")):
+        if self._connection.broken or self._connection.closed or state.startswith(BROKE_OFF):
             after = f" after {self._count:,} rows" if self._count else ""
             return Unavailable(f"the database broke off{after}: {said}", where=where, remedy="nothing was kept; try again")
+        if not state and "placeholder" in said:
+            return Invalid(said, where=where, remedy="write %% for a % where there are parameters")
         if state == "25006":
             return Invalid(f"a pin reads, and this statement writes: {said}", where=where, remedy="write a SELECT")
         if state == "42501":

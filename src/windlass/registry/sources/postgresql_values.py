@@ -13,16 +13,16 @@ from windlass.registry.sources.values import plain
 
 Data = bytes | bytearray | memoryview
 
-# what text is for: exact decimals, and what has no form of its own in JSON
+# what text is for: exact decimals, and what has no form of its own in JSON; types that psycopg does not know come as text anyway
 AS_TEXT = (
-    "numeric", "date", "time", "timetz", "interval", "uuid", "inet", "cidr", "int4range", "int8range", "numrange", "daterange", "tsrange",
-    "tstzrange", "int4multirange", "int8multirange", "nummultirange", "datemultirange", "tsmultirange", "tstzmultirange",
+    "record", "numeric", "date", "time", "timetz", "interval", "uuid", "inet", "cidr", "int4range", "int8range", "numrange", "daterange",
+    "tsrange", "tstzrange", "int4multirange", "int8multirange", "nummultirange", "datemultirange", "tsmultirange", "tstzmultirange",
 )  # fmt: skip
 
 # the same text for the same value, whatever the database, role or server prefers
 SETTINGS = (
     "SET LOCAL TimeZone = 'UTC'", "SET LOCAL DateStyle = 'ISO, MDY'", "SET LOCAL IntervalStyle = 'iso_8601'",
-    "SET LOCAL extra_float_digits = 1", "SET LOCAL bytea_output = 'hex'",
+    "SET LOCAL extra_float_digits = 1", "SET LOCAL bytea_output = 'hex'", "SET LOCAL lc_monetary = 'C'",
 )  # fmt: skip
 
 

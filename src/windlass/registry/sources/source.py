@@ -44,13 +44,18 @@ class Source(Protocol):
 
 def refuse_password(address: str) -> None:
     """A secret in an address would be in the pin, its page, every log. Raises `Invalid`, which does not repeat the address."""
+    if "://" not in address:
+        return
     try:
-        password = urlsplit(address).password
+        parts = urlsplit(address)
+        secret = parts.password is not None or "@" in parts.fragment
+        _ = parts.port
     except ValueError:
         raise Invalid(
             "this is no address", where="--from", remedy="write postgresql://host/db, bigquery://project, https://… or a folder"
         ) from None
-    if password is not None:
+    # a / or # in a password ends what is read as the host, and the rest of it stands in the path
+    if secret or ("@" in parts.path and parts.scheme not in ("http", "https", "file")):
         raise Invalid(
             "the address holds a password, which would be kept and shown with the pin", where="--from",
             remedy="leave it out: set PGPASSWORD or ~/.pgpass for the server, or name the source in sources.toml with env = \"VARIABLE\"",
