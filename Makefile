@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
 
-test: .stamps/test .stamps/browser .stamps/encoder
+test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .stamps/test
@@ -45,3 +45,13 @@ clean:
 # Debian's Chromium where the machine has none; any Chromium on PATH or in WINDLASS_CHROMIUM is used as it is.
 .stamps/browser: .stamps/test
 	@sh scripts/chromium.sh && touch $@
+
+# Any PostgreSQL from 14 on is used as it is; tests start a cluster of their own from its binaries.
+.stamps/postgresql: .stamps/test scripts/postgresql.sh
+	@sh scripts/postgresql.sh && touch $@
+
+# An emulator of BigQuery, which wants another DuckDB than ours; without it the tests of BigQuery are skipped, and say so.
+.stamps/bqemulator: .stamps/test
+	@{ $(PYTHON) -m venv .bench/bigquery \
+		&& .bench/bigquery/bin/pip install -q "bqemulator==1.4.0" "duckdb==1.5.5" "duckdb-extension-spatial==1.5.5" \
+		&& touch $@; } || { rm -rf .bench/bigquery; echo "no bqemulator: tests of BigQuery will be skipped"; }

@@ -1,0 +1,116 @@
+"""Operations on pins: recorded reads of data we do not own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from windlass.core.operations import Limit, Operation, Page
+from windlass.core.operations.datasets import Row, RowCounts, RowDifference
+from windlass.core.pin import Clock, Observed, Outcome, Record, Spec
+
+
+class PinAdd(msgspec.Struct, omit_defaults=True):
+    """Read something once and record it as `name`. `source` is an address without a secret, or a name of `sources.toml`; `key` are the
+    columns that name a row. `keep`: also keep the rows here; unless told, wherever the source cannot be read again as it was."""
+
+    name: str
+    source: str
+    query: str = ""
+    table: str = ""
+    key: tuple[str, ...] = ("key",)
+    parameters: dict[str, Any] = {}
+    keep: bool | None = None
+    project: str = "default"
+
+
+class PinQuery(msgspec.Struct, omit_defaults=True):
+    project: str = "default"
+    cursor: str | None = None
+    limit: Limit = 50
+
+
+class PinShow(msgspec.Struct, omit_defaults=True):
+    name: str
+    project: str = "default"
+
+
+class PinState(msgspec.Struct, omit_defaults=True):
+    """A pin as it stands now. `said` is the clock in words, `version` the ref of the rows where they are kept, `observed` the newest look
+    at the source after `record` was made."""
+
+    name: str
+    spec: Spec
+    record: Record
+    clock: Clock
+    said: str
+    read_ns: int
+    actor: str
+    version: str | None = None
+    observed: Observed | None = None
+
+
+class PinPage(Page):
+    items: tuple[PinState, ...]
+
+
+class PinLook(msgspec.Struct, omit_defaults=True):
+    """One look at the source, of the history of a pin."""
+
+    at_ns: int
+    actor: str
+    outcome: Outcome
+    why: str = ""
+    count: int | None = None
+    digest: str | None = None
+    version: str | None = None
+
+
+class PinDetail(msgspec.Struct, omit_defaults=True):
+    """`history` is newest first, at most 200 looks. `message` says what else there is to know of what was just done."""
+
+    pin: PinState
+    history: tuple[PinLook, ...]
+    message: str = ""
+
+
+class PinReadRequest(msgspec.Struct, omit_defaults=True):
+    """Rows as they were pinned, at most `limit` of them. `again`: ask the source instead, at the recorded snapshot where it can repeat it,
+    else as it is now, and say what differs. A look never changes what is pinned."""
+
+    name: str
+    again: bool = False
+    limit: Limit = 20
+    project: str = "default"
+
+
+class PinRead(msgspec.Struct, omit_defaults=True):
+    """`digest` and `count` are of what was read now. `columns` says what changed in the schema, `rows` how many rows differ, `keys` some
+    of them (at most 50, those of one kind before those of the next), `items` rows as they were read now."""
+
+    pin: PinState
+    outcome: Outcome
+    why: str
+    count: int | None = None
+    digest: str | None = None
+    columns: tuple[str, ...] = ()
+    rows: RowCounts | None = None
+    keys: tuple[RowDifference, ...] = ()
+    items: tuple[Row, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class PinKeep(msgspec.Struct, omit_defaults=True):
+    """Keep the rows of a pin here, as a version of `dataset/name`. `now`: read what the source has now, as a new reading of the pin."""
+
+    name: str
+    now: bool = False
+    project: str = "default"
+
+
+ADD_PIN = Operation("pins.add", "POST", PinAdd, PinDetail, "admin")
+PINS = Operation("pins.list", "GET", PinQuery, PinPage, "read")
+SHOW_PIN = Operation("pins.show", "GET", PinShow, PinDetail, "read")
+READ_PIN = Operation("pins.read", "POST", PinReadRequest, PinRead, "write")
+KEEP_PIN = Operation("pins.keep", "POST", PinKeep, PinDetail, "write")
