@@ -183,7 +183,7 @@ def test_damaged_vectors_are_said_and_made_again(tmp_path: Path, blobs: MemoryBl
         Retrieval(tmp_path, blobs, Encoders(encoder)).search(docs, "cat", 1)
 
 
-def test_an_index_of_nothing_has_nothing(tmp_path: Path, encoder: Counting) -> None:
-    vectors = Vectors(tmp_path)
-    assert vectors.build("sha256:aa", encoder, []) == 0
-    assert vectors.nearest("sha256:aa", encoder.encode_query("cat"), 5) == []
+def test_an_index_of_nothing_has_nothing(tmp_path: Path, blobs: MemoryBlobs, encoder: Counting) -> None:
+    vectors, nothing = Vectors(tmp_path), index(blobs, [], encoder)
+    assert vectors.build(nothing, encoder, []) == 0
+    assert vectors.nearest(nothing, encoder.encode_query("cat"), 5) == []
