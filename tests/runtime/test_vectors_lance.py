@@ -258,6 +258,44 @@ def test_damage_is_found_and_mended_without_encoding(tmp_path: Path, what: str, 
     assert encoder.given == [] and store.nearest(first, vector_of(1), 5)
 
 
+REFUSED = """
+import resource, sys
+from pathlib import Path
+from windlass.runtime.vectors_lance import LanceVectors
+from tests.runtime.test_vectors_lance import Drawn, Unavailable, texts_of, vector_of, version
+texts = texts_of(range(800))
+index, store = version("docs", texts), LanceVectors(Path(sys.argv[1]))
+store.build(index, Drawn(), texts)
+asked = vector_of(1)
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (5, hard))
+try:
+    store.nearest(index, asked, 3)
+except Unavailable as e:
+    print(e.message)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+print(store.built(index), len(store.nearest(index, asked, 3)))
+"""
+
+
+def test_a_machine_that_refuses_is_no_damage(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", REFUSED, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
+    first, second = done.stdout.splitlines()
+    assert "cannot be read" in first and "Too many open files" in first and second == "True 3", done.stderr
+
+
+def test_a_table_of_many_dead_rows_is_written_anew(tmp_path: Path) -> None:
+    """The graph keeps what was removed from it."""
+    texts = texts_of(range(1000))
+    for gone in range(0, 800, 100):
+        index = version("docs", texts[gone:])
+        store = built(tmp_path, index, texts[gone:])
+        there = table(tmp_path)
+        assert there.count_rows() == 1000 - gone
+        assert 2 * sum(f.num_deletions for f in there.get_fragments()) <= 1000 - gone
+        assert recall(store, exact(tmp_path, index, texts[gone:]), index, 10, [None] * 5) >= RECALL
+
+
 BUILDING = """
 import sys
 from pathlib import Path

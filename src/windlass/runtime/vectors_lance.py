@@ -13,8 +13,10 @@ that was forked from one with Lance in it is told so instead of waiting for ever
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 SPARE = 16  # found beyond what is wanted, so that places order equal ones
 GRAPHS = 4  # of one table, before they are made one
 DIGEST_BYTES = 32
+REFUSALS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # no damage
 INSTALL = 'pip install "windlass[lance]"'
 
 _loaded_by: int | None = None  # the process
@@ -74,21 +77,23 @@ class LanceVectors:
         _lance()
         try:
             return self._nearest(self._opened(index), _settings(body), vector, k, allowed)
-        except FileNotFoundError as e:
-            raise Unavailable("the vectors of the index are made again at the next search", where=index.digest) from e
-        except (OSError, ValueError):  # perhaps somebody else mended it since we opened it
+        except (OSError, ValueError):  # perhaps somebody else made it again since we opened it
             self._forget(index)
         try:
             return self._nearest(self._opened(index), _settings(body), vector, k, allowed)
         except (OSError, ValueError) as e:
             self._forget(index)
-            if not isinstance(e, FileNotFoundError):
-                self._line(index).joinpath("damaged").touch()
-                self._path(index).unlink(missing_ok=True)
-            reason = str(e).splitlines()[0][:200]
-            raise Unavailable(
-                f"the vectors of the index were damaged and are made again at the next search: {reason}", where=index.digest
-            ) from e
+            raise self._lost(index, e) from e
+
+    def _lost(self, index: Version, e: Exception) -> Unavailable:
+        """What is said of vectors that cannot be read. Damage is noted, so that the next build begins with nothing."""
+        if _is_refusal(e):
+            return Unavailable(f"the vectors of the index cannot be read: {_first_line(e)}", where=str(self._line(index)))
+        if not isinstance(e, FileNotFoundError):  # which a version is that somebody else found damaged
+            self._line(index).joinpath("damaged").touch()
+            self._path(index).unlink(missing_ok=True)
+        said = f"the vectors of the index were damaged and are made again at the next search: {_first_line(e)}"
+        return Unavailable(said, where=index.digest)
 
     def build(self, index: Version, encoder: Encoder, texts: Sequence[str], progress: Progress = quiet) -> int:
         _lance()
@@ -101,7 +106,9 @@ class LanceVectors:
                     self._write(index, kept, settings, encoder.dimensions)
                 except (OSError, ValueError) as e:
                     remedy = "make room, or see the reason; what was encoded is kept"
-                    raise Unavailable(f"the vectors cannot be written: {e}", where=str(self._line(index)), remedy=remedy) from e
+                    raise Unavailable(
+                        f"the vectors cannot be written: {_first_line(e)}", where=str(self._line(index)), remedy=remedy
+                    ) from e
             return kept.new
 
     def built(self, index: Version) -> bool:
@@ -218,7 +225,9 @@ class LanceVectors:
             try:
                 table = _lance().dataset(str(self._table(index)))
                 return table, _rows(table)
-            except (OSError, ValueError):
+            except (OSError, ValueError) as e:
+                if _is_refusal(e):
+                    raise
                 (line / "damaged").touch()
         for version in line.glob("*.npy"):  # first, so that nothing claims to be whole
             version.unlink(missing_ok=True)
@@ -261,6 +270,16 @@ def _lance() -> Any:
     if os.getpid() != _loaded_by:
         raise Unavailable("this process was forked from one that uses Lance, which does not survive it", remedy="start processes by spawn")
     return lance
+
+
+def _is_refusal(e: Exception) -> bool:
+    """Whether the machine did not let us, which says nothing about the files. Lance has the number in its text alone."""
+    found = re.search(r"\(os error (\d+)\)", str(e))
+    return (e.errno if isinstance(e, OSError) else int(found[1]) if found else None) in REFUSALS
+
+
+def _first_line(e: Exception) -> str:
+    return str(e).partition("\n")[0][:200]
 
 
 def _settings(body: IndexBody) -> LanceSettings:
