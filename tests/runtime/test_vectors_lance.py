@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from tests.runtime.runners import MemoryBlobs
 from tests.runtime.test_vectors import CHUNKS, Counting, Encoders, chunk
+from tests.store.tiny_disk import run_on_tiny_disk
 
 from windlass.core.artifacts import IndexBody, Version, make_version
 from windlass.core.digest import digest_json
@@ -177,6 +178,7 @@ def test_a_refresh_of_few_texts_makes_no_graph_anew(tmp_path: Path) -> None:
 
 POINTS = {
     "encoding": "Drawn.encode",
+    "writing": "vectors_lance.Encoded.vectors",
     "written": "vectors_lance._graphed",
     "graph": "vectors_lance._rows",  # called before the write and after the pin
     "named": "np.save",
@@ -207,7 +209,9 @@ def later_version(settings: LanceSettings = SMALL) -> tuple[Version, list[str]]:
     return version("docs", texts, settings), texts
 
 
-@pytest.mark.parametrize(("point", "calls"), [("encoding", 0), ("encoding", 3), ("written", 0), ("graph", 1), ("cleaned", 0), ("named", 0)])
+@pytest.mark.parametrize(
+    ("point", "calls"), [("encoding", 0), ("encoding", 3), ("writing", 0), ("written", 0), ("graph", 1), ("cleaned", 0), ("named", 0)]
+)
 def test_a_build_that_is_killed_leaves_the_older_version_and_is_gone_on_with(tmp_path: Path, point: str, calls: int) -> None:
     texts = texts_of(range(1000))
     first = version("docs", texts)
@@ -228,6 +232,17 @@ def test_a_build_that_is_killed_leaves_the_older_version_and_is_gone_on_with(tmp
     assert table(tmp_path).count_rows() == len(new)
     assert recall(store, exact(tmp_path, later, new), later, 10, [None] * 10 + [range(0, 1100, 20)] * 10) >= RECALL
     assert [store.nearest(first, vector_of(n, 3), 10) for n in range(10)] == before
+
+
+@pytest.mark.parametrize("point", ["writing", "written"])
+def test_the_first_build_is_killed(tmp_path: Path, point: str) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path), POINTS[point], "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    index, texts = later_version()
+    store = LanceVectors(tmp_path)
+    assert not store.built(index) and store.build(index, Drawn(), texts) == 0
+    assert recall(store, exact(tmp_path, index, texts), index, 10, [None] * 10) >= RECALL
 
 
 @pytest.mark.parametrize("what", ["data/*", "_versions/*", "_indices/*/*", "_refs/tags/*", "../*.npy"])
@@ -282,6 +297,46 @@ def test_a_machine_that_refuses_is_no_damage(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", REFUSED, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
     first, second = done.stdout.splitlines()
     assert "cannot be read" in first and "Too many open files" in first and second == "True 3", done.stderr
+
+
+FULL = """
+import contextlib, sys
+from pathlib import Path
+from windlass.runtime.vectors import encoded
+from windlass.runtime.vectors_lance import LanceVectors
+from tests.runtime.test_vectors_lance import Drawn, Unavailable, texts_of, vector_of, version
+folder, encoder = Path(sys.argv[1]), Drawn()
+store, texts, new = LanceVectors(folder), texts_of(range(250)), texts_of(range(50, 300))
+first, later = version("docs", texts), version("docs", new)
+store.build(first, encoder, texts)
+before = store.nearest(first, vector_of(1), 5)
+kept = contextlib.ExitStack()
+kept.enter_context(encoded(folder, encoder, new))  # open, so that it is not SQLite that finds no room
+with (folder / "filler").open("wb") as filler:
+    try:
+        filler.write(bytes(2**20))
+    except OSError:
+        pass
+for path in (folder / "filler",) * 2:
+    try:
+        store.build(later, encoder, new)
+        print("built")
+    except Unavailable as e:
+        print(e.message, "|", store.built(first), store.nearest(first, vector_of(1), 5) == before)
+    path.unlink(missing_ok=True)
+print(len(set(encoder.given)) == len(encoder.given), len(store.nearest(later, vector_of(1), 5)))
+"""
+
+
+def test_a_full_disk_is_said_and_gone_on_with(tmp_path: Path) -> None:
+    full, done, last = run_on_tiny_disk(tmp_path, FULL).splitlines()
+    assert (
+        "the vectors cannot be written" in full
+        and "No space left" in full
+        and full.endswith("| True True")
+        and done == "built"
+        and last == "True 5"
+    )
 
 
 def test_a_table_of_many_dead_rows_is_written_anew(tmp_path: Path) -> None:

@@ -90,8 +90,9 @@ class LanceVectors:
         if _is_refusal(e):
             return Unavailable(f"the vectors of the index cannot be read: {_first_line(e)}", where=str(self._line(index)))
         if not isinstance(e, FileNotFoundError):  # which a version is that somebody else found damaged
-            self._line(index).joinpath("damaged").touch()
-            self._path(index).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # where nothing can be written the search says the same again
+                self._line(index).joinpath("damaged").touch()
+                self._path(index).unlink(missing_ok=True)
         said = f"the vectors of the index were damaged and are made again at the next search: {_first_line(e)}"
         return Unavailable(said, where=index.digest)
 
