@@ -246,7 +246,7 @@ def test_the_first_build_is_killed(tmp_path: Path, point: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["data/*", "_versions/*", "_indices/*/*", "_refs/tags/*", "../*.npy"])
-@pytest.mark.parametrize("how", ["nonsense", "gone", "half"])
+@pytest.mark.parametrize("how", ["nonsense", "gone", "half", "empty"])
 def test_damage_is_found_and_mended_without_encoding(tmp_path: Path, what: str, how: str) -> None:
     texts = texts_of(range(600))
     first, (later, new) = version("docs", texts), later_version()
@@ -258,7 +258,7 @@ def test_damage_is_found_and_mended_without_encoding(tmp_path: Path, what: str, 
         if how == "gone":
             path.unlink()
         else:
-            path.write_bytes(b"nonsense" * 40 if how == "nonsense" else path.read_bytes()[: path.stat().st_size // 2])
+            path.write_bytes({"nonsense": b"nonsense" * 40, "empty": b"", "half": path.read_bytes()[: path.stat().st_size // 2]}[how])
     store, encoder = LanceVectors(tmp_path), Drawn()
     for index, some in ((first, texts), (later, new)):
         with pytest.raises(Unavailable, match="made again at the next search"):

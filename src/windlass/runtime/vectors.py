@@ -113,7 +113,7 @@ class Vectors:
 
                 try:
                     found = self._open[index] = np.load(self._path(index), mmap_mode="r")
-                except (OSError, ValueError) as e:
+                except (OSError, ValueError, EOFError) as e:
                     self._path(index).unlink(missing_ok=True)
                     raise Unavailable("the vectors of the index were damaged and are made again at the next search", where=index) from e
             return found

@@ -46,6 +46,7 @@ SPARE = 16  # found beyond what is wanted, so that places order equal ones
 GRAPHS = 4  # of one table, before they are made one
 DIGEST_BYTES = 32
 REFUSALS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # no damage
+UNREADABLE = (OSError, ValueError, EOFError, KeyError)  # what Lance, numpy and a file of other rows make of damage
 INSTALL = 'pip install "windlass[lance]"'
 
 _loaded_by: int | None = None  # the process
@@ -77,11 +78,11 @@ class LanceVectors:
         _lance()
         try:
             return self._nearest(self._opened(index), _settings(body), vector, k, allowed)
-        except (OSError, ValueError):  # perhaps somebody else made it again since we opened it
+        except UNREADABLE:  # perhaps somebody else made it again since we opened it
             self._forget(index)
         try:
             return self._nearest(self._opened(index), _settings(body), vector, k, allowed)
-        except (OSError, ValueError) as e:
+        except UNREADABLE as e:
             self._forget(index)
             raise self._lost(index, e) from e
 
