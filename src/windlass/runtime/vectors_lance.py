@@ -3,7 +3,7 @@
     lance/<line>/  table.lance/  <index>.npy  lock  damaged
 
 A line is what versions of one index with one encoder and the same settings share: one table, a row for each different text under the
-text's digest, so that a new version adds and removes only rows whose text came or went. A version is the table as a tag pins it, and
+text's digest, so that a new version adds only rows of texts that came. A version is the table as a tag pins it, and
 `<index>.npy`, which says for each chunk in which row its text is; it is written last, so a version is whole or not there. All of it can be
 made again from the vectors kept beside it. One process at a time writes a line, under its lock; readers need none, since what a tag pins
 never changes. Lance runs threads of its own and does not survive a fork: Windlass starts every process anew (`subprocess`), and a process
@@ -53,11 +53,13 @@ _loaded_by: int | None = None  # the process
 
 
 class _Open(NamedTuple):
-    """A version as it is searched. `rows` by place; `order` sorts them; `matrix`, by place, where it is small enough to compare all."""
+    """A version as it is searched. `rows` by place; `order` sorts them; `others` says whether the table has rows that the version has not;
+    `matrix`, by place, where it is small enough to compare all."""
 
     table: Any
     rows: Rows
     order: NDArray[np.int64]
+    others: bool
     matrix: Matrix | None
 
 
@@ -124,35 +126,17 @@ class LanceVectors:
         self, opened: _Open, settings: LanceSettings, vector: Matrix, k: int, allowed: Sequence[int] | None
     ) -> list[tuple[int, float]]:
         import numpy as np
-        from lance.dataset import serialize_row_addrs
 
         if opened.matrix is not None:
             return exactly(opened.matrix, vector, k, allowed)
-        fits: NDArray[np.bool_] | None = None
-        allowlist = None
         if allowed is not None:
             fits = np.zeros(len(opened.rows), dtype=bool)
             fits[np.asarray(allowed, dtype=np.int64)] = True
-            if not fits.any():
-                return []
-            allowlist = serialize_row_addrs(np.unique(opened.rows[fits]).tolist())
-        wanted = {
-            "column": "vector",
-            "q": vector,
-            "k": k + SPARE,
-            "metric": "dot",
-            "nprobes": settings.nprobes,
-            "refine_factor": settings.refine,
-        }
-        found = opened.table.scanner(
-            columns=["_distance"], with_row_id=True, nearest=wanted, prefilter=True, row_addr_allowlist=allowlist
-        ).to_table()
-        rows, cosines = found["_rowid"].to_numpy(), 1 - found["_distance"].to_numpy()
-        ranked = []
-        for row, cosine in zip(rows, cosines, strict=True):
-            begin, end = (int(np.searchsorted(opened.rows, row, side, sorter=opened.order)) for side in ("left", "right"))
-            ranked += [(float(-cosine), int(place)) for place in opened.order[begin:end] if fits is None or fits[place]]
-        return [(place, -cosine) for cosine, place in sorted(ranked)[:k]]
+            return _ranked(opened, settings, vector, k, fits) if fits.any() else []
+        found = _ranked(opened, settings, vector, k, None)
+        if len(found) < min(k, len(opened.rows)):  # rows of other versions took the places
+            found = _ranked(opened, settings, vector, k, np.ones(len(opened.rows), dtype=bool))
+        return found
 
     def _opened(self, index: Version) -> _Open:
         with self._lock:
@@ -167,14 +151,15 @@ class LanceVectors:
         rows: Rows = np.load(self._path(index))
         order = np.argsort(rows, kind="stable")
         if not len(rows):
-            return _Open(None, rows, order, np.zeros((0, body.encoder["dimensions"]), np.float32))
+            return _Open(None, rows, order, False, np.zeros((0, body.encoder["dimensions"]), np.float32))
         table = _lance().dataset(str(self._table(index)), version=_tag(index))
-        if len(np.unique(rows)) >= _settings(body).exact_below:
-            return _Open(table, rows, order, None)
+        count = len(np.unique(rows))
+        if count >= _settings(body).exact_below:
+            return _Open(table, rows, order, table.count_rows() > count, None)
         there = table.scanner(columns=["vector"], with_row_id=True).to_table()
         vectors = there["vector"].combine_chunks().flatten().to_numpy().reshape(len(there), -1)
         at = {row: n for n, row in enumerate(there["_rowid"].to_pylist())}
-        return _Open(table, rows, order, vectors[[at[row] for row in rows.tolist()]])
+        return _Open(table, rows, order, True, vectors[[at[row] for row in rows.tolist()]])
 
     def _forget(self, index: Version) -> None:
         with self._lock:
@@ -203,20 +188,16 @@ class LanceVectors:
             partial.unlink(missing_ok=True)
 
     def _brought(self, index: Version, kept: Encoded, dimensions: int) -> Any:
-        """The table with a row for each of these texts and no other. Written anew where more than half would change or is dead, since a
-        graph is only as good as the rows it was made of."""
+        """The table with a row for each of these texts. Rows of texts that went stay, since a table with removed rows takes longer to search
+        (30 ms for 6 at a million). It is written anew where more than half would be added or of no use: a graph is only as good as the
+        rows it was made of."""
         lance, path = _lance(), str(self._table(index))
         wanted = set(kept.digests)
         table, there = self._there(index)
-        lacking, gone = wanted - there.keys(), [row for digest, row in there.items() if digest not in wanted]
-        dead = sum(fragment.num_deletions for fragment in table.get_fragments()) if table else 0
-        if table is None or 2 * (len(lacking) + len(gone) + dead) > len(wanted):
+        lacking, gone = wanted - there.keys(), there.keys() - wanted
+        if table is None or 2 * (len(lacking) + len(gone)) > len(wanted):
             return lance.write_dataset(_batches(kept, wanted, dimensions), path, mode="overwrite" if table else "create")
-        if lacking:
-            table = lance.write_dataset(_batches(kept, lacking, dimensions), table, mode="append")
-        if gone:
-            table.delete(f"_rowid IN ({', '.join(map(str, gone))})")
-        return table
+        return lance.write_dataset(_batches(kept, lacking, dimensions), table, mode="append") if lacking else table
 
     def _there(self, index: Version) -> tuple[Any, dict[bytes, int]]:
         """The line's newest table and its rows by text; None and nothing where there is no table, or one that was damaged, which goes."""
@@ -272,6 +253,25 @@ def _lance() -> Any:
     if os.getpid() != _loaded_by:
         raise Unavailable("this process was forked from one that uses Lance, which does not survive it", remedy="start processes by spawn")
     return lance
+
+
+def _ranked(opened: _Open, settings: LanceSettings, vector: Matrix, k: int, fits: NDArray[np.bool_] | None) -> list[tuple[int, float]]:
+    """The nearest places, of those that fit; without `fits` those of the version among all rows, which may be fewer than `k`."""
+    import numpy as np
+    from lance.dataset import serialize_row_addrs
+
+    allowlist = None if fits is None else serialize_row_addrs(np.unique(opened.rows[fits]).tolist())
+    count = k + SPARE + (k if opened.others and fits is None else 0)
+    wanted = {
+        "column": "vector", "q": vector, "k": count, "metric": "dot", "nprobes": settings.nprobes, "refine_factor": settings.refine,
+    }  # fmt: skip
+    scan = opened.table.scanner(columns=["_distance"], with_row_id=True, nearest=wanted, prefilter=True, row_addr_allowlist=allowlist)
+    found = scan.to_table()
+    ranked = []
+    for row, cosine in zip(found["_rowid"].to_numpy(), 1 - found["_distance"].to_numpy(), strict=True):
+        begin, end = (int(np.searchsorted(opened.rows, row, side, sorter=opened.order)) for side in ("left", "right"))
+        ranked += [(float(-cosine), int(place)) for place in opened.order[begin:end] if fits is None or fits[place]]
+    return [(place, -cosine) for cosine, place in sorted(ranked)[:k]]
 
 
 def _is_refusal(e: Exception) -> bool:
