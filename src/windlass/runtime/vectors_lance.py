@@ -3,9 +3,8 @@
     lance/<line>/  table.lance/  <index>.npy  lock  damaged
 
 A line is what versions of one index with one encoder and the same settings share: one table, a row for each different text under the
-text's digest, so that a new version adds only rows of texts that came. A version is the table as a tag pins it, and
-`<index>.npy`, which says for each chunk in which row its text is; it is written last, so a version is whole or not there. All of it can be
-made again from the vectors kept beside it. One process at a time writes a line, under its lock; readers need none, since what a tag pins
+text's digest, so that a new version adds only rows of texts that came. A version is the table as a tag pins it, and `<index>.npy`, which
+says for each chunk in which row its text is; it is written last, so a version is whole or not there. All of it can be made again from the vectors kept beside it. One process at a time writes a line, under its lock; readers need none, since what a tag pins
 never changes. Lance runs threads of its own and does not survive a fork: Windlass starts every process anew (`subprocess`), and a process
 that was forked from one with Lance in it is told so instead of waiting for ever.
 """
@@ -188,9 +187,9 @@ class LanceVectors:
             partial.unlink(missing_ok=True)
 
     def _brought(self, index: Version, kept: Encoded, dimensions: int) -> Any:
-        """The table with a row for each of these texts. Rows of texts that went stay, since a table with removed rows takes longer to search
-        (30 ms for 6 at a million). It is written anew where more than half would be added or of no use: a graph is only as good as the
-        rows it was made of."""
+        """The table with a row for each of these texts. Rows of texts that went stay: a table with removed rows takes longer to search
+        (30 ms for 6 at a million). It is written anew where more than half would be added or of no use, since a graph is only as good
+        as the rows it was made of."""
         lance, path = _lance(), str(self._table(index))
         wanted = set(kept.digests)
         table, there = self._there(index)
