@@ -4,9 +4,10 @@
 
 A line is what versions of one index with one encoder and the same settings share: one table, a row for each different text under the
 text's digest, so that a new version adds only rows of texts that came. A version is the table as a tag pins it, and `<index>.npy`, which
-says for each chunk in which row its text is; it is written last, so a version is whole or not there. All of it can be made again from the vectors kept beside it. One process at a time writes a line, under its lock; readers need none, since what a tag pins
-never changes. Lance runs threads of its own and does not survive a fork: Windlass starts every process anew (`subprocess`), and a process
-that was forked from one with Lance in it is told so instead of waiting for ever.
+says for each chunk in which row its text is; it is written last, so a version is whole or not there. All of it can be made again from
+the vectors kept beside it. One process at a time writes a line, under its lock; readers need none, since what a tag pins never changes.
+Lance runs threads of its own and does not survive a fork: Windlass starts every process anew (`subprocess`), and a process that was
+forked from one with Lance in it is told so instead of waiting for ever.
 """
 
 from __future__ import annotations
