@@ -24,6 +24,7 @@ from windlass.core.operations import (
     evaluation,
     graph,
     indexes,
+    pins,
     registry,
     runs,
     system,
@@ -61,6 +62,7 @@ class Client:
         self.artifacts = Artifacts(self)
         self.datasets = Datasets(self)
         self.indexes = Indexes(self)
+        self.pins = Pins(self)
         self.versions = Versions(self)
         self.bakeoffs = Bakeoffs(self)
         self.evaluations = Evaluations(self)
@@ -256,6 +258,28 @@ class Datasets(_Group):
     def harvest(self, ref: str, traces: Iterable[str], fields: dict[str, Any] | None = None, message: str = "") -> datasets.Edited:
         """Rows from traces. Operation `datasets.harvest`."""
         return self._client.call(datasets.HARVEST, datasets.HarvestRequest(ref, tuple(traces), fields or {}, self._project, message))
+
+
+class Pins(_Group):
+    def add(self, name: str, source: str, **what: Any) -> pins.PinDetail:
+        """`what` are the further fields of `PinAdd`. Operation `pins.add`."""
+        return self._client.call(pins.ADD_PIN, pins.PinAdd(name, source, project=self._project, **what))
+
+    def list(self, cursor: str | None = None, limit: int = 50) -> pins.PinPage:
+        """Operation `pins.list`."""
+        return self._client.call(pins.PINS, pins.PinQuery(self._project, cursor, limit))
+
+    def show(self, name: str) -> pins.PinDetail:
+        """Operation `pins.show`."""
+        return self._client.call(pins.SHOW_PIN, pins.PinShow(name, self._project))
+
+    def read(self, name: str, *, again: bool = False, limit: int = 20) -> pins.PinRead:
+        """Operation `pins.read`."""
+        return self._client.call(pins.READ_PIN, pins.PinReadRequest(name, again, limit, self._project))
+
+    def keep(self, name: str, *, now: bool = False) -> pins.PinDetail:
+        """Operation `pins.keep`."""
+        return self._client.call(pins.KEEP_PIN, pins.PinKeep(name, now, self._project))
 
 
 class Indexes(_Group):

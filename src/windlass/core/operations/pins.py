@@ -37,8 +37,8 @@ class PinShow(msgspec.Struct, omit_defaults=True):
 
 
 class PinState(msgspec.Struct, omit_defaults=True):
-    """A pin as it stands now. `said` is the clock in words, `version` the ref of the rows where they are kept, `observed` the newest look
-    at the source after `record` was made."""
+    """A pin as it stands now. `said` is the clock in words, `ref` the version of the reading, `rows` that of its rows where they are
+    kept, `observed` the newest look at the source since."""
 
     name: str
     spec: Spec
@@ -47,7 +47,8 @@ class PinState(msgspec.Struct, omit_defaults=True):
     said: str
     read_ns: int
     actor: str
-    version: str | None = None
+    ref: str
+    rows: str | None = None
     observed: Observed | None = None
 
 
@@ -56,7 +57,7 @@ class PinPage(Page):
 
 
 class PinLook(msgspec.Struct, omit_defaults=True):
-    """One look at the source, of the history of a pin."""
+    """One look at the source, of the history of a pin; `reading` is the digest of the version it was compared with."""
 
     at_ns: int
     actor: str
@@ -64,7 +65,7 @@ class PinLook(msgspec.Struct, omit_defaults=True):
     why: str = ""
     count: int | None = None
     digest: str | None = None
-    version: str | None = None
+    reading: str | None = None
 
 
 class PinDetail(msgspec.Struct, omit_defaults=True):
@@ -112,5 +113,5 @@ class PinKeep(msgspec.Struct, omit_defaults=True):
 ADD_PIN = Operation("pins.add", "POST", PinAdd, PinDetail, "admin")
 PINS = Operation("pins.list", "GET", PinQuery, PinPage, "read")
 SHOW_PIN = Operation("pins.show", "GET", PinShow, PinDetail, "read")
-READ_PIN = Operation("pins.read", "POST", PinReadRequest, PinRead, "write")
+READ_PIN = Operation("pins.read", "POST", PinReadRequest, PinRead, "read")
 KEEP_PIN = Operation("pins.keep", "POST", PinKeep, PinDetail, "write")
