@@ -29,8 +29,8 @@ from windlass.govern.permissions import guard
 from windlass.registry import labels
 from windlass.registry.datasets import Datasets, changed_fields, read_row
 from windlass.registry.readings import Reading, read_rows
-from windlass.registry.registration import register
-from windlass.registry.rows import Prepared, Rows, is_kept
+from windlass.registry.registration import is_registered, register
+from windlass.registry.rows import Prepared, Rows
 from windlass.registry.sources import Sources
 from windlass.registry.sources.source import Gone, Incoming
 from windlass.registry.versions import Versions
@@ -79,7 +79,7 @@ class Pins:
         version = self._newest(asked.name, asked.project)
         if asked.now:
             return self._new(actor, version.ref, _body(version).spec, True, "kept")
-        if self._rows.has(version.project, _body(version).rows):
+        if self._is_kept(version):
             return self._detail(version, "the rows are kept already")
         self._keep(actor, version)
         return self._detail(version)
@@ -104,7 +104,7 @@ class Pins:
         guard(actor, "read", asked.project)
         version = self._newest(asked.name, asked.project)
         body = _body(version)
-        kept = self._rows.has(version.project, body.rows)
+        kept = self._is_kept(version)
         if asked.again or not kept:  # the server asks for it elsewhere
             guard(actor, "write", asked.project)
         if asked.again:
@@ -122,7 +122,7 @@ class Pins:
         """Keep the rows of a pin that its source will forget soon. What came of it is in the history."""
         name, _, digest = ref.partition("@")
         version = self._newest(name, project)
-        if version.digest == digest and not self._rows.has(project, _body(version).rows):
+        if version.digest == digest and not self._is_kept(version):
             self._keep(CLOCKWORK, version)
 
     def _new(self, actor: Actor, ref: Ref, spec: Spec, keep: bool | None, outcome: Outcome) -> PinDetail:
@@ -163,6 +163,11 @@ class Pins:
     def _keep(self, actor: Actor, version: Version) -> None:
         """Read the rows of a pin once more, now to keep them. Raises `Conflict` where other rows came, and what the source raises."""
         body = _body(version)
+        if self._rows.has(version.project, body.rows):  # another pin or dataset has the very same
+            with write(self._engine) as c:
+                self._name_rows(c, actor, version)
+                self._look(c, actor, version, "kept", "")
+            return
         with self._observing(actor, version), self._sources.read(body.spec, _snapshot(body) if body.repeatable else None) as incoming:
             found = read_rows(incoming, body.spec.key, kept={}, into=self._rows, show=0)
         if found.tree.root != body.rows:
@@ -235,20 +240,20 @@ class Pins:
         if prepared is None:
             return
         self._rows.keep(c, version.project, prepared)
-        rows = self._dataset(version)
+        self._name_rows(c, actor, version)
+
+    def _name_rows(self, c: Connection, actor: Actor, version: Version) -> None:
+        """Make the kept rows of a reading a version of its dataset."""
+        rows = _dataset(version)
         register(c, actor, rows)
         before = labels.current(c, rows.ref, PINNED)
         self._move(c, actor, rows.ref, PINNED)
         if labels.current(c, rows.ref, MAIN) == before:  # nobody edited it
             self._move(c, actor, rows.ref, MAIN)
 
-    def _dataset(self, version: Version) -> Version:
-        body = _body(version)
-        links = (Link("derived-from", "pin", version.name, version.digest, "rows"),)
-        said = {"description": f"Rows of {body.spec.table or body.spec.source or body.spec.endpoint}"}
-        return make_version(
-            "dataset", version.name, DatasetBody(body.rows, body.count, FORM), links=links, neutral=said, project=version.project
-        )
+    def _is_kept(self, version: Version) -> bool:
+        with read(self._engine) as c:
+            return is_registered(c, version.project, ("dataset", version.name, _dataset(version).digest))
 
     @staticmethod
     def _move(c: Connection, actor: Actor, to: Ref, label: str) -> None:
@@ -305,7 +310,7 @@ class Pins:
 
     def _state(self, version: Version) -> PinState:
         body, now = _body(version), self._now()
-        kept = self._rows.has(version.project, body.rows)
+        kept = self._is_kept(version)
         looks = self._looks(version)
         observed = next(
             (Observed(k.at_ns, k.outcome, k.why) for k in looks if k.digest == version.digest and k.outcome in ("same", "changed", "gone")),
@@ -317,7 +322,7 @@ class Pins:
             _snapshot(body), body.columns, body.count, body.rows, fingerprint(body.columns), body.tables, body.principal,
             tuple(version.neutral.get("problems", ())),
         )  # fmt: skip
-        rows = str(self._dataset(version).ref) if kept else None
+        rows = str(_dataset(version).ref) if kept else None
         at, by = (first.at_ns, first.actor) if first else (body.at_us * 1000, "")
         return PinState(version.name, body.spec, record, told, says(told, now), at, by, str(version.ref), rows, observed)
 
@@ -337,14 +342,23 @@ def pins_due(c: Connection, now: int) -> list[tuple[str, str]]:
     """`(project, name@digest)` of the pins whose source will forget them soon and whose rows are not kept."""
     k = pin_looks.c
     found = []
-    for look in c.execute(
-        select(k.project, k.name, k.digest, k.rows, k.deadline_ns).where(k.deadline_ns.between(now, now + SOON_NS))
-    ).all():
+    for look in c.execute(select(pin_looks).where(k.deadline_ns.between(now, now + SOON_NS))).all():
         soon = due(now, Snapshot(0, deadline_ns=look.deadline_ns))
         newest = labels.current(c, Ref("pin", look.name, None, None, look.project), MAIN) == look.digest
-        if soon and newest and not is_kept(c, look.project, look.rows):
+        kept = ("dataset", look.name, make_version("dataset", look.name, DatasetBody(look.rows, look.counted, FORM)).digest)
+        if soon and newest and not is_registered(c, look.project, kept):
             found.append((look.project, f"{look.name}@{look.digest}"))
     return found
+
+
+def _dataset(version: Version) -> Version:
+    """The version that the rows of a reading are, where they are kept."""
+    body = _body(version)
+    links = (Link("derived-from", "pin", version.name, version.digest, "rows"),)
+    said = {"description": f"Rows of {body.spec.table or body.spec.source or body.spec.endpoint}"}
+    return make_version(
+        "dataset", version.name, DatasetBody(body.rows, body.count, FORM), links=links, neutral=said, project=version.project
+    )
 
 
 def _body(version: Version) -> PinBody:

@@ -140,10 +140,8 @@ def _show(session: Session, found: PinDetail) -> None:
 
 def _state(session: Session, p: PinState) -> None:
     rows = f" · {words.short_ref(p.rows)}" if p.rows else ""
-    session.print(
-        f"[bold]pin/{p.name}[/bold]  {p.record.count:,} row{'' if p.record.count == 1 else 's'} from {plain(p.spec.source or p.spec.endpoint)}{rows}"
-        f" · [{COLOURS[p.clock.state]}]{plain(p.said)}[/]"
-    )
+    counted = f"{p.record.count:,} row{'' if p.record.count == 1 else 's'} from {plain(p.spec.source or p.spec.endpoint)}"
+    session.print(f"[bold]pin/{p.name}[/bold]  {counted}{rows} · [{COLOURS[p.clock.state]}]{plain(p.said)}[/]")
 
 
 def read(
