@@ -171,7 +171,7 @@ def read(
 
 def _compared(session: Session, found: PinRead) -> None:
     if found.outcome == "same":
-        session.print(f"  [green]the same[/] {found.count or 0:,} rows")
+        session.print(f"  [green]the same[/] {found.count or 0:,} row{'' if found.count == 1 else 's'}")
         return
     session.print(f"  [red]{found.outcome}[/]  {plain(found.why)}")
     for x in found.keys[:SHOWN]:
