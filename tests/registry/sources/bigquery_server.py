@@ -52,7 +52,10 @@ class BigQueryServer:
             folder.mkdir(parents=True)
             (folder / extension.name).symlink_to(extension)
         self._process = subprocess.Popen(
-            [str(program), "start", "--rest-port", "0", "--grpc-port", "0", "--project", PROJECT, "--log-level", "info", "--log-format", "json"],
+            [
+                str(program), "start", "--rest-port", "0", "--grpc-port", "0", "--project", PROJECT,
+                "--log-level", "info", "--log-format", "json",
+            ],
             env=os.environ | {"HOME": str(self._home)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.emulator = self._address()

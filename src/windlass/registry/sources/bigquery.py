@@ -11,7 +11,7 @@ import datetime as dt
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from windlass.core.errors import Invalid, Unavailable, WindlassError
@@ -63,7 +63,7 @@ class BigQuery:
             raise _unknown(e, spec, credentials) from None
         try:
             yield _Reading(google, errors, client, spec, credentials).begin(at)
-        except (errors.Api, errors.GoogleAuth) as e:
+        except errors.Known as e:
             raise told(e, spec, credentials) from None
         finally:
             client.close()
@@ -120,11 +120,11 @@ class _Reading:
         return self._query(query, self._config(dry_run=True, use_query_cache=False))
 
     def _query(self, query: str, config: Any = None) -> Any:
-        return self._client.query(query, job_config=config, retry=self._retry, timeout=SECONDS)
+        # with `job_retry` the library begins anew for ten minutes, whatever `retry` says
+        return self._client.query(query, job_config=config, retry=self._retry, timeout=SECONDS, job_retry=None)
 
     @property
     def _retry(self) -> Any:
-        """As the library asks again of itself, which is for ten minutes."""
         return self._google.DEFAULT_RETRY.with_timeout(SECONDS)
 
     def _config(self, **more: Any) -> Any:
@@ -156,7 +156,7 @@ class _Reading:
             names = [f.name for f in found.schema]
             for row in found:
                 yield dict(zip(names, map(plain, row.values()), strict=True))
-        except (self._errors.Api, self._errors.GoogleAuth) as e:
+        except self._errors.Known as e:
             raise told(e, self._spec, self._credentials) from None
 
 
@@ -186,7 +186,7 @@ def told(e: Exception, spec: Spec, credentials: Credentials) -> WindlassError:
     low = said.lower()
     if code == 404 or "time travel" in low or ("snapshot" in low and "before" in low) or "unrecognized name" in low or "not found" in low:
         return Gone(said, where=spec.endpoint)
-    if code in (401, 403):
+    if code in (401, 403) and "quota" not in low and "rate limit" not in low:
         return Unavailable(said, where=spec.endpoint, remedy="set GOOGLE_APPLICATION_CREDENTIALS for the server, or let its account read")
     if code == 400:
         return Invalid(said, where=spec.endpoint, remedy="try the query in BigQuery's own console")
@@ -201,13 +201,16 @@ def _unknown(e: Exception, spec: Spec, credentials: Credentials) -> WindlassErro
     )  # fmt: skip
 
 
-class _Errors:
+class _Errors(NamedTuple):
     """The families of errors, as `except` takes them."""
 
-    def __init__(self, api: type[Exception], auth: type[Exception], network: type[Exception], refused: type[Exception]) -> None:
-        self.Api = (api, network)
-        self.GoogleAuth = auth
-        self.Refused = refused
+    Api: tuple[type[Exception], ...]
+    GoogleAuth: type[Exception]
+    Refused: type[Exception]
+
+    @property
+    def Known(self) -> tuple[type[Exception], ...]:
+        return (*self.Api, self.GoogleAuth)
 
 
 def _driver() -> tuple[Any, Any]:
@@ -219,4 +222,4 @@ def _driver() -> tuple[Any, Any]:
     except ImportError as e:
         remedy = 'pip install "windlass[bigquery]"'
         raise Unavailable("reading BigQuery needs google-cloud-bigquery, which is not installed", remedy=remedy) from e
-    return bigquery, _Errors(GoogleAPIError, GoogleAuthError, requests.RequestException, BadRequest)
+    return bigquery, _Errors((GoogleAPIError, requests.RequestException), GoogleAuthError, BadRequest)
