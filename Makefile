@@ -53,5 +53,5 @@ clean:
 # An emulator of BigQuery, which wants another DuckDB than ours; without it the tests of BigQuery are skipped, and say so.
 .stamps/bqemulator: .stamps/test
 	@{ $(PYTHON) -m venv .bench/bigquery \
-		&& .bench/bigquery/bin/pip install -q "bqemulator==1.4.0" "duckdb==1.5.5" "duckdb-extension-spatial==1.5.5" \
+		&& .bench/bigquery/bin/pip install -q "bqemulator==1.4.0" "duckdb==1.5.5" "duckdb-extension-spatial==1.5.5" "numpy>=2,<3" \
 		&& touch $@; } || { rm -rf .bench/bigquery; echo "no bqemulator: tests of BigQuery will be skipped"; }
