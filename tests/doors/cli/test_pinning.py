@@ -74,3 +74,17 @@ def test_a_database_is_read_with_a_secret_of_the_environment(
             made.stop()
     kept = b"".join(p.read_bytes() for p in (shell.folder / "home").rglob("*") if p.is_file())
     assert PASSWORD.encode() not in kept
+
+
+def test_pinned_rows_come_into_a_workspace_and_keep_their_name(shop: Shell) -> None:
+    files = shop.folder / "letters"
+    files.mkdir()
+    (files / "a.txt").write_text("one")
+    added = shop.json("pin", "add", "letters", "--from", str(files))
+    assert "--to data/letters.jsonl" in shop("data", "pull", "letters", code=1).stderr
+    assert "not in the workspace" in shop("data", "pull", "letters", "--to", "../x.jsonl", code=1).stderr
+    shop("data", "pull", "letters", "--to", "data/letters.jsonl")
+    app = shop.cwd / "app.py"
+    app.write_text(app.read_text() + '\nletters = w.data("data/letters.jsonl")\n')
+    shop("push")
+    assert shop.json("show", "dataset/letters")["version"]["digest"] == added["pin"]["rows"].partition("@")[2]
