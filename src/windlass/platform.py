@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import func, select
 
 import windlass
-from windlass.core.actor import Actor
+from windlass.core.actor import OWNER, Actor
 from windlass.core.operations import Operation
 from windlass.core.operations.runs import ModelEntry
 from windlass.core.ref import parse_ref
@@ -59,6 +59,7 @@ from windlass.registry.versions import Versions
 from windlass.runtime.chains import gateway_environment
 from windlass.runtime.context import RunContext
 from windlass.runtime.draws import Draws, TableDraws
+from windlass.runtime.embeddings import encoding
 from windlass.runtime.encoders import Encoders
 from windlass.runtime.execute import Executor
 from windlass.runtime.indexes import Indexes
@@ -160,7 +161,8 @@ class Platform:
         wanted = self.settings
         timeouts = Timeouts(wanted.connect_seconds, wanted.first_token_seconds, wanted.between_tokens_seconds, wanted.total_seconds)
         self.runners = Runners(self.home.path, self.blobs, runner_settings(wanted))
-        self.encoders = Encoders(self.home.path / "encoders", self.providers, Http(timeouts, Retries(wanted.retries + 1)))
+        out = Http(timeouts, Retries(wanted.retries + 1))  # an encoder's loop is not the models'
+        self.encoders = Encoders(self.home.path / "encoders", self.providers, out, wanted.encoder_threads, self.prices.price)
         http, bars = Http(timeouts, Retries(wanted.retries + 1)), Bars(self.encoders)
         self.models = Models(self.providers, self.prices.price, http, self.blobs.get, bars)
         self.catalog = Catalog(self.providers, self.prices, lambda: self.encoders.minilm_installed)
@@ -202,7 +204,8 @@ class Platform:
         """Have the vectors of an index that was pushed; `id` is its ref."""
         ref = parse_ref(id, project=project)
         version = await asyncio.to_thread(self.versions.get, ref.project, ref.kind, ref.name, ref.digest or "")
-        await asyncio.to_thread(self.retrieval.prepare, version)
+        with encoding(self.records, RunContext(actor=OWNER, project=project), [str(version.ref)]):
+            await asyncio.to_thread(self.retrieval.prepare, version)
 
     async def _keep_pin(self, project: str, id: str) -> None:
         """Keep what a source will forget soon; `id` begins with the pin's name and digest."""
