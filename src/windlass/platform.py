@@ -49,6 +49,7 @@ from windlass.registry.edits import Edits
 from windlass.registry.labels import Labels
 from windlass.registry.leaks import Leaks
 from windlass.registry.lineage import Lineage
+from windlass.registry.pin_jobs import PinJobs
 from windlass.registry.pins import Pins
 from windlass.registry.push import Push
 from windlass.registry.rows import Rows
@@ -151,6 +152,7 @@ class Platform:
         self.harvest = Harvest(self.engine, self.traces, self.edits, self.leaks)
         sources = Sources(self.home.path, environ, self.settings.pin_folders)
         self.pins = Pins(self.engine, self.versions, self.datasets, self.rows, self.blobs, sources)
+        self.pin_jobs = PinJobs(self.engine, self.pins, self.jobs)
         self.push = Push(self.engine, self.blobs, self.datasets, self.jobs)
         self.labels = Labels(self.engine)
         self.diffs = Diffs(self.versions, self.datasets, self.blobs)
@@ -197,7 +199,7 @@ class Platform:
         """Long work by kind."""
         return {
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
-            "pin": self._keep_pin,
+            "pin": self.pin_jobs.run, "pin deadline": self._keep_pin,
         }  # fmt: skip
 
     async def _prepare_index(self, project: str, id: str) -> None:
@@ -230,11 +232,13 @@ class Platform:
             "datasets.merge": self.edits.merge,
             "datasets.duplicates": self.leaks.list,
             "datasets.harvest": self.harvest.harvest,
-            "pins.add": self.pins.add,
+            "pins.add": self.pin_jobs.add,
             "pins.list": self.pins.list,
             "pins.show": self.pins.show,
             "pins.read": self.pins.read,
-            "pins.keep": self.pins.keep,
+            "pins.keep": self.pin_jobs.keep,
+            "pins.compare": self.pin_jobs.compare,
+            "pins.job": self.pin_jobs.show,
             "indexes.list": self.indexes.list,
             "indexes.show": self.indexes.show,
             "indexes.chunks": self.indexes.chunks,

@@ -21,7 +21,7 @@ from windlass.core.actor import OWNER, Actor
 from windlass.core.dataset import make_rows
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, WindlassError
 from windlass.core.operations.datasets import EditRequest, RowCounts
-from windlass.core.operations.pins import PinAdd, PinDetail, PinKeep, PinQuery, PinRead, PinReadRequest, PinShow
+from windlass.core.operations.pins import PinAdd, PinCompare, PinDetail, PinDifference, PinKeep, PinQuery, PinRead, PinShow
 from windlass.core.operations.registry import VerifyQuery
 from windlass.core.ref import Ref
 from windlass.registry.pins import Pins, pins_due
@@ -51,11 +51,11 @@ class Pinned(Registry):
     def add(self, name: str, source: str, **more: Any) -> PinDetail:
         return self.pins.add(OWNER, PinAdd(name, source, **more))
 
-    def again(self, name: str) -> PinRead:
-        return self.pins.read(OWNER, PinReadRequest(name, True))
+    def again(self, name: str) -> PinDifference:
+        return self.pins.compare(OWNER, PinCompare(name))
 
     def held(self, name: str) -> list[dict[str, Any]]:
-        return list(self.pins.read(OWNER, PinReadRequest(name)).items)
+        return list(self.pins.read(OWNER, PinRead(name)).items)
 
     def outcomes(self, name: str) -> list[str]:
         return [k.outcome for k in self.pins.show(OWNER, PinShow(name)).history]
@@ -273,14 +273,12 @@ def test_names_are_not_taken_from_others(here: Pinned, folder: Path) -> None:
         here.add("No Name", str(folder))
     with pytest.raises(NotFound, match="files"):
         here.pins.show(OWNER, PinShow("file"))
-    for actor, does in (("viewer", here.pins.keep), ("developer", here.pins.add)):
-        asked = PinKeep("files") if actor == "viewer" else PinAdd("x", str(folder))
-        with pytest.raises(Forbidden):
-            does(Actor("k", actor), asked)  # type: ignore[arg-type]
-    viewer = Actor("k", "viewer")
-    assert here.pins.read(viewer, PinReadRequest("files")).items
+    assert here.pins.read(Actor("k", "viewer"), PinRead("files")).items
+    here.add("by-name", str(folder), keep=False)
+    (folder / "a.txt").write_text("new")
+    here.add("by-name", str(folder), keep=False)
     with pytest.raises(Forbidden):
-        here.pins.read(viewer, PinReadRequest("files", again=True))
+        here.pins.read(Actor("k", "viewer"), PinRead("by-name"))
 
 
 def test_a_pin_that_somebody_pushes_is_refused(here: Pinned, folder: Path) -> None:

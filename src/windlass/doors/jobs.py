@@ -97,7 +97,7 @@ def main() -> None:
             for project, pin in pins_due(c, now_ns()):
                 id = f"{pin} {project} {now_ns() // HOUR_NS}"
                 if c.execute(select(handed_over.c.id).where(handed_over.c.id == id)).first() is None:
-                    hand_over(c, "pin", project, id)
+                    hand_over(c, "pin deadline", project, id)
 
     work(home.jobs_url, engine, works, ended, lambda: bool(made) and load.none(rest_seconds), close, regularly)
     if not ended.is_set():

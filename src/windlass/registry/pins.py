@@ -21,14 +21,27 @@ from windlass.core.dataset import FORM, Tree
 from windlass.core.errors import Conflict, Invalid, NotFound, WindlassError
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.datasets import RowCounts, RowDifference
-from windlass.core.operations.pins import PinAdd, PinDetail, PinKeep, PinLook, PinPage, PinQuery, PinRead, PinReadRequest, PinShow, PinState
+from windlass.core.operations.pins import (
+    PinAdd,
+    PinCompare,
+    PinDetail,
+    PinDifference,
+    PinKeep,
+    PinLook,
+    PinPage,
+    PinQuery,
+    PinRead,
+    PinRows,
+    PinShow,
+    PinState,
+)
 from windlass.core.pin import SOON_NS, Observed, Outcome, Record, Snapshot, Spec, clock, due, fingerprint, says, schema_changes
 from windlass.core.ref import Ref, check_name
 from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.registry import labels
 from windlass.registry.datasets import Datasets, changed_fields, read_row
-from windlass.registry.readings import Reading, read_rows
+from windlass.registry.readings import Progress, Reading, read_rows
 from windlass.registry.registration import is_registered, register
 from windlass.registry.rows import Prepared, Rows
 from windlass.registry.sources import Sources
@@ -45,8 +58,12 @@ STORED = 50  # sentences about rows that were left out
 CLOCKWORK = Actor("clock", "owner")  # who keeps rows before a deadline
 
 
+def silent(rows: int) -> None:
+    """Progress that nobody wants to know of."""
+
+
 class Pins:
-    """Service of `pins.*`.
+    """Pins as they are recorded, read and kept. What reads a source from beginning to end is asked for by `PinJobs`.
 
     Args:
         now: the time, in nanoseconds since 1970.
@@ -64,24 +81,27 @@ class Pins:
         self._sources = sources
         self._now = now
 
-    def add(self, actor: Actor, asked: PinAdd) -> PinDetail:
-        """Operation `pins.add`. Raises what the source raises; then nothing was recorded. Raises `Conflict` for a name that something
-        else has."""
-        guard(actor, "admin", asked.project)
+    def check(self, asked: PinAdd) -> tuple[Ref, Spec]:
+        """What is to be read under which name. Raises `Invalid`, `NotFound` for a source that nobody named, `Conflict` for a name that
+        something else has."""
         spec, ref = self._sources.parse(asked), Ref("pin", check_name(asked.name), None, None, asked.project)
         with read(self._engine) as c:
             self._check_free(c, ref, spec)
-        return self._new(actor, ref, spec, asked.keep, "first")
+        return ref, spec
 
-    def keep(self, actor: Actor, asked: PinKeep) -> PinDetail:
-        """Operation `pins.keep`. Raises `Conflict` where the source has something else now, unless `now` takes that."""
-        guard(actor, "write", asked.project)
-        version = self._newest(asked.name, asked.project)
+    def add(self, actor: Actor, asked: PinAdd, progress: Progress = silent) -> PinDetail:
+        """Read something and record it. Raises what the source raises and as `check`; then nothing was recorded."""
+        ref, spec = self.check(asked)
+        return self._new(actor, ref, spec, asked.keep, "first", progress)
+
+    def keep(self, actor: Actor, asked: PinKeep, progress: Progress = silent) -> PinDetail:
+        """Keep the rows of a pin. Raises `Conflict` where the source has something else now, unless `now` takes that."""
+        version = self.newest(asked.name, asked.project)
         if asked.now:
-            return self._new(actor, version.ref, _body(version).spec, True, "kept")
+            return self._new(actor, version.ref, _body(version).spec, True, "kept", progress)
         if self._is_kept(version):
             return self._detail(version, "the rows are kept already")
-        self._keep(actor, version)
+        self._keep(actor, version, progress)
         return self._detail(version)
 
     def list(self, actor: Actor, query: PinQuery) -> PinPage:
@@ -91,41 +111,38 @@ class Pins:
         with read(self._engine) as c:
             found = select(v.name).where(v.project == query.project, v.kind == "pin", v.name > (query.cursor or "")).distinct()
             names = c.execute(found.order_by(v.name).limit(query.limit + 1)).scalars().all()
-        items = tuple(self._state(self._newest(name, query.project)) for name in names[: query.limit])
+        items = tuple(self._state(self.newest(name, query.project)) for name in names[: query.limit])
         return PinPage(items=items, next=items[-1].name if len(names) > query.limit else None)
 
     def show(self, actor: Actor, query: PinShow) -> PinDetail:
         """Operation `pins.show`."""
         guard(actor, "read", query.project)
-        return self._detail(self._newest(query.name, query.project))
+        return self._detail(self.newest(query.name, query.project))
 
-    def read(self, actor: Actor, asked: PinReadRequest) -> PinRead:
-        """Operation `pins.read`. Raises what the source raises when it cannot be asked; that it changed or is gone is an answer."""
+    def read(self, actor: Actor, asked: PinRead) -> PinRows:
+        """Operation `pins.read`. Raises `Invalid` for rows that are nowhere any more, and what the source raises."""
         guard(actor, "read", asked.project)
-        version = self._newest(asked.name, asked.project)
+        version = self.newest(asked.name, asked.project)
         body = _body(version)
         kept = self._is_kept(version)
-        if asked.again or not kept:  # the server asks for it elsewhere
+        if not kept:  # the server asks for it elsewhere
             guard(actor, "write", asked.project)
-        if asked.again:
-            return self._again(actor, version, asked.limit)
         if not kept and not body.repeatable:
             raise Invalid(
                 f"nothing of it was kept, and {_a(body.spec.engine)} cannot be read as it was", where=version.ref.short,
-                remedy="--again reads it as it is now, and says whether it is the same",
+                remedy=f"windlass pin read {version.name} --again says whether it is the same now",
             )  # fmt: skip
         rows = self._kept_rows(version) if kept else self._asked_rows(version)
-        items = tuple(itertools.islice(rows, asked.limit))
-        return PinRead(self._state(version), "kept" if kept else "same", "", body.count, body.rows, items=items)
+        return PinRows(self._state(version), tuple(itertools.islice(rows, asked.limit)))
 
     def keep_before_the_end(self, project: str, ref: str) -> None:
         """Keep the rows of a pin that its source will forget soon. What came of it is in the history."""
         name, _, digest = ref.partition("@")
-        version = self._newest(name, project)
+        version = self.newest(name, project)
         if version.digest == digest and not self._is_kept(version):
-            self._keep(CLOCKWORK, version)
+            self._keep(CLOCKWORK, version, silent)
 
-    def _new(self, actor: Actor, ref: Ref, spec: Spec, keep: bool | None, outcome: Outcome) -> PinDetail:
+    def _new(self, actor: Actor, ref: Ref, spec: Spec, keep: bool | None, outcome: Outcome, progress: Progress) -> PinDetail:
         """Read what the source has now."""
         with read(self._engine) as c:
             points_to = labels.current(c, ref, MAIN)
@@ -134,7 +151,7 @@ class Pins:
         kept = dict(self._rows.tree(ref.project, base)) if base else {}
         with self._sources.read(spec) as incoming:
             wanted = not incoming.snapshot.repeatable if keep is None else keep
-            found = read_rows(incoming, spec.key, kept=kept, into=self._rows if wanted else None, show=0)
+            found = read_rows(incoming, spec.key, kept=kept, into=self._rows if wanted else None, show=0, progress=progress)
         version = self._version(ref, spec, incoming, found, before, kept=wanted)
         prepared = self._prepared(ref.project, base, kept, found) if wanted else None
         with write(self._engine) as c:
@@ -160,7 +177,7 @@ class Pins:
         changed: dict[str, bytes | None] = {k: d for k, d in found.digests.items() if kept.get(k) != d}
         return self._rows.prepare(project, base, changed | dict.fromkeys(kept.keys() - found.digests.keys()), found.packs)
 
-    def _keep(self, actor: Actor, version: Version) -> None:
+    def _keep(self, actor: Actor, version: Version, progress: Progress) -> None:
         """Read the rows of a pin once more, now to keep them. Raises `Conflict` where other rows came, and what the source raises."""
         body = _body(version)
         if self._rows.has(version.project, body.rows):  # another pin or dataset has the very same
@@ -169,7 +186,7 @@ class Pins:
                 self._look(c, actor, version, "kept", "")
             return
         with self._observing(actor, version), self._sources.read(body.spec, _snapshot(body) if body.repeatable else None) as incoming:
-            found = read_rows(incoming, body.spec.key, kept={}, into=self._rows, show=0)
+            found = read_rows(incoming, body.spec.key, kept={}, into=self._rows, show=0, progress=progress)
         if found.tree.root != body.rows:
             why = self._differs(version, found)
             with write(self._engine) as c:
@@ -184,25 +201,27 @@ class Pins:
             audit.record(c, actor, "pins.keep", version.project, f"pin/{version.name}", digest=version.digest, rows=found.tree.count)
             self._look(c, actor, version, "kept", "", found)
 
-    def _again(self, actor: Actor, version: Version, limit: int) -> PinRead:
-        """Read the source once more and compare; what is pinned stays as it is."""
+    def compare(self, actor: Actor, asked: PinCompare, progress: Progress = silent) -> PinDifference:
+        """Read the source once more and compare. Raises what the source raises when it cannot be asked; that it changed or is gone is
+        an answer."""
+        version = self.newest(asked.name, asked.project)
         body, before = _body(version), self._tree(version)
         known = dict(before)
         try:
             with self._observing(actor, version), self._sources.read(body.spec, _snapshot(body) if body.repeatable else None) as incoming:
-                found = read_rows(incoming, body.spec.key, kept=known, into=None, show=max(limit, SHOWN))
+                found = read_rows(incoming, body.spec.key, kept=known, into=None, show=SHOWN, progress=progress)
         except (Gone, Invalid) as e:
-            return PinRead(self._state(version), "gone" if isinstance(e, Gone) else "changed", e.message)
+            return PinDifference(self._state(version), "gone" if isinstance(e, Gone) else "changed", e.message)
         columns = schema_changes(body.columns, incoming.columns)
         same = found.tree.root == body.rows and not columns
         why = "" if same else self._differs(version, found, columns)
         with write(self._engine) as c:
             self._look(c, actor, version, "same" if same else "changed", why, found)
         difference = before.to(found.tree)
-        return PinRead(
+        return PinDifference(
             self._state(version), "same" if same else "changed", why, found.tree.count, found.tree.root, columns,
             RowCounts(**difference.counts), self._examples(version, difference.keys, found),
-            tuple(read_row(line) for line in list(found.shown.values())[:limit]), found.problems,
+            found.problems,
         )  # fmt: skip
 
     def _examples(
@@ -286,7 +305,7 @@ class Pins:
         if labels.current(c, rows, PINNED) is None and labels.current(c, rows, MAIN) is not None:
             raise Conflict(f"dataset/{ref.name} is there, and comes from elsewhere", remedy="take another name for the pin")
 
-    def _newest(self, name: str, project: str) -> Version:
+    def newest(self, name: str, project: str) -> Version:
         """Raises `NotFound`."""
         ref = self._versions.resolve(Ref("pin", name.removeprefix("pin/"), None, None, project))
         return self._versions.get(ref.project, ref.kind, ref.name, ref.digest or "")

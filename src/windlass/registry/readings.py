@@ -7,7 +7,7 @@ reading is; what a reading that broke off had written belongs to nobody.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from windlass.core.dataset import Tree
@@ -19,6 +19,8 @@ from windlass.store.packs import Line, Pack
 
 TOLD = 200  # rows left out that are told one by one
 SEPARATOR = "/"  # between the parts of a key of several columns
+STEP = 5_000  # rows between two words of progress
+Progress = Callable[[int], None]
 Digests = Mapping[str, bytes]  # key → 32 bytes of row digest
 
 
@@ -33,7 +35,7 @@ class Reading(NamedTuple):
     problems: tuple[str, ...]
 
 
-def read_rows(incoming: Incoming, key: tuple[str, ...], *, kept: Digests, into: Rows | None, show: int) -> Reading:
+def read_rows(incoming: Incoming, key: tuple[str, ...], *, kept: Digests, into: Rows | None, show: int, progress: Progress) -> Reading:
     """Take every row of a source.
 
     Args:
@@ -42,10 +44,11 @@ def read_rows(incoming: Incoming, key: tuple[str, ...], *, kept: Digests, into: 
         kept: rows that are known already; those are not written again.
         into: where rows are kept; None for a reading that keeps none.
         show: how many rows to give back.
+        progress: told now and then how many rows have come.
 
     Raises `Invalid` when no column can be the key, and what the source raises.
     """
-    taking = _Taking(key, incoming, kept, show)
+    taking = _Taking(key, incoming, kept, show, progress)
     lines = taking.lines()
     packs = into.write(lines) if into is not None else _exhaust(lines)
     problems = incoming.problems
@@ -57,11 +60,12 @@ def read_rows(incoming: Incoming, key: tuple[str, ...], *, kept: Digests, into: 
 
 
 class _Taking:
-    def __init__(self, key: tuple[str, ...], incoming: Incoming, kept: Digests, show: int) -> None:
+    def __init__(self, key: tuple[str, ...], incoming: Incoming, kept: Digests, show: int, progress: Progress) -> None:
         self._key = key
         self._incoming = incoming
         self._kept = kept
         self._show = show
+        self._progress = progress
         self.digests: dict[str, bytes] = {}
         self.shown: dict[str, bytes] = {}
         self.left_out = 0
@@ -71,6 +75,8 @@ class _Taking:
         for number, row in enumerate(self._incoming.rows, 1):
             if number == 1 and self._incoming.columns:
                 self._check([c.name for c in self._incoming.columns])
+            if number % STEP == 0:
+                self._progress(number)
             name = self._named(row, number)
             if name is None:
                 continue

@@ -112,6 +112,12 @@ pin_looks = Table(
     Index("pin_looks_by_deadline", "deadline_ns"),
 )  # fmt: skip
 
+pin_jobs = Table(
+    "pin_jobs", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("request"), _text("actor"), _text("body"), _ns("created_ns"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

@@ -12,7 +12,7 @@ import typer
 from windlass.core.digest import short
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
-from windlass.core.operations.pins import PinDetail, PinRead, PinState
+from windlass.core.operations.pins import PinDetail, PinDifference, PinState
 from windlass.core.pin import State
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
@@ -30,7 +30,7 @@ def add(app: typer.Typer) -> None:
     command(pin, "add", "pins.add", path="pin")(add_pin)
     command(pin, "list", "pins.list", path="pin")(list_pins)
     command(pin, "show", "pins.show", path="pin")(show)
-    command(pin, "read", "pins.read", path="pin")(read)
+    command(pin, "read", "pins.read", "pins.compare", "pins.job", path="pin")(read)
     command(pin, "keep", "pins.keep", path="pin")(keep)
     app.add_typer(pin, name="pin", rich_help_panel="Develop")
 
@@ -62,8 +62,7 @@ def add_pin(
         "parameters": _parameters(set or []),
     }
     with progress(session) as say:
-        say(f"reading {name}", 0, 0)
-        found = session.client.pins.add(name, _absolute(source), keep=keep, **more)
+        found = session.client.pins.add(name, _absolute(source), keep=keep, progress=lambda n: say(f"reading {name}", n, 0), **more)
     session.result(found)
     _show(session, found)
 
@@ -155,21 +154,20 @@ def read(
     """Rows as they were pinned; or what the source says now, held against them."""
     if again:
         with progress(session) as say:
-            say(f"reading {name} again", 0, 0)
-            found = session.client.pins.read(name, again=True, limit=limit)
-    else:
-        found = session.client.pins.read(name, limit=limit)
+            difference = session.client.pins.compare(name, progress=lambda n: say(f"reading {name} again", n, 0))
+        session.result(difference)
+        _state(session, difference.pin)
+        _compared(session, difference)
+        return 0 if difference.outcome == "same" else 1
+    found = session.client.pins.read(name, limit)
     session.result(found)
     _state(session, found.pin)
-    if again:
-        _compared(session, found)
-        return 0 if found.outcome == "same" else 1
     for row in found.items:
         session.print(plain(json.dumps(row, ensure_ascii=False)))
     return 0
 
 
-def _compared(session: Session, found: PinRead) -> None:
+def _compared(session: Session, found: PinDifference) -> None:
     if found.outcome == "same":
         session.print(f"  [green]the same[/] {found.count or 0:,} row{'' if found.count == 1 else 's'}")
         return
@@ -194,8 +192,7 @@ def keep(
 ) -> None:
     """Keep the rows of a pin here, as a version of dataset/NAME."""
     with progress(session) as say:
-        say(f"reading {name}", 0, 0)
-        found = session.client.pins.keep(name, now=now)
+        found = session.client.pins.keep(name, now=now, progress=lambda n: say(f"reading {name}", n, 0))
     session.result(found)
     _state(session, found.pin)
     if found.message:

@@ -8,20 +8,27 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from windlass.core.errors import error_from_dict
 from windlass.core.ids import now_ns
+from windlass.core.operations.datasets import Row
 from windlass.core.operations.pins import (
     ADD_PIN,
+    COMPARE_PIN,
     KEEP_PIN,
+    PIN_JOB,
     PINS,
     READ_PIN,
     SHOW_PIN,
     PinAdd,
+    PinCompare,
     PinDetail,
+    PinDifference,
+    PinJob,
+    PinJobQuery,
     PinKeep,
     PinPage,
     PinQuery,
     PinRead,
-    PinReadRequest,
     PinShow,
     PinState,
 )
@@ -37,13 +44,18 @@ class PinsContext(msgspec.Struct):
 
 
 class PinContext(msgspec.Struct):
-    """`read` holds the rows as pinned where they can be had here, or what a look at the source found just now."""
+    """`rows` are some as they were pinned, where they are kept here; `difference` what a look at the source found."""
 
     detail: PinDetail
     versions: VersionPage
     spent: float | None
-    read: PinRead | None
+    rows: tuple[Row, ...] = ()
+    difference: PinDifference | None = None
     said: str = ""
+
+
+class PinJobContext(msgspec.Struct):
+    job: PinJob
 
 
 def _spent(pin: PinState, now: int) -> float | None:
@@ -59,16 +71,35 @@ async def pins(request: Request, ask: Asker) -> Response:
 
 
 async def pin(request: Request, ask: Asker) -> Response:
-    name, project = request.path_params["name"], ask.actor.project
+    return await _page(request, ask, request.path_params["name"], None)
+
+
+async def _page(request: Request, ask: Asker, name: str, difference: PinDifference | None) -> Response:
+    project = ask.actor.project
     detail = await ask(SHOW_PIN, PinShow(name, project))
-    read = await ask(READ_PIN, PinReadRequest(name, False, ROWS, project)) if detail.pin.rows else None
-    return await _page(request, ask, detail, read)
+    versions = await ask(VERSIONS, VersionQuery(f"pin/{name}", project))
+    rows = (await ask(READ_PIN, PinRead(name, ROWS, project))).items if detail.pin.rows and not difference else ()
+    said = request.query_params.get("said", "")
+    context = PinContext(detail, versions, _spent(detail.pin, now_ns()), rows, difference, said)
+    return respond(request, "pin.html", context, nav="pins", title=f"pin/{name}")
 
 
-async def _page(request: Request, ask: Asker, detail: PinDetail, read: PinRead | None) -> Response:
-    versions = await ask(VERSIONS, VersionQuery(f"pin/{detail.pin.name}", ask.actor.project))
-    context = PinContext(detail, versions, _spent(detail.pin, now_ns()), read, request.query_params.get("said", ""))
-    return respond(request, "pin.html", context, nav="pins", title=f"pin/{detail.pin.name}")
+async def job(request: Request, ask: Asker) -> Response:
+    """How far a reading is; what came of it once it has ended. A page that waits is sent there."""
+    found = await ask(PIN_JOB, PinJobQuery(request.path_params["id"], ask.actor.project))
+    waits = request.headers.get("hx-request") == "true"
+    if found.status in ("queued", "running"):
+        return respond(request, "pin_job.html", PinJobContext(found), nav="pins", title=f"Reading {found.name}")
+    after = query(f"/pins/{found.name}", said=found.detail.message) if found.detail else f"/pins/jobs/{found.id}"
+    if waits:
+        return Response(headers={"HX-Redirect": after})
+    if found.error:
+        raise error_from_dict(found.error)
+    return RedirectResponse(after, 303) if found.detail else await _page(request, ask, found.name, found.difference)
+
+
+def _to(found: PinJob) -> Response:
+    return RedirectResponse(f"/pins/jobs/{found.id}", 303)
 
 
 async def add(request: Request, ask: Asker) -> Response:
@@ -78,25 +109,19 @@ async def add(request: Request, ask: Asker) -> Response:
         return str(form.get(field) or "").strip()
 
     key = tuple(k.strip() for k in (text("key") or "key").split(",") if k.strip())
-    asked = PinAdd(
-        text("name"), text("source"), text("query"), text("table"), key, keep=True if form.get("keep") else None, project=ask.actor.project
-    )
-    found = await ask(ADD_PIN, asked)
-    return RedirectResponse(query(f"/pins/{found.pin.name}", said=found.message), 303)
+    keep = True if form.get("keep") else None
+    asked = PinAdd(text("name"), text("source"), text("query"), text("table"), key, keep=keep, project=ask.actor.project)
+    return _to(await ask(ADD_PIN, asked))
 
 
-async def again(request: Request, ask: Asker) -> Response:
-    """Ask the source, and show what differs."""
-    name, project = request.path_params["name"], ask.actor.project
-    read = await ask(READ_PIN, PinReadRequest(name, True, ROWS, project))
-    return await _page(request, ask, await ask(SHOW_PIN, PinShow(name, project)), read)
+async def compare(request: Request, ask: Asker) -> Response:
+    return _to(await ask(COMPARE_PIN, PinCompare(request.path_params["name"], ask.actor.project)))
 
 
 async def keep(request: Request, ask: Asker) -> Response:
     form: Any = await request.form()
-    found = await ask(KEEP_PIN, PinKeep(request.path_params["name"], bool(form.get("now")), ask.actor.project))
-    return RedirectResponse(query(f"/pins/{found.pin.name}", said=found.message), 303)
+    return _to(await ask(KEEP_PIN, PinKeep(request.path_params["name"], bool(form.get("now")), ask.actor.project)))
 
 
-PAGES: tuple[tuple[str, Handler], ...] = (("/pins", pins), ("/pins/{name}", pin))
-FORMS: tuple[tuple[str, Handler], ...] = (("/pins", add), ("/pins/{name}/again", again), ("/pins/{name}/keep", keep))
+PAGES: tuple[tuple[str, Handler], ...] = (("/pins", pins), ("/pins/{name}", pin), ("/pins/jobs/{id}", job))
+FORMS: tuple[tuple[str, Handler], ...] = (("/pins", add), ("/pins/{name}/compare", compare), ("/pins/{name}/keep", keep))

@@ -1,4 +1,4 @@
-"""Pins: looks at their sources."""
+"""Pins: looks at their sources, and readings under way."""
 
 from alembic import op
 from sqlalchemy import text
@@ -11,6 +11,8 @@ CREATE TABLE pin_looks (id TEXT NOT NULL PRIMARY KEY, project TEXT NOT NULL, nam
     at_ns BIGINT NOT NULL, actor TEXT NOT NULL, outcome TEXT NOT NULL, why TEXT NOT NULL, counted BIGINT, rows TEXT, deadline_ns BIGINT);
 CREATE INDEX pin_looks_by_name ON pin_looks (project, name, id);
 CREATE INDEX pin_looks_by_deadline ON pin_looks (deadline_ns);
+CREATE TABLE pin_jobs (id TEXT NOT NULL PRIMARY KEY, project TEXT NOT NULL, request TEXT NOT NULL, actor TEXT NOT NULL, body TEXT NOT NULL,
+    created_ns BIGINT NOT NULL);
 """
 
 
