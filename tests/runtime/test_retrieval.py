@@ -95,8 +95,8 @@ def test_k_has_bounds(retrieval: Retrieval, blobs: MemoryBlobs, k: int) -> None:
 
 
 def test_another_engine_is_refused(retrieval: Retrieval, blobs: MemoryBlobs) -> None:
-    with pytest.raises(Unavailable, match="lance@1"):
-        retrieval.search(index(blobs, CHUNKS, "lance@1"), "x")
+    with pytest.raises(Unavailable, match="needs the engine graph@9"):
+        retrieval.search(index(blobs, CHUNKS, "graph@9"), "x")
 
 
 _shared: dict[str, Any] = {}

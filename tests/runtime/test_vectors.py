@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.runtime.runners import MemoryBlobs
 
 from windlass.core.artifacts import IndexBody, Version, make_version
 from windlass.core.digest import digest_json
-from windlass.core.encoding import HYBRID, endpoint_identity
+from windlass.core.encoding import HYBRID, LANCE, LanceSettings, endpoint_identity
 from windlass.core.errors import Invalid, Unavailable
 from windlass.runtime.retrieval import Chunk, Retrieval, fuse
 from windlass.runtime.vectors import Vectors
@@ -172,10 +173,12 @@ def test_damaged_vectors_are_said_and_made_again(tmp_path: Path, blobs: MemoryBl
     retrieval, docs = Retrieval(tmp_path, blobs, Encoders(encoder)), index(blobs, CHUNKS, encoder)
     retrieval.prepare(docs)
     (matrix,) = tmp_path.glob("*.npy")
-    matrix.write_bytes(b"nonsense")
-    with pytest.raises(Unavailable, match="made again at the next search"):
-        retrieval.search(docs, "cat", 1)
-    assert retrieval.search(docs, "cat", 1)
+    for damage in (b"nonsense", b""):
+        matrix.write_bytes(damage)
+        retrieval = Retrieval(tmp_path, blobs, Encoders(encoder))
+        with pytest.raises(Unavailable, match="made again at the next search"):
+            retrieval.search(docs, "cat", 1)
+        assert retrieval.search(docs, "cat", 1)
     (kept,) = tmp_path.glob("vectors-*.db")
     matrix.unlink()
     kept.write_bytes(b"nonsense" * 100)
@@ -183,7 +186,22 @@ def test_damaged_vectors_are_said_and_made_again(tmp_path: Path, blobs: MemoryBl
         Retrieval(tmp_path, blobs, Encoders(encoder)).search(docs, "cat", 1)
 
 
-def test_an_index_of_nothing_has_nothing(tmp_path: Path, encoder: Counting) -> None:
-    vectors = Vectors(tmp_path)
-    assert vectors.build("sha256:aa", encoder, []) == 0
-    assert vectors.nearest("sha256:aa", encoder.encode_query("cat"), 5) == []
+def test_an_index_of_nothing_has_nothing(tmp_path: Path, blobs: MemoryBlobs, encoder: Counting) -> None:
+    vectors, nothing = Vectors(tmp_path), index(blobs, [], encoder)
+    assert vectors.build(nothing, encoder, []) == 0
+    assert vectors.nearest(nothing, encoder.encode_query("cat"), 5) == []
+
+
+def test_an_engine_that_is_not_installed_says_how_to_install_it(
+    tmp_path: Path, blobs: MemoryBlobs, encoder: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = index(blobs, CHUNKS, encoder)
+    body = plain.body | {"engine": LANCE, "settings": msgspec.to_builtins(LanceSettings())}
+    graph = make_version("index", "docs", msgspec.convert(body, IndexBody))
+    monkeypatch.setitem(sys.modules, "lance", None)  # what Python does for a module that cannot be had
+    retrieval = Retrieval(tmp_path, blobs, Encoders(encoder))
+    for asked in (lambda: retrieval.prepare(graph), lambda: retrieval.search(graph, "cat")):
+        with pytest.raises(Unavailable, match="lance, which is not installed") as refused:
+            asked()
+        assert refused.value.remedy == 'pip install "windlass[lance]"'
+    assert retrieval.search(graph, "cat", how="words") and encoder.given == []

@@ -56,6 +56,8 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: w.index("d", source=documents, encoder=5), "encoder is 5"),
     (lambda: w.index("d", source=documents, encoder="ada"), "'ada' is not an encoder"),
     (lambda: w.index("d", source=documents, encoder="openai/small"), "openai/small needs dimensions"),
+    (lambda: w.index("d", source=documents, encoder="minilm", engine="faiss"), "'faiss' is not an engine"),
+    (lambda: w.index("d", source=documents, engine="lance"), "this index has no encoder"),
     (lambda: w.encoder("minilm", dimensions=3), "minilm has 384 dimensions"),
     (lambda: w.agent("a", prompt="p.md", model="baseline", tools=w.tool(effects="none")(weigh)), "tools is"),
     (lambda: w.agent("a", prompt="p.md", model="baseline", tools=[len]), "is not a tool"),

@@ -95,6 +95,19 @@ def test_every_definition_becomes_a_version_and_targets_a_release(workspace: Pat
     }
 
 
+def test_the_engine_of_an_index_and_its_settings_are_part_of_it(workspace: Path) -> None:
+    words = versions(workspace)["index/docs"]
+    edit(workspace, "app.py", "chunk=w.whole())", 'chunk=w.whole(), encoder="minilm")')
+    exact = versions(workspace)["index/docs"]
+    edit(workspace, "app.py", 'encoder="minilm")', 'encoder="minilm", engine="lance")')
+    graph = versions(workspace)["index/docs"]
+    assert [v.body.get("engine", "fts5@1") for v in (words, exact, graph)] == ["fts5@1", "hybrid@1", "lance@1"]
+    assert len({v.digest for v in (words, exact, graph)}) == 3 and "settings" not in exact.body
+    assert graph.body["settings"] == {
+        "kind": "IVF_HNSW_SQ", "partitions": 1, "nprobes": 1, "links": 20, "build_width": 150, "refine": 4, "exact_below": 4096,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [

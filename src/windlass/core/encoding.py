@@ -6,11 +6,31 @@ encoders do not compare, even of the same length. Knows no way to encode.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-WORDS, HYBRID = "fts5@1", "hybrid@1"  # engines of an index: by words; by words and vectors, joined by rank
+import msgspec
+
+# Engines of an index: by words; by words and vectors, joined by rank; the same with vectors in a graph, searched approximately.
+WORDS, HYBRID, LANCE = "fts5@1", "hybrid@1", "lance@1"
 ENDPOINT = "embeddings@1"  # engine of an encoder at a provider
 MINILM_NAME = "minilm"
+
+
+class LanceSettings(msgspec.Struct, frozen=True):
+    """What decides which passages an index of engine lance@1 finds; part of its identity, so that a version keeps its own.
+
+    Fewer than `exact_below` texts are compared exactly. Others lie in `kind`, cut into `partitions` of which `nprobes` are asked: with
+    more than one a filter loses what lies in the others. `links` is how many neighbours a node of the graph has, `build_width` how
+    widely it looks for them; `refine` times as many as are wanted are compared again by their whole vectors.
+    """
+
+    kind: Literal["IVF_HNSW_SQ"] = "IVF_HNSW_SQ"
+    partitions: int = 1
+    nprobes: int = 1
+    links: int = 20
+    build_width: int = 150
+    refine: int = 4
+    exact_below: int = 4096
 
 
 def prefixes(document: str = "", query: str = "") -> dict[str, str]:

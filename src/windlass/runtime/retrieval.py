@@ -1,5 +1,5 @@
 """Retrieval over an index version. Engine `fts5@1`: its chunk blob in a SQLite FTS5 file, ranked by BM25. Engine `hybrid@1`: that, and
-exact search among vectors of the index's encoder, joined by rank.
+exact search among vectors of the index's encoder, joined by rank. Engine `lance@1`: the same with vectors in a graph.
 
 The file `indexes/<digest>.db` is made on first use, whole or not at all, and can be made again from the blob at any time;
 a file of another make, or that SQLite finds damaged, is made again. Any text is a query: words become quoted terms, so
@@ -22,10 +22,11 @@ import msgspec
 
 from windlass.core.artifacts import IndexBody, Version
 from windlass.core.digest import TAG, digest_json, short
-from windlass.core.encoding import HYBRID, WORDS
+from windlass.core.encoding import HYBRID, LANCE, WORDS
 from windlass.core.errors import Invalid, Unavailable
 from windlass.runtime.encoders import Encoder
-from windlass.runtime.vectors import Progress, Vectors
+from windlass.runtime.vectors import Progress, Vectors, VectorStore, quiet
+from windlass.runtime.vectors_lance import LanceVectors
 
 MOST = 200  # passages of one search
 TERMS = 48  # of one query; the rest of a long text is left out
@@ -76,7 +77,7 @@ class Retrieval:
         self._folder = folder
         self._blobs = blobs
         self._encoders = encoders
-        self._vectors = Vectors(folder)
+        self._stores: dict[str, VectorStore] = {HYBRID: Vectors(folder), LANCE: LanceVectors(folder)}
         self._open: dict[str, sqlite3.Connection] = {}
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
@@ -93,8 +94,7 @@ class Retrieval:
         the index's; `Unavailable` where the encoder is not installed.
         """
         body = msgspec.convert(index.body, IndexBody)
-        if body.engine not in (WORDS, HYBRID):
-            raise Unavailable(f"index/{index.name} needs the engine {body.engine}", remedy=f"this Windlass has {WORDS} and {HYBRID}")
+        self._check_engine(index, body)
         if not 1 <= k <= MOST:
             raise Invalid(f"k is {k}; it must be 1 to {MOST}", where=f"index/{index.name}")
         _check_encoder(index, body, how, vector, encoder)
@@ -108,23 +108,30 @@ class Retrieval:
         asked = self._asked(body, query, vector)
         with self._connection(index.digest, body.chunks) as connection:
             allowed = _allowed(connection, clause, values) if clause else None
-            near = [] if asked is None else self._vectors.nearest(index.digest, asked, k if how == "meaning" else CANDIDATES, allowed)
+            near = [] if asked is None else self._stores[body.engine].nearest(index, asked, k if how == "meaning" else CANDIDATES, allowed)
             meant = [(place + 1, cosine) for place, cosine in near]
             if how == "both":
                 meant = fuse(_by_words(connection, query, clause, values, CANDIDATES), meant)[:k]
             return _passages(connection, meant)
 
-    def prepare(self, index: Version, progress: Progress = lambda done, total: None) -> int:
+    def prepare(self, index: Version, progress: Progress = quiet) -> int:
         """Have the vectors of an index, where it has an encoder; how many texts had to be encoded."""
         body = msgspec.convert(index.body, IndexBody)
-        if not body.encoder or self._vectors.built(index.digest):
+        self._check_engine(index, body)
+        if not body.encoder or self._stores[body.engine].built(index):
             return 0
         chunks = sorted(read_chunks(self._blobs.get(body.chunks)), key=lambda c: c.key)
-        return self._vectors.build(index.digest, self._encoder(body), [encoded_text(c) for c in chunks], progress)
+        return self._stores[body.engine].build(index, self._encoder(body), [encoded_text(c) for c in chunks], progress)
 
     def ready(self, index: Version) -> bool:
         """Whether a search finds everything made: an index with an encoder needs its vectors."""
-        return not msgspec.convert(index.body, IndexBody).encoder or self._vectors.built(index.digest)
+        body = msgspec.convert(index.body, IndexBody)
+        return not body.encoder or (body.engine in self._stores and self._stores[body.engine].built(index))
+
+    def _check_engine(self, index: Version, body: IndexBody) -> None:
+        if body.engine not in (self._stores if body.encoder else (WORDS, *self._stores)):
+            remedy = f"this Windlass has {', '.join((WORDS, *self._stores))}"
+            raise Unavailable(f"index/{index.name} needs the engine {body.engine}", remedy=remedy)
 
     def _encoder(self, body: IndexBody) -> Encoder:
         if self._encoders is None:
@@ -148,7 +155,8 @@ class Retrieval:
             for connection in self._open.values():
                 connection.close()
             self._open.clear()
-        self._vectors.close()
+        for store in self._stores.values():
+            store.close()
 
     @contextlib.contextmanager
     def _connection(self, digest: str, chunks: str) -> Iterator[sqlite3.Connection]:

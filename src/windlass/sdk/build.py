@@ -29,7 +29,7 @@ from windlass.core.artifacts import (
     make_version,
 )
 from windlass.core.dataset import FORM, Rows, make_rows
-from windlass.core.encoding import HYBRID, WORDS
+from windlass.core.encoding import HYBRID, LANCE, WORDS, LanceSettings
 from windlass.core.errors import Invalid
 from windlass.core.models import named
 from windlass.core.untrusted import signs
@@ -276,7 +276,10 @@ class Builder:
         chunks = b"".join(line + b"\n" for row in sorted(rows, key=lambda r: str(r["key"])) for line in chunk_lines(row, d.chunk))
         chunker = {"name": d.chunk.name, **d.chunk.settings}
         engine, encoder = (HYBRID, d.encoder.identity) if d.encoder else (WORDS, {})
-        body = IndexBody(documents.digest, self._blob(chunks), chunker, engine, {}, encoder)
+        settings: dict[str, Any] = {}
+        if d.engine == "lance":
+            engine, settings = LANCE, msgspec.to_builtins(LanceSettings())
+        body = IndexBody(documents.digest, self._blob(chunks), chunker, engine, settings, encoder)
         return self._keep("index", d.name, body, [_uses(documents, "documents")], description=d.description, where=where)
 
     def _suite(self, d: Suite) -> Version:

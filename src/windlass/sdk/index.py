@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -17,6 +17,7 @@ from windlass.sdk.definitions import Definition, expect
 from windlass.sdk.output import from_json
 
 How = Literal["words", "meaning", "both"]
+Engine = Literal["exact", "lance"]
 Document = dict[str, Any]  # {key, text, symbol?, …}
 
 
@@ -59,15 +60,22 @@ class Index(Definition):
     kind = "index"
 
     def __init__(
-        self, name: str, source: Callable[[], Iterable[Document]] | str, chunk: Chunker, description: str, encoder: Encoder | None
-    ) -> None:
+        self, name: str, source: Callable[[], Iterable[Document]] | str, chunk: Chunker, description: str, encoder: Encoder | None,
+        engine: Engine = "exact",
+    ) -> None:  # fmt: skip
         super().__init__(name)
         if not callable(source):
             expect(source, str, "source", "the path of a JSONL file, or a function that gives documents", self.where)
         expect(chunk, Chunker, "chunk", "w.by_paragraph(…), w.by_heading(…) or w.whole()", self.where)
         expect(encoder, (Encoder, type(None)), "encoder", 'w.encoder("minilm") or w.encoder("provider/model", dimensions=…)', self.where)
+        if engine not in get_args(Engine):
+            remedy = 'write engine="lance" for very many passages, or leave it out'
+            raise Invalid(f"{engine!r} is not an engine", where=self.where, remedy=remedy)
+        if engine == "lance" and encoder is None:
+            raise Invalid("the engine lance searches vectors, and this index has no encoder", where=self.where, remedy='encoder="minilm"')
         self.source = source
         self.encoder = encoder
+        self.engine = engine
         self.chunk = chunk
         self.description = description
 
@@ -117,6 +125,7 @@ def index(
     source: Callable[[], Iterable[Document]] | str,
     chunk: Chunker | None = None,
     encoder: Encoder | str | None = None,
+    engine: Engine = "exact",
     description: str = "",
 ) -> Index:
     """An index over documents.
@@ -126,10 +135,12 @@ def index(
         source: a function that gives documents `{key, text, symbol?, …}`, or the path of a JSONL file of them.
         chunk: how they are cut; by paragraphs of up to 800 characters unless told otherwise.
         encoder: what finds passages by meaning too: `minilm`, or what `encoder` makes; by words alone unless told otherwise.
+        engine: how vectors are searched. `exact` compares all of them; `lance` follows a graph, which is worth it from several 100,000
+            passages, and needs `windlass[lance]` on the server.
         description: for people.
     """
     by = _encoder(encoder, None, "", "") if isinstance(encoder, str) else encoder
-    return Index(name, source, by_paragraph() if chunk is None else chunk, description, by)
+    return Index(name, source, by_paragraph() if chunk is None else chunk, description, by, engine)
 
 
 def encoder(name: str, *, dimensions: int | None = None, document: str = "", query: str = "") -> Encoder:
