@@ -1,9 +1,11 @@
 FROM python:3.13-slim AS build
+# also: lance (vectors of very large indexes), bigquery
+ARG EXTRAS=server,embed,postgres
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 COPY examples examples
-RUN python -m venv /opt/windlass && /opt/windlass/bin/pip install --no-cache-dir ".[server]"
+RUN python -m venv /opt/windlass && /opt/windlass/bin/pip install --no-cache-dir ".[$EXTRAS]"
 
 FROM python:3.13-slim
 RUN useradd --create-home windlass && mkdir /data && chown windlass /data

@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
 
-test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator
+test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .stamps/test
@@ -57,5 +57,5 @@ clean:
 # An emulator of BigQuery, which wants another DuckDB than ours; without it the tests of BigQuery are skipped, and say so.
 .stamps/bqemulator: .stamps/test
 	@{ $(PYTHON) -m venv .bench/bigquery \
-		&& .bench/bigquery/bin/pip install -q "bqemulator==1.4.0" "duckdb==1.5.5" "duckdb-extension-spatial==1.5.5" \
+		&& .bench/bigquery/bin/pip install -q "bqemulator==1.4.0" "duckdb==1.5.5" "duckdb-extension-spatial==1.5.5" "numpy>=2,<3" \
 		&& touch $@; } || { rm -rf .bench/bigquery; echo "no bqemulator: tests of BigQuery will be skipped"; }

@@ -267,7 +267,8 @@ class _embeddings:
         rows = [{"object": "embedding", "index": i, "embedding": self.vector(text, packed)} for i, text in enumerate(texts)]
         rows = rows[::-1] if say.extra.get("backwards") else rows
         usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
-        return {"object": "list", "model": body["model"], "data": rows[: say.extra.get("only")], "usage": usage}
+        told = {} if say.extra.get("untold") else {"usage": usage}
+        return {"object": "list", "model": body["model"], "data": rows[: say.extra.get("only")], **told}
 
     def vector(self, text: str, packed: bool) -> list[float] | str:
         assert self._provider.embeds

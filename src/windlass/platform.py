@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import func, select
 
 import windlass
-from windlass.core.actor import Actor
+from windlass.core.actor import OWNER, Actor
 from windlass.core.operations import Operation
 from windlass.core.operations.runs import ModelEntry
 from windlass.core.ref import parse_ref
@@ -49,14 +49,18 @@ from windlass.registry.edits import Edits
 from windlass.registry.labels import Labels
 from windlass.registry.leaks import Leaks
 from windlass.registry.lineage import Lineage
+from windlass.registry.pin_jobs import PinJobs
+from windlass.registry.pins import Pins
 from windlass.registry.push import Push
 from windlass.registry.rows import Rows
+from windlass.registry.sources import Sources
 from windlass.registry.uploads import Uploads
 from windlass.registry.verify import Verify
 from windlass.registry.versions import Versions
 from windlass.runtime.chains import gateway_environment
 from windlass.runtime.context import RunContext
 from windlass.runtime.draws import Draws, TableDraws
+from windlass.runtime.embeddings import encoding
 from windlass.runtime.encoders import Encoders
 from windlass.runtime.execute import Executor
 from windlass.runtime.indexes import Indexes
@@ -123,7 +127,7 @@ class Platform:
         self.providers = load_providers(home.path / "providers.toml", environ)
         self._open_govern(owner_key)
         self.jobs: Jobs = DurableJobs() if self.address else LoopJobs(self.works, self._running_loop)
-        self._open_registry()
+        self._open_registry(environ)
         self._open_runtime()
         self._open_evaluate(commands)
         self.handlers = self._handlers()
@@ -137,7 +141,7 @@ class Platform:
             counts=self._counts, ingest=self.traces.counts, providers=lambda: {"baseline": "ready", **self.providers.detected()},
         )  # fmt: skip
 
-    def _open_registry(self) -> None:
+    def _open_registry(self, environ: Mapping[str, str]) -> None:
         self.versions = Versions(self.engine, self.blobs)
         self.packs = Packs(self.blobs, self.home.path / "run")
         self.rows = Rows(self.engine, self.blobs, self.packs)
@@ -146,6 +150,9 @@ class Platform:
         self.edits = Edits(self.engine, self.versions, self.datasets, self.rows)
         self.leaks = Leaks(self.versions, self.datasets)
         self.harvest = Harvest(self.engine, self.traces, self.edits, self.leaks)
+        sources = Sources(self.home.path, environ, self.settings.pin_folders)
+        self.pins = Pins(self.engine, self.versions, self.datasets, self.rows, self.blobs, sources)
+        self.pin_jobs = PinJobs(self.engine, self.pins, self.jobs)
         self.push = Push(self.engine, self.blobs, self.datasets, self.jobs)
         self.labels = Labels(self.engine)
         self.diffs = Diffs(self.versions, self.datasets, self.blobs)
@@ -156,7 +163,8 @@ class Platform:
         wanted = self.settings
         timeouts = Timeouts(wanted.connect_seconds, wanted.first_token_seconds, wanted.between_tokens_seconds, wanted.total_seconds)
         self.runners = Runners(self.home.path, self.blobs, runner_settings(wanted))
-        self.encoders = Encoders(self.home.path / "encoders", self.providers, Http(timeouts, Retries(wanted.retries + 1)))
+        out = Http(timeouts, Retries(wanted.retries + 1))  # an encoder's loop is not the models'
+        self.encoders = Encoders(self.home.path / "encoders", self.providers, out, wanted.encoder_threads, self.prices.price)
         http, bars = Http(timeouts, Retries(wanted.retries + 1)), Bars(self.encoders)
         self.models = Models(self.providers, self.prices.price, http, self.blobs.get, bars)
         self.catalog = Catalog(self.providers, self.prices, lambda: self.encoders.minilm_installed)
@@ -189,13 +197,21 @@ class Platform:
 
     def works(self) -> dict[str, Work]:
         """Long work by kind."""
-        return {"evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index}
+        return {
+            "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
+            "pin": self.pin_jobs.run, "pin deadline": self._keep_pin,
+        }  # fmt: skip
 
     async def _prepare_index(self, project: str, id: str) -> None:
         """Have the vectors of an index that was pushed; `id` is its ref."""
         ref = parse_ref(id, project=project)
         version = await asyncio.to_thread(self.versions.get, ref.project, ref.kind, ref.name, ref.digest or "")
-        await asyncio.to_thread(self.retrieval.prepare, version)
+        with encoding(self.records, RunContext(actor=OWNER, project=project), [str(version.ref)]):
+            await asyncio.to_thread(self.retrieval.prepare, version)
+
+    async def _keep_pin(self, project: str, id: str) -> None:
+        """Keep what a source will forget soon; `id` begins with the pin's name and digest."""
+        await asyncio.to_thread(self.pins.keep_before_the_end, project, id.partition(" ")[0])
 
     def _handlers(self) -> dict[str, Callable[[Actor, Any], Any]]:
         return {
@@ -216,6 +232,13 @@ class Platform:
             "datasets.merge": self.edits.merge,
             "datasets.duplicates": self.leaks.list,
             "datasets.harvest": self.harvest.harvest,
+            "pins.add": self.pin_jobs.add,
+            "pins.list": self.pins.list,
+            "pins.show": self.pins.show,
+            "pins.read": self.pins.read,
+            "pins.keep": self.pin_jobs.keep,
+            "pins.compare": self.pin_jobs.compare,
+            "pins.job": self.pin_jobs.show,
             "indexes.list": self.indexes.list,
             "indexes.show": self.indexes.show,
             "indexes.chunks": self.indexes.chunks,

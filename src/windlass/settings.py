@@ -41,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     first_token_seconds: Annotated[float, _says("Seconds to a provider's first byte.", gt=0)] = 120.0
     between_tokens_seconds: Annotated[float, _says("Seconds between two pieces of a provider's stream.", gt=0)] = 60.0
     total_seconds: Annotated[float, _says("Seconds for one whole answer of a provider.", gt=0)] = 600.0
+    encoder_threads: Annotated[int, _says("Processor threads of one encoding on this machine.", ge=1, le=64)] = 1
+    pin_folders: Annotated[str, _says("Folders that pins may read, separated by commas; empty for any that the server's user may.")] = ""
     retries: Annotated[int, _says("Times a failed call to a provider is tried again.", ge=0, le=10)] = 3
 
 

@@ -7,9 +7,11 @@ import pytest
 
 from windlass.core import artifacts as a
 from windlass.core.errors import Invalid
+from windlass.core.pin import Column, Spec
 
 D = ["sha256:" + c * 64 for c in "0123456789"]
 CODE = a.Code("app:answer", {"app:answer": D[0]}, "3.11", modules={"m": D[1]}, files={"f": D[2]}, packages={"p": "1"})
+SPEC = Spec("bigquery", "bigquery://shop", ("id",), "SELECT 1", "t", {"since": 1}, "shop")
 EXAMPLES: dict[str, msgspec.Struct] = {
     "prompt": a.PromptBody(
         (a.TemplateMessage("user", "hi {{ q }}"),), {"q": {"type": "string"}}, "jinja2@3.1", {"t": 1}, {"type": "object"}, D[0]
@@ -28,6 +30,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "adapter": a.AdapterBody(D[0], D[1], "lora", {"r": 8}),
     "policy": a.PolicyBody([{"allow": "x"}]),
     "release": a.ReleaseBody("chain", D[0], (D[1],), (D[2],)),
+    "pin": a.PinBody(SPEC, 1, (Column("id", "INT64", True),), 1, D[0], {"system_time": "x"}, True, 2, ("shop.d.t",), "reader"),
 }
 
 
@@ -85,7 +88,8 @@ def test_the_kind_is_identity() -> None:
 @pytest.mark.parametrize("kind", sorted(EXAMPLES))
 def test_dependencies_are_all_digests_but_code_and_blobs(kind: str) -> None:
     body = msgspec.to_builtins(EXAMPLES[kind])
-    own = {"fewshot": {"rows"}, "dataset": {"rows"}, "index": {"chunks"}, "adapter": {"weights"}}.get(kind, set()) | {"code"}
+    blobs = {"fewshot": {"rows"}, "dataset": {"rows"}, "index": {"chunks"}, "adapter": {"weights"}, "pin": {"rows"}}
+    own = blobs.get(kind, set()) | {"code"}
     held = {v for p in leaves({k: x for k, x in body.items() if k not in own}) for v in [_at(body, p)] if v in D}
     assert a.dependencies(kind, body) == held
 

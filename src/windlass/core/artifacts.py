@@ -14,6 +14,7 @@ import msgspec
 
 from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid
+from windlass.core.pin import Column, Spec
 from windlass.core.ref import DEFAULT_PROJECT, KINDS, Ref, check_name
 
 Relation = Literal["uses", "derived-from", "trained-on", "evaluated-with", "produced"]
@@ -186,6 +187,23 @@ class AdapterBody(msgspec.Struct, frozen=True, omit_defaults=True):
     settings: dict[str, Any] = {}
 
 
+class PinBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One reading of data we do not own: what was asked, the state that was read (`at_us` in microseconds since 1970, `token` as the
+    source calls it), the schema, and the root of the rows as in `DatasetBody`. `repeatable`: the source can be asked for that state
+    again, until `deadline_us`; `principal` who read, as the source knows it."""
+
+    spec: Spec
+    at_us: int
+    columns: tuple[Column, ...]
+    count: int
+    rows: str
+    token: dict[str, str] = {}
+    repeatable: bool = False
+    deadline_us: int | None = None
+    tables: tuple[str, ...] = ()
+    principal: str = ""
+
+
 BODIES: dict[str, type[msgspec.Struct]] = {
     "prompt": PromptBody,
     "fewshot": DatasetBody,
@@ -202,6 +220,7 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "adapter": AdapterBody,
     "policy": PolicyBody,
     "release": ReleaseBody,
+    "pin": PinBody,
 }
 assert set(BODIES) == set(KINDS)
 

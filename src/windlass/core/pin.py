@@ -59,7 +59,7 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one reading was. `digest` is the root of the rows (`core/dataset.py`), so that a pin and a dataset of the same rows say the
-    same; `tree` the blob with the keys and digests of rows that are not kept; `principal` who read them, as the source knows it."""
+    same; `principal` who read them, as the source knows it; `problems` a sentence for each row that was left out."""
 
     snapshot: Snapshot
     columns: tuple[Column, ...]
@@ -68,7 +68,6 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     fingerprint: str
     tables: tuple[str, ...] = ()
     principal: str = ""
-    tree: str | None = None
     problems: tuple[str, ...] = ()
 
 

@@ -20,6 +20,7 @@ RELEASE = "windlass.release"  # ref of the release that ran, digest included
 VERSIONS = "windlass.versions"  # list of refs with digest: all that took part in this step
 INPUT = "windlass.input"  # JSON text
 OUTPUT = "windlass.output"  # JSON text
+TEXTS = "windlass.texts"  # how many an encoder was given
 COST = "windlass.cost_usd"  # float; absent when unknown
 REUSED = "windlass.reused"  # bool: a recorded draw, not a call
 ROW = "windlass.row"  # key of the dataset row, in an evaluation

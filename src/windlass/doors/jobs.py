@@ -16,12 +16,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
+from windlass.core.ids import now_ns
+from windlass.core.pin import HOUR_NS
 from windlass.doors.loopback import is_loopback
-from windlass.jobs.durable import work
+from windlass.jobs.durable import DurableJobs, work
 from windlass.jobs.work import Work
+from windlass.registry.pins import pins_due
 from windlass.settings import load_settings
 from windlass.store.home import Home
-from windlass.store.meta import open_meta
+from windlass.store.meta import open_meta, write
+from windlass.store.tables import handed_over
 
 if TYPE_CHECKING:
     from windlass.platform import Platform
@@ -83,7 +89,17 @@ def main() -> None:
         await asyncio.gather(*(platform.close() for platform in made))
 
     engine = open_meta(home.database_url)
-    work(home.jobs_url, engine, works, ended, lambda: bool(made) and load.none(rest_seconds), close)
+    hand_over = DurableJobs().hand_over
+
+    def regularly() -> None:
+        """Pins whose source will forget them soon; asked again each hour until they are kept."""
+        with write(engine) as c:
+            for project, pin in pins_due(c, now_ns()):
+                id = f"{pin} {project} {now_ns() // HOUR_NS}"
+                if c.execute(select(handed_over.c.id).where(handed_over.c.id == id)).first() is None:
+                    hand_over(c, "pin deadline", project, id)
+
+    work(home.jobs_url, engine, works, ended, lambda: bool(made) and load.none(rest_seconds), close, regularly)
     if not ended.is_set():
         os.execv(sys.executable, sys.orig_argv)  # work that came meanwhile waits
     os._exit(0)  # threads of DBOS and of runs that were cut off; what they did is kept

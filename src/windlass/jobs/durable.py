@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ QUEUE = "work"
 WORKFLOW = "windlass.work"
 AT_ONCE = 4  # pieces of work in one process
 POLL_SECONDS = 0.2
+ROUND_SECONDS = 300.0
 # Recovery belongs to whoever holds the data folder, whatever version of Windlass began the work.
 APPLICATION = {"name": "windlass", "application_version": "1"}
 
@@ -63,11 +65,12 @@ def take(engine: Engine, client: DBOSClient) -> int:
 
 def work(
     database_url: str, engine: Engine, works: Callable[[], Mapping[str, Work]], ended: threading.Event, rests: Callable[[], bool],
-    close: Callable[[], Any],
+    close: Callable[[], Any], regularly: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Do work until `ended` is set or `rests` is true. Work cut off by the end of this process is begun again by the next.
 
-    `works` is called on the loop that works, when the first piece comes; `close` is a coroutine function for the end of it.
+    `works` is called on the loop that works, when the first piece comes; `close` is a coroutine function for the end of it;
+    `regularly` is called at the beginning and every few minutes, to hand over what has fallen due.
     """
     from dbos import DBOS, DBOSClient
 
@@ -88,9 +91,12 @@ def work(
     DBOS.launch()
     DBOS.register_queue(QUEUE, worker_concurrency=AT_ONCE, polling_interval_sec=POLL_SECONDS)
     client = DBOSClient(system_database_url=database_url)
-    said = ""
+    said, next_round = "", 0.0
     while not ended.wait(POLL_SECONDS) and not rests():
         try:
+            if time.monotonic() >= next_round:
+                next_round = time.monotonic() + ROUND_SECONDS
+                regularly()
             take(engine, client)
             said = ""
         except Exception as e:  # it stays where it is, and is taken later

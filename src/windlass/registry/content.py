@@ -24,6 +24,8 @@ def content_of(version: Version, blobs: BlobStore) -> str:
     if version.kind == "index":
         encoder = f"\nencoder {body['encoder']['name']}, {body['encoder']['dimensions']} dimensions" if body.get("encoder") else ""
         return f"chunks {body['chunks']}\nchunker {_pretty(body['chunker'])}\nengine {body.get('engine', 'fts5@1')}{encoder}"
+    if version.kind == "pin":
+        return f"{body['spec']['endpoint']}\n{body['spec'].get('query') or ''}".rstrip()
     return _pretty({k: v for k, v in body.items() if k != "closure"})[:SHOWN]
 
 

@@ -181,6 +181,8 @@ class Push:
 def _check(version: Version, project: str) -> None:
     """One version by itself: its names, its body, its digest, its links. Raises `Invalid`."""
     where = f"{version.kind}/{version.name}"
+    if version.kind == "pin":
+        raise Invalid("a pin is what the server itself read", where=where, remedy="windlass pin add")
     check_name(version.name)
     check_body(version.kind, version.body)
     if version.project != project:
@@ -214,4 +216,6 @@ def blobs_of(version: Version) -> list[str]:
     body = version.body
     if version.kind == "index":
         return [body["chunks"]]
+    if version.kind == "pin":
+        return [tree] if (tree := version.neutral.get("tree")) else []
     return [body["weights"]] if version.kind == "adapter" else []

@@ -67,6 +67,11 @@ class Ledger:
         self.cost_known = self.cost_known and reply.cost is not None
         self.cost += reply.cost or 0.0
 
+    def paid(self, cost: float | None) -> None:
+        """Count what was paid beside answers of models: for encoding a question."""
+        self.cost_known = self.cost_known and cost is not None
+        self.cost += cost or 0.0
+
     @property
     def tokens(self) -> int:
         """Of all answers that told."""

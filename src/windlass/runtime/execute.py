@@ -28,6 +28,7 @@ from windlass.runtime.chains import Chains
 from windlass.runtime.components import Asking, Components, Finds, Rows, Send
 from windlass.runtime.context import Records, RunContext, step
 from windlass.runtime.draws import Draws
+from windlass.runtime.embeddings import encoding
 from windlass.runtime.inputs import arguments_of
 from windlass.runtime.library import Library, Versions, body_of
 from windlass.runtime.retrieval import Retrieval
@@ -214,9 +215,9 @@ class Executor:
         check_arguments(SEARCH, arguments, version.ref.short)
         with step(self._records, context, f"search {version.name}", "retrieval", versions=[str(version.ref)], input=arguments) as span:
             more = {name: arguments[name] for name in ("how", "vector", "encoder") if arguments.get(name) is not None}
-            found = await asyncio.to_thread(
-                partial(self._retrieval.search, version, arguments["query"], arguments.get("k", 5), arguments.get("where"), **more)
-            )
+            search = partial(self._retrieval.search, version, arguments["query"], arguments.get("k", 5), arguments.get("where"), **more)
+            with encoding(self._records, span.context):
+                found = await asyncio.to_thread(search)
             context.ledger.passages.extend(found)
             span.output(found)
             return found

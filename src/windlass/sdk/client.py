@@ -6,6 +6,7 @@ client.run("release/answer:production", "How do I sort a dict?").text
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from windlass.core.operations import (
     evaluation,
     graph,
     indexes,
+    pins,
     registry,
     runs,
     system,
@@ -38,6 +40,7 @@ from windlass.sdk.upload import send_rows
 
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R")
+POLL_SECONDS = 0.2
 
 
 class Client:
@@ -61,6 +64,7 @@ class Client:
         self.artifacts = Artifacts(self)
         self.datasets = Datasets(self)
         self.indexes = Indexes(self)
+        self.pins = Pins(self)
         self.versions = Versions(self)
         self.bakeoffs = Bakeoffs(self)
         self.evaluations = Evaluations(self)
@@ -256,6 +260,54 @@ class Datasets(_Group):
     def harvest(self, ref: str, traces: Iterable[str], fields: dict[str, Any] | None = None, message: str = "") -> datasets.Edited:
         """Rows from traces. Operation `datasets.harvest`."""
         return self._client.call(datasets.HARVEST, datasets.HarvestRequest(ref, tuple(traces), fields or {}, self._project, message))
+
+
+class Pins(_Group):
+    """What reads a source returns when it has been read, and raises what went wrong; `progress` is told how many rows have come."""
+
+    def add(self, name: str, source: str, *, progress: Callable[[int], None] = lambda rows: None, **what: Any) -> pins.PinDetail:
+        """`what` are the further fields of `PinAdd`. Operation `pins.add`."""
+        return self._detail(self._client.call(pins.ADD_PIN, pins.PinAdd(name, source, project=self._project, **what)), progress)
+
+    def list(self, cursor: str | None = None, limit: int = 50) -> pins.PinPage:
+        """Operation `pins.list`."""
+        return self._client.call(pins.PINS, pins.PinQuery(self._project, cursor, limit))
+
+    def show(self, name: str) -> pins.PinDetail:
+        """Operation `pins.show`."""
+        return self._client.call(pins.SHOW_PIN, pins.PinShow(name, self._project))
+
+    def read(self, name: str, limit: int = 20) -> pins.PinRows:
+        """Rows as they were pinned. Operation `pins.read`."""
+        return self._client.call(pins.READ_PIN, pins.PinRead(name, limit, self._project))
+
+    def compare(self, name: str, *, progress: Callable[[int], None] = lambda rows: None) -> pins.PinDifference:
+        """What the source has now, held against what was pinned. Operation `pins.compare`."""
+        job = self._done(self._client.call(pins.COMPARE_PIN, pins.PinCompare(name, self._project)), progress)
+        assert job.difference is not None
+        return job.difference
+
+    def keep(self, name: str, *, now: bool = False, progress: Callable[[int], None] = lambda rows: None) -> pins.PinDetail:
+        """Operation `pins.keep`."""
+        return self._detail(self._client.call(pins.KEEP_PIN, pins.PinKeep(name, now, self._project)), progress)
+
+    def job(self, id: str) -> pins.PinJob:
+        """Operation `pins.job`."""
+        return self._client.call(pins.PIN_JOB, pins.PinJobQuery(id, self._project))
+
+    def _detail(self, job: pins.PinJob, progress: Callable[[int], None]) -> pins.PinDetail:
+        job = self._done(job, progress)
+        assert job.detail is not None
+        return job.detail
+
+    def _done(self, job: pins.PinJob, progress: Callable[[int], None]) -> pins.PinJob:
+        while job.status in ("queued", "running"):
+            time.sleep(POLL_SECONDS)
+            job = self.job(job.id)
+            progress(job.rows)
+        if job.error:
+            raise error_from_dict(job.error)
+        return job
 
 
 class Indexes(_Group):

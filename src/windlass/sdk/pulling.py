@@ -31,15 +31,16 @@ class Pulled(msgspec.Struct):
     rows: RowCounts
 
 
-def pull_rows(client: Client, folder: Path, dataset: str, *, force: bool = False) -> Pulled:
-    """Write the rows of a dataset to the file it came from. Raises `Conflict` where the file has rows that no version has, unless
-    forced; `Invalid` for a dataset that came from no file."""
+def pull_rows(client: Client, folder: Path, dataset: str, *, to: str | None = None, force: bool = False) -> Pulled:
+    """Write the rows of a dataset to the file it came from, or to another of the workspace. Raises `Conflict`
+    where the file has rows that no version has, unless forced; `Invalid` for a dataset that came from no file."""
     workspace = Folder(folder)
     detail = client.versions.show(str(parse_ref(dataset, project=client.project, kind="dataset")))
     version = detail.version
-    path = version.neutral.get("path")
+    path = to or version.neutral.get("path")
     if not isinstance(path, str) or not (workspace.root / path).resolve().is_relative_to(workspace.root):
-        raise Invalid(f"{version.ref.short} came from no file of a workspace", remedy=f"windlass rows {version.name} --json prints it")
+        what = f"{to} is not in the workspace" if to else f"{version.ref.short} came from no file of a workspace"
+        raise Invalid(what, remedy=f"windlass data pull {version.name} --to data/{version.name}.jsonl")
     file = workspace.root / path
     text = file.read_bytes().decode("utf-8") if file.exists() else ""
     mine = read_rows(text, path).rows if text.strip() else []

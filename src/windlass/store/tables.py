@@ -103,6 +103,21 @@ bakeoffs = Table(
     Index("bakeoffs_by_suite", "project", "suite_name", "id"),
 )  # fmt: skip
 
+pin_looks = Table(
+    "pin_looks", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("name"), _text("digest"), _ns("at_ns"), _text("actor"), _text("outcome"), _text("why"),
+    _ns("counted", null=True), _text("rows", null=True), _ns("deadline_ns", null=True),
+    Index("pin_looks_by_name", "project", "name", "id"),
+    Index("pin_looks_by_deadline", "deadline_ns"),
+)  # fmt: skip
+
+pin_jobs = Table(
+    "pin_jobs", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("request"), _text("actor"), _text("body"), _ns("created_ns"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

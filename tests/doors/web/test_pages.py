@@ -11,6 +11,7 @@ import pytest
 from tests.doors.server import Server, until
 from tests.doors.web.conftest import Opened
 
+from windlass.core.operations.pins import COMPARE_PIN, PinCompare
 from windlass.doors.web.app import PAGES
 
 pytestmark = pytest.mark.browser
@@ -26,6 +27,18 @@ docs = w.index("handbook", source="handbook.jsonl", chunk=w.by_heading())
 def ask(question: str) -> str:
     return docs.search(question, k=1)[0].text
 """
+
+
+def _two_readings(client: Any, folder: Path) -> str:
+    """A pin that was read twice, and looked at between and after. Returns the last look."""
+    (folder / "a <b>.txt").write_text("one")
+    client.pins.add("files", str(folder))
+    (folder / "b.txt").write_text("two")
+    client.pins.compare("files")
+    client.pins.keep("files", now=True)
+    job = client.call(COMPARE_PIN, PinCompare("files"))
+    until(lambda: client.pins.job(job.id).status == "done")
+    return job.id
 
 
 def _two_indexes(client: Any, folder: Path) -> tuple[str, str]:
@@ -58,6 +71,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         trace = client.traces.list(environment="production").items[0]
         job = client.gates.start("answers", f"release/answer@{releases.candidate}")
         until(lambda: client.gates.show(job.id).status == "done", 60)
+        look = _two_readings(client, tmp_path_factory.mktemp("files"))
         older, newer = _two_indexes(client, tmp_path_factory.mktemp("handbook"))
         rows = client.datasets
         bakeoff = client.bakeoffs.list().items[0]
@@ -74,6 +88,9 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "/datasets/{kind}/{name}/rows/{key:path}": "/datasets/dataset/questions/rows/t-001",
         "/datasets/{kind}/{name}/merge": "/datasets/dataset/capitals/merge?ours=dataset/capitals:main&theirs=dataset/capitals:more",
         "/datasets/{kind}/{name}/duplicates": "/datasets/dataset/capitals/duplicates?near=0.6",
+        "/pins": "/pins",
+        "/pins/{name}": "/pins/files",
+        "/pins/jobs/{id}": f"/pins/jobs/{look}",
         "/indexes": "/indexes",
         "/indexes/{name}": "/indexes/handbook?ask=who+approves+travel",
         "/indexes/{name}/diff": f"/indexes/handbook/diff?a={older}&b={newer}",
@@ -274,6 +291,39 @@ def test_rows_are_filtered_set_compared_and_removed(wide: Opened, toured: Server
     with toured.client() as client:
         assert {r["key"] for r in client.datasets.all("rivers")} == {"r1", "r2", "r3", "r4", "r8"}
     assert wide.complaints == []
+
+
+def test_something_is_pinned_compared_kept_and_read_anew_in_the_pages(wide: Opened, places: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("first words")
+    page = wide.go("/pins")
+    page.get_by_text("Pin something").click()
+    page.get_by_label("Name", exact=True).fill("letters")
+    page.get_by_label("From", exact=True).fill(str(tmp_path / "nowhere"))
+    page.get_by_role("button", name="Read it").click()
+    page.get_by_text("there is no such folder").wait_for()
+    wide.complaints.clear()
+    page = wide.go("/pins")
+    page.get_by_text("Pin something").click()
+    page.get_by_label("Name", exact=True).fill("letters")
+    page.get_by_label("From", exact=True).fill(str(tmp_path))
+    page.get_by_role("button", name="Read it").click()
+    page.get_by_text("1 row from").wait_for()
+    assert "kept here" in (text := page.locator("main").inner_text()) and "first words" in text
+    page.get_by_role("button", name="Compare with the source").click()
+    page.get_by_text("the same").wait_for()
+    (tmp_path / "a.txt").write_text("other words")
+    page.get_by_role("button", name="Compare with the source").click()
+    page.get_by_role("heading", name="The source now").wait_for()
+    text = page.locator("main").inner_text()
+    assert "1 row changed" in text and '- text: "first words"' in text and '+ text: "other words"' in text
+    page.get_by_role("button", name="Read anew").click()
+    page.get_by_role("link", name="what differs").wait_for()
+    assert "other words" in page.locator("main").inner_text()
+    page.get_by_role("link", name="what differs").click()
+    assert "/rows" in page.locator("main").inner_text()
+    page = wide.go("/pins/letters")
+    page.get_by_role("link", name="Rows", exact=True).click()
+    assert "other words" in page.locator("main").inner_text()
 
 
 def test_an_index_is_searched_and_leads_to_the_answers_it_gave(wide: Opened, places: dict[str, str]) -> None:

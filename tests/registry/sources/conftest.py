@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -114,7 +113,7 @@ def bigquery_server() -> Iterator[BigQueryServer]:
     program = bqemulator()
     if program is None:
         pytest.skip("there is no bqemulator here: make .stamps/bqemulator installs it into .bench/bigquery")
-    server = BigQueryServer(program, dict(os.environ))
+    server = BigQueryServer(program)
     try:
         yield server
     finally:

@@ -50,6 +50,7 @@ def _handler(site: Httpd) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked = Asked(self.path, dict(self.headers))
             site.asked.append(asked)
             answer = site.gate(asked) or site.pages.get(self.path.partition("?")[0]) or Answer(b"nothing here", 404)
@@ -60,6 +61,8 @@ def _handler(site: Httpd) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(answer.body if answer.cut is None else answer.body[: answer.cut])
             self.close_connection = self.close_connection or answer.cut is not None
+
+        do_POST = do_GET
 
         def log_message(self, *_: object) -> None: ...
 

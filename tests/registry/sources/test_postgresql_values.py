@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 from tests.registry.sources.conftest import Reader
 from tests.registry.sources.postgresql_server import PostgreSqlServer
@@ -143,7 +144,7 @@ def test_no_type_gives_what_json_has_not(shop: Reader, typed: Sql) -> None:
         for text in texts:
             try:
                 typed(f"SELECT '{text}'::{name}")
-            except Exception:  # noqa: S112 - this type has no such value
+            except psycopg.Error:  # this type has no such value
                 continue
             [row] = shop.rows("shop", f"SELECT '{text}'::{name} AS a")
             assert msgspec.json.decode(msgspec.json.encode(row)) == row, name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -37,8 +37,8 @@ class PinShow(msgspec.Struct, omit_defaults=True):
 
 
 class PinState(msgspec.Struct, omit_defaults=True):
-    """A pin as it stands now. `said` is the clock in words, `version` the ref of the rows where they are kept, `observed` the newest look
-    at the source after `record` was made."""
+    """A pin as it stands now. `said` is the clock in words, `ref` the version of the reading, `rows` that of its rows where they are
+    kept, `observed` the newest look at the source since."""
 
     name: str
     spec: Spec
@@ -47,7 +47,8 @@ class PinState(msgspec.Struct, omit_defaults=True):
     said: str
     read_ns: int
     actor: str
-    version: str | None = None
+    ref: str
+    rows: str | None = None
     observed: Observed | None = None
 
 
@@ -56,7 +57,7 @@ class PinPage(Page):
 
 
 class PinLook(msgspec.Struct, omit_defaults=True):
-    """One look at the source, of the history of a pin."""
+    """One look at the source, of the history of a pin; `reading` is the digest of the version it was compared with."""
 
     at_ns: int
     actor: str
@@ -64,7 +65,7 @@ class PinLook(msgspec.Struct, omit_defaults=True):
     why: str = ""
     count: int | None = None
     digest: str | None = None
-    version: str | None = None
+    reading: str | None = None
 
 
 class PinDetail(msgspec.Struct, omit_defaults=True):
@@ -75,19 +76,30 @@ class PinDetail(msgspec.Struct, omit_defaults=True):
     message: str = ""
 
 
-class PinReadRequest(msgspec.Struct, omit_defaults=True):
-    """Rows as they were pinned, at most `limit` of them. `again`: ask the source instead, at the recorded snapshot where it can repeat it,
-    else as it is now, and say what differs. A look never changes what is pinned."""
+class PinRead(msgspec.Struct, omit_defaults=True):
+    """Rows as they were pinned, at most `limit` of them."""
 
     name: str
-    again: bool = False
     limit: Limit = 20
     project: str = "default"
 
 
-class PinRead(msgspec.Struct, omit_defaults=True):
+class PinRows(msgspec.Struct):
+    pin: PinState
+    items: tuple[Row, ...]
+
+
+class PinCompare(msgspec.Struct, omit_defaults=True):
+    """Ask the source, for the recorded state where it can give that again, else for what it has now, and say what differs. A look never
+    changes what is pinned."""
+
+    name: str
+    project: str = "default"
+
+
+class PinDifference(msgspec.Struct, omit_defaults=True):
     """`digest` and `count` are of what was read now. `columns` says what changed in the schema, `rows` how many rows differ, `keys` some
-    of them (at most 50, those of one kind before those of the next), `items` rows as they were read now."""
+    of them (at most 50, those of one kind before those of the next)."""
 
     pin: PinState
     outcome: Outcome
@@ -97,7 +109,6 @@ class PinRead(msgspec.Struct, omit_defaults=True):
     columns: tuple[str, ...] = ()
     rows: RowCounts | None = None
     keys: tuple[RowDifference, ...] = ()
-    items: tuple[Row, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -109,8 +120,30 @@ class PinKeep(msgspec.Struct, omit_defaults=True):
     project: str = "default"
 
 
-ADD_PIN = Operation("pins.add", "POST", PinAdd, PinDetail, "admin")
+class PinJob(msgspec.Struct, omit_defaults=True):
+    """A source being read. `rows` have come so far. At the end there is a `detail`, a `difference` where it was compared, or an `error`
+    in the shape of `WindlassError.as_dict`."""
+
+    id: str
+    name: str
+    what: Literal["add", "keep", "compare"]
+    status: Literal["queued", "running", "done", "failed"]
+    created_ns: int
+    rows: int = 0
+    detail: PinDetail | None = None
+    difference: PinDifference | None = None
+    error: dict[str, Any] | None = None
+
+
+class PinJobQuery(msgspec.Struct, omit_defaults=True):
+    id: str
+    project: str = "default"
+
+
+ADD_PIN = Operation("pins.add", "POST", PinAdd, PinJob, "admin")
 PINS = Operation("pins.list", "GET", PinQuery, PinPage, "read")
 SHOW_PIN = Operation("pins.show", "GET", PinShow, PinDetail, "read")
-READ_PIN = Operation("pins.read", "POST", PinReadRequest, PinRead, "write")
-KEEP_PIN = Operation("pins.keep", "POST", PinKeep, PinDetail, "write")
+READ_PIN = Operation("pins.read", "POST", PinRead, PinRows, "read")
+COMPARE_PIN = Operation("pins.compare", "POST", PinCompare, PinJob, "write")
+KEEP_PIN = Operation("pins.keep", "POST", PinKeep, PinJob, "write")
+PIN_JOB = Operation("pins.job", "GET", PinJobQuery, PinJob, "read")

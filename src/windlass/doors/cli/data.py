@@ -90,12 +90,15 @@ def remove(
 
 def pull(
     session: Session,
-    dataset: Annotated[str, typer.Argument(help="A dataset of the workspace: its name, or name:branch.")],
+    dataset: Dataset,
     folder: Annotated[Path | None, typer.Option("--folder", help="The workspace; the one around the current folder by default.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="A file of the workspace, for a dataset that came from none, as one of a pin.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also over rows of the file that were never pushed.")] = False,
 ) -> None:
     """Bring the file of a dataset to what the server has, so that what was curated there goes into git."""
-    done = pull_rows(session.client, find_workspace(folder), dataset, force=force)
+    done = pull_rows(session.client, find_workspace(folder), dataset, to=to, force=force)
     session.result(done)
     session.print(f"{done.path}: {_counts(done.rows)} · {done.count:,} rows, as {words.short_ref(done.ref)}")
 

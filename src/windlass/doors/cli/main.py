@@ -22,6 +22,7 @@ from windlass.doors.cli import (
     indexing,
     looking,
     models,
+    pinning,
     releasing,
     running,
     serving,
@@ -54,7 +55,22 @@ def start(
 ) -> None: ...
 
 
-for part in (workspace, data, indexing, running, models, discovering, evaluating, releasing, looking, tracing, asking, encoding, serving):
+for part in (
+    workspace,
+    data,
+    pinning,
+    indexing,
+    running,
+    models,
+    discovering,
+    evaluating,
+    releasing,
+    looking,
+    tracing,
+    asking,
+    encoding,
+    serving,
+):
     part.add(app)
 
 

@@ -26,6 +26,7 @@ from windlass.doors.web import (
     indexes,
     lineage,
     models,
+    pins,
     playground,
     releases,
     status,
@@ -40,6 +41,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *home.PAGES,
     *artifacts.PAGES,
     *datasets.PAGES,
+    *pins.PAGES,
     *indexes.PAGES,
     *lineage.PAGES,
     *graph.PAGES,
@@ -55,6 +57,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
 FORMS: tuple[tuple[str, Handler], ...] = (
     *artifacts.FORMS,
     *datasets.FORMS,
+    *pins.FORMS,
     *graph.FORMS,
     *evaluations.FORMS,
     *bakeoffs.FORMS,

@@ -52,6 +52,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("playground", "Playground", "/playground"),
             ("datasets", "Datasets", "/datasets"),
+            ("pins", "Pins", "/pins"),
             ("indexes", "Indexes", "/indexes"),
             ("artifacts", "Artifacts", "/artifacts"),
         ),

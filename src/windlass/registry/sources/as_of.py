@@ -1,20 +1,21 @@
 """Have a statement of GoogleSQL read its tables as they were at one moment, by writing `FOR SYSTEM_TIME AS OF` after each.
 
 It is read word by word, so that strings and comments stay what they are, and never understood further than `FROM table [AS alias]`,
-`JOIN table …` and lists of these. The caller holds what was met against what BigQuery says the statement reads.
+`JOIN table …` and lists of these. What was met is held against what BigQuery says the statement reads; where anything is left over, the
+answer is that the statement cannot be written so, never that half of it can.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*|--[^\n]*|/\*.*?\*/)
     |(?P<string>(?:[rRbB]{0,2})(?:'{3}(?:\\.|[^\\])*?'{3}|"{3}(?:\\.|[^\\])*?"{3}|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"))
-    |(?P<name>`[^`]+`(?:\.`[^`]+`|\.\w+)*|[A-Za-z_][\w-]*(?:\.(?:[A-Za-z_0-9][\w-]*|`[^`]+`))*)
+    |(?P<name>(?:`[^`]+`|[A-Za-z_]\w*(?:-\w+)*)(?:\.(?:`[^`]+`|\w+(?:-\w+)*))*)
     |(?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -37,42 +38,56 @@ class _Token(NamedTuple):
 
 
 def as_of(query: str, tables: Sequence[str], moment: dt.datetime, project: str) -> str | None:
-    """The statement with its tables, `project.dataset.table`, read as of a moment; None where one of them was not met, or where there
-    is none to read."""
+    """The statement with its tables, `project.dataset.table`, read as of a moment; None where there is none to read, or where it is not
+    sure that each is met wherever the statement reads it."""
     tokens = [_Token(m.lastgroup or "", m.group(), m.end()) for m in TOKEN.finditer(query)]
     tokens = [t for t in tokens if t.kind != "space"]
     clause = f" FOR SYSTEM_TIME AS OF TIMESTAMP '{moment.astimezone(dt.UTC).strftime('%Y-%m-%d %H:%M:%S.%f')}+00:00'"
-    places, met = [], set()
-    for at in _tables(tokens):
-        if (table := _meant(tokens[at].text, tables, project)) is None:
-            continue
-        met.add(table)
-        places.append(tokens[_after_alias(tokens, at)].end)
-    if not tables or met != set(tables):
+    named = {at: table for at, token in enumerate(tokens) if token.kind == "name" and (table := _meant(token.text, tables, project))}
+    places = _tables(tokens)
+    read = [at for at in places if at in named]
+    if not tables or set(named.values()) != set(tables) or len(read) < len(named):
         return None
-    for place in sorted(places, reverse=True):
+    others = [tokens[at].text.replace("`", "").upper() for at in places if at not in named]
+    if any("." in name and name.partition(".")[0] not in _variables(tokens, places, named) for name in others):
+        return None
+    if any(following.text == "." for at in places for following in tokens[at + 1 : at + 2]):  # `sales . orders`
+        return None
+    for place in sorted((tokens[_after_alias(tokens, at)].end for at in read), reverse=True):
         query = query[:place] + clause + query[place:]
     return query
 
 
+def _variables(tokens: Sequence[_Token], places: Sequence[int], named: Mapping[int, str]) -> set[str]:
+    """What rows are called here: `o` of `FROM orders AS o, o.items`, where o.items is an array of a row. Any other name with a dot is a
+    view or a function, behind which tables are read as they are now; so is, for all we know, one that begins as a data set does."""
+    ends = [*places, *(at for at, token in enumerate(tokens) if token.text == ")")]
+    found = {tokens[last].word for at in ends if (last := _after_alias(tokens, at)) < len(tokens)}
+    found |= {table.rpartition(".")[2].upper() for table in named.values()}
+    return {name.replace("`", "") for name in found} - {table.split(".")[-2].upper() for table in named.values()}
+
+
 def _tables(tokens: Sequence[_Token]) -> list[int]:
-    """Where tables are named: after FROM and JOIN, and after the commas of a FROM."""
-    found, depth = [], 0
+    """Where tables are named: after FROM and JOIN, after the commas of a FROM, and after brackets that open there."""
+    found, depth, begun = [], 0, False
     lists: list[int] = []  # depths at which a FROM goes on
     for at, token in enumerate(tokens):
+        if begun and token.kind == "name":
+            found.append(at)
+        began, begun = begun, False
         if token.text in "([":
             depth += 1
+            if began and token.text == "(":
+                lists, begun = [*lists, depth], True
         elif token.text in ")]":
             depth -= 1
             lists = [d for d in lists if d <= depth]
-        following = tokens[at + 1] if at + 1 < len(tokens) else None
-        if token.word == "FROM":
-            lists.append(depth)
+        elif token.word == "FROM":
+            lists, begun = [*lists, depth], True
         elif token.word in ("WHERE", "GROUP", "ORDER", "HAVING", "QUALIFY", "WINDOW", "LIMIT", "UNION", "INTERSECT", "EXCEPT", "SELECT"):
             lists = [d for d in lists if d != depth]
-        begins = token.word in ("FROM", "JOIN") or (token.text == "," and depth in lists)
-        if begins and following and following.kind == "name":
-            found.append(at + 1)
+        else:
+            begun = token.word == "JOIN" or (token.text == "," and depth in lists)
     return found
 
 

@@ -8,9 +8,10 @@ the INFORMATION_SCHEMA), the statement is read as it is written and counts as no
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from windlass.core.errors import Invalid, Unavailable, WindlassError
@@ -23,6 +24,8 @@ from windlass.registry.sources.values import plain
 
 WINDOW_HOURS = 7 * 24  # unless a data set says less
 FETCHED = 10_000  # rows of a page
+LISTED = 50  # tables that BigQuery names of one statement; of more it does not name all
+SECONDS = 60.0  # for one request, and for asking it again while nobody answers
 TYPES = {str: "STRING", bool: "BOOL", int: "INT64", float: "FLOAT64"}
 
 
@@ -43,7 +46,7 @@ class BigQuery:
             raise Invalid("this names no project", where="--from", remedy="write bigquery://project, or bigquery://project?location=EU")
         table = asked.table.strip()
         query = asked.query.strip().rstrip(";").rstrip() or f"SELECT * FROM `{table.strip('`')}`"
-        if "system_time" in query.lower():
+        if re.search(r"(?i)\bfor\s+system_time\b", query):
             raise Invalid(
                 "the query says itself of which moment it reads", where=asked.name, remedy="leave out FOR SYSTEM_TIME: it is added"
             )
@@ -60,7 +63,7 @@ class BigQuery:
             raise _unknown(e, spec, credentials) from None
         try:
             yield _Reading(google, errors, client, spec, credentials).begin(at)
-        except (errors.Api, errors.GoogleAuth) as e:
+        except errors.Known as e:
             raise told(e, spec, credentials) from None
         finally:
             client.close()
@@ -87,24 +90,42 @@ class _Reading:
         self._credentials = credentials
 
     def begin(self, at: Snapshot | None) -> Incoming:
-        now = next(iter(self._client.query("SELECT CURRENT_TIMESTAMP() AS now").result())).now
-        moment = _moment(at.at_ns) if at else now
+        now = next(iter(self._query("SELECT CURRENT_TIMESTAMP() AS now").result())).now
         dry = self._dry(self._spec.query)
         kind = dry.statement_type or "SELECT"
         if kind != "SELECT":
             raise Invalid(f"a pin reads, and this statement is {kind}", where=self._spec.endpoint, remedy="write a SELECT")
         tables = tuple(sorted(f"{t.project}.{t.dataset_id}.{t.table_id}" for t in dry.referenced_tables))
-        stamped = as_of(self._spec.query, tables, moment, self._client.project)
+        moment = _moment(at.at_ns) if at else now
+        stamped = as_of(self._spec.query, tables, moment, self._client.project) if len(tables) < LISTED else None
+        if stamped and not at and not self._taken(stamped):
+            stamped = None
+        moment = moment if stamped else now
         deadline = _ns(moment) + self._window(tables) * HOUR_NS if stamped else None
         token = {"system_time": moment.isoformat().replace("+00:00", "Z")} if stamped else {}
-        snapshot = Snapshot(_ns(moment), token, stamped is not None, deadline)
-        incoming = Incoming(iter(()), snapshot, self._principal())
+        incoming = Incoming(iter(()), Snapshot(_ns(moment), token, stamped is not None, deadline), self._principal())
         incoming.tables = tables
         incoming.rows = self._rows(incoming, stamped or self._spec.query)
         return incoming
 
+    def _taken(self, query: str) -> bool:
+        """Whether BigQuery takes the statement: not every table has a past (one that lies outside of BigQuery, say)."""
+        try:
+            self._dry(query)
+        except self._errors.Refused:
+            return False
+        return True
+
     def _dry(self, query: str) -> Any:
-        return self._client.query(query, job_config=self._config(dry_run=True, use_query_cache=False))
+        return self._query(query, self._config(dry_run=True, use_query_cache=False))
+
+    def _query(self, query: str, config: Any = None) -> Any:
+        # with `job_retry` the library begins anew for ten minutes, whatever `retry` says
+        return self._client.query(query, job_config=config, retry=self._retry, timeout=SECONDS, job_retry=None)
+
+    @property
+    def _retry(self) -> Any:
+        return self._google.DEFAULT_RETRY.with_timeout(SECONDS)
 
     def _config(self, **more: Any) -> Any:
         values = []
@@ -119,7 +140,7 @@ class _Reading:
         hours = [WINDOW_HOURS]
         for name in sorted({t.rpartition(".")[0] for t in tables}):
             try:
-                told = self._client.get_dataset(name).max_time_travel_hours
+                told = self._client.get_dataset(name, retry=self._retry, timeout=SECONDS).max_time_travel_hours
             except self._errors.Api:  # to read a table is not to read what is said of its data set
                 continue
             hours += [int(told)] if told else []
@@ -130,12 +151,12 @@ class _Reading:
 
     def _rows(self, incoming: Incoming, query: str) -> Iterator[dict[str, Any]]:
         try:
-            found = self._client.query(query, job_config=self._config()).result(page_size=FETCHED)
+            found = self._query(query, self._config()).result(page_size=FETCHED, retry=self._retry)
             incoming.columns = tuple(Column(f.name, _type(f), f.mode != "REQUIRED") for f in found.schema)
             names = [f.name for f in found.schema]
             for row in found:
                 yield dict(zip(names, map(plain, row.values()), strict=True))
-        except (self._errors.Api, self._errors.GoogleAuth) as e:
+        except self._errors.Known as e:
             raise told(e, self._spec, self._credentials) from None
 
 
@@ -160,11 +181,12 @@ def told(e: Exception, spec: Spec, credentials: Credentials) -> WindlassError:
     """What went wrong, as ours."""
     code = getattr(e, "code", None)
     said = credentials.redact(str(getattr(e, "message", "") or e)).splitlines()[0]
-    said = said.rpartition("prettyPrint=false: ")[2]  # the library puts the address it asked before the sentence
+    # the library puts the address it asked before the sentence, and the sentence again after it
+    said = said.rpartition("prettyPrint=false: ")[2].partition("; reason: ")[0]
     low = said.lower()
     if code == 404 or "time travel" in low or ("snapshot" in low and "before" in low) or "unrecognized name" in low or "not found" in low:
         return Gone(said, where=spec.endpoint)
-    if code in (401, 403):
+    if code in (401, 403) and "quota" not in low and "rate limit" not in low:
         return Unavailable(said, where=spec.endpoint, remedy="set GOOGLE_APPLICATION_CREDENTIALS for the server, or let its account read")
     if code == 400:
         return Invalid(said, where=spec.endpoint, remedy="try the query in BigQuery's own console")
@@ -179,21 +201,25 @@ def _unknown(e: Exception, spec: Spec, credentials: Credentials) -> WindlassErro
     )  # fmt: skip
 
 
-class _Errors:
-    """The two families of errors, as tuples that `except` takes."""
+class _Errors(NamedTuple):
+    """The families of errors, as `except` takes them."""
 
-    def __init__(self, api: type[Exception], auth: type[Exception], network: type[Exception]) -> None:
-        self.Api = (api, network)
-        self.GoogleAuth = auth
+    Api: tuple[type[Exception], ...]
+    GoogleAuth: type[Exception]
+    Refused: type[Exception]
+
+    @property
+    def Known(self) -> tuple[type[Exception], ...]:
+        return (*self.Api, self.GoogleAuth)
 
 
 def _driver() -> tuple[Any, Any]:
     try:
         import requests
-        from google.api_core.exceptions import GoogleAPIError
+        from google.api_core.exceptions import BadRequest, GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
         from google.cloud import bigquery
     except ImportError as e:
         remedy = 'pip install "windlass[bigquery]"'
         raise Unavailable("reading BigQuery needs google-cloud-bigquery, which is not installed", remedy=remedy) from e
-    return bigquery, _Errors(GoogleAPIError, GoogleAuthError, requests.RequestException)
+    return bigquery, _Errors((GoogleAPIError, requests.RequestException), GoogleAuthError, BadRequest)

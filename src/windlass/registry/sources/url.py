@@ -7,8 +7,8 @@ cannot send us on to a private one.
 
 from __future__ import annotations
 
+import codecs
 import csv
-import datetime as dt
 import hashlib
 import ipaddress
 import re
@@ -32,7 +32,12 @@ from windlass.registry.sources.source import Gone, Incoming, wants_no_query
 from windlass.registry.sources.values import Seen, plain
 
 MOST = 4_000_000_000  # bytes of one file
+MOST_FIELD = 16_000_000  # characters of one field of CSV; Python's own limit is 131,072
 HOPS = 5
+# what is asked for a machine's credentials elsewhere than at link-local addresses: AWS and Google by version 6, Alibaba, Oracle, Azure
+MACHINES = ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # addresses of version 4, behind a translator
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 SECRETS = re.compile(r"(?i)(^|[-_.])(token|key|apikey|sig|signature|secret|password|passwd|auth|credential|code)s?$")
 KINDS = {
@@ -72,8 +77,8 @@ class Url:
         with tempfile.TemporaryFile(dir=self._folder) as file, _client() as client:
             try:
                 with _answer(client, spec.endpoint, headers) as answer:
-                    token = _token(answer) | {"sha256": _fetch(answer, file)}
                     kind = _kind(spec.endpoint, answer.headers.get("content-type", ""))
+                    token = _token(answer) | {"sha256": _fetch(answer, file, spec.endpoint)}
             except (httpx2.HTTPError, httpx2.InvalidURL) as e:
                 said = credentials.redact(str(e)) or type(e).__name__
                 raise Unavailable(f"it could not be read: {said}", where=spec.endpoint, remedy="nothing was kept; try again") from None
@@ -90,49 +95,69 @@ def _client() -> httpx2.Client:
 @contextmanager
 def _answer(client: httpx2.Client, url: str, headers: Mapping[str, str]) -> Iterator[httpx2.Response]:
     """The answer at the end of all redirects. A secret is shown to the host it is for and to no other."""
-    origin, private = urlsplit(url)[:2], None
+    origin, private, shown = urlsplit(url)[:2], None, url
     for _ in range(HOPS + 1):
-        here = urlsplit(url)
-        if here.scheme not in ("http", "https") or not here.hostname:
+        try:
+            here = urlsplit(url)
+            port = here.port or {"http": 80, "https": 443}.get(here.scheme)
+        except ValueError:
+            raise Unavailable("it leads to what is no address", where=shown) from None
+        if port is None or not here.hostname:
             raise Forbidden(
-                f"it leads to {here.scheme or 'nothing'}://, which no pin reads", where=url, remedy="only http and https are read"
+                f"it leads to {here.scheme or 'nothing'}://, which no pin reads", where=shown, remedy="only http and https are read"
             )
-        _check_host(here.hostname, here.port, url, private)
+        _check_host(here.hostname, port, shown, private)
         with client.stream("GET", url, headers=headers if here[:2] == origin else {}) as answer:
             # by name it may have led elsewhere just now than when it was looked up
             peer = answer.extensions["network_stream"].get_extra_info("server_addr")
             address = ipaddress.ip_address(str(peer[0]).partition("%")[0]) if peer else None
             if address is not None:
-                _check_address(address, url, private)
-                private = not address.is_global if private is None else private
+                _check_address(address, shown, private)
+                private = not _plain(address).is_global if private is None else private
             if answer.status_code in (301, 302, 303, 307, 308) and "location" in answer.headers:
-                url = urljoin(url, answer.headers["location"])
+                url = _joined(url, answer.headers["location"], shown)
+                shown = urlunsplit(urlsplit(url)._replace(query="", fragment=""))  # stores sign what they redirect to, in the query
                 continue
             if answer.status_code >= 300:
-                raise _refused(answer.status_code, url)
+                raise _refused(answer.status_code, shown)
             yield answer
             return
-    raise Unavailable(f"it leads on more than {HOPS} times", where=url)
+    raise Unavailable(f"it leads on more than {HOPS} times", where=shown)
 
 
-def _check_host(host: str, port: int | None, url: str, private: bool | None) -> None:
+def _joined(url: str, location: str, shown: str) -> str:
     try:
-        found = socket.getaddrinfo(host, port or 443, type=socket.SOCK_STREAM)
+        return urljoin(url, location)
+    except ValueError:
+        raise Unavailable("it leads to what is no address", where=shown) from None
+
+
+def _check_host(host: str, port: int, url: str, private: bool | None) -> None:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise Unavailable(f"there is no host {host}", where=url, remedy="is it spelt right, and is there a network?") from None
     for *_, address in found:
         _check_address(ipaddress.ip_address(str(address[0]).partition("%")[0]), url, private)
 
 
-def _check_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address, url: str, private: bool | None) -> None:
+def _check_address(address: Address, url: str, private: bool | None) -> None:
     """`private` says whether the first address was; None while there is none."""
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    if mapped.is_link_local or mapped.is_multicast or mapped.is_unspecified:
-        raise Forbidden(f"{mapped} is an address that no pin may ask", where=url, remedy="pin a file on an ordinary server")
-    if private is False and not mapped.is_global:
+    meant = _plain(address)
+    if meant.is_link_local or meant.is_multicast or meant.is_unspecified or str(meant) in MACHINES:
+        raise Forbidden(f"{meant} is an address that no pin may ask", where=url, remedy="pin a file on an ordinary server")
+    if private is False and not meant.is_global:
         raise Forbidden(
-            f"a public address leads to {mapped}, which is private", where=url, remedy="pin the private address itself, if it is meant"
+            f"a public address leads to {meant}, which is private", where=url, remedy="pin the private address itself, if it is meant"
         )
+
+
+def _plain(address: Address) -> Address:
+    """The address of version 4 that one of version 6 stands for, where it does."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    translated = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in TRANSLATED else None
+    return address.ipv4_mapped or translated or address
 
 
 def _refused(status: int, url: str) -> WindlassError:
@@ -148,13 +173,13 @@ def _token(answer: httpx2.Response) -> dict[str, str]:
     return {name: answer.headers[name] for name in ("etag", "last-modified") if name in answer.headers}
 
 
-def _fetch(answer: httpx2.Response, file: IO[bytes]) -> str:
+def _fetch(answer: httpx2.Response, file: IO[bytes], url: str) -> str:
     """Copy the body. Returns its SHA-256. A body that ends before the length it was announced with raises in httpx2."""
     digest, size = hashlib.sha256(), 0
     for piece in answer.iter_bytes():
         size += len(piece)
         if size > MOST:
-            raise TooLarge(f"it is longer than {MOST:,} bytes", where=str(answer.url), remedy="pin parts of it")
+            raise TooLarge(f"it is longer than {MOST:,} bytes", where=url, remedy="pin parts of it")
         digest.update(piece)
         file.write(piece)
     return digest.hexdigest()
@@ -171,6 +196,7 @@ def _jsonl(file: IO[bytes], incoming: Incoming) -> Iterator[dict[str, Any]]:
     """A broken line is named and left out, as in a push."""
     seen = Seen()
     for number, line in enumerate(file, 1):
+        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
         if not line.strip():
             continue
         try:
@@ -189,8 +215,8 @@ def _jsonl(file: IO[bytes], incoming: Incoming) -> Iterator[dict[str, Any]]:
 def _csv(file: IO[bytes], incoming: Incoming) -> Iterator[dict[str, Any]]:
     """Every value is text; a row of another length than the head is named and left out."""
     lines = (line.decode("utf-8-sig" if n == 0 else "utf-8") for n, line in enumerate(file))
+    table = csv.reader(lines, strict=True)
     try:
-        table = csv.reader(lines, strict=True)
         head = next(table, [])
         incoming.columns = tuple(Column(name, "text", False) for name in head)
         if len(set(head)) < len(head):
@@ -201,34 +227,34 @@ def _csv(file: IO[bytes], incoming: Incoming) -> Iterator[dict[str, Any]]:
             elif row:
                 incoming.problems.append(f"line {table.line_num} has {len(row)} fields, not {len(head)}")
     except (csv.Error, UnicodeDecodeError) as e:
-        raise Invalid(f"it is not CSV in UTF-8: {e}", remedy="save it as UTF-8, with commas") from e
+        line = table.line_num + isinstance(e, UnicodeDecodeError)
+        raise Invalid(f"it is not CSV in UTF-8: {e}", where=f"line {line}", remedy="save it as UTF-8, with commas") from e
 
 
 def _parquet(file: IO[bytes], incoming: Incoming) -> Iterator[dict[str, Any]]:
     import duckdb  # 30 MB, for processes that touch rows only
 
-    db = duckdb.connect(config={"memory_limit": "512MB", "threads": 1, "TimeZone": "UTC"})
+    db = duckdb.connect(config={"memory_limit": "512MB", "threads": 1})
+    name = f"/dev/fd/{file.fileno()}"  # DuckDB reads files by name, and this one has none
     try:
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as copy:  # DuckDB reads files by name
-            while piece := file.read(2**20):
-                copy.write(piece)
-            copy.flush()
-            found = db.execute("SELECT * FROM read_parquet(?)", [copy.name])
-            names = [d[0] for d in found.description or ()]
-            described = db.cursor().execute("DESCRIBE SELECT * FROM read_parquet(?)", [copy.name]).fetchall()
-            incoming.columns = tuple(Column(name, kind.lower()) for name, kind, *_ in described)
-            while some := found.fetchmany(2_000):
-                for values in some:
-                    yield dict(zip(names, map(plain, map(_utc, values)), strict=True))
+        described = db.execute("DESCRIBE SELECT * FROM read_parquet(?)", [name]).fetchall()
+        incoming.columns = tuple(Column(column, kind.lower()) for column, kind, *_ in described)
+        found = db.execute(f"SELECT {', '.join(map(_exact, incoming.columns))} FROM read_parquet(?)", [name])
+        names = [c.name for c in incoming.columns]
+        while some := found.fetchmany(2_000):
+            for values in some:
+                yield dict(zip(names, map(plain, values), strict=True))
     except duckdb.Error as e:
-        raise Invalid(f"it is not Parquet: {str(e).splitlines()[0]}".replace(str(copy.name), "the file")) from e
+        raise Invalid(f"it is not Parquet: {str(e).splitlines()[0]}".replace(name, "the file")) from e
     finally:
         db.close()
 
 
-def _utc(value: Any) -> Any:
-    """DuckDB gives times with a zone in that of its session, by pytz where that is there."""
-    return value.astimezone(dt.UTC) if isinstance(value, dt.datetime) and value.tzinfo else value
+def _exact(column: Column) -> str:
+    """A column as it is selected: nanoseconds, of which Python's times know nothing, as text."""
+    quoted = '"' + column.name.replace('"', '""') + '"'
+    return f"replace({quoted}::VARCHAR, ' ', 'T')" if column.type == "timestamp_ns" else quoted
 
 
+csv.field_size_limit(MOST_FIELD)
 _ROWS: dict[str, Callable[[IO[bytes], Incoming], Iterator[dict[str, Any]]]] = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}

@@ -45,9 +45,24 @@ def _time(value: Any) -> str:
     if isinstance(value, (dt.datetime, dt.date, dt.time)):
         return value.isoformat()
     if isinstance(value, dt.timedelta):
-        seconds = value.seconds + value.microseconds / 1e6
-        return f"P{value.days}DT{seconds:g}S"
+        return _duration(days=value.days, seconds=value.seconds, microseconds=value.microseconds)
+    if type(value).__name__ == "relativedelta":  # an interval of BigQuery
+        return _duration(
+            **{unit: getattr(value, unit) for unit in ("years", "months", "days", "hours", "minutes", "seconds", "microseconds")}
+        )
     return str(value)
+
+
+def _duration(
+    *, years: int = 0, months: int = 0, days: int = 0, hours: int = 0, minutes: int = 0, seconds: int = 0, microseconds: int = 0
+) -> str:
+    """`P1Y2M3DT4H5M6.5S` of ISO 8601, without what is 0; `PT0S` for nothing at all."""
+    date = "".join(f"{amount}{unit}" for amount, unit in ((years, "Y"), (months, "M"), (days, "D")) if amount)
+    whole = format(Decimal(seconds) + Decimal(microseconds).scaleb(-6), "f")
+    whole = whole.rstrip("0").rstrip(".") if "." in whole else whole
+    time = "".join(f"{amount}{unit}" for amount, unit in ((hours, "H"), (minutes, "M")) if amount)
+    time += f"{whole}S" if seconds or microseconds else ""
+    return f"P{date}T{time}" if time else f"P{date}" if date else "PT0S"
 
 
 class Seen:

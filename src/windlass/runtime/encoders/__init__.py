@@ -3,9 +3,9 @@
 Knows how a text becomes a vector and what identifies that way; not where vectors are kept, nor what they are compared with.
 """
 
-from windlass.runtime.encoders.encoder import Encoder
+from windlass.runtime.encoders.encoder import Encoded, Encoder, watch_encoding
 from windlass.runtime.encoders.encoders import Encoders
 from windlass.runtime.encoders.endpoint import EndpointEncoder
 from windlass.runtime.encoders.minilm import MiniLM, install_minilm
 
-__all__ = ["Encoder", "Encoders", "EndpointEncoder", "MiniLM", "install_minilm"]
+__all__ = ["Encoded", "Encoder", "Encoders", "EndpointEncoder", "MiniLM", "install_minilm", "watch_encoding"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from windlass.core.errors import Invalid, Unavailable
 
@@ -34,6 +38,39 @@ class Encoder(Protocol):
     def encode_query(self, text: str) -> Vectors:
         """One vector, as questions are written."""
         ...
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """One call of an encoder that somebody is paid for. `tokens` and `cost` (US dollars) are None where they are not known."""
+
+    provider: str
+    model: str
+    texts: int
+    start_ns: int
+    end_ns: int
+    tokens: int | None = None
+    cost: float | None = None
+    error: str = ""
+
+
+_watched: ContextVar[list[Encoded] | None] = ContextVar("encoded", default=None)
+
+
+@contextlib.contextmanager
+def watch_encoding() -> Iterator[list[Encoded]]:
+    """The paid calls that are made inside, also in threads that take this context with them."""
+    found: list[Encoded] = []
+    token = _watched.set(found)
+    try:
+        yield found
+    finally:
+        _watched.reset(token)
+
+
+def told(call: Encoded) -> None:
+    """Tell whoever watches of a call."""
+    if (found := _watched.get()) is not None:
+        found.append(call)
 
 
 def checked(texts: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, NotFound, Unavailable
 from windlass.discover.providers import Providers
 from windlass.runtime.encoders.encoder import Encoder
-from windlass.runtime.encoders.endpoint import ENGINE, EndpointEncoder, Loop
+from windlass.runtime.encoders.endpoint import ENGINE, EndpointEncoder, Loop, Price
 from windlass.runtime.encoders.minilm import IDENTITY, NAME, MiniLM
 from windlass.runtime.models.http import Http
 
@@ -22,10 +22,15 @@ class Encoders:
         folder: where the files of encoders on this machine lie.
         providers: the table and the environment its keys come from.
         http: the shared way out.
-        threads: texts encoded at once on this machine.
+        threads: processor threads of one encoding on this machine.
+        price: what a call of a provider's cost.
     """
 
-    def __init__(self, folder: Path, providers: Providers, http: Http, threads: int = 1) -> None:
+    def __init__(
+        self, folder: Path, providers: Providers, http: Http, threads: int = 1,
+        price: Price = lambda provider, model, usage, at_ns: None,
+    ) -> None:  # fmt: skip
+        self._price = price
         self._providers = providers
         self._http = http
         self._loop = Loop()
@@ -50,7 +55,8 @@ class Encoders:
         if not model:
             raise Invalid(f"{name!r} names no model", remedy=f"write {provider}/<model>")
         endpoint = self._providers.endpoint(provider)
-        return EndpointEncoder(name, endpoint, self._http, self._loop, dimensions=dimensions, document=document, query=query)
+        more = {"dimensions": dimensions, "document": document, "query": query, "price": self._price}
+        return EndpointEncoder(name, endpoint, self._http, self._loop, **more)  # type: ignore[arg-type]
 
     @property
     def minilm_installed(self) -> bool:

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import binascii
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -18,14 +18,17 @@ import msgspec
 from windlass.core.digest import digest_json
 from windlass.core.encoding import ENDPOINT, endpoint_identity, prefixes
 from windlass.core.errors import Invalid, ModelFailed
+from windlass.core.ids import now_ns
+from windlass.core.message import Usage
 from windlass.discover.providers import Endpoint
-from windlass.runtime.encoders.encoder import checked, needs
+from windlass.runtime.encoders.encoder import Encoded, checked, needs, told
 from windlass.runtime.models.http import Http
 
 if TYPE_CHECKING:
     from windlass.runtime.encoders.encoder import Vectors
 
 T = TypeVar("T")
+Price = Callable[[str, str, Usage, int], float | None]
 ENGINE = ENDPOINT
 PATH = "/embeddings"
 MOST_TEXTS = 64  # of one request
@@ -76,13 +79,15 @@ class EndpointEncoder:
         endpoint: where the provider answers.
         dimensions: what its vectors must have, as it was recorded; when not given, the provider is asked once.
         document, query: words put before a text of either kind, where the model was trained with such.
+        price: what a call cost, by provider, model, usage and time.
 
     Raises `Invalid` for a provider that has no such endpoint; what `encode` raises when the provider has to be asked.
     """
 
     def __init__(
-        self, name: str, endpoint: Endpoint, http: Http, loop: Loop, *, dimensions: int | None = None, document: str = "", query: str = ""
-    ) -> None:
+        self, name: str, endpoint: Endpoint, http: Http, loop: Loop, *, dimensions: int | None = None, document: str = "",
+        query: str = "", price: Price = lambda provider, model, usage, at_ns: None,
+    ) -> None:  # fmt: skip
         if endpoint.provider.dialect != "openai":
             raise Invalid(f"{endpoint.provider.name} has no embeddings in OpenAI's dialect", remedy="name a model of another provider")
         self._name = name
@@ -90,6 +95,7 @@ class EndpointEncoder:
         self._endpoint = endpoint
         self._http = http
         self._loop = loop
+        self._price = price
         self._prefix = prefixes(document, query)
         self.dimensions = dimensions or len(self._ask([document + "dimensions"])[0])
         self.identity = endpoint_identity(name, self.dimensions, document, query)
@@ -124,14 +130,25 @@ class EndpointEncoder:
         return normalised
 
     def _ask(self, texts: list[str]) -> list[Sequence[float]]:
-        return self._loop.run(self._asked(texts))
+        """The texts' vectors. Whoever watches is told what that took, also when it failed: what was answered until then is paid."""
+        start, used, error = now_ns(), _Used(), ""
+        try:
+            return self._loop.run(self._asked(texts, used))
+        except BaseException as e:
+            error = str(e) or type(e).__name__
+            raise
+        finally:
+            provider = self._endpoint.provider.name
+            tokens = used.tokens if used.known and used.answers else None
+            cost = self._price(provider, self._model, Usage(tokens, 0), start) if tokens is not None else None
+            told(Encoded(provider, self._model, len(texts), start, now_ns(), tokens, cost, error[:500]))
 
-    async def _asked(self, texts: list[str]) -> list[Sequence[float]]:
+    async def _asked(self, texts: list[str], used: _Used) -> list[Sequence[float]]:
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def ask(batch: list[str]) -> list[Sequence[float]]:
             async with gate:
-                return await self._batch(batch)
+                return await self._batch(batch, used)
 
         tasks = [asyncio.ensure_future(ask(batch)) for batch in batches(texts)]
         try:
@@ -140,7 +157,7 @@ class EndpointEncoder:
             for task in tasks:
                 task.cancel()
 
-    async def _batch(self, texts: list[str]) -> list[Sequence[float]]:
+    async def _batch(self, texts: list[str], used: _Used) -> list[Sequence[float]]:
         body = msgspec.json.encode({"model": self._model, "input": texts, "encoding_format": "float"})
         data = await self._http.fetch(self._endpoint, PATH, body)
         try:
@@ -150,6 +167,7 @@ class EndpointEncoder:
         if reply.error:
             told = reply.error.get("message") if isinstance(reply.error, dict) else reply.error
             raise self._failed(f"failed: {str(told)[:400]}")
+        used.enter(reply.usage)
         places = [place if row.index is None else row.index for place, row in enumerate(reply.data)]
         if sorted(places) != list(range(len(texts))):
             raise self._failed(f"was asked for {len(texts)} embeddings and did not send one for each ({len(reply.data)} in all)")
@@ -187,6 +205,21 @@ def batches(texts: list[str]) -> list[list[str]]:
     return found
 
 
+class _Used:
+    """Tokens of the answers of one call. Not known as soon as one answer does not tell."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.tokens = 0
+        self.known = True
+
+    def enter(self, usage: Any) -> None:
+        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        self.answers += 1
+        self.known = self.known and isinstance(tokens, int)
+        self.tokens += tokens if isinstance(tokens, int) else 0
+
+
 class _Row(msgspec.Struct):
     embedding: list[float] | str
     index: int | None = None
@@ -195,6 +228,7 @@ class _Row(msgspec.Struct):
 class _Reply(msgspec.Struct):
     data: list[_Row] = []
     error: Any = None
+    usage: Any = None
 
 
 _decoder = msgspec.json.Decoder(_Reply)
