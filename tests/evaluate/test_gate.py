@@ -94,6 +94,14 @@ def test_a_guard_without_a_floor_is_shown_and_does_not_decide():
     assert decide([shown], first=True) == "inconclusive"
 
 
+@pytest.mark.parametrize(("margin", "floor"), [(0.03, 1.0), (0.03, 0.0), (1.0, None)])
+def test_a_threshold_at_the_end_of_the_range_decides_nothing_and_says_so(margin, floor):
+    """Of a release made before authoring refused it."""
+    found = verdict(paired(*[(1.0, 1.0)] * 300), guard=Guard("right", "", margin=margin, floor=floor), first=floor is not None)
+    assert found.decision == "inconclusive"
+    assert "at the end of what scores can be, 0 to 1" in found.sentence
+
+
 def test_all_must_hold_and_one_is_enough_to_block():
     def result(decision):
         return GuardResult("g", "e", decision, margin=0.1)

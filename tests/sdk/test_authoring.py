@@ -82,6 +82,8 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: suite(guards=lambda e: {e: w.not_worse(by=5)}), "by is 5"),
     (lambda: suite(first_release=lambda e: {e: w.not_worse(by=0.1)}), "the floor of right is NotWorse"),
     (lambda: suite(first_release=lambda e: {e: w.at_least(50)}), "the floor is 50; right gives 0 to 1"),
+    (lambda: suite(first_release=lambda e: {e: w.at_least(0.0)}), "the floor is 0; right gives 0 to 1"),
+    (lambda: suite(first_release=lambda e: {e: w.at_least(1)}), "the floor is 1; right gives 0 to 1"),
     (lambda: suite(error="5"), "error is '5'"),
     (lambda: suite(error=0.7), "error is 0.7"),
     (lambda: suite(repeats=0), "repeats is 0"),

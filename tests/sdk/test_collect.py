@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from windlass.core.artifacts import Version
@@ -154,6 +155,39 @@ def test_code_that_runs_at_import_widens_to_the_module(workspace: Path) -> None:
     assert before["chain/answer"].body["code"]["modules"].keys() == {"helpers"}
     edit(workspace, "helpers.py", "return 0", "return 1")
     assert versions(workspace)["chain/answer"].digest != before["chain/answer"].digest
+
+
+def test_a_file_that_code_reads_is_where_the_code_runs(workspace: Path) -> None:
+    """Also one of data, which a snapshot does not hold otherwise; rows that an artifact is made of are no part of the code."""
+    (workspace / "data" / "prices.csv").write_text("tea,2\n")
+    app = (workspace / "app.py").read_text().replace("LIMIT = 3", 'LIMIT = len(open("data/prices.csv").readline())\nprint("at import")')
+    (workspace / "app.py").write_text(app)
+    with collect(workspace) as collected:
+        files = msgspec.json.decode(collected.blobs[collected.bundle.snapshot].read_bytes())
+        chain = next(v for v in collected.bundle.versions if v.kind == "chain")
+    assert "data/prices.csv" in files and "data/rows.jsonl" not in files
+    assert list(chain.body["code"]["files"]) == ["data/prices.csv"]
+
+
+@pytest.mark.parametrize("rule", ["data/", "/data/*.csv", "*.csv", "**/prices.*"])
+def test_a_file_that_code_reads_and_git_ignores_is_refused(workspace: Path, rule: str) -> None:
+    (workspace / "data" / "prices.csv").write_text("tea,2\n")
+    app = (workspace / "app.py").read_text().replace("LIMIT = 3", 'LIMIT = len(open("data/prices.csv").readline())')
+    (workspace / "app.py").write_text(app)
+    (workspace / ".gitignore").write_text(f"# mine\n{rule}\n")
+    with pytest.raises(Invalid, match=r"chain/answer reads data/prices.csv, which \.gitignore leaves out"), collect(workspace):
+        pass
+
+
+def test_what_git_ignores_stays_here(workspace: Path) -> None:
+    for path in ("secrets/keys.json", "notes/a.md", "notes/kept.md", "deep/private.txt", "deep/public.txt"):
+        (workspace / path).parent.mkdir(exist_ok=True)
+        (workspace / path).write_text("{}")
+    (workspace / ".gitignore").write_text("secrets/\nnotes/*.md\n!notes/kept.md\n")
+    (workspace / "deep" / ".gitignore").write_text("private.txt\n")
+    with collect(workspace) as collected:
+        files = msgspec.json.decode(collected.blobs[collected.bundle.snapshot].read_bytes())
+    assert {f for f in files if f.startswith(("secrets", "notes", "deep"))} == {"notes/kept.md", "deep/public.txt"}
 
 
 def test_the_folder_and_the_day_say_nothing(workspace: Path, tmp_path: Path) -> None:

@@ -84,6 +84,9 @@ def judge(guard: Guard, rows: Sequence[Judged], bounds: tuple[float, float], *, 
     if threshold is None:
         return _set(result, sentence="has no floor: shown, not judged" if first else "has no margin: shown, not judged")
     limits = Limits(low, high, threshold) if first else Limits(low - high, high - low, -threshold)
+    if not limits.low < limits.null < limits.high:
+        asked = f"a floor of {threshold:g}" if first else f"a margin of {threshold:g}"
+        return _set(result, sentence=f"{asked} lies at the end of what scores can be, {low:g} to {high:g}: nothing shows it")
     return _bet(result, rows, limits, first, error, guards)
 
 

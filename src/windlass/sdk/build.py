@@ -68,6 +68,7 @@ class Builder:
             self._definitions[key] = d
         self._building: list[Definition] = []
         self._splits: dict[str, set[str]] = {}  # of each dataset
+        self.read: dict[str, str] = {}  # files that code names by their path, and who names them
 
     def build(self) -> tuple[Version, ...]:
         """All versions, with the releases. Raises `Invalid` with file and line for what is wrong."""
@@ -195,6 +196,7 @@ class Builder:
         closure = Closure(self._modules, lambda m, n: isinstance(self._at.get((m, n)), HOSTED))
         closure.enter(module, d.function.__name__, docstring=docstring)
         called = {self._at[o].name: self._at[o] for o in sorted(closure.objects)}
+        self.read |= dict.fromkeys(closure.files, f"{d.kind}/{d.name}")
         return code_of(closure, d.entry), [self._version(x) for x in called.values()]
 
     def _source(self, d: Function[Any, Any]) -> str:

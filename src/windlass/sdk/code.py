@@ -69,12 +69,18 @@ class Module:
 
     def _authors(self, statement: ast.stmt) -> bool:
         """A bare call of Windlass, such as `w.suite(...)`: it makes an artifact and changes nothing here."""
-        if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
-            return False
-        root: ast.expr = statement.value.func
+        return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call) and self._makes(statement.value)
+
+    def _makes(self, call: ast.Call) -> bool:
+        root: ast.expr = call.func
         while isinstance(root, ast.Attribute):
             root = root.value
         return isinstance(root, ast.Name) and self.imports.get(root.id, ("",))[0].split(".")[0] == "windlass"
+
+    def given(self, tree: ast.AST) -> set[ast.expr]:
+        """What calls of Windlass are given: `w.data("rows.jsonl")` names an artifact's file, which has an identity of its own."""
+        calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and self._makes(n)]
+        return {value for c in calls for value in (*c.args, *(k.value for k in c.keywords))}
 
     def _block(self, statement: ast.stmt) -> None:
         """A conditional or guarded block: every name it defines stands for the whole block."""
@@ -151,6 +157,7 @@ class Closure:
                     self._whole(inner) if inner else self.outside.add(base.split(".")[0])
 
     def _follow(self, module: Module, statement: ast.AST) -> None:
+        given = module.given(statement)
         for node in ast.walk(statement):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 self._name(module, node.id)
@@ -163,7 +170,7 @@ class Closure:
                 inner._read(node)
                 for base, attribute in inner.imports.values():
                     self._import(base, attribute)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in given:
                 self._file(node.value)
 
     def _name(self, module: Module, name: str) -> None:

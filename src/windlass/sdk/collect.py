@@ -75,7 +75,7 @@ def main(root: Path, out: Path) -> None:
         _import(folder)
         builder = Builder(folder, list(DEFINED), lambda data: _blob(out, data), lambda rows: _rows(out, rows))
         versions = builder.build()
-        files = {path: _blob(out, full.read_bytes()) for path, full in folder.files()}
+        files = {path: _blob(out, full.read_bytes()) for path, full in folder.files(builder.read)}
         snapshot = _blob(out, canonical(files))
         manifest = folder.manifest
         bundle = Bundle(manifest.project, manifest.name, versions, snapshot, manifest.branch, folder.source())

@@ -131,8 +131,9 @@ class Suite(Definition):
             low, high = evaluator.range
             expect(least, AtLeast, f"the floor of {evaluator.name}", "w.at_least(…)", self.where)
             expect(least.floor, (int, float), "the floor", f"a number between {low:g} and {high:g}", self.where)
-            if not low <= least.floor < high:
-                raise Invalid(f"the floor is {least.floor:g}; {evaluator.name} gives {low:g} to {high:g}", where=self.where)
+            if not low < least.floor < high:
+                remedy = "ask for more than the least there is, and less than the most: nothing short of every row shows the most"
+                raise Invalid(f"the floor is {least.floor:g}; {evaluator.name} gives {low:g} to {high:g}", where=self.where, remedy=remedy)
         expect(error, float, "error", "a number between 0 and 0.5", self.where)
         expect(repeats, int, "repeats", "a whole number of at least 1", self.where)
         expect(seed, int, "seed", "a whole number", self.where)

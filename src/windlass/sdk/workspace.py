@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import csv
 import difflib
-import fnmatch
 import io
+import os
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from pathspec import GitIgnoreSpec
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.ref import check_name
@@ -76,22 +77,30 @@ class Folder:
                 raise Invalid(f"app {app!r} is not there", where=FILE, remedy="name the file that makes your components and chains")
         return manifest
 
-    def files(self) -> Iterator[tuple[str, Path]]:
-        """Files a snapshot holds, by workspace path: code, prompts, schemas and other small text, but no data and nothing that
-        git ignores."""
-        ignored = self._ignored()
-        for path in sorted(self.root.rglob("*")):
-            relative = path.relative_to(self.root)
-            if NEVER & set(relative.parts) or path.suffix not in SNAPSHOT or not path.is_file() or path.is_symlink():
-                continue
-            if relative.parts[0] == "data" or any(fnmatch.fnmatch(str(relative), g) or fnmatch.fnmatch(path.name, g) for g in ignored):
-                continue
-            yield relative.as_posix(), path
-
-    def _ignored(self) -> list[str]:
-        path = self.root / ".gitignore"
-        lines = path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
-        return [line.strip().rstrip("/").lstrip("/") for line in lines if line.strip() and not line.startswith(("#", "!"))]
+    def files(self, read: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+        """Files a snapshot holds, by workspace path: code, prompts, schemas and other small text; of data and all else only what code
+        reads (`read`, by path, with who reads it); nothing that git ignores. Raises `Invalid` where code reads what git ignores."""
+        ignored: dict[Path, GitIgnoreSpec] = {}  # by the folder whose .gitignore says so
+        for folder, folders, names in os.walk(self.root):
+            here = Path(folder)
+            folders[:] = sorted(set(folders) - NEVER)
+            if ".gitignore" in names:
+                lines = (here / ".gitignore").read_text("utf-8", "replace").splitlines()
+                ignored[here.relative_to(self.root)] = GitIgnoreSpec.from_lines(lines)
+            for path in (here / n for n in sorted(names)):
+                relative = path.relative_to(self.root)
+                reader = read.get(relative.as_posix())
+                wanted = reader or (path.suffix in SNAPSHOT and relative.parts[0] != "data")
+                if not wanted or not path.is_file() or path.is_symlink():
+                    continue
+                said = next((f for f in relative.parents if f in ignored and ignored[f].match_file(relative.relative_to(f))), None)
+                if said is None:
+                    yield relative.as_posix(), path
+                elif reader:
+                    raise Invalid(
+                        f"{reader} reads {relative}, which .gitignore leaves out: it would not be there where the code runs",
+                        where=(said / ".gitignore").as_posix(), remedy="except it there, or give its path by a setting and not in code",
+                    )  # fmt: skip
 
     def read_text(self, path: str, where: str) -> str:
         """A text file of the workspace. Raises `Invalid` where it is missing, outside, or not UTF-8 (with the byte's place)."""
