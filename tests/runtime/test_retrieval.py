@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +85,49 @@ def test_filters(retrieval: Retrieval, blobs: MemoryBlobs) -> None:
     assert keys(retrieval.search(version, both, where={"level": 2})) == ["http.BaseHTTPRequestHandler#1"]
     assert keys(retrieval.search(version, both, where={"symbol": ["str.split", "nothing"]})) == ["str.split#1"]
     assert retrieval.search(version, both, where={"level": 3}) == []
-    for bad in ({"level": []}, {"level": {"gt": 1}}, {'a"b': 1}):
+    assert keys(retrieval.search(version, both, where={"level": [1, 2], "document": "http"})) == ["http.BaseHTTPRequestHandler#1"]
+    for bad in ({"level": []}, {"level": {"gt": 1}}, {"level": 2**63}, {'a"b': 1}):
         with pytest.raises(Invalid, match="filter"):
             retrieval.search(version, both, where=bad)
+
+
+def test_a_field_misspelt_is_told_from_a_value_that_none_has(retrieval: Retrieval, blobs: MemoryBlobs) -> None:
+    with pytest.raises(Invalid, match="no passage has the field 'levle'") as e:
+        retrieval.search(index(blobs, CHUNKS), "split a string", where={"levle": 1})
+    assert e.value.remedy == "there are key, document, symbol, level"
+    nameless = [Chunk("a#1", "a", "split a string")]
+    assert retrieval.search(index(blobs, nameless), "split a string", where={"symbol": "str.split"}) == []
+
+
+VALUES = st.one_of(
+    st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=3), st.sampled_from(["1", 1, 1.0])
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(["a", "b", "document"]), VALUES), min_size=1, max_size=6), VALUES, VALUES)
+def test_a_filter_lets_through_what_is_equal(
+    tmp_path_factory: pytest.TempPathFactory, carried: list[dict[str, Any]], a: Any, b: Any
+) -> None:
+    blobs = MemoryBlobs()
+    chunks = [Chunk(str(i), "d", "word", fields=f) for i, f in enumerate([{"a": 0, "b": 0}, *carried])]
+
+    def like(one: Any, other: Any) -> bool:  # 1, 1.0 and true are one value; "1" is another
+        return isinstance(one, str) == isinstance(other, str) and one == other
+
+    wide = [v for v in (a, b) if isinstance(v, int) and not -(2**63) <= v < 2**63]
+    search = Retrieval(tmp_path_factory.mktemp("filters"), blobs).search
+    if wide:
+        with pytest.raises(Invalid, match="filter"):
+            search(index(blobs, chunks), "word", where={"a": a, "b": b})
+        return
+    found = keys(search(index(blobs, chunks), "word", 200, where={"a": [a, b], "b": b, "document": "d"}))
+    fits = [
+        c.key
+        for c in chunks
+        if "a" in c.fields and "b" in c.fields and any(like(c.fields["a"], v) for v in (a, b)) and like(c.fields["b"], b)
+    ]
+    assert found == sorted(fits)
 
 
 @pytest.mark.parametrize("k", [0, -1, 201])
@@ -155,6 +197,15 @@ def test_a_file_of_other_chunks_is_made_again(tmp_path: Path, blobs: MemoryBlobs
     (file,) = tmp_path.iterdir()
     file.rename(tmp_path / (second.digest.removeprefix("sha256:") + ".db"))
     assert keys(Retrieval(tmp_path, blobs).search(second, "split")) == ["str.split#1"]
+
+
+def test_a_file_of_an_older_layout_is_made_again(tmp_path: Path, blobs: MemoryBlobs) -> None:
+    version = index(blobs, CHUNKS)
+    Retrieval(tmp_path, blobs).search(version, "split")
+    (file,) = tmp_path.iterdir()
+    with closing(sqlite3.connect(file)) as older, older:
+        older.executescript("UPDATE meta SET value = '1' WHERE name = 'layout'; DROP TABLE fields")
+    assert keys(Retrieval(tmp_path, blobs).search(version, "split", where={"level": 1})) == ["str.split#1"]
 
 
 def test_a_broken_chunk_is_named(retrieval: Retrieval, blobs: MemoryBlobs, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from windlass.runtime.vectors_lance import LanceVectors
 
 MOST = 200  # passages of one search
 TERMS = 48  # of one query; the rest of a long text is left out
-LAYOUT = "1"  # of the file; another one is made again
+LAYOUT = "2"  # of the file; another one is made again
 CANDIDATES = 50  # of each half, before they are joined
 FUSION = 60
 WEIGHTS = (1.0, 2.0, 0.3)  # of text, symbol, parts of identifiers
@@ -41,6 +41,7 @@ _STOP = """a about after all also am an and any are as at be been being but by c
     own s same should so some such t than that the their them then there these they this those to too under until up use used using
     very was way we were what when where which while who whom why will with would you your"""
 How = Literal["words", "meaning", "both"]
+Filters = Sequence[tuple[str, Sequence[Any]]]  # fields, and the values each may have
 
 STOP_WORDS = frozenset(_STOP.split())
 
@@ -99,19 +100,21 @@ class Retrieval:
             raise Invalid(f"k is {k}; it must be 1 to {MOST}", where=f"index/{index.name}")
         _check_encoder(index, body, how, vector, encoder)
         how = how or ("both" if body.encoder else "words")
-        clause, values = _filter(where or {})
+        filters = _filters(where or {})
         if how == "words":
             with self._connection(index.digest, body.chunks) as connection:
-                found = _by_words(connection, query, clause, values, k)
+                _check_fields(index, connection, filters)
+                found = _by_words(connection, query, filters, k)
                 return _passages(connection, found)
         self.prepare(index)
         asked = self._asked(body, query, vector)
         with self._connection(index.digest, body.chunks) as connection:
-            allowed = _allowed(connection, clause, values) if clause else None
+            _check_fields(index, connection, filters)
+            allowed = _allowed(connection, filters) if filters else None
             near = [] if asked is None else self._stores[body.engine].nearest(index, asked, k if how == "meaning" else CANDIDATES, allowed)
             meant = [(place + 1, cosine) for place, cosine in near]
             if how == "both":
-                meant = fuse(_by_words(connection, query, clause, values, CANDIDATES), meant)[:k]
+                meant = fuse(_by_words(connection, query, filters, CANDIDATES), meant)[:k]
             return _passages(connection, meant)
 
     def prepare(self, index: Version, progress: Progress = quiet) -> int:
@@ -206,21 +209,36 @@ def fuse(*rankings: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     return sorted(scores.items(), key=lambda s: (-s[1], s[0]))
 
 
-def _by_words(connection: sqlite3.Connection, query: str, clause: str, values: list[Any], k: int) -> list[tuple[int, float]]:
+def _by_words(connection: sqlite3.Connection, query: str, filters: Filters, k: int) -> list[tuple[int, float]]:
     match = expression(query)
     if match is None:
         return []
-    joined = " JOIN records c ON c.id = chunks.rowid" if clause else ""
-    sql = (
-        f"SELECT chunks.rowid AS found, bm25(chunks, ?, ?, ?) AS badness FROM chunks{joined}"
-        f" WHERE chunks MATCH ?{clause} ORDER BY badness, found LIMIT ?"
-    )
-    return [(id, -badness) for id, badness in connection.execute(sql, (*WEIGHTS, match, *values, k))]
+    fits = "".join(f" AND EXISTS ({_fitting(options)} AND id = chunks.rowid)" for _, options in filters)
+    sql = f"SELECT rowid AS found, bm25(chunks, ?, ?, ?) AS badness FROM chunks WHERE chunks MATCH ?{fits} ORDER BY badness, found LIMIT ?"
+    return [(id, -badness) for id, badness in connection.execute(sql, (*WEIGHTS, match, *_values(filters), k))]
 
 
-def _allowed(connection: sqlite3.Connection, clause: str, values: list[Any]) -> list[int]:
-    """Places (from 0) of the chunks that a filter lets through."""
-    return [id - 1 for (id,) in connection.execute(f"SELECT id FROM records c WHERE TRUE{clause} ORDER BY id", values)]
+def _allowed(connection: sqlite3.Connection, filters: Filters) -> list[int]:
+    """Places (from 0) of the chunks that all filters let through."""
+    fits = " INTERSECT ".join(_fitting(options) for _, options in filters)
+    return [id - 1 for (id,) in connection.execute(f"{fits} ORDER BY id", _values(filters))]
+
+
+def _fitting(options: Sequence[Any]) -> str:
+    return f"SELECT id FROM fields WHERE field = ? AND value IN ({', '.join('?' * len(options))})"
+
+
+def _values(filters: Filters) -> list[Any]:
+    return [value for field, options in filters for value in (field, *options)]
+
+
+def _check_fields(index: Version, connection: sqlite3.Connection, filters: Filters) -> None:
+    """A field misspelt finds nothing, and nothing would say so."""
+    for field, _ in filters:
+        if field not in PLAIN and connection.execute("SELECT 1 FROM fields WHERE field = ? LIMIT 1", (field,)).fetchone() is None:
+            there = dict.fromkeys((*PLAIN, *(name for (name,) in connection.execute("SELECT DISTINCT field FROM fields ORDER BY field"))))
+            remedy = f"there are {', '.join(there)}"
+            raise Invalid(f"no passage has the field {field!r} to filter by", where=f"index/{index.name}", remedy=remedy)
 
 
 def _passages(connection: sqlite3.Connection, found: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
@@ -268,10 +286,12 @@ def build(path: Path, source: str, chunks: Iterable[Chunk]) -> None:
             """PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
             CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
             CREATE TABLE records (id INTEGER PRIMARY KEY, record TEXT NOT NULL);
+            CREATE TABLE fields (field TEXT, value, id INTEGER, PRIMARY KEY (field, value, id)) WITHOUT ROWID;
             CREATE VIRTUAL TABLE chunks USING fts5(text, symbol, parts, content = '', tokenize = 'porter unicode61 remove_diacritics 2');
             BEGIN;"""
         )
         count = 0
+        fields: list[tuple[str, Any, int]] = []
         for count, chunk in enumerate(sorted(chunks, key=lambda c: c.key), 1):  # so that equal scores come by key
             connection.execute("INSERT INTO records VALUES (?, ?)", (count, msgspec.json.encode(chunk).decode()))
             symbol = chunk.symbol or ""
@@ -279,6 +299,9 @@ def build(path: Path, source: str, chunks: Iterable[Chunk]) -> None:
                 "INSERT INTO chunks (rowid, text, symbol, parts) VALUES (?, ?, ?, ?)",
                 (count, chunk.text, symbol, " ".join(parts(f"{symbol} {chunk.text}"))),
             )
+            fields += [(field, value, count) for field, value in _fields(chunk)]
+        fields.sort(key=lambda f: (f[0], isinstance(f[1], str), f[1]))
+        connection.executemany("INSERT INTO fields VALUES (?, ?, ?)", fields)
         connection.execute("INSERT INTO chunks (chunks) VALUES ('optimize')")
         meta = {"engine": WORDS, "source": source, "chunks": str(count), "layout": LAYOUT}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
@@ -287,6 +310,17 @@ def build(path: Path, source: str, chunks: Iterable[Chunk]) -> None:
         connection.close()
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _fields(chunk: Chunk) -> Iterator[tuple[str, Any]]:
+    """What one can filter a chunk by."""
+    for field, value in (chunk.fields | {f: getattr(chunk, f) for f in PLAIN}).items():
+        if _comparable(value):
+            yield field, value
+
+
+def _comparable(value: Any) -> bool:
+    return isinstance(value, str | float) or (isinstance(value, int) and -(2**63) <= value < 2**63)  # as wide as SQLite's
 
 
 def parts(text: str) -> list[str]:
@@ -317,19 +351,15 @@ def _pieces(word: str) -> Iterator[str]:
     yield from parts(word)
 
 
-def _filter(where: dict[str, Any]) -> tuple[str, list[Any]]:
-    """`where` as SQL: a field equals a value, or one of a list."""
-    clause, values = "", []
+def _filters(where: dict[str, Any]) -> Filters:
+    """`where` as fields and the values each may have: one, or any of a list."""
+    filters = []
     for field, wanted in where.items():
-        path = f'$."{field}"' if field in PLAIN else f'$.fields."{field}"'
-        if '"' in field or "\\" in field:
-            raise Invalid(f"{field!r} is not a field one can filter by")
         options: Sequence[Any] = wanted if isinstance(wanted, list) else [wanted]
-        if not options or not all(isinstance(o, str | int | float | bool) for o in options):
+        if not options or not all(_comparable(o) for o in options):
             raise Invalid(f"the filter on {field!r} needs a value, or a list of values")
-        clause += f" AND json_extract(c.record, ?) IN ({', '.join('?' * len(options))})"
-        values += [path, *options]
-    return clause, values
+        filters.append((field, options))
+    return filters
 
 
 def _open(path: Path) -> sqlite3.Connection:
