@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, Engine, select
 
 from windlass.core.actor import Actor
-from windlass.core.artifacts import Version
 from windlass.core.errors import NotFound
 from windlass.core.operations.evaluation import Evaluation
 from windlass.core.operations.graph import RowChanged, RowQuestion, RowScored, WhyRow
@@ -17,12 +17,13 @@ from windlass.core.ref import Ref, parse_ref
 from windlass.core.score import Score
 from windlass.govern.permissions import guard
 from windlass.registry import origins
-from windlass.registry.ancestry import ancestors
+from windlass.registry.ancestry import parents
 from windlass.registry.datasets import Datasets, changed_fields
 from windlass.registry.versions import Versions, fetch
 from windlass.store.meta import read
 from windlass.store.tables import evaluations, links, outcomes, versions
 
+Row = dict[str, Any]
 FARTHEST = 200  # versions looked at
 JUDGED = 10  # evaluations shown
 LOOKED = 200  # evaluations looked at
@@ -43,25 +44,34 @@ class RowReasons:
         return await asyncio.to_thread(self._why, self._versions.resolve(ref), query.key)
 
     def _why(self, ref: Ref, key: str) -> WhyRow:
-        with read(self._engine) as c:
-            lineage = ancestors(c, ref)[: FARTHEST + 1]
-            found = [(fetch(c, r), *_made(c, r)) for r in lineage]
-        rows = [self._row(version, key) for version, _, _ in found]
-        if not any(row is not None for row in rows):
+        changes, rows, more = self._changes(ref, key)
+        known = next((row for row in rows.values() if row is not None), None)
+        if known is None:
             raise NotFound(f"{ref.short} has no row {key!r}, nor had a version before it", remedy="the page of the dataset lists its rows")
-        changes = []
-        for (version, at, by), row, before in zip(found, rows, [*rows[1:], None], strict=True):
+        return WhyRow(str(ref), key, rows[ref], tuple(changes), origins.trace_of(known), more, tuple(self._scored(ref, key)))
+
+    def _changes(self, ref: Ref, key: str) -> tuple[list[RowChanged], dict[Ref, Row | None], bool]:
+        """The versions that changed a row, newest first; the row in each version looked at, nearest first; whether there are more.
+        As git does for a file: where branches were merged, the side that has the row as it is now is the one it came by."""
+        rows, seen, waiting, changes = dict[Ref, Row | None](), {ref}, deque([ref]), list[RowChanged]()
+        while waiting and len(seen) <= FARTHEST:
+            one = waiting.popleft()
+            with read(self._engine) as c:
+                came = parents(c, one)
+                version, at, by = fetch(c, one), *_made(c, one)
+                unread = [fetch(c, p) for p in came if p not in rows]
+            for v in (version, *unread):
+                rows.setdefault(v.ref, self._datasets.some(v, [key]).get(key))
+            row = rows[one]
+            same = next((p for p in came if rows[p] == row), None)
+            before = row if same else rows[came[0]] if came else None
             if row != before:
                 said, workspace = str(version.neutral.get("message") or ""), version.neutral.get("workspace")
-                changes.append(RowChanged(str(version.ref), _how(before, row), at, by, workspace, said, changed_fields(before, row)))
-        row = rows[0]
-        known = next(r for r in rows if r is not None)
-        return WhyRow(
-            str(ref), key, row, tuple(changes), origins.trace_of(known), len(found) > FARTHEST, tuple(self._scored(ref, key)),
-        )  # fmt: skip
-
-    def _row(self, version: Version, key: str) -> dict[str, Any] | None:
-        return self._datasets.some(version, [key]).get(key)
+                changes.append(RowChanged(str(one), _how(before, row), at, by, workspace, said, changed_fields(before, row)))
+            further = [same] if same and row is not None else came
+            waiting += [p for p in further if p not in seen]
+            seen.update(further)
+        return changes, rows, bool(waiting)
 
     def _scored(self, ref: Ref, key: str) -> list[RowScored]:
         """The newest evaluations that asked this row, by suites on this dataset."""
@@ -85,7 +95,7 @@ class RowReasons:
         return found
 
 
-def _how(before: dict[str, Any] | None, row: dict[str, Any] | None) -> Literal["added", "changed", "removed"]:
+def _how(before: Row | None, row: Row | None) -> Literal["added", "changed", "removed"]:
     if before is None:
         return "added"
     return "removed" if row is None else "changed"

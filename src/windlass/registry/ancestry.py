@@ -34,20 +34,21 @@ def ancestors(c: Connection, ref: Ref) -> list[Ref]:
     """A version and what it came from, nearest first."""
     found, waiting = {ref: None}, deque([ref])
     while waiting and len(found) < FARTHEST:
-        for parent in _parents(c, waiting.popleft()):
+        for parent in parents(c, waiting.popleft()):
             if parent not in found:
                 found[parent] = None
                 waiting.append(parent)
     return list(found)
 
 
-def _parents(c: Connection, ref: Ref) -> list[Ref]:
+def parents(c: Connection, ref: Ref) -> list[Ref]:
+    """The versions that one came from at once: more than one where branches were merged."""
     k, m = links.c, label_moves.c
     derived = select(k.to_digest, k.to_name, k.to_kind).where(
         k.project == ref.project, k.kind == ref.kind, k.name == ref.name, k.digest == ref.digest, k.relation == "derived-from",
         k.to_kind == ref.kind,
     )  # fmt: skip
-    parents = [Ref(row.to_kind, row.to_name, row.to_digest, None, ref.project) for row in c.execute(derived)]
+    found = [Ref(row.to_kind, row.to_name, row.to_digest, None, ref.project) for row in c.execute(derived)]
     named = (m.project == ref.project, m.kind == ref.kind, m.name == ref.name, m.how == "branch")
     for move in c.execute(select(m.label, m.before, m.id).where(*named, m.after == ref.digest).order_by(m.id)).all():
         before = move.before
@@ -55,5 +56,5 @@ def _parents(c: Connection, ref: Ref) -> list[Ref]:
             on_main = select(m.after).where(*named, m.label == MAIN, m.id < move.id).order_by(m.id.desc()).limit(1)
             before = c.execute(on_main).scalar()
         if before is not None and before != ref.digest:
-            parents.append(Ref(ref.kind, ref.name, before, None, ref.project))
-    return parents
+            found.append(Ref(ref.kind, ref.name, before, None, ref.project))
+    return list(dict.fromkeys(found))

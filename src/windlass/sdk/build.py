@@ -40,9 +40,10 @@ from windlass.sdk.definitions import Definition
 from windlass.sdk.index import Index, IndexTool, chunk_lines
 from windlass.sdk.output import schema_of, signature_schema
 from windlass.sdk.prompts import ENGINE, parse_prompt
+from windlass.sdk.rowfile import read_rows
 from windlass.sdk.suite import Data, Foreign, Suite
 from windlass.sdk.tool import Tool
-from windlass.sdk.workspace import Folder, read_rows
+from windlass.sdk.workspace import Folder
 
 HOSTED = (Called, Index)  # what code calls through the host, by name
 

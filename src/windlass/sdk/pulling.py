@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,12 +14,11 @@ from windlass.core.errors import Conflict, Invalid
 from windlass.core.operations import datasets
 from windlass.core.operations.datasets import RowCounts
 from windlass.core.ref import parse_ref
-from windlass.sdk.workspace import Folder, read_rows
+from windlass.sdk.rowfile import Row, read_rows, write_csv
+from windlass.sdk.workspace import Folder
 
 if TYPE_CHECKING:
     from windlass.sdk.client import Client
-
-Row = dict[str, Any]
 
 
 class Pulled(msgspec.Struct):
@@ -68,7 +65,7 @@ def _written(path: str, text: str, mine: list[Row], theirs: dict[str, Row]) -> t
     counts = RowCounts(len(new), len(here.keys() - theirs.keys()), len(changed))
     rows = [theirs[k] if k in changed else row for k, row in here.items() if k in theirs] + new
     if path.endswith(".csv"):
-        return _csv(rows), counts
+        return write_csv(rows).encode(), counts
     lines = {}
     for line in text.split("\n"):  # as it stands in the file, so that git shows only what changed
         if line.strip():
@@ -89,12 +86,3 @@ def _order(rows: list[Row]) -> list[str]:
 def _line(row: Row, order: list[str]) -> str:
     ordered = {f: row[f] for f in order if f in row} | row
     return msgspec.json.format(msgspec.json.encode(ordered), indent=0).decode()
-
-
-def _csv(rows: list[Row]) -> bytes:
-    out = io.StringIO()
-    fields = list(dict.fromkeys(field for row in rows for field in row))
-    writer = csv.DictWriter(out, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({f: v if isinstance(v, str) else msgspec.json.encode(v).decode() for f, v in row.items()} for row in rows)
-    return out.getvalue().encode()

@@ -8,9 +8,7 @@ secrets = ["NAME", …]          names only, never values
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import os
 import subprocess
 import tomllib
@@ -140,50 +138,3 @@ def find_workspace(start: Path) -> Folder:
         if (folder / FILE).is_file():
             return Folder(folder)
     raise NotFound("there is no windlass.toml here or above", where=str(start), remedy="make a workspace with `windlass init`")
-
-
-class Rows(msgspec.Struct):
-    """Rows of a file, and what was wrong with the others."""
-
-    rows: list[dict[str, Any]]
-    problems: list[str]
-
-
-def read_rows(text: str, path: str, *, keyed: bool = True) -> Rows:
-    """Rows of a JSONL or CSV file. A broken row is named and left out; the rest is kept. Raises `Invalid` when keys are missing or
-    shared, since a row's name is its key, unless whoever takes the rows looks at their keys."""
-    if path.endswith(".csv"):
-        table = list(csv.DictReader(io.StringIO(text)))
-        found = Rows([{k: v for k, v in row.items() if k is not None} for row in table], [])
-    elif path.endswith(".jsonl"):
-        found = _read_jsonl(text, path)
-    else:
-        raise Invalid(f"{path} is neither .jsonl nor .csv", where=path, remedy="save it as one of these")
-    seen: dict[str, int] = {}
-    for number, row in enumerate(found.rows if keyed else (), 1):
-        key = row.get("key")
-        if not isinstance(key, str) or not key:
-            raise Invalid(f"row {number} has no key", where=path, remedy='give every row a unique text field "key"')
-        if key in seen:
-            raise Invalid(
-                f"rows {seen[key]} and {number} have the same key {key!r}", where=path, remedy="keys name rows for ever; make them unique"
-            )
-        seen[key] = number
-    return found
-
-
-def _read_jsonl(text: str, path: str) -> Rows:
-    found = Rows([], [])
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = msgspec.json.decode(line)
-        except msgspec.DecodeError as e:
-            found.problems.append(f"{path}:{number}: not JSON: {e}")
-            continue
-        if isinstance(row, dict):
-            found.rows.append(row)
-        else:
-            found.problems.append(f"{path}:{number}: a row must be an object, not {type(row).__name__}")
-    return found

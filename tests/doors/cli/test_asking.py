@@ -44,6 +44,25 @@ def test_a_row_tells_where_it_came_from_and_how_it_was_answered(shop: Shell) -> 
     assert "has no row 'nobody'" in shop("why", "dataset/shop-questions#nobody", code=1).stderr
 
 
+def test_the_history_of_a_row_follows_the_side_it_came_by(shop: Shell) -> None:
+    def add(dataset: str, message: str, *rows: tuple[str, str]) -> str:
+        (shop.cwd / "in.jsonl").write_text("".join(json.dumps({"key": k, "q": q}) + "\n" for k, q in rows))
+        return str(shop.json("data", "add", dataset, "in.jsonl", "--message", message)["ref"])
+
+    first = add("things", "first", ("a", "old"), ("b", "old"))
+    add("things:side", "theirs", ("a", "theirs"))
+    add("things:side", "of b", ("b", "theirs"))
+    ours = add("things", "ours", ("a", "ours"))
+    shop("data", "merge", "things", "dataset/things:side", "--choose", "a=ours")
+    why = shop.json("why", "dataset/things#a")
+    assert [(c["how"], c["message"], c["ref"]) for c in why["changes"]] == [("changed", "ours", ours), ("added", "first", first)]
+    assert [(c["how"], c["message"]) for c in shop.json("why", "dataset/things#b")["changes"]] == [
+        ("changed", "of b"), ("added", "first"),
+    ]  # fmt: skip
+    add("things", "later", ("c", "new"))
+    assert [c["message"] for c in shop.json("why", "dataset/things#c")["changes"]] == ["later"]
+
+
 def test_what_does_not_come_to_the_same_is_said(shop: Shell) -> None:
     shop("push")
     listed = shop.json("show", "dataset/shop-questions")["version"]

@@ -22,9 +22,11 @@ def test_rows_go_up_are_curated_and_come_back_into_the_file(shop: Shell) -> None
     assert "1 added" in added.stdout
     assert [line.split(": ", 2)[1:] for line in added.stderr.splitlines()] == [
         ["more.jsonl:2", "not JSON: JSON is malformed: invalid character (byte 4)"],
-        ["more.jsonl", 'row 2 has no text field "key"'],
+        ["more.jsonl", "line 3 has no key"],
         ["more.jsonl", "row 'n2': question is a number, and in this dataset it is text"],
     ]
+    said = shop.json("data", "add", "shop-questions", "more.jsonl")["problems"]
+    assert [p.split(":")[0] for p in said] == ["more.jsonl", "more.jsonl", "row 'n2'"]
     refused = shop("push", code=1)
     assert "1 row of the server's is not in the workspace as it is there: 'n1'" in refused.stderr
     assert "windlass data pull shop-questions" in refused.stderr
@@ -86,6 +88,26 @@ def test_what_was_asked_becomes_a_row(shop: Shell) -> None:
     both = shop("data", "from-traces", "shop-questions", twin, other, "--set", "must_say=yes")
     assert f"it says what row '{row['key']}' says" in both.stdout + both.stderr and "1 added" in both.stdout
     assert shop.json("why", asked["trace"])["rows"] == [f"shop-questions#{row['key']}"]
+
+
+def test_a_csv_file_takes_what_was_curated_and_gives_it_back(shop: Shell) -> None:
+    app = shop.cwd / "app.py"
+    app.write_text(app.read_text().replace("data/questions.jsonl", "data/questions.csv"))
+    file = shop.cwd / "data" / "questions.csv"
+    file.write_bytes(
+        b'\xef\xbb\xbfkey,question,must_say\r\nq1,"When do you open, and close?",nine\r\nq2,Do you ship?,two days\r\nq3,short\r\n'
+    )
+    assert "data/questions.csv:4: 2 cells, and the first line has 3" in shop("push").stderr
+    asked = shop.json("run", "shop", "Do you open on Sundays?")["trace"]
+    shop("data", "from-traces", "shop-questions", asked, "--set", "must_say=Saturday", "--set", "level=3")
+    assert "1 added · 3 rows" in shop("data", "pull", "shop-questions").stdout
+    assert file.read_text().splitlines()[0] == "key,question,must_say,level:json,origin:json"
+    assert "unchanged" in shop("push").stdout
+    assert "nothing differs" in shop("data", "pull", "shop-questions").stdout
+    (shop.cwd / "typo.csv").write_text("key,level:json\nq1,two\nq2,2\n")
+    added = shop("data", "add", "shop-questions", "typo.csv")
+    assert "typo.csv:2: level:json is not JSON" in added.stderr and "1 changed" in added.stdout
+    assert "Is a directory" in shop("data", "add", "shop-questions", ".", code=1).stderr
 
 
 def test_a_large_file_goes_up_in_parts(served: Server, shop: Shell) -> None:

@@ -16,7 +16,7 @@ from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import find_workspace, progress
 from windlass.sdk.pulling import pull_rows
-from windlass.sdk.workspace import read_rows
+from windlass.sdk.rowfile import read_rows
 
 Dataset = Annotated[str, typer.Argument(help="A dataset: its name, or name:branch.")]
 Message = Annotated[str, typer.Option("-m", "--message", help="What the change is for.")]
@@ -40,7 +40,9 @@ def add(app: typer.Typer) -> None:
 def add_rows(
     session: Session,
     dataset: Dataset,
-    file: Annotated[Path, typer.Argument(help="JSONL or CSV, one row a line, each with a text `key`.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSONL or CSV, one row a line, each with a text `key`. A CSV column `name:json` holds JSON, others text.")
+    ],
     expected: Annotated[
         str | None, typer.Option("--from", help="The version it was made on; rows others changed since are refused.")
     ] = None,
@@ -52,8 +54,10 @@ def add_rows(
         text = file.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise Invalid("there is no such file", where=str(file)) from None
+    except OSError as e:
+        raise Invalid(e.strerror or str(e), where=str(file)) from e
     except UnicodeDecodeError as e:
-        raise Invalid(f"byte 0x{e.object[e.start]:02x} at offset {e.start} is not UTF-8", where=str(file)) from e
+        raise Invalid(f"byte 0x{e.object[e.start]:02x} at offset {e.start} is not UTF-8", where=str(file), remedy="save it as UTF-8") from e
     found = read_rows(text, str(file), keyed=False)
     for problem in found.problems:
         session.warn(problem)
@@ -65,10 +69,11 @@ def add_rows(
             expected = None
             done = part if done is None else _joined(done, part)
     if done is None:
-        raise Invalid("there is no row in it", where=str(file))
+        said = "no row of it can be taken" if found.problems else "there is no row in it"
+        raise Invalid(said, where=str(file), problems=found.problems)
     for problem in done.problems:
         session.warn(f"{file}: {problem}")
-    _edited(session, done)
+    _edited(session, msgspec.structs.replace(done, problems=(*found.problems, *done.problems)))
 
 
 def _joined(first: Edited, then: Edited) -> Edited:
@@ -206,7 +211,7 @@ def _pair(d: Duplicate) -> tuple[str, ...]:
 
 def _edited(session: Session, done: Edited) -> None:
     session.result(done)
-    before = f"{short(done.before)} → " if done.before else ""
+    before = f"{short(done.before)} → " if done.before else "new: "
     session.print(f"{words.short_ref(done.ref).partition('@')[0]}   {before}{short(done.ref.partition('@')[2])}   {_counts(done.rows)}")
 
 
