@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import time
 from itertools import groupby
 
 import msgspec
 import pytest
 
+from windlass.core.errors import Invalid
 from windlass.core.operations.traces import LiveQuery, TraceQuery, TraceShow
+from windlass.core.span import SCORE, SCORED
 from windlass.store.journal import Position
-from windlass.store.spans import SpanRow
+from windlass.store.spans import ArrivalQuery, ScoreQuery, SpanRow
 from windlass.store.spans_duckdb import DuckSpans
 
 NOW = 1_800_000_000_000_000_000
@@ -125,3 +128,74 @@ def test_traces_are_found_by_a_passage_they_were_given(tmp_path) -> None:
     store.write("2027-01-15", rows, "w", Position(0, 1))
     assert [t.trace_id[0] for t in store.traces(TraceQuery(passage='trip"#1')).items] == ["a"]
     assert store.traces(TraceQuery(passage="trip")).items == ()
+
+
+def arrived(store: DuckSpans, limit: int = 500, cursor: str | None = None, **query) -> tuple[list[str], str]:
+    found, asked = [], ArrivalQuery("default", limit=limit, cursor=cursor, **({"release": "answer"} | query))
+    while True:
+        page = store.arrivals(asked)
+        found += [a.trace_id for a in page.items]
+        asked.cursor = page.cursor
+        assert len(page.items) <= limit
+        if not page.more:
+            return found, page.cursor
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 500])
+def test_what_arrives_is_read_once_in_the_order_it_came(tmp_path, limit):
+    """Over days, restarts, a clock that was set back, and other things that come between."""
+    store = DuckSpans(tmp_path)
+
+    def write(day: str, *names: str, **fields) -> None:
+        given = {"release": "release/answer@sha256:aa", "environment": "production"} | fields
+        rows = [span(n, abs(hash(n)) % 10**9, None, NOW, **given) for n in names]
+        store.write(day, rows, "w", Position(1, 0))
+
+    assert arrived(store, limit) == ([], "")
+    write("2027-01-02", "a", "b")
+    write("2027-01-02", "of another", release="release/answers@sha256:aa")
+    write("2027-01-02", "judged", evaluation="e1")
+    write("2027-01-02", "a child", kind="chain")
+    first, cursor = arrived(store, limit)
+    assert first == ["a", "b"]
+    write("2027-01-03", "c", "d")
+    write("2027-01-01", "by a clock set back")
+    store.close()
+    store = DuckSpans(tmp_path)
+    write("2027-01-02", "late", environment="staging")
+    second, cursor = arrived(store, limit, cursor)
+    assert sorted(second) == ["by a clock set back", "c", "d", "late"]
+    assert arrived(store, limit, cursor) == ([], cursor)
+    assert arrived(store, limit, environment="staging")[0] == ["late"]
+    assert set(arrived(store, limit, release=None, service="s")[0]) >= {"a", "b", "of another"}
+    with pytest.raises(Invalid, match="not one of ours"):
+        arrived(store, limit, "2027-01-02:x")
+
+
+def test_what_a_release_of_a_project_does_is_found_in_its_project(tmp_path):
+    store, now = DuckSpans(tmp_path), time.time_ns()
+    row = span("a", 1, None, now, release="shop/release/answer@sha256:aa", project="shop")
+    store.write("2027-01-02", [row], "w", Position(1, 0))
+    assert store.live(LiveQuery("shop", "answer")).requests == 1
+    assert [a.trace_id for a in store.arrivals(ArrivalQuery("shop", "answer")).items] == ["a"]
+
+
+def test_judgements_of_production_are_read_by_name_and_version(tmp_path):
+    store = DuckSpans(tmp_path)
+    told = {"release": "release/answer@sha256:aa", "environment": "production", "kind": "evaluator"}
+
+    def judged(trace: str, number: int, name: str, value: float | None, **fields) -> SpanRow:
+        said = {SCORED: name} | ({SCORE: value} if value is not None else {})
+        return span(trace, number, "1" * 16, NOW + number, attributes=msgspec.json.encode(said).decode(), **(told | fields))
+
+    rows = [judged("a", 1, "right", 1.0), judged("b", 2, "right", None), judged("b", 3, "grounded", 0.5)]
+    rows += [judged("c", 4, "right", 0.0, evaluation="e1"), judged("a", 5, "right", 0.25, receipt_ns=NOW + 100)]
+    rows += [span("a", 6, None, NOW, **told)]
+    store.write("2027-01-02", rows, "w", Position(1, 0))
+    query = ScoreQuery("default", "answer")
+    assert [(s.trace_id, s.evaluator, s.value) for s in store.scores(query)] == [
+        ("b", "right", None), ("b", "grounded", 0.5), ("a", "right", 0.25),
+    ]  # fmt: skip
+    assert [s.value for s in store.scores(ScoreQuery("default", "answer", evaluator="grounded"))] == [0.5]
+    assert store.scores(ScoreQuery("default", "answer", since_ns=NOW + 6)) == []
+    assert store.scores(ScoreQuery("default", "other")) == []

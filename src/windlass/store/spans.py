@@ -48,6 +48,64 @@ class SpanRow(msgspec.Struct):
     events: str = "[]"
 
 
+class ArrivalQuery(msgspec.Struct, omit_defaults=True):
+    """Runs that came since `cursor`, which is None at the very beginning: of a release by name, or of a `service` that sends its own
+    traces. Evaluation runs are left out."""
+
+    project: str
+    release: str | None = None
+    service: str | None = None
+    environment: str | None = None
+    cursor: str | None = None
+    limit: int = 500
+
+
+class Arrival(msgspec.Struct, omit_defaults=True):
+    """One run, by its span: the root of what Windlass ran, or of a foreign trace. `input` and `output` are JSON text as it was recorded."""
+
+    trace_id: str
+    span_id: str
+    start_ns: int
+    end_ns: int
+    receipt_ns: int
+    status: str
+    input: str | None = None
+    output: str | None = None
+    session: str | None = None
+    user: str | None = None
+    release: str | None = None
+
+
+class Arrivals(msgspec.Struct):
+    """In the order they came, whatever the clocks said. `cursor` is where to go on; a span that came again may be among them again."""
+
+    items: tuple[Arrival, ...]
+    cursor: str
+    more: bool = False
+
+
+class ScoreQuery(msgspec.Struct, omit_defaults=True):
+    """Judgements of runs in production: of a release by name, or of a `service`. `limit` is how many, the newest."""
+
+    project: str
+    release: str | None = None
+    service: str | None = None
+    environment: str | None = None
+    evaluator: str | None = None  # by the name it is judged under
+    since_ns: int | None = None
+    limit: int = 20_000
+
+
+class ScoreSeen(msgspec.Struct, array_like=True):
+    """One judgement. `value` is None where it could not be measured."""
+
+    at_ns: int
+    trace_id: str
+    release: str | None
+    evaluator: str
+    value: float | None
+
+
 class SpanStore(Protocol):
     """Appends rows with the journal's position in one transaction; answers what pages ask. Not safe for threads."""
 
@@ -59,6 +117,8 @@ class SpanStore(Protocol):
     def traces(self, query: TraceQuery) -> TracePage: ...
     def trace(self, query: TraceShow) -> Trace: ...
     def live(self, query: LiveQuery) -> LiveFigures: ...
+    def arrivals(self, query: ArrivalQuery) -> Arrivals: ...
+    def scores(self, query: ScoreQuery) -> list[ScoreSeen]: ...
     def counts(self) -> dict[str, int]: ...
     def rest(self) -> None: ...
     def close(self) -> None: ...
@@ -70,6 +130,8 @@ class Spans(Protocol):
     async def traces(self, query: TraceQuery) -> TracePage: ...
     async def trace(self, query: TraceShow) -> Trace: ...
     async def live(self, query: LiveQuery) -> LiveFigures: ...
+    async def arrivals(self, query: ArrivalQuery) -> Arrivals: ...
+    async def scores(self, query: ScoreQuery) -> list[ScoreSeen]: ...
     async def counts(self) -> dict[str, int]: ...
     async def close(self) -> None: ...
 

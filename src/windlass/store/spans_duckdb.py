@@ -18,9 +18,10 @@ import msgspec
 
 from windlass.core.errors import Conflict, Invalid, NotFound, Unavailable
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
-from windlass.core.span import Span, SpanEvent
+from windlass.core.ref import Ref
+from windlass.core.span import SCORE, SCORED, Span, SpanEvent
 from windlass.store.journal import Position
-from windlass.store.spans import SpanRow, readable
+from windlass.store.spans import Arrival, ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, SpanRow, readable
 
 _TEXT = [
     "project",
@@ -266,7 +267,7 @@ class DuckSpans:
 
     def live(self, query: LiveQuery) -> LiveFigures:
         bucket = max(1, query.hours) * 3_600_000_000_000 // 24
-        name = f"release/{query.release}@" if query.release else None
+        name = _versions_of(query.release, query.project) if query.release else None
         base = (
             "WITH r AS MATERIALIZED (SELECT trace_id, any_value(start_ns) AS start_ns, arg_max(end_ns - start_ns, receipt_ns) AS took,"
             " arg_max(status, receipt_ns) AS status FROM spans WHERE project = ? AND parent IS NULL"
@@ -295,6 +296,41 @@ class DuckSpans:
         return LiveFigures(
             total[1], total[2], total[3], total[4], cost, spent[2], tuple((b, n, float(p95), e) for b, n, e, _, p95 in series)
         )
+
+    def arrivals(self, query: ArrivalQuery) -> Arrivals:
+        """By the place of rows in their day's file: a file only grows, so what comes later has a later place, whatever the clocks say."""
+        places, found, more = _places(query.cursor), list[Arrival](), False
+        fits, given = _watched(query)
+        fits.append("parent IS NULL" if query.service else "kind = 'request'")
+        columns = ", ".join(f'"{c}"' for c in Arrival.__struct_fields__)
+        for day in sorted(self._days):
+            after, file = places.get(day, -1), f"d{day.replace('-', '')}.spans"
+            (last,) = self._db.execute(f"SELECT max(rowid) FROM {file}").fetchone() or (None,)
+            if last is None or last <= after:
+                continue
+            room = query.limit - len(found)
+            rows = self._db.execute(
+                f"SELECT rowid, {columns} FROM {file} WHERE rowid > ? AND rowid <= ? AND {' AND '.join(fits)} ORDER BY rowid LIMIT ?",
+                [after, last, *given, room + 1],
+            ).fetchall()
+            found += [Arrival(*row[1:]) for row in rows[:room]]
+            more = more or len(rows) > room
+            places[day] = (rows[room - 1][0] if room else after) if len(rows) > room else last
+        return Arrivals(tuple(found), ",".join(f"{day}:{place}" for day, place in sorted(places.items())), more)
+
+    def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
+        """By time. Of the same judgement given twice the newest counts."""
+        fits, given = _watched(query)
+        by, value = f"json_extract_string(attributes, '$.\"{SCORED}\"')", f"CAST(json_extract(attributes, '$.\"{SCORE}\"') AS DOUBLE)"
+        fits += ["kind = 'evaluator'", f"{by} IS NOT NULL", *([f"{by} = ?"] if query.evaluator else []), "start_ns >= ?"]
+        given += [*([query.evaluator] if query.evaluator else []), query.since_ns or 0]
+        rows = self._db.execute(
+            f"SELECT start_ns, trace_id, release, {by}, {value} FROM spans WHERE {' AND '.join(fits)}"
+            f" QUALIFY row_number() OVER (PARTITION BY trace_id, {by} ORDER BY receipt_ns DESC) = 1"
+            " ORDER BY start_ns DESC, trace_id LIMIT ?",
+            [*given, query.limit],
+        ).fetchall()
+        return [ScoreSeen(*row) for row in reversed(rows)]
 
     def rest(self) -> None:
         """Give back the memory of buffers: the files are closed and opened again. Raises as opening does."""
@@ -351,6 +387,31 @@ def _filters(q: TraceQuery) -> _Filters:
         having.append("(min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?))")
         h += [int(began), int(began), trace]
     return " AND ".join(where), " AND ".join(having), w, h
+
+
+def _watched(query: ArrivalQuery | ScoreQuery) -> tuple[list[str], list[Any]]:
+    """Conditions for spans of a release or a service, outside evaluations, and their values."""
+    fits, given = ["project = ?", "evaluation IS NULL"], [query.project]
+    if query.service:
+        fits, given = [*fits, "service = ?"], [*given, query.service]
+    else:
+        fits, given = [*fits, "starts_with(release, ?)"], [*given, _versions_of(query.release or "", query.project)]
+    if query.environment:
+        fits, given = [*fits, "environment = ?"], [*given, query.environment]
+    return fits, given
+
+
+def _places(cursor: str | None) -> dict[str, int]:
+    """How far each day's file was read. Raises `Invalid`."""
+    try:
+        return {day: int(place) for day, _, place in (part.partition(":") for part in cursor.split(","))} if cursor else {}
+    except ValueError:
+        raise Invalid("this cursor is not one of ours", remedy="start from the beginning") from None
+
+
+def _versions_of(release: str, project: str) -> str:
+    """How the refs of a release's versions begin."""
+    return f"{Ref('release', release, None, None, project)}@"
 
 
 def _latest(q: TraceQuery) -> int:

@@ -24,7 +24,7 @@ from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, Trace
 from windlass.settings import load_settings
 from windlass.store.home import Home
 from windlass.store.journal import JournalReader, Position, Record
-from windlass.store.spans import SpanRow, SpanStore
+from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, SpanRow, SpanStore
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces.envelope import unseal
 from windlass.traces.mapping import rows
@@ -119,6 +119,14 @@ class LocalSpans:
 
     async def live(self, query: LiveQuery) -> LiveFigures:
         found: LiveFigures = await self.ask("live", query)
+        return found
+
+    async def arrivals(self, query: ArrivalQuery) -> Arrivals:
+        found: Arrivals = await self.ask("arrivals", query)
+        return found
+
+    async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
+        found: list[ScoreSeen] = await self.ask("scores", query)
         return found
 
     async def counts(self) -> dict[str, int]:

@@ -16,11 +16,15 @@ import msgspec
 
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen
 
 RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
 ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
-QUESTIONS: dict[str, type[Any] | None] = {"traces": TraceQuery, "trace": TraceShow, "live": LiveQuery, "counts": None}
+QUESTIONS: dict[str, type[Any] | None] = {
+    "traces": TraceQuery, "trace": TraceShow, "live": LiveQuery, "arrivals": ArrivalQuery, "scores": ScoreQuery,
+    "counts": None,
+}  # fmt: skip
 
 T = TypeVar("T")
 
@@ -44,6 +48,12 @@ class RemoteSpans:
 
     async def live(self, query: LiveQuery) -> LiveFigures:
         return await self._ask("live", query, LiveFigures)
+
+    async def arrivals(self, query: ArrivalQuery) -> Arrivals:
+        return await self._ask("arrivals", query, Arrivals)
+
+    async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
+        return await self._ask("scores", query, list[ScoreSeen])
 
     async def counts(self) -> dict[str, int]:
         found: dict[str, int] = await self._ask("counts", None, dict[str, int])
