@@ -43,6 +43,12 @@ from windlass.govern.prices import Prices
 from windlass.govern.sessions import Sessions
 from windlass.jobs.durable import DurableJobs
 from windlass.jobs.work import Jobs, LoopJobs, Work
+from windlass.monitor.drifting import Drifts
+from windlass.monitor.ground import Grounds
+from windlass.monitor.looking import Looking
+from windlass.monitor.monitors import Monitors
+from windlass.monitor.online import Online
+from windlass.monitor.quality import Quality
 from windlass.registry.datasets import Datasets
 from windlass.registry.diff import Diffs
 from windlass.registry.edits import Edits
@@ -130,6 +136,7 @@ class Platform:
         self._open_registry(environ)
         self._open_runtime()
         self._open_evaluate(commands)
+        self._open_monitor()
         self.handlers = self._handlers()
 
     def _open_govern(self, owner_key: str | None) -> None:
@@ -175,8 +182,18 @@ class Platform:
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, environment=self._environment,
         )  # fmt: skip
 
+    def _open_monitor(self) -> None:
+        self.monitors = Monitors(self.engine, self.versions, self.encoders, self.jobs)
+        grounds = Grounds(self.engine, self.versions, self.datasets, self.outcomes, self.executor.takes)
+        self.looking = Looking(
+            engine=self.engine, versions=self.versions, grounds=grounds, spans=self.spans, encoders=self.encoders,
+            online=Online(self.executor, self.spans, self.records),
+        )  # fmt: skip
+        self.quality = Quality(self.engine, self.spans, self.versions)
+        self.drifts = Drifts(self.engine, self.versions, self.encoders)
+
     def _open_evaluate(self, commands: bool) -> None:
-        outcomes = Outcomes(self.engine)
+        outcomes = self.outcomes = Outcomes(self.engine)
         targets = Targets(self.executor, self.records, self.models.http, self.settings.runner_seconds, commands=commands)
         self.experiments = Experiments(
             outcomes=outcomes, versions=self.versions, datasets=self.datasets, targets=targets, judges=self.executor,
@@ -200,6 +217,7 @@ class Platform:
         return {
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
             "pin": self.pin_jobs.run, "pin deadline": self._keep_pin,
+            "monitor": self.looking.run,
         }  # fmt: skip
 
     async def _prepare_index(self, project: str, id: str) -> None:
@@ -274,6 +292,13 @@ class Platform:
             "rows.why": self.row_reasons.why,
             "versions.impact": self.impacts.impact,
             "versions.reproduce": self.reproductions.reproduce,
+            "monitors.set": self.monitors.set,
+            "monitors.list": self.monitors.list,
+            "monitors.show": self.monitors.show,
+            "monitors.look": self.monitors.look,
+            "monitors.pause": self.monitors.pause,
+            "monitors.drift": self.drifts.show,
+            "monitors.quality": self.quality.show,
             "system.status": self.installation.status,
             "keys.create": self.actors.create,
             "keys.list": self.actors.list,

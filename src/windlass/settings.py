@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     total_seconds: Annotated[float, _says("Seconds for one whole answer of a provider.", gt=0)] = 600.0
     encoder_threads: Annotated[int, _says("Processor threads of one encoding on this machine.", ge=1, le=64)] = 1
     pin_folders: Annotated[str, _says("Folders that pins may read, separated by commas; empty for any that the server's user may.")] = ""
+    monitor_seconds: Annotated[float, _says("Seconds after which a monitor looks again by itself.", gt=0)] = 300.0
     retries: Annotated[int, _says("Times a failed call to a provider is tried again.", ge=0, le=10)] = 3
 
 

@@ -31,6 +31,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "policy": a.PolicyBody([{"allow": "x"}]),
     "release": a.ReleaseBody("chain", D[0], (D[1],), (D[2],)),
     "pin": a.PinBody(SPEC, 1, (Column("id", "INT64", True),), 1, D[0], {"system_time": "x"}, True, 2, ("shop.d.t",), "reader"),
+    "monitor": a.MonitorBody("answers", {"name": "words"}, "answer", "shop", "staging", 0.01, 0.1, 0.5, ("grounded",), 0.1, 7),
 }
 
 

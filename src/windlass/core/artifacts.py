@@ -204,6 +204,25 @@ class PinBody(msgspec.Struct, frozen=True, omit_defaults=True):
     principal: str = ""
 
 
+class MonitorBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is watched: runs of a `release`, or of a `service` that sends its own traces, in an environment, held against the rows of a
+    `suite`. All by name, since a monitor outlives their versions. `encoder` is the identity of what makes vectors of texts
+    (`core/encoding.py`). `error` bounds the chance of ever a false alarm; `tolerance` is a share of traffic, `margin` a fall of a judge's
+    mean, that is nobody's trouble. `judges` are evaluators of the suite that judge a `sample` of the runs; None: all that need no row."""
+
+    suite: str
+    encoder: dict[str, Any]
+    release: str | None = None
+    service: str | None = None
+    environment: str = "production"
+    error: float = 0.05
+    tolerance: float = 0.05
+    sample: float = 0.1
+    judges: tuple[str, ...] | None = None
+    margin: float = 0.05
+    seed: int = 0
+
+
 BODIES: dict[str, type[msgspec.Struct]] = {
     "prompt": PromptBody,
     "fewshot": DatasetBody,
@@ -221,6 +240,7 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "policy": PolicyBody,
     "release": ReleaseBody,
     "pin": PinBody,
+    "monitor": MonitorBody,
 }
 assert set(BODIES) == set(KINDS)
 

@@ -91,3 +91,11 @@ def short_ref(ref: str) -> str:
 def short_id(identifier: str) -> str:
     """The last eight characters of a UUID (its random end), the first eight of anything else."""
     return identifier[-8:] if len(identifier) == 36 else identifier[:8]
+
+
+def percent(share: float | None) -> str:
+    """A share as people say it: `7 %`, `0.4 %`; `unmeasured` where it is not known."""
+    if share is None:
+        return "unmeasured"
+    amount = share * 100
+    return f"{amount:.1f} %" if 0 < amount < 9.95 and round(amount, 1) % 1 else f"{amount:.0f} %"

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from windlass.core.ids import now_ns
+from windlass.core.ids import now_ns, uuid7
 from windlass.core.pin import HOUR_NS
 from windlass.doors.loopback import is_loopback
 from windlass.jobs.durable import DurableJobs, work
 from windlass.jobs.work import Work
+from windlass.monitor.rounds import ask_for_look, monitors_due
 from windlass.registry.pins import pins_due
 from windlass.settings import load_settings
 from windlass.store.home import Home
@@ -74,30 +75,34 @@ def main() -> None:
         signal.signal(number, lambda *_: ended.set())
     made: list[Platform] = []
     load = Load()
-    rest_seconds = load_settings(home.path).rest_seconds
+    settings = load_settings(home.path)
+    rest_seconds = settings.rest_seconds
 
     def works() -> Mapping[str, Work]:
         # opened on the loop that works, and only once there is work: until then this process is half as large
         if not made:
             from windlass.platform import Platform
 
-            settings = load_settings(home.path, {"host": given.host})
-            made.append(Platform(home, settings, address=given.address, name="jobs", commands=is_loopback(given.host)))
+            here = load_settings(home.path, {"host": given.host})
+            made.append(Platform(home, here, address=given.address, name="jobs", commands=is_loopback(given.host)))
         return {kind: load.counted(piece) for kind, piece in made[0].works().items()}
 
     async def close() -> None:
         await asyncio.gather(*(platform.close() for platform in made))
 
     engine = open_meta(home.database_url)
-    hand_over = DurableJobs().hand_over
+    jobs = DurableJobs()
+    hand_over = jobs.hand_over
 
     def regularly() -> None:
-        """Pins whose source will forget them soon; asked again each hour until they are kept."""
+        """Pins whose source will forget them soon, asked again each hour until they are kept; monitors that have not looked for a while."""
         with write(engine) as c:
             for project, pin in pins_due(c, now_ns()):
                 id = f"{pin} {project} {now_ns() // HOUR_NS}"
                 if c.execute(select(handed_over.c.id).where(handed_over.c.id == id)).first() is None:
                     hand_over(c, "pin deadline", project, id)
+            for project, monitor in monitors_due(c, now_ns(), int(settings.monitor_seconds * 1e9)):
+                ask_for_look(c, jobs, project, monitor, f"{monitor} {uuid7()}")
 
     work(home.jobs_url, engine, works, ended, lambda: bool(made) and load.none(rest_seconds), close, regularly)
     if not ended.is_set():

@@ -29,9 +29,10 @@ from windlass.evaluate.verdicts import keep_verdict
 from windlass.govern.permissions import guard
 from windlass.jobs.work import Jobs
 from windlass.registry.labels import current
+from windlass.registry.lineage import release_of
 from windlass.registry.versions import Versions, newest, resolve
 from windlass.store.meta import read, write
-from windlass.store.tables import gates, links, verdicts
+from windlass.store.tables import gates, verdicts
 
 CHANGES_KEPT = 500
 FAILURES_KEPT = 5
@@ -110,7 +111,7 @@ class Gates:
             if request.candidate:
                 ref = resolve(c, parse_ref(request.candidate, project=project, kind="release"))
             else:
-                name = self._release_of(project, suite.body.target)
+                name = release_of(c, project, suite.body.target)
                 ref = Ref("release", name, newest(c, Ref("release", name, None, None, project)), None, project)
             if ref.kind != "release":
                 raise Invalid(f"{ref.short} is a {ref.kind}; what is gated is a release", remedy="leave it out, or name release/…")
@@ -119,23 +120,6 @@ class Gates:
             raise _nothing_new(ref.short, request.environment)
         base = str(Ref("release", ref.name, digest, None, project)) if digest else None
         return Gate(actor, suite.ref, str(ref), base, request.environment)
-
-    def _release_of(self, project: str, target: str) -> str:
-        """The release name that runs a suite's target. Raises `NotFound`, `Invalid` when there are several."""
-        kind, _, name = target.partition("/")
-        k = links.c
-        with read(self._engine) as c:
-            found = c.execute(
-                select(k.name)
-                .where(k.project == project, k.kind == "release", k.role == "entry", k.to_kind == kind, k.to_name == name)
-                .distinct()
-            ).scalars()
-            names: list[str] = sorted(found)
-        if not names:
-            raise NotFound(f"no release runs {target}", remedy="push the workspace: it mints the release")
-        if len(names) > 1:
-            raise Invalid(f"several releases run {target}: {', '.join(names)}", remedy="name the candidate: --candidate release/…")
-        return names[0]
 
     def _foreign_base(self, suite: Suite, project: str, environment: str) -> tuple[str | None, str | None]:
         """The version of a foreign application that was let through last, and its evaluation."""

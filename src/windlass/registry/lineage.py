@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, Engine, select, tuple_
 
 from windlass.core.actor import Actor
+from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.registry import Edge, Graph, LineageQuery, Node
 from windlass.core.ref import Ref, parse_ref
 from windlass.govern.permissions import guard
@@ -39,6 +40,19 @@ class Lineage:
         known = {n.ref for n in nodes}
         kept = tuple(sorted((e for e in edges if e.source in known and e.target in known), key=lambda e: (e.source, e.target, e.role)))
         return Graph(str(start), nodes, kept, truncated)
+
+
+def release_of(c: Connection, project: str, target: str) -> str:
+    """The name of the release that runs a target, given as `kind/name`. Raises `NotFound`, `Invalid` when there are several."""
+    kind, _, name = target.partition("/")
+    k = links.c
+    found = select(k.name).where(k.project == project, k.kind == "release", k.role == "entry", k.to_kind == kind, k.to_name == name)
+    names: list[str] = sorted(c.execute(found.distinct()).scalars())
+    if not names:
+        raise NotFound(f"no release runs {target}", remedy="push the workspace: it mints the release")
+    if len(names) > 1:
+        raise Invalid(f"several releases run {target}: {', '.join(names)}", remedy=f"name the one you mean: release/{names[0]}")
+    return names[0]
 
 
 def _spread(c: Connection, start: Ref, direction: str, depth: int, depths: dict[Ref, int], edges: set[Edge]) -> bool:

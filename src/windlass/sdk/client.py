@@ -25,6 +25,7 @@ from windlass.core.operations import (
     evaluation,
     graph,
     indexes,
+    monitors,
     pins,
     registry,
     runs,
@@ -71,6 +72,7 @@ class Client:
         self.gates = Gates(self)
         self.releases = Releases(self)
         self.traces = Traces(self)
+        self.monitors = Monitors(self)
         self.keys = Keys(self)
 
     @property
@@ -481,6 +483,43 @@ class Traces(_Group):
     def live(self, release: str | None = None, hours: int = 24) -> traces.LiveFigures:
         """Operation `traces.live`."""
         return self._client.call(traces.LIVE, traces.LiveQuery(self._project, release, hours))
+
+
+class Monitors(_Group):
+    def set(self, name: str, suite: str, **more: Any) -> monitors.MonitorState:
+        """Make a monitor, or change one; `more` are the fields of `MonitorRequest`. Operation `monitors.set`."""
+        asked = {"name": name, "suite": suite, "project": self._project} | more
+        return self._client.call(monitors.SET_MONITOR, msgspec.convert(asked, monitors.MonitorRequest))
+
+    def list(self, cursor: str | None = None, limit: int = 50) -> monitors.MonitorPage:
+        """Operation `monitors.list`."""
+        return self._client.call(monitors.MONITORS, monitors.MonitorQuery(self._project, cursor, limit))
+
+    def show(self, name: str) -> monitors.MonitorDetail:
+        """Operation `monitors.show`."""
+        return self._client.call(monitors.MONITOR, monitors.MonitorName(name, self._project))
+
+    def look(self, name: str, *, wait: bool = True) -> monitors.MonitorState:
+        """Have it look at what came, and wait for what it says. Raises why it could not. Operation `monitors.look`."""
+        state = self._client.call(monitors.LOOK_NOW, monitors.MonitorName(name, self._project))
+        while wait and state.status == "looking":
+            time.sleep(POLL_SECONDS)
+            state = self.show(name).monitor
+        if wait and state.problem:
+            raise error_from_dict(state.problem)
+        return state
+
+    def pause(self, name: str, paused: bool = True) -> monitors.MonitorState:
+        """Operation `monitors.pause`."""
+        return self._client.call(monitors.PAUSE_MONITOR, monitors.MonitorPause(name, paused, self._project))
+
+    def drift(self, name: str, hours: float = 168, against: float | None = None) -> monitors.DriftSeen:
+        """The last hours against those before. Operation `monitors.drift`."""
+        return self._client.call(monitors.DRIFT, monitors.DriftQuery(name, self._project, hours, against))
+
+    def quality(self, release: str | None = None, **filters: Any) -> monitors.QualityOverTime:
+        """Filters are the fields of `QualityQuery`. Operation `monitors.quality`."""
+        return self._client.call(monitors.QUALITY, monitors.QualityQuery(self._project, release, **filters))
 
 
 class Keys(_Group):

@@ -118,6 +118,29 @@ pin_jobs = Table(
     _text("project"), _text("request"), _text("actor"), _text("body"), _ns("created_ns"),
 )  # fmt: skip
 
+monitors = Table(
+    "monitors", metadata,
+    _text("project"), _text("name"), _text("digest"), _text("status"), Column("revision", Integer, nullable=False),
+    _text("baseline", null=True), Column("state", LargeBinary, nullable=True), _text("arrived", null=True), _ns("looked_ns", null=True),
+    _text("body", null=True), _text("findings", null=True),
+    PrimaryKeyConstraint("project", "name"),
+)  # fmt: skip
+
+looks = Table(
+    "looks", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("monitor"), _text("digest"), _text("baseline"), _ns("at_ns"), _text("body"),
+    Index("looks_by_monitor", "project", "monitor", "id"),
+)  # fmt: skip
+
+sightings = Table(
+    "sightings", metadata,
+    _text("project"), _text("monitor"), _text("trace"), Column("place", BigInteger, nullable=False), _text("baseline"),
+    _ns("start_ns"), _text("release", null=True), _text("session", null=True), _text("text"),
+    PrimaryKeyConstraint("project", "monitor", "trace"),
+    Index("sightings_by_place", "project", "monitor", "place"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

@@ -26,6 +26,7 @@ from windlass.doors.web import (
     indexes,
     lineage,
     models,
+    monitors,
     pins,
     playground,
     releases,
@@ -49,6 +50,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *verdicts.PAGES,
     *releases.PAGES,
     *traces.PAGES,
+    *monitors.PAGES,
     *playground.PAGES,
     *models.PAGES,
     *bakeoffs.PAGES,
@@ -63,6 +65,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *bakeoffs.FORMS,
     *verdicts.FORMS,
     *releases.FORMS,
+    *monitors.FORMS,
     *status.FORMS,
 )
 

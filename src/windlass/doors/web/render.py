@@ -59,7 +59,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     ("Evaluate", (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"))),
     ("Deploy", (("releases", "Releases", "/releases"),)),
-    ("Monitor", (("traces", "Traces", "/traces"),)),
+    ("Monitor", (("traces", "Traces", "/traces"), ("monitors", "Monitors", "/monitors"), ("quality", "Quality", "/quality"))),
     ("Govern", (("lineage", "Lineage", "/lineage"), ("status", "Installation", "/status"))),
 )
 
@@ -68,6 +68,12 @@ def version_url(ref: str) -> str:
     """The page of a version by its ref; of the artifact where the ref has no digest."""
     r = parse_ref(ref)
     return f"/artifacts/{r.kind}/{quote(r.name)}" + (f"/{short(r.digest, 12)}" if r.digest else "")
+
+
+def row_url(row: str) -> str:
+    """The page of a row, given as `dataset#key`."""
+    name, _, key = row.partition("#")
+    return f"/datasets/dataset/{quote(name)}/rows/{quote(key, safe='')}"
 
 
 def query(path: str, **params: Any) -> str:
@@ -95,6 +101,7 @@ def _environment() -> jinja2.Environment:
         dollars=words.dollars,
         per_success=words.per_success,
         score=words.score,
+        percent=words.percent,
         points=words.points,
         count=words.count,
         size=words.size,
@@ -104,7 +111,7 @@ def _environment() -> jinja2.Environment:
         short=short,
         pretty=_pretty,
     )
-    env.globals.update(version_url=version_url, query=query, navigation=NAVIGATION, parse_ref=parse_ref)
+    env.globals.update(version_url=version_url, row_url=row_url, query=query, navigation=NAVIGATION, parse_ref=parse_ref)
     return env
 
 
