@@ -14,6 +14,7 @@ import msgspec
 WORDS, HYBRID, LANCE = "fts5@1", "hybrid@1", "lance@1"
 ENDPOINT = "embeddings@1"  # engine of an encoder at a provider
 MINILM_NAME = "minilm"
+HASHED_NAME = "words"
 
 
 class LanceSettings(msgspec.Struct, frozen=True):
@@ -50,6 +51,20 @@ MINILM: dict[str, Any] = {
     "weights": "sha256:53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",  # model.safetensors, as published
     "model": "sha256:3581da598cbb4cec9b791fa9cd3a1de9571be14cd0ff7d6b58a0de3264aa322c",  # what minilm_graph makes of it
     "tokenizer": "sha256:be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",  # tokenizer.json, as published
+}
+
+HASHED_WORDS: dict[str, Any] = {
+    "name": "words",
+    "engine": "hashed-words@1",
+    "dimensions": 1024,
+    "normalised": True,
+    "prefix": prefixes(),
+    "hash": "blake2b-64",
+    "features": "words and pairs in lower case, pieces of 3 to 5 letters",
+    "counts": "1 + log2",
+    "weights": {"word": 1.0, "short": 0.25, "short_letters": 3, "pieces": 1.0, "pair": 0.5},
+    "max_words": 512,
+    "max_letters": 64,
 }
 
 

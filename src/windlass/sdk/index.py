@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from windlass.core.encoding import MINILM, MINILM_NAME, endpoint_identity
+from windlass.core.encoding import HASHED_NAME, HASHED_WORDS, MINILM, MINILM_NAME, endpoint_identity
 from windlass.core.errors import Invalid
 from windlass.core.host import current_host
 from windlass.core.untrusted import signs
@@ -134,7 +134,7 @@ def index(
         name: its name in the registry.
         source: a function that gives documents `{key, text, symbol?, …}`, or the path of a JSONL file of them.
         chunk: how they are cut; by paragraphs of up to 800 characters unless told otherwise.
-        encoder: what finds passages by meaning too: `minilm`, or what `encoder` makes; by words alone unless told otherwise.
+        encoder: what finds passages by meaning too: `minilm`, `words`, or what `encoder` makes; by words alone unless told otherwise.
         engine: how vectors are searched. `exact` compares all of them; `lance` follows a graph, which is worth it from several 100,000
             passages, and needs `windlass[lance]` on the server.
         description: for people.
@@ -147,7 +147,7 @@ def encoder(name: str, *, dimensions: int | None = None, document: str = "", que
     """An encoder of texts.
 
     Args:
-        name: `minilm`, on the server's own processor, or a provider's model, `openai/text-embedding-3-small`.
+        name: `minilm`, on the server's own processor, `words`, which needs nothing, or a provider's model, `openai/text-embedding-3-small`.
         dimensions: how long a provider's vectors are; they are part of what the index is.
         document, query: words to put before a text of either kind, where a provider's model was trained with such.
     """
@@ -159,8 +159,12 @@ def _encoder(name: str, dimensions: int | None, document: str, query: str) -> En
         if dimensions not in (None, MINILM["dimensions"]) or document or query:
             raise Invalid(f"minilm has {MINILM['dimensions']} dimensions and no prefixes")
         return Encoder(MINILM)
+    if name == HASHED_NAME:
+        if dimensions not in (None, HASHED_WORDS["dimensions"]) or document or query:
+            raise Invalid(f"words has {HASHED_WORDS['dimensions']} dimensions and no prefixes")
+        return Encoder(HASHED_WORDS)
     if not all(name.partition("/")):
-        raise Invalid(f"{name!r} is not an encoder", remedy="write minilm, or provider/model")
+        raise Invalid(f"{name!r} is not an encoder", remedy="write minilm, words or provider/model")
     if not isinstance(dimensions, int) or dimensions < 1:
         raise Invalid(f"{name} needs dimensions=…: how long its vectors are", remedy="its provider's documentation says so")
     return Encoder(endpoint_identity(name, dimensions, document, query))

@@ -40,13 +40,15 @@ def install(
 def listing(session: Session) -> None:
     """Encoders on this machine, and whether they are installed."""
     encoders = _folder(session)
-    from windlass.runtime.encoders import MiniLM
+    from windlass.runtime.encoders import MiniLM, Words
 
     encoder = MiniLM(encoders)
     row = {"name": "minilm", "identity": encoder.identity, "digest": encoder.digest, "installed": encoder.installed}
-    session.result({"items": [row]})
+    always = {"name": "words", "identity": Words.identity, "digest": Words.digest, "installed": True}
+    session.result({"items": [row, always]})
     state = "installed" if encoder.installed else "windlass encoders install minilm"
-    session.table(("name", "model", "dimensions", ""), [("minilm", encoder.identity["name"], str(encoder.dimensions), state)])
+    lines = [("minilm", encoder.identity["name"], str(encoder.dimensions), state), ("words", "words", str(Words.dimensions), "built in")]
+    session.table(("name", "model", "dimensions", ""), lines)
 
 
 def _folder(session: Session) -> Path:

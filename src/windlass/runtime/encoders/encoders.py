@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from windlass.core.digest import digest_json
+from windlass.core.encoding import HASHED_NAME
 from windlass.core.errors import Invalid, NotFound, Unavailable
 from windlass.discover.providers import Providers
 from windlass.runtime.encoders.encoder import Encoder
 from windlass.runtime.encoders.endpoint import ENGINE, EndpointEncoder, Loop, Price
 from windlass.runtime.encoders.minilm import IDENTITY, NAME, MiniLM
+from windlass.runtime.encoders.words import Words
 from windlass.runtime.models.http import Http
 
 
@@ -35,11 +37,12 @@ class Encoders:
         self._http = http
         self._loop = Loop()
         self._minilm = MiniLM(folder, threads)
+        self._words = Words()
         self._found: dict[str, Encoder] = {}
         self._lock = threading.Lock()
 
     def find(self, name: str, *, dimensions: int | None = None, document: str = "", query: str = "") -> Encoder:
-        """The encoder `minilm`, or a provider's, such as `openai/text-embedding-3-small`; the rest is for a provider's only.
+        """The encoder `minilm` or `words`, or a provider's, such as `openai/text-embedding-3-small`; the rest is for a provider's only.
 
         A provider's is asked once how long its vectors are when `dimensions` is not given. Raises `NotFound` with a near miss,
         `Invalid` for what is no name, `Unavailable` naming the variable that would hold the provider's key; MiniLM says only when
@@ -49,9 +52,13 @@ class Encoders:
             if dimensions not in (None, self._minilm.dimensions) or document or query:
                 raise Invalid(f"minilm has {self._minilm.dimensions} dimensions and no prefixes")
             return self._minilm
+        if name == HASHED_NAME:
+            if dimensions not in (None, self._words.dimensions) or document or query:
+                raise Invalid(f"words has {self._words.dimensions} dimensions and no prefixes")
+            return self._words
         provider, slash, model = name.partition("/")
         if not slash and provider not in self._providers.table:
-            raise NotFound(f"there is no encoder {name!r}", remedy="write minilm, or <provider>/<model>")
+            raise NotFound(f"there is no encoder {name!r}", remedy="write minilm, words or <provider>/<model>")
         if not model:
             raise Invalid(f"{name!r} names no model", remedy=f"write {provider}/<model>")
         endpoint = self._providers.endpoint(provider)
@@ -75,6 +82,8 @@ class Encoders:
         found: Encoder | None = None
         if identity.get("name") == IDENTITY["name"]:
             found = self._minilm
+        elif identity.get("name") == HASHED_NAME:
+            found = self._words
         elif identity.get("engine") == ENGINE and isinstance(dimensions, int) and dimensions > 0 and isinstance(prefix, dict):
             found = self.find(name, dimensions=dimensions, document=prefix.get("document", ""), query=prefix.get("query", ""))
         if found is None or found.digest != digest:
