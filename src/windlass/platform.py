@@ -43,6 +43,8 @@ from windlass.govern.prices import Prices
 from windlass.govern.sessions import Sessions
 from windlass.jobs.durable import DurableJobs
 from windlass.jobs.work import Jobs, LoopJobs, Work
+from windlass.monitor.alerts import Alerts
+from windlass.monitor.delivery import Deliveries
 from windlass.registry.datasets import Datasets
 from windlass.registry.diff import Diffs
 from windlass.registry.edits import Edits
@@ -130,6 +132,7 @@ class Platform:
         self._open_registry(environ)
         self._open_runtime()
         self._open_evaluate(commands)
+        self._open_monitor(environ)
         self.handlers = self._handlers()
 
     def _open_govern(self, owner_key: str | None) -> None:
@@ -195,11 +198,15 @@ class Platform:
         self.row_reasons = RowReasons(self.engine, self.versions, self.datasets)
         self.reproductions = Reproductions(self.versions, self.datasets, self.verify, self.traces, self.executor)
 
+    def _open_monitor(self, environ: Mapping[str, str]) -> None:
+        self.deliveries = Deliveries(self.engine, environ, self.settings.smtp_url, self.settings.smtp_from)
+        self.alerts = Alerts(self.engine, self.jobs, self.deliveries, self.settings.public_url or self.address or "")
+
     def works(self) -> dict[str, Work]:
         """Long work by kind."""
         return {
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
-            "pin": self.pin_jobs.run, "pin deadline": self._keep_pin,
+            "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "delivery": self.deliveries.run,
         }  # fmt: skip
 
     async def _prepare_index(self, project: str, id: str) -> None:
@@ -274,6 +281,12 @@ class Platform:
             "rows.why": self.row_reasons.why,
             "versions.impact": self.impacts.impact,
             "versions.reproduce": self.reproductions.reproduce,
+            "alerts.set": self.alerts.set,
+            "alerts.list": self.alerts.list,
+            "alerts.events": self.alerts.events,
+            "alerts.show": self.alerts.show,
+            "alerts.acknowledge": self.alerts.acknowledge,
+            "alerts.test": self.alerts.test,
             "system.status": self.installation.status,
             "keys.create": self.actors.create,
             "keys.list": self.actors.list,

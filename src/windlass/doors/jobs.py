@@ -23,6 +23,7 @@ from windlass.core.pin import HOUR_NS
 from windlass.doors.loopback import is_loopback
 from windlass.jobs.durable import DurableJobs, work
 from windlass.jobs.work import Work
+from windlass.monitor.due import deliveries_due
 from windlass.registry.pins import pins_due
 from windlass.settings import load_settings
 from windlass.store.home import Home
@@ -92,8 +93,10 @@ def main() -> None:
     hand_over = DurableJobs().hand_over
 
     def regularly() -> None:
-        """Pins whose source will forget them soon; asked again each hour until they are kept."""
+        """Pins whose source will forget them soon, asked again each hour until they are kept; deliveries that are to be tried again."""
         with write(engine) as c:
+            for project, id in deliveries_due(c, now_ns()):
+                hand_over(c, "delivery", project, id)
             for project, pin in pins_due(c, now_ns()):
                 id = f"{pin} {project} {now_ns() // HOUR_NS}"
                 if c.execute(select(handed_over.c.id).where(handed_over.c.id == id)).first() is None:

@@ -14,6 +14,7 @@ import typer
 import windlass
 from windlass.core.errors import WindlassError
 from windlass.doors.cli import (
+    alerting,
     asking,
     data,
     discovering,
@@ -67,6 +68,7 @@ for part in (
     releasing,
     looking,
     tracing,
+    alerting,
     asking,
     encoding,
     serving,

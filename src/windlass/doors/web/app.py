@@ -17,6 +17,7 @@ from windlass.core.actor import Actor
 from windlass.core.errors import NotFound, Unauthenticated, WindlassError
 from windlass.core.ids import uuid7
 from windlass.doors.web import (
+    alerts,
     artifacts,
     bakeoffs,
     datasets,
@@ -48,6 +49,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *evaluations.PAGES,
     *verdicts.PAGES,
     *releases.PAGES,
+    *alerts.PAGES,
     *traces.PAGES,
     *playground.PAGES,
     *models.PAGES,
@@ -63,6 +65,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *bakeoffs.FORMS,
     *verdicts.FORMS,
     *releases.FORMS,
+    *alerts.FORMS,
     *status.FORMS,
 )
 

@@ -59,7 +59,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     ("Evaluate", (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"))),
     ("Deploy", (("releases", "Releases", "/releases"),)),
-    ("Monitor", (("traces", "Traces", "/traces"),)),
+    ("Monitor", (("alerts", "Alerts", "/alerts"), ("traces", "Traces", "/traces"))),
     ("Govern", (("lineage", "Lineage", "/lineage"), ("status", "Installation", "/status"))),
 )
 
