@@ -90,7 +90,8 @@ class Deliveries:
             return Receipt(False, said)
         secret = value_of(row.secret, self._environ)
         receipt = await webhook.send(row.address, webhook.signing_key(secret, row.secret), row.id, body)
-        return msgspec.structs.replace(receipt, said=receipt.said.replace(secret, "[secret]"))
+        said = receipt.said.replace(secret, "[secret]").replace(secret.removeprefix(webhook.PREFIX), "[secret]")  # it may be said back
+        return msgspec.structs.replace(receipt, said=said)
 
     def _keep(self, row: Row[Any], receipt: Receipt, at: int, took_ms: int) -> None:
         """Write down what came of an attempt, and when the next is due."""
