@@ -10,6 +10,7 @@ import windlass
 from windlass.core.operations import (
     OPERATIONS,
     Operation,
+    alerts,
     bakeoffs,
     datasets,
     deploy,
@@ -33,7 +34,9 @@ from windlass.store.home import Home
 SOURCE = Path(windlass.__file__).parent
 CONSTANTS = {
     name: value.name
-    for module in (bakeoffs, datasets, deploy, discover, evaluation, graph, indexes, monitors, pins, registry, runs, system, traces)
+    for module in (
+        alerts, bakeoffs, datasets, deploy, discover, evaluation, graph, indexes, monitors, pins, registry, runs, system, traces,
+    )  # fmt: skip
     for name, value in vars(module).items()
     if isinstance(value, Operation)
 }

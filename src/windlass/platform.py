@@ -49,6 +49,8 @@ from windlass.monitor.looking import Looking
 from windlass.monitor.monitors import Monitors
 from windlass.monitor.online import Online
 from windlass.monitor.quality import Quality
+from windlass.monitor.alerts import Alerts
+from windlass.monitor.delivery import Deliveries
 from windlass.registry.datasets import Datasets
 from windlass.registry.diff import Diffs
 from windlass.registry.edits import Edits
@@ -136,7 +138,7 @@ class Platform:
         self._open_registry(environ)
         self._open_runtime()
         self._open_evaluate(commands)
-        self._open_monitor()
+        self._open_monitor(environ)
         self.handlers = self._handlers()
 
     def _open_govern(self, owner_key: str | None) -> None:
@@ -182,12 +184,14 @@ class Platform:
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, environment=self._environment,
         )  # fmt: skip
 
-    def _open_monitor(self) -> None:
+    def _open_monitor(self, environ: Mapping[str, str]) -> None:
+        self.deliveries = Deliveries(self.engine, environ, self.settings.smtp_url, self.settings.smtp_from)
+        self.alerts = Alerts(self.engine, self.jobs, self.deliveries, self.settings.public_url or self.address or "")
         self.monitors = Monitors(self.engine, self.versions, self.encoders, self.jobs)
         grounds = Grounds(self.engine, self.versions, self.datasets, self.outcomes, self.executor.takes)
         self.looking = Looking(
-            engine=self.engine, versions=self.versions, grounds=grounds, spans=self.spans, encoders=self.encoders,
-            online=Online(self.executor, self.spans, self.records),
+            engine=self.engine, grounds=grounds, spans=self.spans, encoders=self.encoders,
+            online=Online(self.executor, self.spans, self.records), alerts=self.alerts,
         )  # fmt: skip
         self.quality = Quality(self.engine, self.spans, self.versions)
         self.drifts = Drifts(self.engine, self.versions, self.encoders)
@@ -216,8 +220,7 @@ class Platform:
         """Long work by kind."""
         return {
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
-            "pin": self.pin_jobs.run, "pin deadline": self._keep_pin,
-            "monitor": self.looking.run,
+            "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "monitor": self.looking.run, "delivery": self.deliveries.run,
         }  # fmt: skip
 
     async def _prepare_index(self, project: str, id: str) -> None:
@@ -299,6 +302,12 @@ class Platform:
             "monitors.pause": self.monitors.pause,
             "monitors.drift": self.drifts.show,
             "monitors.quality": self.quality.show,
+            "alerts.set": self.alerts.set,
+            "alerts.list": self.alerts.list,
+            "alerts.events": self.alerts.events,
+            "alerts.show": self.alerts.show,
+            "alerts.acknowledge": self.alerts.acknowledge,
+            "alerts.test": self.alerts.test,
             "system.status": self.installation.status,
             "keys.create": self.actors.create,
             "keys.list": self.actors.list,

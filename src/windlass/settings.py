@@ -44,6 +44,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     encoder_threads: Annotated[int, _says("Processor threads of one encoding on this machine.", ge=1, le=64)] = 1
     pin_folders: Annotated[str, _says("Folders that pins may read, separated by commas; empty for any that the server's user may.")] = ""
     monitor_seconds: Annotated[float, _says("Seconds after which a monitor looks again by itself.", gt=0)] = 300.0
+    public_url: Annotated[
+        str, _says("Where people reach the pages, for links in e-mail and webhooks; empty for the server's own address.")
+    ] = ""
+    smtp_url: Annotated[
+        str, _says("The mail server: smtp://host:25, or starttls:// or smtps:// with names of variables for user and password.")
+    ] = ""
+    smtp_from: Annotated[str, _says("Whom e-mail comes from, such as Windlass <windlass@your.host>.")] = ""
     retries: Annotated[int, _says("Times a failed call to a provider is tried again.", ge=0, le=10)] = 3
 
 

@@ -32,6 +32,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "release": a.ReleaseBody("chain", D[0], (D[1],), (D[2],)),
     "pin": a.PinBody(SPEC, 1, (Column("id", "INT64", True),), 1, D[0], {"system_time": "x"}, True, 2, ("shop.d.t",), "reader"),
     "monitor": a.MonitorBody("answers", {"name": "words"}, "answer", "shop", "staging", 0.01, 0.1, 0.5, ("grounded",), 0.1, 7),
+    "alert": a.AlertBody(("skew",), ("inputs",), "critical", False, "https://h/hook", "HOOK_SECRET", ("a@b.example",), 60, True),
 }
 
 

@@ -1,81 +1,82 @@
-"""A small shop on a real platform: what its evaluation asks, what its customers ask, and what they begin to ask."""
+"""Alerts over a real data folder, with a clock that a test moves and work that is done when it says so."""
 
 from __future__ import annotations
 
-import json
-import random
+import asyncio
 from pathlib import Path
+from typing import Any
 
-from tests.evaluate.application import App
+from sqlalchemy import delete, select
 
-APP = '''
-import windlass as w
+from windlass.core.actor import OWNER
+from windlass.core.operations.alerts import AlertSet, AlertState, Event, EventDetail, EventShow
+from windlass.jobs.durable import DurableJobs
+from windlass.jobs.work import Jobs
+from windlass.monitor.alerts import Alerts, Noted
+from windlass.monitor.delivery import Deliveries
+from windlass.monitor.due import deliveries_due
+from windlass.store.home import Home
+from windlass.store.meta import open_meta, read, write
+from windlass.store.tables import handed_over
 
-note = w.component("note", prompt="prompts/note.md", model="baseline")
-
-
-@w.chain
-def answer(question: str) -> str:
-    """Answer."""
-    return "Sorry." if "rude" in question else "Thank you for asking. " + question
-
-
-@w.evaluator
-def right(output: str, row) -> float:
-    return float(output.endswith(row.question))
-
-
-@w.evaluator
-def polite(output: str) -> float:
-    return float(output.startswith("Thank you"))
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+SECOND = 10**9
 
 
-w.suite("answers", target=answer, data=w.data("data/rows.jsonl"), guards={right: w.not_worse(by=0.1), polite: w.not_worse(by=0.1)},
-        first_release={right: w.at_least(0.6), polite: w.at_least(0.6)})
-'''
-SUBJECTS = ["order", "parcel", "delivery", "invoice", "refund", "account", "voucher", "shoes", "jacket", "size"]
-ASKED = [
-    "Where is my {a} now, and when does the {b} come?", "How do I change the {a} after I paid for the {b}?",
-    "The {a} came broken, can I send the {b} back?", "Can you tell me what the {a} costs without the {b}?",
-    "I would like to cancel my {a} because of the {b}.", "Is there a {a} for people who have a {b} already?",
-]  # fmt: skip
-NEW = [
-    "Do you accept bitcoin or ethereum in my crypto wallet number {n}?", "Which blockchain wallet {n} may I pay bitcoin from?",
-    "Is my bitcoin payment {n} confirmed on the blockchain yet?", "Can I pay by ethereum from the crypto wallet {n}?",
-]  # fmt: skip
+class Watch:
+    """`now` is the time, in seconds after a beginning."""
 
+    def __init__(self, path: Path, jobs: Jobs | None = None, **settings: str) -> None:
+        self.home = Home(path / "home")
+        self.environ = {"HOOK_SECRET": SECRET}
+        self.now = 1_000_000.0
+        self.engine = open_meta(self.home.database_url)
+        self.deliveries = Deliveries(self.engine, self.environ, settings.get("smtp_url", ""), settings.get("smtp_from", ""), self.clock)
+        self.alerts = Alerts(self.engine, jobs or DurableJobs(), self.deliveries, "https://windlass.example", self.clock)
 
-def usual(rnd: random.Random) -> str:
-    a, b = rnd.sample(SUBJECTS, 2)
-    return rnd.choice(ASKED).format(a=a, b=b) + " " + rnd.choice(["Thanks", "Please", "Regards", "Best"])
+    def clock(self) -> int:
+        return int(self.now * SECOND)
 
+    def set(self, name: str = "ops", **what: Any) -> AlertState:
+        if what.get("webhook"):
+            what.setdefault("secret", "HOOK_SECRET")
+        return self.alerts.set(OWNER, AlertSet(name, **what))
 
-def new(rnd: random.Random) -> str:
-    return rnd.choice(NEW).format(n=rnd.randrange(1000))
+    def event(self, **what: Any) -> Event:
+        given = {
+            "project": "default", "kind": "skew", "monitor": "inputs", "severity": "warning", "title": "inputs have moved",
+            "sentence": "The questions asked are no longer those you tested with.", "path": "/monitors/inputs", "facts": {"p": 0.001},
+            "at_ns": self.clock(),
+        }  # fmt: skip
+        return Event(**(given | what))
 
+    def note(self, **what: Any) -> Noted:
+        with write(self.engine) as c:
+            return self.alerts.note(c, self.event(**what))
 
-class Shop(App):
-    """`count` rows are evaluated."""
+    def show(self, id: str) -> EventDetail:
+        return self.alerts.show(OWNER, EventShow(id))
 
-    def __init__(self, folder: Path, count: int = 300) -> None:
-        super().__init__(folder, 0)
-        self.write("app.py", APP)
-        rnd = random.Random(1)
-        rows = [{"key": f"r{n:04}", "question": usual(rnd)} for n in range(count)]
-        self.write("data/rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        self.rnd = random.Random(2)
+    def handed_over(self) -> list[tuple[str, str, str]]:
+        with read(self.engine) as c:
+            return [tuple(row) for row in c.execute(select(handed_over.c.kind, handed_over.c.project, handed_over.c.id)).all()]
 
-    def let_out(self) -> None:
-        """Push, gate, promote."""
-        self.push()
-        verdict = self.gate().verdict
-        assert verdict and verdict.decision == "promote", verdict
-        self.client.releases.promote("answer")
+    def due(self) -> list[tuple[str, str]]:
+        with write(self.engine) as c:
+            return deliveries_due(c, self.clock())
 
-    def ask(self, count: int, share_new: float = 0.0, **more: str) -> list[str]:
-        """Customers ask; the traces."""
-        found = []
-        for _ in range(count):
-            question = new(self.rnd) if self.rnd.random() < share_new else usual(self.rnd)
-            found.append(self.client.run("release/answer:production", question, **more).trace)
-        return found
+    def work(self) -> int:
+        """Do what was handed over. Returns how much that was."""
+        found = self.handed_over()
+        with write(self.engine) as c:
+            c.execute(delete(handed_over))
+        for kind, project, id in found:
+            assert kind == "delivery"
+            self.run(project, id)
+        return len(found)
+
+    def run(self, project: str, id: str) -> None:
+        asyncio.run(self.deliveries.run(project, id))
+
+    def close(self) -> None:
+        self.engine.dispose()

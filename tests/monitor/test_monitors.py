@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.monitor.application import Shop
+from tests.monitor.shop import Shop
 
 from windlass.core.errors import Invalid, NotFound
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from windlass.core.alert import QUIET_SECONDS, EventKind, Severity
 from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid
 from windlass.core.pin import Column, Spec
@@ -221,6 +222,20 @@ class MonitorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     judges: tuple[str, ...] | None = None
     margin: float = 0.05
     seed: int = 0
+class AlertBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who is told what: events of these kinds and monitors (none named: all), at least so severe. `secret` is the name of a variable of
+    the server's environment that holds what the webhook is signed with; for `quiet` seconds the same event is not told again; `page`:
+    events stay open on the page until somebody acknowledges them."""
+
+    events: tuple[EventKind, ...] = ()
+    monitors: tuple[str, ...] = ()
+    severity: Severity = "warning"
+    page: bool = True
+    webhook: str | None = None
+    secret: str = ""
+    email: tuple[str, ...] = ()
+    quiet: int = QUIET_SECONDS
+    off: bool = False
 
 
 BODIES: dict[str, type[msgspec.Struct]] = {
@@ -241,6 +256,7 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "release": ReleaseBody,
     "pin": PinBody,
     "monitor": MonitorBody,
+    "alert": AlertBody,
 }
 assert set(BODIES) == set(KINDS)
 

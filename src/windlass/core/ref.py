@@ -19,7 +19,7 @@ from windlass.core.errors import Invalid
 
 KINDS = (
     "prompt", "fewshot", "schema", "dataset", "component", "chain", "tool", "agent", "evaluator", "suite",
-    "index", "model", "adapter", "policy", "release", "pin", "monitor",
+    "index", "model", "adapter", "policy", "release", "pin", "monitor", "alert",
 )  # fmt: skip
 
 DEFAULT_PROJECT = "default"

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from dbos import DBOSClient
 
 QUEUE = "work"
+SHORT = "short work"  # a queue of its own for what must not wait behind hours of evaluation
+KINDS_OF_SHORT = ("delivery",)
 WORKFLOW = "windlass.work"
 AT_ONCE = 4  # pieces of work in one process
 POLL_SECONDS = 0.2
-ROUND_SECONDS = 300.0
+ROUND_SECONDS = 30.0
 # Recovery belongs to whoever holds the data folder, whatever version of Windlass began the work.
 APPLICATION = {"name": "windlass", "application_version": "1"}
 
@@ -54,8 +56,9 @@ def take(engine: Engine, client: DBOSClient) -> int:
     with read(engine) as c:
         found = c.execute(select(handed_over.c.id, handed_over.c.kind, handed_over.c.project).order_by(handed_over.c.id)).all()
     for id, kind, project in found:
+        queue = SHORT if kind in KINDS_OF_SHORT else QUEUE
         client.enqueue(
-            {"queue_name": QUEUE, "workflow_name": WORKFLOW, "workflow_id": id, "app_version": APPLICATION["application_version"]},
+            {"queue_name": queue, "workflow_name": WORKFLOW, "workflow_id": id, "app_version": APPLICATION["application_version"]},
             kind, project, id,
         )  # fmt: skip
         with write(engine) as c:
@@ -70,7 +73,7 @@ def work(
     """Do work until `ended` is set or `rests` is true. Work cut off by the end of this process is begun again by the next.
 
     `works` is called on the loop that works, when the first piece comes; `close` is a coroutine function for the end of it;
-    `regularly` is called at the beginning and every few minutes, to hand over what has fallen due.
+    `regularly` is called at the beginning and twice a minute, to hand over what has fallen due.
     """
     from dbos import DBOS, DBOSClient
 
@@ -89,7 +92,8 @@ def work(
             log.exception("%s %s ended in a defect", kind, id)
 
     DBOS.launch()
-    DBOS.register_queue(QUEUE, worker_concurrency=AT_ONCE, polling_interval_sec=POLL_SECONDS)
+    for queue in (QUEUE, SHORT):
+        DBOS.register_queue(queue, worker_concurrency=AT_ONCE, polling_interval_sec=POLL_SECONDS)
     client = DBOSClient(system_database_url=database_url)
     said, next_round = "", 0.0
     while not ended.wait(POLL_SECONDS) and not rests():

@@ -18,7 +18,9 @@ from windlass.core.errors import WindlassError
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.monitoring import Instrument
 from windlass.core.operations.monitors import Exemplar, JudgeState, MonitorState, TopicSeen
+from windlass.monitor.alerts import Alerts, Noted
 from windlass.monitor.baseline import Baseline, build
+from windlass.monitor.findings import found_events
 from windlass.monitor.ground import Ground, Grounds
 from windlass.monitor.inputs import of_run
 from windlass.monitor.map import drawn
@@ -27,7 +29,6 @@ from windlass.monitor.online import Online, can_judge, judged, sampled
 from windlass.monitor.rows import Row as Input
 from windlass.monitor.settings import Settings
 from windlass.monitor.skew import Watch
-from windlass.registry.versions import Versions
 from windlass.runtime.encoders import Encoder, Encoders
 from windlass.runtime.library import body_of as body
 from windlass.store.meta import read, write
@@ -40,9 +41,6 @@ PAGE = 1000
 MAPPED = 400  # runs in the map
 MOST_TEXTS = 50_000  # runs whose texts are kept
 SHOWN = 500  # characters of an exemplar
-
-Note = Callable[[Connection, MonitorState, MonitorState, Sequence[TopicSeen], Sequence[TopicSeen]], Sequence[str]]
-"""What is told people of a look, in the transaction that keeps it: the state before and after, topics before and after."""
 
 
 class Kept(msgspec.Struct):
@@ -69,18 +67,15 @@ class Looking:
     """Looks. One at a time for each monitor: of two at once, one is kept."""
 
     def __init__(
-        self, *, engine: Engine, versions: Versions, grounds: Grounds, spans: Spans, encoders: Encoders, online: Online,
-        note: Note = lambda c, before, after, known, topics: (), begin: Callable[[Sequence[str]], None] = lambda told: None,
+        self, *, engine: Engine, grounds: Grounds, spans: Spans, encoders: Encoders, online: Online, alerts: Alerts,
         now: Callable[[], int] = now_ns,
     ) -> None:  # fmt: skip
         self._engine = engine
-        self._versions = versions
         self._grounds = grounds
         self._spans = spans
         self._encoders = encoders
         self._online = online
-        self._note = note
-        self._begin = begin
+        self._alerts = alerts
         self._now = now
 
     async def run(self, project: str, id: str) -> None:
@@ -101,7 +96,8 @@ class Looking:
             defect = WindlassError(f"a defect in Windlass ended the look: {type(e).__name__}", remedy="the log of `jobs` says more")
             self._failed(project, row, known, defect)
             raise
-        self._begin(await asyncio.to_thread(self._keep, project, row, version, known, found))
+        for noted in await asyncio.to_thread(self._keep, project, row, version, known, found):
+            self._alerts.begin(noted)
 
     async def _look(self, version: Version, row: Row[Any], known: MonitorState) -> _Found:
         rules = body_of(version)
@@ -206,7 +202,7 @@ class Looking:
             found.append(await asyncio.to_thread(judged, name, mine, *args))
         return tuple(found)
 
-    def _keep(self, project: str, row: Row[Any], version: Version, known: MonitorState, found: _Found) -> Sequence[str]:
+    def _keep(self, project: str, row: Row[Any], version: Version, known: MonitorState, found: _Found) -> list[Noted]:
         """Keep a look, unless another was kept meanwhile. Returns what people are to be told."""
         m, at = monitors.c, self._now()
         here = (m.project == project, m.name == version.name)
@@ -214,7 +210,7 @@ class Looking:
         with write(self._engine) as c:
             status = c.execute(select(m.status).where(*here, m.revision == row.revision)).scalar()
             if status is None:
-                return ()
+                return []
             values = {
                 "status": "paused" if status == "paused" else "idle", "revision": row.revision + 1, "baseline": found.key,
                 "state": msgspec.msgpack.encode(found.kept), "arrived": found.arrived, "looked_ns": at, "body": encoded(found.state),
@@ -225,7 +221,8 @@ class Looking:
             if found.state.look:
                 seen = {"digest": version.digest, "baseline": found.key, "at_ns": at, "body": encoded(found.state.look)}
                 c.execute(insert(looks).values(id=uuid7(), project=project, monitor=version.name, **seen))
-            return self._note(c, known, found.state, before, found.findings.topics)
+            told = found_events(project, known, found.state, before, found.findings.topics)
+            return [self._alerts.note(c, event) for event in told]
 
     @staticmethod
     def _enter(c: Connection, project: str, name: str, found: _Found) -> None:
@@ -257,8 +254,9 @@ class Looking:
             here = (m.project == project, m.name == row.name)
             status = c.execute(select(m.status).where(*here)).scalar()
             c.execute(update(monitors).where(*here).values(status="paused" if status == "paused" else "idle", body=encoded(state)))
-            told = self._note(c, known, state, (), ())
-        self._begin(told)
+            told = [self._alerts.note(c, event) for event in found_events(project, known, state, (), ())]
+        for noted in told:
+            self._alerts.begin(noted)
 
 
 def _why_anew(known: MonitorState, ground: Ground, rules: MonitorBody) -> str:

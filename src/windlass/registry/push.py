@@ -183,6 +183,8 @@ def _check(version: Version, project: str) -> None:
     where = f"{version.kind}/{version.name}"
     if version.kind == "pin":
         raise Invalid("a pin is what the server itself read", where=where, remedy="windlass pin add")
+    if version.kind == "alert":  # it makes the server reach outward, which is not for everybody to say
+        raise Invalid("an alert is set on the server", where=where, remedy="windlass alert set")
     check_name(version.name)
     check_body(version.kind, version.body)
     if version.project != project:

@@ -18,6 +18,7 @@ from windlass.core.errors import Unavailable, error_from_dict
 from windlass.core.operations import (
     Empty,
     Operation,
+    alerts,
     bakeoffs,
     datasets,
     deploy,
@@ -73,6 +74,7 @@ class Client:
         self.releases = Releases(self)
         self.traces = Traces(self)
         self.monitors = Monitors(self)
+        self.alerts = Alerts(self)
         self.keys = Keys(self)
 
     @property
@@ -520,6 +522,30 @@ class Monitors(_Group):
     def quality(self, release: str | None = None, **filters: Any) -> monitors.QualityOverTime:
         """Filters are the fields of `QualityQuery`. Operation `monitors.quality`."""
         return self._client.call(monitors.QUALITY, monitors.QualityQuery(self._project, release, **filters))
+class Alerts(_Group):
+    def set(self, name: str, **what: Any) -> alerts.AlertState:
+        """The alert as it is to be, whole; `what` are the further fields of `AlertSet`. Operation `alerts.set`."""
+        return self._client.call(alerts.SET_ALERT, alerts.AlertSet(name, project=self._project, **what))
+
+    def list(self, cursor: str | None = None, limit: int = 50) -> alerts.AlertPage:
+        """Operation `alerts.list`."""
+        return self._client.call(alerts.ALERTS, alerts.AlertQuery(self._project, cursor, limit))
+
+    def events(self, **filters: Any) -> alerts.EventPage:
+        """Filters are the fields of `EventQuery`. Operation `alerts.events`."""
+        return self._client.call(alerts.EVENTS, alerts.EventQuery(project=self._project, **filters))
+
+    def show(self, event: str) -> alerts.EventDetail:
+        """An event with its deliveries. Operation `alerts.show`."""
+        return self._client.call(alerts.SHOW_EVENT, alerts.EventShow(event, self._project))
+
+    def acknowledge(self, event: str, note: str = "") -> alerts.EventState:
+        """Operation `alerts.acknowledge`."""
+        return self._client.call(alerts.ACKNOWLEDGE, alerts.Acknowledge(event, note, self._project))
+
+    def test(self, name: str) -> alerts.EventDetail:
+        """Send a test event through one alert, and see what came of it. Operation `alerts.test`."""
+        return self._client.call(alerts.TEST_ALERT, alerts.AlertTest(name, self._project))
 
 
 class Keys(_Group):

@@ -141,6 +141,26 @@ sightings = Table(
     Index("sightings_by_place", "project", "monitor", "place"),
 )  # fmt: skip
 
+events = Table(
+    "events", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("kind"), _text("monitor"), _text("key"), _text("severity"), _text("title"), _text("sentence"), _text("path"),
+    _text("facts"), _text("release", null=True), _ns("at_ns"), _ns("last_ns"), Column("times", Integer, nullable=False),
+    _ns("acknowledged_ns", null=True), _text("acknowledged_by"), _text("note"),
+    Index("events_by_project", "project", "id"),
+    Index("events_by_monitor", "project", "monitor", "kind", "id"),
+)  # fmt: skip
+
+deliveries = Table(
+    "deliveries", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("event"), _text("alert"), _text("digest"), _text("channel"), _text("address"), _text("secret"), _text("body"),
+    _text("status"), Column("tries", Integer, nullable=False), _text("attempts"), _ns("next_ns", null=True), _ns("created_ns"),
+    Index("deliveries_by_event", "event"),
+    Index("deliveries_by_alert", "project", "alert", "id"),
+    Index("deliveries_due", "next_ns"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

@@ -14,6 +14,7 @@ import typer
 import windlass
 from windlass.core.errors import WindlassError
 from windlass.doors.cli import (
+    alerting,
     asking,
     data,
     discovering,
@@ -69,6 +70,7 @@ for part in (
     looking,
     tracing,
     monitoring,
+    alerting,
     asking,
     encoding,
     serving,

@@ -17,6 +17,7 @@ from windlass.core.actor import Actor
 from windlass.core.errors import NotFound, Unauthenticated, WindlassError
 from windlass.core.ids import uuid7
 from windlass.doors.web import (
+    alerts,
     artifacts,
     bakeoffs,
     datasets,
@@ -49,6 +50,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *evaluations.PAGES,
     *verdicts.PAGES,
     *releases.PAGES,
+    *alerts.PAGES,
     *traces.PAGES,
     *monitors.PAGES,
     *playground.PAGES,
@@ -66,6 +68,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *verdicts.FORMS,
     *releases.FORMS,
     *monitors.FORMS,
+    *alerts.FORMS,
     *status.FORMS,
 )
 

@@ -7,12 +7,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.core.digest import short
+from windlass.core.operations.alerts import EVENTS, EventQuery
 from windlass.core.operations.deploy import RELEASES, ReleaseQuery, ReleaseState
 from windlass.core.operations.evaluation import EVALUATION, VERDICTS, Evaluation, IdQuery, VerdictQuery
 from windlass.core.operations.traces import LIVE, LiveFigures, LiveQuery
 from windlass.core.score import Verdict
 from windlass.doors import format as words
 from windlass.doors.web.render import Asker, Handler, respond
+
+MOST_FOUND = 5  # events that monitors found
+FOUND = {"critical": "bad", "warning": "wait", "info": "none"}
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -125,12 +129,22 @@ def _needs(application: Application) -> list[Need]:
     return found
 
 
+async def _found(ask: Asker) -> list[Need]:
+    """What monitors found and nobody has acknowledged, the worst first."""
+    page = await ask(EVENTS, EventQuery(ask.actor.project, "open", severity="warning", limit=200))
+    worst = sorted(page.items, key=lambda e: e.event.severity != "critical")  # stable: newest first among equals
+    needs = [Need(FOUND[e.event.severity], e.event.severity, e.event.sentence, "Look", f"/alerts/{e.event.id}") for e in worst[:MOST_FOUND]]
+    if (more := len(worst) - MOST_FOUND) > 0:
+        needs.append(Need("wait", "more", f"{more}{'+' if page.next else ''} more open events", "Look", "/alerts"))
+    return needs
+
+
 async def show(request: Request, ask: Asker) -> Response:
     project = ask.actor.project
     releases = await ask(RELEASES, ReleaseQuery(project))
     verdicts = list((await ask(VERDICTS, VerdictQuery(project, limit=200))).items)
     applications = tuple([await _application(ask, r, verdicts) for r in releases.items])
-    needs = tuple(n for a in applications for n in _needs(a))
+    needs = (*await _found(ask), *(n for a in applications for n in _needs(a)))
     running = sum("production" in a.release.environments for a in applications)
     plural = "" if running == 1 else "s"
     waiting = f"{len(needs)} thing{'' if len(needs) == 1 else 's'} wait{'s' if len(needs) == 1 else ''} for a person"

@@ -59,7 +59,15 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     ("Evaluate", (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"))),
     ("Deploy", (("releases", "Releases", "/releases"),)),
-    ("Monitor", (("traces", "Traces", "/traces"), ("monitors", "Monitors", "/monitors"), ("quality", "Quality", "/quality"))),
+    (
+        "Monitor",
+        (
+            ("traces", "Traces", "/traces"),
+            ("monitors", "Monitors", "/monitors"),
+            ("quality", "Quality", "/quality"),
+            ("alerts", "Alerts", "/alerts"),
+        ),
+    ),
     ("Govern", (("lineage", "Lineage", "/lineage"), ("status", "Installation", "/status"))),
 )
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
-import ipaddress
 import re
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from windlass.core.errors import Forbidden, Invalid, TooLarge, Unavailable, Wind
 from windlass.core.ids import now_ns
 from windlass.core.operations.pins import PinAdd
 from windlass.core.pin import Column, Engine, Snapshot, Spec
+from windlass.registry.outward import Address, addresses_of, is_private, meant_by, parsed, refuse_machines
 from windlass.registry.sources.names import Names
 from windlass.registry.sources.source import Gone, Incoming, wants_no_query
 from windlass.registry.sources.values import Seen, plain
@@ -34,10 +33,6 @@ from windlass.registry.sources.values import Seen, plain
 MOST = 4_000_000_000  # bytes of one file
 MOST_FIELD = 16_000_000  # characters of one field of CSV; Python's own limit is 131,072
 HOPS = 5
-# what is asked for a machine's credentials elsewhere than at link-local addresses: AWS and Google by version 6, Alibaba, Oracle, Azure
-MACHINES = ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
-TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # addresses of version 4, behind a translator
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 SECRETS = re.compile(r"(?i)(^|[-_.])(token|key|apikey|sig|signature|secret|password|passwd|auth|credential|code)s?$")
 KINDS = {
@@ -106,14 +101,15 @@ def _answer(client: httpx2.Client, url: str, headers: Mapping[str, str]) -> Iter
             raise Forbidden(
                 f"it leads to {here.scheme or 'nothing'}://, which no pin reads", where=shown, remedy="only http and https are read"
             )
-        _check_host(here.hostname, port, shown, private)
+        for found in addresses_of(here.hostname, port, shown):
+            _check_address(found, shown, private)
         with client.stream("GET", url, headers=headers if here[:2] == origin else {}) as answer:
             # by name it may have led elsewhere just now than when it was looked up
             peer = answer.extensions["network_stream"].get_extra_info("server_addr")
-            address = ipaddress.ip_address(str(peer[0]).partition("%")[0]) if peer else None
+            address = parsed(str(peer[0])) if peer else None
             if address is not None:
                 _check_address(address, shown, private)
-                private = not _plain(address).is_global if private is None else private
+                private = is_private(address) if private is None else private
             if answer.status_code in (301, 302, 303, 307, 308) and "location" in answer.headers:
                 url = _joined(url, answer.headers["location"], shown)
                 shown = urlunsplit(urlsplit(url)._replace(query="", fragment=""))  # stores sign what they redirect to, in the query
@@ -132,32 +128,14 @@ def _joined(url: str, location: str, shown: str) -> str:
         raise Unavailable("it leads to what is no address", where=shown) from None
 
 
-def _check_host(host: str, port: int, url: str, private: bool | None) -> None:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise Unavailable(f"there is no host {host}", where=url, remedy="is it spelt right, and is there a network?") from None
-    for *_, address in found:
-        _check_address(ipaddress.ip_address(str(address[0]).partition("%")[0]), url, private)
-
-
 def _check_address(address: Address, url: str, private: bool | None) -> None:
     """`private` says whether the first address was; None while there is none."""
-    meant = _plain(address)
-    if meant.is_link_local or meant.is_multicast or meant.is_unspecified or str(meant) in MACHINES:
-        raise Forbidden(f"{meant} is an address that no pin may ask", where=url, remedy="pin a file on an ordinary server")
-    if private is False and not meant.is_global:
+    refuse_machines(address, url, who="pin", remedy="pin a file on an ordinary server")
+    if private is False and is_private(address):
         raise Forbidden(
-            f"a public address leads to {meant}, which is private", where=url, remedy="pin the private address itself, if it is meant"
-        )
-
-
-def _plain(address: Address) -> Address:
-    """The address of version 4 that one of version 6 stands for, where it does."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    translated = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in TRANSLATED else None
-    return address.ipv4_mapped or translated or address
+            f"a public address leads to {meant_by(address)}, which is private", where=url,
+            remedy="pin the private address itself, if it is meant",
+        )  # fmt: skip
 
 
 def _refused(status: int, url: str) -> WindlassError:

@@ -1,0 +1,76 @@
+"""What of a look is told to people: what it says that the look before did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from windlass.core.operations.alerts import Event
+from windlass.core.operations.monitors import MonitorState, TopicSeen
+
+
+def found_events(
+    project: str, before: MonitorState, after: MonitorState, known: Sequence[TopicSeen], topics: Sequence[TopicSeen]
+) -> list[Event]:
+    """Events of one look. `known` are the topics of the look before."""
+    shared = {"project": project, "monitor": after.name, "path": f"/monitors/{after.name}"}
+    found = [*_problem(before, after, shared), *_skew(before, after, shared)]
+    if not after.problem:
+        found += [*_new_topics(after, known, topics, shared), *_judges(before, after, shared)]
+    return found
+
+
+def _problem(before: MonitorState, after: MonitorState, shared: dict[str, Any]) -> Iterator[Event]:
+    said = after.problem["message"] if after.problem else ""
+    if said and said != (before.problem or {}).get("message"):
+        yield Event(**shared, kind="monitor", severity="warning", title=f"{after.name} cannot look", sentence=said)
+
+
+def _skew(before: MonitorState, after: MonitorState, shared: dict[str, Any]) -> Iterator[Event]:
+    look, was = after.look, before.look if before.since_ns == after.since_ns else None
+    if look is None or after.problem:
+        return
+    facts: dict[str, Any] = {"counted": look.counted, "alpha": look.alpha}
+    if look.coverage:
+        facts |= {"uncovered": look.coverage.uncovered, "from": look.coverage.interval.low, "to": look.coverage.interval.high}
+    if look.call == "skewed" and (was is None or was.call != "skewed"):
+        title = f"{after.watched} is asked what was not evaluated"
+        yield Event(**shared, kind="skew", severity="warning", title=title, sentence=look.sentence, facts=facts)
+    elif look.call == "instrument changed" and (was is None or was.call != "instrument changed"):
+        yield Event(**shared, kind="monitor", severity="warning", title=f"{after.name} cannot compare", sentence=look.sentence)
+    elif _bare(after) and not (was and _bare(before)):
+        low, high = facts["from"], facts["to"]
+        said = f"Between {low:.1%} and {high:.1%} of what is asked is unlike anything evaluated; {after.tolerance:.1%} is tolerated."
+        title = f"{after.watched} is covered less than is tolerated"
+        yield Event(**shared, kind="coverage", severity="warning", title=title, sentence=said, facts=facts)
+
+
+def _bare(state: MonitorState) -> bool:
+    """Whether more is shown to be uncovered than is tolerated."""
+    covered = state.look.coverage if state.look else None
+    return covered is not None and covered.interval.low > state.tolerance
+
+
+def _new_topics(
+    after: MonitorState, known: Sequence[TopicSeen], topics: Sequence[TopicSeen], shared: dict[str, Any]
+) -> Iterator[Event]:
+    names = {t.topic.name for t in known if t.topic.tier == "confirmed"}
+    traces = {e.trace for t in known if t.topic.tier == "confirmed" for e in t.exemplars}
+    for seen in topics:
+        topic = seen.topic
+        if topic.tier != "confirmed" or topic.name in names or traces & {e.trace for e in seen.exemplars}:
+            continue  # a topic's words change as it grows; its exemplars hardly do
+        asked = f" Such as: “{' '.join(seen.exemplars[0].text.split())[:200]}”" if seen.exemplars else ""
+        low, high = topic.share_interval.low, topic.share_interval.high
+        said = f"{topic.share:.1%} of what is asked is about {topic.name} ({low:.1%} to {high:.1%}); {topic.evaluated_share:.1%} of the evaluation."
+        facts = {"share": topic.share, "rows": topic.rows, "words": list(topic.words)}
+        yield Event(**shared, kind="topic", severity="warning", key=topic.name, title=f"a new topic: {topic.name}", sentence=said + asked, facts=facts)
+
+
+def _judges(before: MonitorState, after: MonitorState, shared: dict[str, Any]) -> Iterator[Event]:
+    worse = {j.name for j in before.judges if j.worse}
+    for judge in after.judges:
+        if judge.worse and judge.name not in worse:
+            facts = {"mean": judge.mean, "evaluated": judge.evaluated, "measured": judge.measured}
+            title = f"{judge.name} fell in production"
+            yield Event(**shared, kind="quality", severity="critical", key=judge.name, title=title, sentence=judge.sentence, facts=facts)
