@@ -35,6 +35,9 @@ from windlass.evaluate.gates import Gates
 from windlass.evaluate.leakage import Leakage
 from windlass.evaluate.measurements import Measurements
 from windlass.evaluate.outcomes import Outcomes
+from windlass.evaluate.review_fields import Forms
+from windlass.evaluate.review_items import Items
+from windlass.evaluate.reviews import Reviews
 from windlass.evaluate.targets import Targets
 from windlass.evaluate.verdicts import Verdicts
 from windlass.govern.actors import Actors
@@ -209,6 +212,8 @@ class Platform:
         self.verdicts = Verdicts(self.engine)
         policy = read_policy(self.home.path / "policy.toml") if (self.home.path / "policy.toml").exists() else ()
         self.bakeoffs = Bakeoffs(self.engine, self.versions, self.evaluations, self.experiments, self.catalog, self.jobs, leakage, policy)
+        items = Items(self.engine, self.traces, self.versions, self.datasets, self.leaks)
+        self.reviews = Reviews(self.engine, items, Forms(self.versions, self.datasets), self.edits)
         self.measurements = Measurements(self.engine, self.versions, outcomes)
         self.releases = Releases(self.engine)
         self.reasons = Reasons(self.engine, self.traces)
@@ -274,6 +279,11 @@ class Platform:
             "discover.start": self.bakeoffs.start,
             "discover.show": self.bakeoffs.show,
             "discover.list": self.bakeoffs.list,
+            "reviews.add": self.reviews.add,
+            "reviews.list": self.reviews.list,
+            "reviews.show": self.reviews.show,
+            "reviews.decide": self.reviews.decide,
+            "reviews.keep": self.reviews.keep,
             "evaluations.start": self.evaluations.start,
             "evaluations.list": self.evaluations.list,
             "evaluations.show": self.evaluations.show,

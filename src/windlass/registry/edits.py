@@ -40,6 +40,9 @@ REMEMBERED = 64  # datasets whose types are known
 SHOWN = 200  # conflicts in one answer
 
 
+Also = Callable[[Connection, Version], None]
+
+
 class Made(NamedTuple):
     """A version to register, with its rows and where they came from."""
 
@@ -60,6 +63,11 @@ class Edits:
 
     def edit(self, actor: Actor, request: EditRequest) -> Edited:
         """Operation `datasets.edit`. Raises `Invalid` when no row can be taken, `Conflict` naming the rows that others changed."""
+        return self.edit_with(actor, request, None)
+
+    def edit_with(self, actor: Actor, request: EditRequest, also: Also | None) -> Edited:
+        """An edit, and in the same transaction what else must be so once it is done; where that raises, nothing was changed. It is not
+        called when the rows are there already."""
         ref = _branch(request.ref, request.project)
         guard(actor, "write", ref.project)
         expected = self._exact(ref, request.expected) if request.expected else None
@@ -74,7 +82,7 @@ class Edits:
                 self._refuse_overtaken(expected, now, taken, request.remove)
             return self._changed(actor, ref, now, taken, request)
 
-        before, after = self._commit(actor, ref, change, "datasets.edit", message=request.message[:500])
+        before, after = self._commit(actor, ref, change, "datasets.edit", also, message=request.message[:500])
         counts = self._datasets.difference(before, after).counts if before else {"added": after.body["count"]}
         return Edited(str(after.ref), before.digest if before else None, after.body["count"], RowCounts(**counts), tuple(problems))
 
@@ -154,7 +162,7 @@ class Edits:
         return self._versions.get(found.project, found.kind, found.name, found.digest or "")
 
     def _commit(
-        self, actor: Actor, ref: Ref, change: Callable[[Version | None], Made | None], action: str, **details: Any
+        self, actor: Actor, ref: Ref, change: Callable[[Version | None], Made | None], action: str, also: Also | None = None, **details: Any
     ) -> tuple[Version | None, Version]:
         """Make a version of what the branch points to and move the branch there. Returns the version before and the one after."""
         label = ref.label or MAIN
@@ -172,6 +180,8 @@ class Edits:
                     if made is None or (now and made.version.digest == now.digest):
                         return now, _some(now)
                 self._register(c, actor, label, points_to, made)
+                if also:
+                    also(c, made.version)
                 audit.record(c, actor, action, ref.project, f"{ref.kind}/{ref.name}:{label}", after=made.version.digest, **details)
             return now, made.version
         raise AssertionError("the last attempt returns")

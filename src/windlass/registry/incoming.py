@@ -38,7 +38,7 @@ def take(rows: Iterable[Any], types: Types | None, *, drift: bool = False) -> Ta
     known = types_of(found.values()) if types is None else types
     lines: dict[str, bytes] = {}
     for key, row in found.items():
-        if not drift and (said := _drift(row, known)):
+        if not drift and (said := differs(row, known)):
             problems.append(f"row {key!r}: {said}")
             continue
         try:
@@ -61,7 +61,8 @@ def types_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {field: name for field, (name, count) in found.items() if count >= SHARE * seen[field].total()}
 
 
-def _drift(row: Mapping[str, Any], types: Types) -> str | None:
+def differs(row: Mapping[str, Any], types: Types) -> str | None:
+    """Which field has another type than in the dataset, in a sentence."""
     for field, value in row.items():
         wanted = types.get(field)
         if wanted and value is not None and _NAMES[type(value)] != wanted:

@@ -29,6 +29,7 @@ from windlass.core.operations import (
     monitors,
     pins,
     registry,
+    reviews,
     runs,
     system,
     traces,
@@ -70,6 +71,7 @@ class Client:
         self.versions = Versions(self)
         self.bakeoffs = Bakeoffs(self)
         self.evaluations = Evaluations(self)
+        self.reviews = Reviews(self)
         self.gates = Gates(self)
         self.releases = Releases(self)
         self.traces = Traces(self)
@@ -397,6 +399,54 @@ class Bakeoffs(_Group):
     def measured(self, model: str | None = None, suite: str | None = None) -> bakeoffs.MeasuredPage:
         """What was measured of models here. Operation `models.measured`."""
         return self._client.call(bakeoffs.MEASURED, bakeoffs.MeasuredQuery(self._project, model, suite))
+
+
+class Reviews(_Group):
+    def add(
+        self,
+        queue: str,
+        traces: Iterable[str] = (),
+        *,
+        items: Iterable[reviews.NewReview] = (),
+        reason: str = "",
+        suggested: dict[str, Any] | None = None,
+        kind: reviews.ReviewKind | None = None,
+        guidelines: str | None = None,
+        raters: int | None = None,
+    ) -> reviews.ReviewAdded:
+        """Put traces to label, or any `items`, into a queue. Operation `reviews.add`."""
+        each = tuple(reviews.NewReview((trace,), reason=reason, suggested=suggested or {}) for trace in traces)
+        asked = reviews.ReviewAdd(queue, (*each, *items), kind, guidelines, raters, self._project)
+        return self._client.call(reviews.ADD_REVIEWS, asked)
+
+    def queues(self, cursor: str | None = None, limit: int = 50) -> reviews.ReviewPage:
+        """The queues. Operation `reviews.list`."""
+        return self._client.call(reviews.REVIEWS, reviews.ReviewsQuery(None, None, self._project, cursor, limit))
+
+    def list(self, queue: str, state: str | None = None, cursor: str | None = None, limit: int = 50) -> reviews.ReviewPage:
+        """Items of a queue. Operation `reviews.list`."""
+        asked = {"queue": queue, "state": state, "project": self._project, "cursor": cursor, "limit": limit}
+        return self._client.call(reviews.REVIEWS, msgspec.convert(asked, reviews.ReviewsQuery))
+
+    def show(self, id: str) -> reviews.Review:
+        """Operation `reviews.show`."""
+        return self._client.call(reviews.REVIEW, reviews.ReviewQuery(id, self._project))
+
+    def decide(
+        self,
+        id: str,
+        fields: dict[str, Any] | None = None,
+        *,
+        choose: reviews.Choice | None = None,
+        skip: str | None = None,
+        undo: bool = False,
+    ) -> reviews.Review:
+        """Say what is right. Operation `reviews.decide`."""
+        return self._client.call(reviews.DECIDE, reviews.ReviewDecide(id, fields, choose, skip, undo, self._project))
+
+    def keep(self, queue: str, message: str = "") -> reviews.ReviewsKept:
+        """A dataset version of what is decided. Operation `reviews.keep`."""
+        return self._client.call(reviews.KEEP_REVIEWS, reviews.ReviewKeep(queue, message, self._project))
 
 
 class Evaluations(_Group):

@@ -161,6 +161,28 @@ deliveries = Table(
     Index("deliveries_due", "next_ns"),
 )  # fmt: skip
 
+review_queues = Table(
+    "review_queues", metadata,
+    _text("project"), _text("name"), _text("kind"), Column("raters", Integer, nullable=False), _text("guidelines"), _text("seed"),
+    _ns("created_ns"), _text("actor"),
+    PrimaryKeyConstraint("project", "name"),
+)  # fmt: skip
+
+reviews = Table(
+    "reviews", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("queue"), _text("source"), _text("state"), _text("body"), _text("outcome", null=True), _text("row", null=True),
+    _ns("created_ns"), _text("actor"),
+    Index("reviews_by_source", "project", "queue", "source", unique=True),
+    Index("reviews_by_state", "project", "queue", "state", "id"),
+)  # fmt: skip
+
+review_decisions = Table(
+    "review_decisions", metadata,
+    _text("review"), _text("actor"), _text("body"), _ns("at_ns"),
+    PrimaryKeyConstraint("review", "actor"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

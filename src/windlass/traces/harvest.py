@@ -13,7 +13,7 @@ from windlass.core.errors import Invalid, WindlassError
 from windlass.core.operations.datasets import Edited, EditRequest, HarvestRequest
 from windlass.core.operations.traces import Trace, TraceShow
 from windlass.core.ref import parse_ref
-from windlass.core.span import INPUT, KIND
+from windlass.core.span import INPUT, KIND, OUTPUT, Span
 from windlass.govern.permissions import guard
 from windlass.registry import origins
 from windlass.registry.edits import Edits
@@ -76,8 +76,8 @@ class Harvest:
 def row_of(trace: Trace) -> dict[str, Any]:
     """The row a trace makes: what the chain, agent or component was asked, by name. Raises `Invalid` where that is not whole."""
     summary = trace.summary
-    asked = [s for s in trace.spans if s.attributes.get(KIND) in ASKED] or [s for s in trace.spans if s.parent is None]
-    text = asked[0].attributes.get(INPUT) if asked else None
+    span = _asked(trace)
+    text = span.attributes.get(INPUT) if span else None
     try:
         given = msgspec.json.decode(text) if isinstance(text, str) else None
     except msgspec.DecodeError:
@@ -87,3 +87,16 @@ def row_of(trace: Trace) -> dict[str, Any]:
     fields = given if isinstance(given, dict) and "key" not in given else {"input": given}
     origin = {"trace": summary.trace_id, **({"release": summary.release} if summary.release else {})}
     return {"key": f"trace-{summary.trace_id[:16]}", **fields, "origin": origin}
+
+
+def answer_of(trace: Trace) -> str:
+    """What the same answered, as it was recorded; empty where it answered nothing."""
+    span = _asked(trace)
+    text = span.attributes.get(OUTPUT) if span else None
+    return text if isinstance(text, str) else ""
+
+
+def _asked(trace: Trace) -> Span | None:
+    """The step that was asked from outside."""
+    asked = [s for s in trace.spans if s.attributes.get(KIND) in ASKED] or [s for s in trace.spans if s.parent is None]
+    return asked[0] if asked else None

@@ -30,26 +30,45 @@ DOES: dict[str, str] = {}
 opened: list[Session] = []
 
 
+def _running(function: Command) -> Any:
+    """`function(session, …)` as Typer takes it: with the parameters that every command has."""
+    signature = inspect.signature(function, eval_str=True)
+    own = list(signature.parameters.values())[1:]
+    common = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, a, d in COMMON]
+
+    def run(**given: Any) -> None:
+        session = Session(**{n: given.pop(n) for n, _, _ in COMMON})
+        opened[:] = [session]
+        raise typer.Exit(function(session, **given) or 0)
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + common
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__doc__ = function.__doc__
+    return run
+
+
 def command(app: typer.Typer, name: str, *operations: str, panel: str | None = None, path: str = "") -> Any:
     """Make `function(session, …)` the command `name`, which does these operations. `path` is the group it is in."""
 
     def decorate(function: Command) -> Command:
-        signature = inspect.signature(function, eval_str=True)
-        own = list(signature.parameters.values())[1:]
-        common = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, a, d in COMMON]
-
-        def run(**given: Any) -> None:
-            session = Session(**{n: given.pop(n) for n, _, _ in COMMON})
-            opened[:] = [session]
-            raise typer.Exit(function(session, **given) or 0)
-
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + common
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        run.__doc__ = function.__doc__
-        app.command(name, rich_help_panel=panel)(run)
+        app.command(name, rich_help_panel=panel)(_running(function))
         for operation in operations:
             DOES.setdefault(operation, f"{path} {name}".strip())
         return function
 
     return decorate
+
+
+def otherwise(group: typer.Typer, function: Command) -> None:
+    """What a group does when it is named alone."""
+    run = _running(function)
+
+    def alone(ctx: typer.Context, **given: Any) -> None:
+        if ctx.invoked_subcommand is None:
+            run(**given)
+
+    first = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    alone.__signature__ = inspect.Signature([first, *inspect.signature(run).parameters.values()])  # type: ignore[attr-defined]
+    alone.__annotations__ = {"ctx": typer.Context, **run.__annotations__}
+    group.callback(invoke_without_command=True)(alone)

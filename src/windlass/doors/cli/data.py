@@ -166,14 +166,15 @@ def from_traces(
     message: Message = "",
 ) -> None:
     """Make rows of what was asked in production: the next version is tested on it."""
-    given = dict(_field(text) for text in fields or [])
+    given = dict(read_field(text) for text in fields or [])
     done = session.client.datasets.harvest(dataset, traces, given, message)
     for problem in done.problems:
         session.warn(problem)
     _edited(session, done)
 
 
-def _field(text: str) -> tuple[str, Any]:
+def read_field(text: str) -> tuple[str, Any]:
+    """FIELD=VALUE, in JSON or as text. Raises `Invalid`."""
     name, sign, value = text.partition("=")
     if not name or not sign:
         raise Invalid(f"{text!r} sets nothing", where="--set", remedy="write FIELD=VALUE")
