@@ -35,8 +35,21 @@ SOURCE = Path(windlass.__file__).parent
 CONSTANTS = {
     name: value.name
     for module in (
-        alerts, bakeoffs, datasets, deploy, discover, evaluation, graph, indexes, monitors, pins, registry, runs, system, traces,
-    )  # fmt: skip
+        alerts,
+        bakeoffs,
+        datasets,
+        deploy,
+        discover,
+        evaluation,
+        graph,
+        indexes,
+        monitors,
+        pins,
+        registry,
+        runs,
+        system,
+        traces,
+    )
     for name, value in vars(module).items()
     if isinstance(value, Operation)
 }

@@ -46,14 +46,14 @@ from windlass.govern.prices import Prices
 from windlass.govern.sessions import Sessions
 from windlass.jobs.durable import DurableJobs
 from windlass.jobs.work import Jobs, LoopJobs, Work
+from windlass.monitor.alerts import Alerts
+from windlass.monitor.delivery import Deliveries
 from windlass.monitor.drifting import Drifts
 from windlass.monitor.ground import Grounds
 from windlass.monitor.looking import Looking
 from windlass.monitor.monitors import Monitors
 from windlass.monitor.online import Online
 from windlass.monitor.quality import Quality
-from windlass.monitor.alerts import Alerts
-from windlass.monitor.delivery import Deliveries
 from windlass.registry.datasets import Datasets
 from windlass.registry.diff import Diffs
 from windlass.registry.edits import Edits

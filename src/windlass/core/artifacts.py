@@ -222,6 +222,8 @@ class MonitorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     judges: tuple[str, ...] | None = None
     margin: float = 0.05
     seed: int = 0
+
+
 class AlertBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who is told what: events of these kinds and monitors (none named: all), at least so severe. `secret` is the name of a variable of
     the server's environment that holds what the webhook is signed with; for `quiet` seconds the same event is not told again; `page`:

@@ -23,8 +23,8 @@ from windlass.core.pin import HOUR_NS
 from windlass.doors.loopback import is_loopback
 from windlass.jobs.durable import DurableJobs, work
 from windlass.jobs.work import Work
-from windlass.monitor.rounds import ask_for_look, monitors_due
 from windlass.monitor.due import deliveries_due
+from windlass.monitor.rounds import ask_for_look, monitors_due
 from windlass.registry.pins import pins_due
 from windlass.settings import load_settings
 from windlass.store.home import Home

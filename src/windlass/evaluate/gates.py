@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Engine, insert, select, update
 
 from windlass.core.actor import Actor
-from windlass.core.errors import Conflict, Invalid, NotFound, WindlassError
+from windlass.core.errors import Conflict, Invalid, WindlassError
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.evaluation import Evaluation, GateJob, GatePlan, GateRequest, IdQuery
 from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref

@@ -51,9 +51,7 @@ def _bare(state: MonitorState) -> bool:
     return covered is not None and covered.interval.low > state.tolerance
 
 
-def _new_topics(
-    after: MonitorState, known: Sequence[TopicSeen], topics: Sequence[TopicSeen], shared: dict[str, Any]
-) -> Iterator[Event]:
+def _new_topics(after: MonitorState, known: Sequence[TopicSeen], topics: Sequence[TopicSeen], shared: dict[str, Any]) -> Iterator[Event]:
     names = {t.topic.name for t in known if t.topic.tier == "confirmed"}
     traces = {e.trace for t in known if t.topic.tier == "confirmed" for e in t.exemplars}
     for seen in topics:
@@ -62,9 +60,18 @@ def _new_topics(
             continue  # a topic's words change as it grows; its exemplars hardly do
         asked = f" Such as: “{' '.join(seen.exemplars[0].text.split())[:200]}”" if seen.exemplars else ""
         low, high = topic.share_interval.low, topic.share_interval.high
-        said = f"{topic.share:.1%} of what is asked is about {topic.name} ({low:.1%} to {high:.1%}); {topic.evaluated_share:.1%} of the evaluation."
+        here = f"{topic.share:.1%} of what is asked is about {topic.name} ({low:.1%} to {high:.1%})"
+        said = f"{here}; {topic.evaluated_share:.1%} of the evaluation.{asked}"
         facts = {"share": topic.share, "rows": topic.rows, "words": list(topic.words)}
-        yield Event(**shared, kind="topic", severity="warning", key=topic.name, title=f"a new topic: {topic.name}", sentence=said + asked, facts=facts)
+        yield Event(
+            **shared,
+            kind="topic",
+            severity="warning",
+            key=topic.name,
+            title=f"a new topic: {topic.name}",
+            sentence=said,
+            facts=facts,
+        )
 
 
 def _judges(before: MonitorState, after: MonitorState, shared: dict[str, Any]) -> Iterator[Event]:

@@ -92,7 +92,8 @@ class Grounds:
             ).all()
             if not moves:
                 raise NotFound(
-                    f"nothing of release/{body.release} is in {body.environment} yet", remedy="promote a release; it is watched from then on"
+                    f"nothing of release/{body.release} is in {body.environment} yet",
+                    remedy="promote a release; it is watched from then on",
                 )
             verdict = load_verdict(c, project, moves[0].verdict) if moves[0].verdict else None
             if verdict and parse_ref(verdict.suite, project=project).name != body.suite:

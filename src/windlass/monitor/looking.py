@@ -126,9 +126,7 @@ class Looking:
         measured = build(rows, encoder.encode(texts), Instrument(encoder.digest), rules.seed, (low, high))
         return Kept(measured, {r.key: r.text[:SHOWN] for r in rows})
 
-    async def _arrived(
-        self, project: str, rules: MonitorBody, ground: Ground, cursor: str | None
-    ) -> tuple[list[tuple[Arrival, str]], str]:
+    async def _arrived(self, project: str, rules: MonitorBody, ground: Ground, cursor: str | None) -> tuple[list[tuple[Arrival, str]], str]:
         """Runs that came, each with what it was asked."""
         query = ArrivalQuery(project, rules.release, rules.service, None if rules.service else rules.environment, cursor, PAGE)
         found: list[tuple[Arrival, str]] = []
@@ -193,7 +191,9 @@ class Looking:
         chosen = sampled((r for r, _ in runs), rules.sample)[-MOST_JUDGED:]
         await self._online.judge(project, rules.environment, chosen, able)
         release = str(ground.release)
-        seen = [s for s in await self._spans.scores(ScoreQuery(project, rules.release, environment=rules.environment)) if s.release == release]
+        seen = [
+            s for s in await self._spans.scores(ScoreQuery(project, rules.release, environment=rules.environment)) if s.release == release
+        ]
         found = []
         for name, version in able.items():
             evaluator: EvaluatorBody = body(version)

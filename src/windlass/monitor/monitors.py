@@ -81,7 +81,9 @@ class Monitors:
 
     def _version(self, ref: Ref, asked: MonitorRequest, suite: Suite) -> Version:
         if asked.environment not in ENVIRONMENTS:
-            raise Invalid(f"{asked.environment!r} is no environment", where="environment", remedy="environments: " + ", ".join(ENVIRONMENTS))
+            raise Invalid(
+                f"{asked.environment!r} is no environment", where="environment", remedy="environments: " + ", ".join(ENVIRONMENTS)
+            )
         if asked.release and asked.service:
             raise Invalid("a monitor watches a release or a service, not both", where="service")
         release = None if asked.service else self._release(asked, suite)
@@ -196,7 +198,9 @@ class Monitors:
         with read(self._engine) as c:
             row = c.execute(select(m.body, m.status).where(m.project == project, m.name == name.removeprefix("monitor/"))).first()
         if row is None:
-            raise NotFound(f"there is no monitor {name!r}", remedy="windlass monitor list; windlass monitor set NAME --suite SUITE makes one")
+            raise NotFound(
+                f"there is no monitor {name!r}", remedy="windlass monitor list; windlass monitor set NAME --suite SUITE makes one"
+            )
         return _state(row)
 
 
@@ -226,6 +230,6 @@ def encoded(value: msgspec.Struct) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _state(row: Row[Any]) -> MonitorState:
+def _state(row: Row[Any, Any]) -> MonitorState:
     found = msgspec.json.decode(row.body, type=MonitorState)
     return msgspec.structs.replace(found, status=row.status)

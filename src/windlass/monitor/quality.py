@@ -34,9 +34,7 @@ class Quality:
         now: the time, in nanoseconds since 1970.
     """
 
-    def __init__(
-        self, engine: Engine, spans: Spans, versions: Versions, now: Callable[[], int] = now_ns
-    ) -> None:
+    def __init__(self, engine: Engine, spans: Spans, versions: Versions, now: Callable[[], int] = now_ns) -> None:
         self._engine = engine
         self._spans = spans
         self._versions = versions

@@ -572,6 +572,8 @@ class Monitors(_Group):
     def quality(self, release: str | None = None, **filters: Any) -> monitors.QualityOverTime:
         """Filters are the fields of `QualityQuery`. Operation `monitors.quality`."""
         return self._client.call(monitors.QUALITY, monitors.QualityQuery(self._project, release, **filters))
+
+
 class Alerts(_Group):
     def set(self, name: str, **what: Any) -> alerts.AlertState:
         """The alert as it is to be, whole; `what` are the further fields of `AlertSet`. Operation `alerts.set`."""

@@ -24,7 +24,9 @@ EXAMPLES = 3  # of a topic
 
 
 def add(app: typer.Typer) -> None:
-    monitor = typer.Typer(help="Production held against what was evaluated: skew, coverage, new topics, drift, quality.", no_args_is_help=True)
+    monitor = typer.Typer(
+        help="Production held against what was evaluated: skew, coverage, new topics, drift, quality.", no_args_is_help=True
+    )
     command(monitor, "set", "monitors.set", path="monitor")(set_monitor)
     command(monitor, "list", "monitors.list", path="monitor")(list_monitors)
     command(monitor, "show", "monitors.show", path="monitor")(show)
@@ -40,14 +42,20 @@ def set_monitor(
     session: Session,
     name: Annotated[str, typer.Argument(help="What it is to be called.")],
     suite: Annotated[str, typer.Option("--suite", help="The suite whose rows production is held against.")],
-    release: Annotated[str | None, typer.Option("--release", help="The release to watch; by default the one that runs the suite's target.")] = None,
+    release: Annotated[
+        str | None, typer.Option("--release", help="The release to watch; by default the one that runs the suite's target.")
+    ] = None,
     service: Annotated[str | None, typer.Option("--service", help="Or a service that sends its own traces.")] = None,
     environment: Annotated[str, typer.Option("--environment", help="Where it runs.")] = "production",
     encoder: Annotated[str, typer.Option("--encoder", help="What makes vectors of texts: words, minilm, or a provider's model.")] = "words",
     error: Annotated[float, typer.Option("--error", min=0.0001, max=0.49, help="The chance of ever a false alarm, at most.")] = 0.05,
-    tolerance: Annotated[float, typer.Option("--tolerance", min=0, max=1, help="The share of traffic unlike the evaluation that is nobody's trouble.")] = 0.05,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", min=0, max=1, help="The share of traffic unlike the evaluation that is nobody's trouble.")
+    ] = 0.05,
     sample: Annotated[float, typer.Option("--sample", min=0, max=1, help="The share of runs that is judged.")] = 0.1,
-    judges: Annotated[str | None, typer.Option("--judges", help="Evaluators of the suite, with commas; all that need no row by default.")] = None,
+    judges: Annotated[
+        str | None, typer.Option("--judges", help="Evaluators of the suite, with commas; all that need no row by default.")
+    ] = None,
     margin: Annotated[float, typer.Option("--margin", min=0, max=1, help="What a judge's mean may fall below its evaluation.")] = 0.05,
 ) -> None:
     """Watch what runs in production. Another setting begins anew."""
@@ -164,7 +172,9 @@ def quality(
 
 def _state(session: Session, m: MonitorState) -> None:
     begun = f" · against {words.short_ref(m.dataset)}, {m.rows:,} rows" if m.dataset else ""
-    session.print(f"[bold]monitor/{m.name}[/bold]  {plain(m.watched)} in {m.environment}{begun}" + ("" if m.status == "idle" else f" · {m.status}"))
+    session.print(
+        f"[bold]monitor/{m.name}[/bold]  {plain(m.watched)} in {m.environment}{begun}" + ("" if m.status == "idle" else f" · {m.status}")
+    )
     if m.problem:
         session.print(f"  [red]it could not look:[/] {plain(str(m.problem.get('message', '')))}")
     if m.why_anew:
@@ -203,7 +213,9 @@ def _topics(session: Session, topics: tuple[TopicSeen, ...]) -> None:
         t = seen.topic
         share = f"{words.percent(t.share)} of runs [{words.percent(t.share_interval.low)}, {words.percent(t.share_interval.high)}]"
         colour = "red" if t.tier == "confirmed" else "yellow"
-        session.print(f"  [{colour}]{'new topic' if t.tier == 'confirmed' else 'perhaps a new topic'}[/] [bold]{plain(t.name)}[/bold]  {share}")
+        session.print(
+            f"  [{colour}]{'new topic' if t.tier == 'confirmed' else 'perhaps a new topic'}[/] [bold]{plain(t.name)}[/bold]  {share}"
+        )
         for e in seen.exemplars[:EXAMPLES]:
             session.print(f"    {plain(' '.join(e.text.split())[:120])}  [dim]{e.trace[:8]}{' ' + plain(e.row) if e.row else ''}[/dim]")
 

@@ -70,9 +70,7 @@ async def monitors(request: Request, ask: Asker) -> Response:
     project = ask.actor.project
     page = await ask(MONITORS, MonitorQuery(project, request.query_params.get("cursor") or None))
     suites = await ask(ARTIFACTS, ArtifactQuery(project, "suite", limit=200))
-    return respond(
-        request, "monitors.html", MonitorsContext(page, tuple(s.name for s in suites.items)), nav="monitors", title="Monitors"
-    )
+    return respond(request, "monitors.html", MonitorsContext(page, tuple(s.name for s in suites.items)), nav="monitors", title="Monitors")
 
 
 async def monitor(request: Request, ask: Asker) -> Response:
