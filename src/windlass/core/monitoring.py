@@ -83,8 +83,9 @@ class Quality(msgspec.Struct, frozen=True):
 
 
 class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something production asks that was not evaluated. Confirmed when rows it was not found in show it too. `lift` is how many times
-    as frequent it is in production. Exemplars are row ids, the most typical first, then the most different."""
+    """Something production asks that was not evaluated. Confirmed when rows it was not found in show it too. `lift` is how many times as
+    frequent it is in production, at least and at most; None where there is no bound. Exemplars are row ids, the most typical first, then
+    the most different."""
 
     name: str
     tier: Tier
@@ -93,7 +94,8 @@ class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
     share_interval: Interval
     evaluated_share: float
     lift: float | None
-    lift_interval: Interval
+    lift_least: float
+    lift_most: float | None
     p: float
     words: tuple[str, ...] = ()
     exemplars: tuple[str, ...] = ()

@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 METHOD = "descriptors@1"
 _WORD = re.compile(r"\w+")
 _CODE = frozenset("{}[]<>=;|\\`")
+_KINDS: dict[str, Callable[[str], bool]] = {
+    "digits": str.isdigit,
+    "capitals": str.isupper,
+    "signs of code": _CODE.__contains__,
+}
+_ASCII = {name: bytes(c for c in range(128) if kind(chr(c))) for name, kind in _KINDS.items()}
 
 
 def words(text: str) -> list[str]:
@@ -27,7 +33,20 @@ def _share(count: int, of: int) -> float:
     return count / of if of else 0.0
 
 
+def _kind(name: str) -> Callable[[str], float]:
+    """The share of characters that are of a kind."""
+
+    def share(text: str) -> float:
+        if text.isascii():  # ten times faster, and the same
+            return _share(len(text) - len(text.encode().translate(None, _ASCII[name])), len(text))
+        return _share(sum(map(_KINDS[name], text)), len(text))
+
+    return share
+
+
 def _foreign(text: str) -> float:
+    if text.isascii():
+        return 0.0
     letters = [c for c in text if c.isalpha()]
     return _share(sum(not c.isascii() for c in letters), len(letters))
 
@@ -37,10 +56,10 @@ DESCRIPTORS: dict[str, Callable[[str], float]] = {
     "characters": lambda text: float(len(text)),
     "words": lambda text: float(len(words(text))),
     "lines": lambda text: float(text.count("\n") + 1),
-    "digits": lambda text: _share(sum(c.isdigit() for c in text), len(text)),
-    "capitals": lambda text: _share(sum(c.isupper() for c in text), len(text)),
+    "digits": _kind("digits"),
+    "capitals": _kind("capitals"),
     "letters beyond ASCII": _foreign,
-    "signs of code": lambda text: _share(sum(c in _CODE for c in text), len(text)),
+    "signs of code": _kind("signs of code"),
     "question mark": lambda text: float("?" in text or "？" in text or "؟" in text),
 }
 UNKNOWN = "words not in the evaluation"

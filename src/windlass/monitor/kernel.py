@@ -84,5 +84,5 @@ def _size(first: NDArray[np.float64], second: NDArray[np.float64], m: int, n: in
     within_first = (m * m * float(first @ first) - m) / (m * (m - 1))
     within_second = (n * n * float(second @ second) - n) / (n * (n - 1))
     mmd2 = within_first + within_second - 2 * float(first @ second)
-    spread = max(1e-9, 1 - within_first)
+    spread = max(1e-4, 1 - within_first)  # of rows that are all alike it is rounding
     return mmd2, min(1.0, (max(0.0, mmd2) / spread) ** 0.5)

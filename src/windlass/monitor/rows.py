@@ -119,6 +119,8 @@ class Thinning:
             return "sent again"
         if not row.text.strip():
             return "empty"
+        if not _is_text(row.text):
+            return "not Unicode"
         if row.session:
             return "" if _new(self._sessions, mark(row.session)) else "same session"
         text = mark(alike(row.text))
@@ -127,6 +129,14 @@ class Thinning:
         self._texts.append(text)
         del self._texts[:-BURST]
         return ""
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8: JSON can hold half of a character."""
+    try:
+        return bool(text.isascii() or text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _new(seen: dict[int, None], what: int) -> bool:

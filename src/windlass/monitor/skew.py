@@ -30,7 +30,7 @@ from windlass.monitor.vectors import Bools, Floats, Grid, grid, nearest, unit
 from windlass.monitor.wording import judge
 
 PORTION = 4096  # rows encoded and measured at once
-TIMES = 8  # the sample of production has at most so many times the evaluation rows
+TIMES, MOST = 8, 8000  # the sample of production has at most so many times the evaluation rows, and so many rows
 OUTSIDE = 2000  # rows outside the region that are kept for topics
 WITNESSES = 10
 
@@ -84,7 +84,7 @@ class Watch:
         s.groups = s.groups or [0] * len(baseline.group_words)
         s.covered_groups = s.covered_groups or [0] * len(baseline.group_words)
         self._vectors, self._centres, self._known = baseline.vectors, baseline.group_centres, frozenset(baseline.known_words)
-        self._sample = Sample(TIMES * baseline.rows, baseline.dimensions, s.sample)
+        self._sample = Sample(min(MOST, TIMES * baseline.rows), baseline.dimensions, s.sample)
         self._outside = Sample(OUTSIDE, baseline.dimensions, s.outside)
         self._whole = {name: self._urn(name, 0, s.scores[name].whole if name in s.scores else None) for name in SCORES}
         start = s.counted // EPOCH
@@ -96,7 +96,13 @@ class Watch:
         return Urn(self.baseline.cuts[name], side(name), -math.log(self.settings.error(name) * start_share(start)), state)
 
     @property
+    def seen(self) -> int:
+        """Rows that were taken, counted or not."""
+        return self._state.seen
+
+    @property
     def counted(self) -> int:
+        """Rows that count."""
         return self._state.counted
 
     def state(self) -> bytes:

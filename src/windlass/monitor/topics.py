@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windlass.core.monitoring import Topic
-from windlass.core.score import Interval
 from windlass.monitor.coverage import LEVEL
 from windlass.monitor.mix import exact_interval
 from windlass.monitor.naming import names
@@ -83,7 +82,7 @@ def find(outside: Outside, calibration: Grid, calibration_rows: int, texts: Text
         found.append(
             Topic(
                 " ".join(said[:3]) or "rows without a text", "confirmed" if p <= LEVEL_OF_TEST else "candidate", len(member), share, here,
-                evaluated, lift, Interval(here.low / before.high, _ratio(here.high, before.low), LEVEL), p, said,
+                evaluated, lift, here.low / before.high, here.high / before.low if before.low else None, p, said,
                 tuple(outside.ids[i] for i in exemplars(outside.steps, member, ball)),
             )
         )  # fmt: skip
@@ -138,7 +137,3 @@ def exemplars(steps: Grid, members: Sequence[int], ball: Ball) -> list[int]:
         taken.append(int(closest.argmin()))
         closest = np.maximum(closest, likeness(vectors, vectors[taken[-1]]))
     return [members[i] for i in taken]
-
-
-def _ratio(above: float, below: float) -> float:
-    return above / below if below else 1e300

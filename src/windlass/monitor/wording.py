@@ -8,7 +8,7 @@ from windlass.monitor.coverage import coverage
 from windlass.monitor.resolution import size_for
 from windlass.monitor.settings import KERNEL, Settings, start_share
 
-HALF_WAY = 0.5  # of the log-evidence that alarms, from which a look says that something may be beginning
+NEARLY = 0.75  # of the log-evidence that alarms, from which a look says that something may be beginning
 
 
 def judge(look: Look, baseline: Baseline, settings: Settings, other: Instrument | None, moved: float) -> tuple[Call, str]:
@@ -32,7 +32,7 @@ def judge(look: Look, baseline: Baseline, settings: Settings, other: Instrument 
     if mild or look.kernel_since:
         what = [_what(e.score) for e in mild] + ([_what(KERNEL)] if look.kernel_since else [])
         return "watch", f"There is a difference in {_listed(what)}, and it is within what you tolerate."
-    if beginning := [e for e in look.evidence if e.p <= e.level**HALF_WAY]:
+    if beginning := [e for e in look.evidence if e.e >= e.level**-NEARLY]:
         what = [_what(e.score) for e in beginning]
         return "watch", f"There may be a difference in {_listed(what)}; it is not shown yet after {look.counted:,} inputs."
     if look.coverage.interval.high <= settings.covered:
