@@ -193,10 +193,10 @@ class Platform:
         self.monitors = Monitors(self.engine, self.versions, self.encoders, self.jobs)
         grounds = Grounds(self.engine, self.versions, self.datasets, self.outcomes, self.executor.takes)
         self.looking = Looking(
-            engine=self.engine, grounds=grounds, spans=self.spans, encoders=self.encoders,
+            engine=self.engine, grounds=grounds, traces=self.traces, encoders=self.encoders,
             online=Online(self.executor, self.spans, self.records), alerts=self.alerts,
         )  # fmt: skip
-        self.quality = Quality(self.engine, self.spans, self.versions)
+        self.quality = Quality(self.engine, self.traces, self.versions)
         self.drifts = Drifts(self.engine, self.versions, self.encoders)
 
     def _open_evaluate(self, commands: bool) -> None:

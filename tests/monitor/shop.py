@@ -39,9 +39,12 @@ ASKED = [
     "The {a} came broken, can I send the {b} back?", "Can you tell me what the {a} costs without the {b}?",
     "I would like to cancel my {a} because of the {b}.", "Is there a {a} for people who have a {b} already?",
 ]  # fmt: skip
+COINS = ["bitcoin", "ethereum", "dogecoin", "litecoin", "stablecoin"]
+PLACES = ["wallet", "exchange", "blockchain", "hardware wallet", "ledger", "mining pool"]
 NEW = [
-    "Do you accept bitcoin or ethereum in my crypto wallet number {n}?", "Which blockchain wallet {n} may I pay bitcoin from?",
-    "Is my bitcoin payment {n} confirmed on the blockchain yet?", "Can I pay by ethereum from the crypto wallet {n}?",
+    "Do you accept {coin} from a crypto {place}?", "Which crypto {place} may I pay {coin} from?", "Is {coin} paid by a crypto {place} safe?",
+    "Can I pay by {coin} with the crypto {place} of my brother?", "What does paying {coin} cost at a crypto {place}?",
+    "My {coin} left the crypto {place}, did it reach you?", "Is {coin} or the crypto {place} cheaper to pay with?",
 ]  # fmt: skip
 
 
@@ -51,7 +54,7 @@ def usual(rnd: random.Random) -> str:
 
 
 def new(rnd: random.Random) -> str:
-    return rnd.choice(NEW).format(n=rnd.randrange(1000))
+    return rnd.choice(NEW).format(coin=rnd.choice(COINS), place=rnd.choice(PLACES))
 
 
 class Shop(App):

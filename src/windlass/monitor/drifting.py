@@ -11,7 +11,7 @@ from windlass.core.actor import Actor
 from windlass.core.ids import now_ns
 from windlass.core.operations.monitors import DriftQuery, DriftSeen, Exemplar, TopicSeen
 from windlass.govern.permissions import guard
-from windlass.monitor import drift
+from windlass.monitor.drift import drift
 from windlass.monitor.monitors import body_of, read_monitor
 from windlass.monitor.rows import Row
 from windlass.registry.versions import Versions
@@ -47,7 +47,7 @@ class Drifts:
         since = until - int(query.hours * HOUR_NS)
         start = since - int((query.against or query.hours) * HOUR_NS)
         earlier, later = self._runs(query.project, name, start, since), self._runs(query.project, name, since, until)
-        found = drift.compare(earlier, later, encoder.encode, rules.error, rules.seed)
+        found = drift(earlier, later, encoder.encode, rules.seed, rules.error)
         texts = {r.id: r for r in later}
         topics = tuple(
             TopicSeen(t, tuple(Exemplar(id, texts[id].text[:SHOWN], texts[id].event_ns or 0) for id in t.exemplars if id in texts))

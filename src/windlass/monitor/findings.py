@@ -21,9 +21,13 @@ def found_events(
 
 
 def _problem(before: MonitorState, after: MonitorState, shared: dict[str, Any]) -> Iterator[Event]:
-    said = after.problem["message"] if after.problem else ""
-    if said and said != (before.problem or {}).get("message"):
+    said = _said(after)
+    if said and said != _said(before):
         yield Event(**shared, kind="monitor", severity="warning", title=f"{after.name} cannot look", sentence=said)
+
+
+def _said(state: MonitorState) -> str:
+    return str(state.problem["error"]["message"]) if state.problem else ""
 
 
 def _skew(before: MonitorState, after: MonitorState, shared: dict[str, Any]) -> Iterator[Event]:

@@ -67,11 +67,11 @@ class Grounds:
         release, verdict, since = await asyncio.to_thread(self._standing, project, body)
         named = parse_ref(verdict.suite, project=project) if verdict else Ref("suite", body.suite, None, None, project)
         suite = await asyncio.to_thread(read_suite, self._versions, named)
-        if release:
-            schema = await self._takes(release)
-        else:
-            field = suite.body.target.get("input") if isinstance(suite.body.target, dict) else None
+        if isinstance(suite.body.target, dict):
+            field = suite.body.target.get("input")
             schema = {"properties": {field: {"type": "string"}}} if field else {}
+        else:
+            schema = await self._takes(release or parse_ref(suite.body.target, project=project))
         key = digest_json(
             {"rows": suite.dataset.body["rows"], "split": suite.body.split, "encoder": body.encoder, "seed": body.seed, "error": body.error,
              "tolerance": body.tolerance, "fields": sorted(schema.get("properties", {}))}

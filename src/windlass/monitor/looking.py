@@ -32,8 +32,9 @@ from windlass.monitor.skew import Watch
 from windlass.runtime.encoders import Encoder, Encoders
 from windlass.runtime.library import body_of as body
 from windlass.store.meta import read, write
-from windlass.store.spans import Arrival, ArrivalQuery, ScoreQuery, Spans
+from windlass.store.spans import Arrival, ArrivalQuery, ScoreQuery
 from windlass.store.tables import looks, monitors, sightings
+from windlass.traces.query import Traces
 
 KEPT_TEXT = 2_000  # characters of an input that are kept for topics
 MOST_JUDGED = 200  # runs in one look
@@ -67,12 +68,12 @@ class Looking:
     """Looks. One at a time for each monitor: of two at once, one is kept."""
 
     def __init__(
-        self, *, engine: Engine, grounds: Grounds, spans: Spans, encoders: Encoders, online: Online, alerts: Alerts,
+        self, *, engine: Engine, grounds: Grounds, traces: Traces, encoders: Encoders, online: Online, alerts: Alerts,
         now: Callable[[], int] = now_ns,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._grounds = grounds
-        self._spans = spans
+        self._traces = traces
         self._encoders = encoders
         self._online = online
         self._alerts = alerts
@@ -131,7 +132,7 @@ class Looking:
         query = ArrivalQuery(project, rules.release, rules.service, None if rules.service else rules.environment, cursor, PAGE)
         found: list[tuple[Arrival, str]] = []
         while True:
-            page = await self._spans.arrivals(query)
+            page = await self._traces.arrivals(query)
             for run in page.items:
                 if run.receipt_ns >= ground.since_ns and (text := of_run(run.input, ground.schema)):
                     found.append((run, text))
@@ -192,7 +193,7 @@ class Looking:
         await self._online.judge(project, rules.environment, chosen, able)
         release = str(ground.release)
         seen = [
-            s for s in await self._spans.scores(ScoreQuery(project, rules.release, environment=rules.environment)) if s.release == release
+            s for s in await self._traces.scores(ScoreQuery(project, rules.release, environment=rules.environment)) if s.release == release
         ]
         found = []
         for name, version in able.items():

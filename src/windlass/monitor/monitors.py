@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Row, insert, select, update
 
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Link, MonitorBody, Version, make_version
-from windlass.core.errors import Invalid, NotFound
+from windlass.core.errors import Conflict, Invalid, NotFound
 from windlass.core.ids import uuid7
 from windlass.core.monitoring import Look
 from windlass.core.operations.monitors import (
@@ -171,14 +171,15 @@ class Monitors:
         return TopicSeen(seen.topic, tuple(msgspec.structs.replace(e, row=made[e.trace]) for e in seen.exemplars))
 
     def look(self, actor: Actor, query: MonitorName) -> MonitorState:
-        """Operation `monitors.look`: have it look now; `monitors.show` says when it has. Raises `NotFound`."""
+        """Operation `monitors.look`: have it look now; `monitors.show` says when it has. Raises `NotFound`, `Conflict` while it is paused."""
         guard(actor, "run", query.project)
         state = self.state(query.project, query.name)
-        if state.status != "looking":
-            id = f"{state.name} {uuid7()}"
-            with write(self._engine) as c:
-                ask_for_look(c, self._jobs, query.project, state.name, id)
-            self._jobs.begin(WORK, query.project, id)
+        if state.status == "paused":
+            raise Conflict(f"monitor/{state.name} is paused", remedy=f"windlass monitor resume {state.name}")
+        id = f"{state.name} {uuid7()}"
+        with write(self._engine) as c:
+            ask_for_look(c, self._jobs, query.project, state.name, id)
+        self._jobs.begin(WORK, query.project, id)
         return self.state(query.project, query.name)
 
     def pause(self, actor: Actor, query: MonitorPause) -> MonitorState:

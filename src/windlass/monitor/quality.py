@@ -19,8 +19,9 @@ from windlass.govern.permissions import guard
 from windlass.registry.versions import Versions
 from windlass.runtime.library import body_of
 from windlass.store.meta import read
-from windlass.store.spans import ScoreQuery, ScoreSeen, Spans
+from windlass.store.spans import ScoreQuery, ScoreSeen
 from windlass.store.tables import label_moves
+from windlass.traces.query import Traces
 
 PARTS = 28  # of the time asked for
 HOUR_NS = 3600 * 10**9
@@ -34,9 +35,9 @@ class Quality:
         now: the time, in nanoseconds since 1970.
     """
 
-    def __init__(self, engine: Engine, spans: Spans, versions: Versions, now: Callable[[], int] = now_ns) -> None:
+    def __init__(self, engine: Engine, traces: Traces, versions: Versions, now: Callable[[], int] = now_ns) -> None:
         self._engine = engine
-        self._spans = spans
+        self._traces = traces
         self._versions = versions
         self._now = now
 
@@ -48,7 +49,7 @@ class Quality:
         until = self._now()
         since = until - query.hours * HOUR_NS
         name = query.release.removeprefix("release/") if query.release else None
-        found = await self._spans.scores(
+        found = await self._traces.scores(
             ScoreQuery(query.project, name, query.service, query.environment, since_ns=since)
         )  # fmt: skip
         groups: dict[tuple[str, str | None], list[ScoreSeen]] = defaultdict(list)

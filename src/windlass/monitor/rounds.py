@@ -13,7 +13,7 @@ WORK = "monitor"  # the kind of work
 def ask_for_look(c: Connection, jobs: Jobs, project: str, name: str, id: str) -> None:
     """Hand a look over, in the transaction that says so."""
     m = monitors.c
-    c.execute(update(monitors).where(m.project == project, m.name == name).values(status="looking"))
+    c.execute(update(monitors).where(m.project == project, m.name == name, m.status != "paused").values(status="looking"))
     jobs.hand_over(c, WORK, project, id)
 
 

@@ -6,7 +6,7 @@ from windlass.core.actor import Actor
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.govern.permissions import guard
 from windlass.store.journal import Journal
-from windlass.store.spans import Spans
+from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, Spans
 
 
 class Traces:
@@ -30,6 +30,16 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.live(query)
+
+    async def arrivals(self, query: ArrivalQuery) -> Arrivals:
+        """For monitors, which act for nobody: runs as they came."""
+        await self._journal.settle()
+        return await self._spans.arrivals(query)
+
+    async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
+        """For monitors: judgements of runs in production."""
+        await self._journal.settle()
+        return await self._spans.scores(query)
 
     async def counts(self) -> dict[str, int]:
         """Spans received and projected, for the status page."""

@@ -73,7 +73,7 @@ class JudgeState(msgspec.Struct, omit_defaults=True):
 
 class MonitorState(msgspec.Struct, omit_defaults=True):
     """A monitor as it stands. `dataset` is what it holds production against, since `since_ns`: another dataset, encoder or setting begins
-    anew, with all of `error` to spend. `problem` is why it could not look."""
+    anew, with all of `error` to spend. `problem` is why it could not look, as errors are told."""
 
     name: str
     ref: str

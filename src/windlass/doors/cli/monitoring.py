@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from windlass.core.errors import error_from_dict
 from windlass.core.ids import now_ns
 from windlass.core.monitoring import Call, Coverage
 from windlass.core.operations.monitors import JudgeState, MonitorState, TopicSeen
@@ -176,7 +177,7 @@ def _state(session: Session, m: MonitorState) -> None:
         f"[bold]monitor/{m.name}[/bold]  {plain(m.watched)} in {m.environment}{begun}" + ("" if m.status == "idle" else f" · {m.status}")
     )
     if m.problem:
-        session.print(f"  [red]it could not look:[/] {plain(str(m.problem.get('message', '')))}")
+        session.print(f"  [red]it could not look:[/] {plain(error_from_dict(m.problem).message)}")
     if m.why_anew:
         session.print(f"  [dim]{plain(m.why_anew)}[/dim]")
     if m.look is None:
