@@ -125,6 +125,12 @@ def test_links_hold_exactly_what_the_body_holds(registry: Registry) -> None:
         registry.push(p, MODEL, c, wrong)
 
 
+def test_what_makes_the_server_reach_outward_is_not_pushed(registry: Registry) -> None:
+    """Whoever may push may not say where the server sends."""
+    with pytest.raises(Invalid, match="an alert is set on the server"):
+        registry.push(make_version("alert", "ops", AlertBody(webhook="https://host.example/", secret="S")))
+
+
 def test_one_push_has_one_version_of_a_name(registry: Registry) -> None:
     with pytest.raises(Invalid, match="prompt/reply: two versions in one push"):
         registry.push(prompt("One."), prompt("Two."))
