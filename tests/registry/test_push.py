@@ -10,7 +10,18 @@ import pytest
 from tests.registry.application import MODEL, Registry, application, component, prompt
 
 from windlass.core.actor import OWNER, Actor
-from windlass.core.artifacts import Code, ComponentBody, DatasetBody, EvaluatorBody, IndexBody, Link, ReleaseBody, Version, make_version
+from windlass.core.artifacts import (
+    AlertBody,
+    Code,
+    ComponentBody,
+    DatasetBody,
+    EvaluatorBody,
+    IndexBody,
+    Link,
+    ReleaseBody,
+    Version,
+    make_version,
+)
 from windlass.core.dataset import FORM, make_rows
 from windlass.core.digest import canonical
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
