@@ -80,3 +80,19 @@ class Watch:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def find(home: Path, **what: Any) -> Noted:
+    """Note an event in the store of a server that runs, as one of its monitors would."""
+    engine = open_meta(Home(home).database_url)
+    given = {
+        "project": "default", "kind": "skew", "monitor": "questions", "severity": "warning", "title": "the questions have moved",
+        "sentence": "What is asked in production is no longer what you tested with: 14 % of it is about decimals.",
+        "path": "/traces", "facts": {"p": 0.0004, "asked": 1240, "tested": 120, "field": "question"},
+    }  # fmt: skip
+    try:
+        alerts = Alerts(engine, DurableJobs(), Deliveries(engine, {}))
+        with write(engine) as c:
+            return alerts.note(c, Event(**(given | what)))
+    finally:
+        engine.dispose()

@@ -10,7 +10,18 @@ import pytest
 from tests.registry.application import MODEL, Registry, application, component, prompt
 
 from windlass.core.actor import OWNER, Actor
-from windlass.core.artifacts import Code, ComponentBody, DatasetBody, EvaluatorBody, IndexBody, Link, ReleaseBody, Version, make_version
+from windlass.core.artifacts import (
+    AlertBody,
+    Code,
+    ComponentBody,
+    DatasetBody,
+    EvaluatorBody,
+    IndexBody,
+    Link,
+    ReleaseBody,
+    Version,
+    make_version,
+)
 from windlass.core.dataset import FORM, make_rows
 from windlass.core.digest import canonical
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
@@ -123,6 +134,12 @@ def test_links_hold_exactly_what_the_body_holds(registry: Registry) -> None:
     )
     with pytest.raises(Invalid, match="its entry is component/reply; it takes a chain"):
         registry.push(p, MODEL, c, wrong)
+
+
+def test_what_makes_the_server_reach_outward_is_not_pushed(registry: Registry) -> None:
+    """Whoever may push may not say where the server sends."""
+    with pytest.raises(Invalid, match="an alert is set on the server"):
+        registry.push(make_version("alert", "ops", AlertBody(webhook="https://host.example/", secret="S")))
 
 
 def test_one_push_has_one_version_of_a_name(registry: Registry) -> None:

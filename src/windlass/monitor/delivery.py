@@ -85,6 +85,8 @@ class Deliveries:
     async def _send(self, row: Row[Any]) -> Receipt:
         body = row.body.encode()
         if row.channel == "email":
+            if said := mail.problem(self._smtp_url, self._smtp_from, self._environ):
+                return Receipt(False, said)
             return await mail.send(self._smtp_url, self._smtp_from, row.address, row.id, body, self._environ)
         if said := webhook.problem(row.address, row.secret, self._environ):
             return Receipt(False, said)

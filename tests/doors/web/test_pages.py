@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.doors.server import Server, until
 from tests.doors.web.conftest import Opened
+from tests.monitor.application import find
 
 from windlass.core.operations.pins import COMPARE_PIN, PinCompare
 from windlass.doors.web.app import PAGES
@@ -39,6 +40,20 @@ def _two_readings(client: Any, folder: Path) -> str:
     job = client.call(COMPARE_PIN, PinCompare("files"))
     until(lambda: client.pins.job(job.id).status == "done")
     return job.id
+
+
+def _events(client: Any, home: Path) -> str:
+    """Events of each severity, alerts that are for them and one that cannot be sent. Returns one that was told, in vain."""
+    client.alerts.set("on-call", webhook="http://127.0.0.1:9/hook", secret="NOT_SET", events=("skew", "drift"), severity="critical")
+    client.alerts.set("letters", email=("a@b.example", "c@d.example"), monitors=("nightly",))
+    client.alerts.set("noise", off=True)
+    find(home, kind="topic", severity="info", monitor="topics", title="a new topic", sentence="A topic <b>nobody</b> tested: time zones.")
+    find(home)
+    find(home)
+    told = find(home, severity="critical", monitor="nightly", facts={"p": 0.0001, "field": "question", "worst": ["<i>", "b"]})
+    until(lambda: all(d.attempts for d in client.alerts.show(told.event).deliveries))
+    client.alerts.test("letters")
+    return told.event
 
 
 def _two_indexes(client: Any, folder: Path) -> tuple[str, str]:
@@ -80,6 +95,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         )
         rows.edit("capitals:more", [{"key": "c1", "question": "And its capital?", "split": "test"}, {"key": "c2", "question": "Which?"}])
         rows.edit("capitals", [{"key": "c1", "question": "Which city governs?", "split": "dev"}], ["c59"])
+        event = _events(client, toured.home)
     return {
         "/": "/",
         "/datasets": "/datasets",
@@ -111,6 +127,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "/traces/{id}": f"/traces/{trace.trace_id}",
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",
+        "/alerts": "/alerts?state=all&edit=on-call",
+        "/alerts/{id}": f"/alerts/{event}",
         "/bakeoffs": "/bakeoffs",
         "/bakeoffs/{id}": f"/bakeoffs/{bakeoff.id}",
         "/models": "/models?search=claude&can=tools&sort=price",
@@ -324,6 +342,70 @@ def test_something_is_pinned_compared_kept_and_read_anew_in_the_pages(wide: Open
     page = wide.go("/pins/letters")
     page.get_by_role("link", name="Rows", exact=True).click()
     assert "other words" in page.locator("main").inner_text()
+
+
+def test_an_event_is_seen_read_and_acknowledged(wide: Opened, places: dict[str, str], toured: Server) -> None:
+    found = find(
+        toured.home, kind="quality", severity="critical", monitor="answers", title="answers are worse", sentence="They <i>fell</i>."
+    )
+    page = wide.go("/")
+    row = page.locator("tr", has_text="They <i>fell</i>.")
+    assert "critical" in row.inner_text()
+    row.get_by_role("link", name="Look").click()
+    page.wait_for_url(f"**/alerts/{found.event}")
+    page.get_by_label("What you make of it").fill("the model was changed")
+    page.get_by_role("button", name="Acknowledge").click()
+    page.get_by_text("Acknowledged by owner").wait_for()
+    assert "the model was changed" in page.locator("main").inner_text()
+    assert "They <i>fell</i>." not in wide.go("/").locator("main").inner_text()
+    other = find(toured.home, kind="quality", monitor="other", title="others are worse", sentence="Others fell.")
+    page = wide.go("/alerts")
+    page.get_by_role("button", name="Acknowledge: others are worse").click()
+    page.wait_for_url("**/alerts")
+    assert "Others fell." not in page.locator("main").inner_text()
+    page.get_by_label("Show").select_option("acknowledged")
+    page.get_by_label("Monitor", exact=True).fill("other")
+    page.get_by_role("button", name="Filter").click()
+    assert page.locator(".said", has_text="Others fell.").count() == 1 and page.locator(f"a[href='/alerts/{other.event}']").count() == 1
+    assert wide.complaints == []
+
+
+def test_an_alert_is_set_changed_and_tested_in_the_page(wide: Opened, toured: Server) -> None:
+    page = wide.go("/alerts")
+    page.get_by_text("Tell somebody").click()
+    page.get_by_label("Name", exact=True).fill("chat")
+    page.get_by_label("Webhook", exact=True).fill("https://host.example/?token=s3cret")
+    page.get_by_label("Signed with").fill("CHAT_SECRET")
+    page.get_by_role("button", name="Set it").click()
+    page.get_by_text("looks like a secret").wait_for()
+    assert "s3cret" not in page.content()
+    wide.complaints.clear()
+    page = wide.go("/alerts")
+    page.get_by_text("Tell somebody").click()
+    page.get_by_label("Name", exact=True).fill("chat")
+    page.get_by_label("Webhook", exact=True).fill("http://127.0.0.1:9/hook")
+    page.get_by_label("Signed with").fill("CHAT_SECRET")
+    page.get_by_role("checkbox", name="drift").check()
+    page.get_by_label("The same again not for").select_option("6 hours")
+    page.get_by_role("button", name="Set it").click()
+    page.wait_for_url("**/alerts#rules")
+    assert "CHAT_SECRET is not set" in page.locator("main").inner_text()
+    page.get_by_role("link", name="Change chat").click()
+    assert page.get_by_role("checkbox", name="drift").is_checked() and not page.get_by_role("checkbox", name="skew").is_checked()
+    page.get_by_label("At least so bad").select_option("info")
+    page.get_by_role("button", name="Change it").click()
+    page.wait_for_url("**/alerts#rules")
+    with toured.client() as client:
+        chat = next(a for a in client.alerts.list().items if a.name == "chat")
+    assert (chat.body.events, chat.body.quiet, chat.body.severity, chat.body.page) == (("drift",), 21600, "info", True)
+    page.get_by_role("button", name="Test chat").click()
+    page.wait_for_url("**/alerts/*-*")
+    assert "CHAT_SECRET is not set" in page.locator("main").inner_text()
+    page.get_by_role("link", name="alert/chat").click()
+    page.wait_for_url("**/artifacts/alert/chat")
+    page.get_by_role("button", name="Compare the two").click()
+    page.get_by_text("severity").first.wait_for()
+    assert wide.complaints == []
 
 
 def test_an_index_is_searched_and_leads_to_the_answers_it_gave(wide: Opened, places: dict[str, str]) -> None:
