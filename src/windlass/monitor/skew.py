@@ -218,6 +218,12 @@ class Watch:
     def _effect(self, name: str, state: UrnState) -> float:
         return self._coverage(state).uncovered if name == DISTANCE else moved(state.counts, self.baseline.cuts[name].gaps)
 
+    def alarmed(self) -> int | None:
+        """The counted row after which anything alarmed first, within a tolerance or not; None while nothing has."""
+        s = self._state
+        since = [score.since for score in s.scores.values()] + [one.rows for one in s.looks if one.alarmed]
+        return min((at for at in since if at is not None), default=None)
+
     def _evidence(self) -> tuple[Evidence, ...]:
         found = []
         for name in SCORES:
