@@ -125,13 +125,10 @@ class Watch:
             if s.other is not None or self.baseline.refusal:
                 s.seen += len(portion)
                 continue
-            before = self._thinning.state
-            kept = self._thinning.keep(portion)
-            try:
-                steps = grid(encode([row.text for row in kept])) if kept else np.zeros((0, self.baseline.dimensions), np.int16)
-            except BaseException:
-                self._thinning = Thinning(frozenset(self.baseline.known_texts), before)
-                raise
+            thinning = self._thinning.copy()  # taken only when the portion is
+            kept = thinning.keep(portion)
+            steps = grid(encode([row.text for row in kept])) if kept else np.zeros((0, self.baseline.dimensions), np.int16)
+            self._thinning = thinning
             s.seen += len(portion)
             self._times(portion)
             self._take(kept, steps)
