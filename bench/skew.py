@@ -1,7 +1,7 @@
 """How often skew is shown: where there is none, and where there is some. Windlass's watch, looked at after every row, beside Evidently
 0.7.23, which is asked once with all rows (and once a day where it says so). Then the seconds it takes.
 
-    python -m bench.skew [--quick] [--repeats 500] [--peer-repeats 40]
+    python -m bench.skew [--quick] [--part alarms|seconds] [--repeats 500] [--peer-repeats 40]
 
 Vectors are synthetic and of known truth (`bench.skew_worlds`). An alarm of the watch is any of its scores or comparisons, without regard
 to tolerances; its alpha is 5 % over the whole life of a watch. Seconds are of one processor thread.
@@ -23,7 +23,7 @@ from bench.peers import environment
 
 EVIDENTLY = ("evidently==0.7.23", "pandas<3")
 WAYS = ("model", "distance", "mmd", "ratio")
-SIZES, PRODUCTION = (100, 250, 500, 1000), 2000
+SIZES, PRODUCTION = (500, 250, 100, 1000), 2000
 DAYS, A_DAY = 90, 100
 APART = 10_000  # names of production rows are no names of evaluation rows
 LARGE = (1_000, 10_000, 100_000, 1_000_000)
@@ -41,7 +41,7 @@ def watched(seed: int, scenario: dict[str, float], evaluation: int, production: 
     rows = [EvaluationRow(_name(i), _name(i)) for i in range(evaluation)]
     watch = Watch(build(rows, world.evaluation(evaluation), Instrument(), seed))
     vectors = world.production(production, copies)
-    for start, stop in zip((0, 500, 1000), (500, 1000, production), strict=True):  # no need to go on after an alarm
+    for start, stop in zip((0, 250, 500, 1000), (250, 500, 1000, production), strict=True):  # no need to go on after an alarm
         watch.see(*_rows(vectors, start, stop, copies if sessions else 0))
         if since := watch.alarmed():
             return since
@@ -86,8 +86,8 @@ class Peer:
 def cells(sizes: Sequence[int]) -> Iterator[tuple[str, dict[str, Any]]]:
     from bench.skew_worlds import SCENARIOS
 
-    for name, scenario in SCENARIOS.items():
-        for size in sizes:
+    for size in sizes:
+        for name, scenario in SCENARIOS.items():
             yield name, {"scenario": scenario, "evaluation": size, "production": PRODUCTION}
     for copies in (3, 10):
         for sessions in (True, False):
@@ -147,12 +147,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--repeats", type=int, default=500)
     parser.add_argument("--peer-repeats", type=int, default=20)
+    parser.add_argument("--part", choices=("alarms", "seconds"))
     given = parser.parse_args()
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     peer = Peer()
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        table(pool, peer, (250,) if given.quick else SIZES, 20 if given.quick else given.repeats, 5 if given.quick else given.peer_repeats)
-    times(peer, LARGE[:2] if given.quick else LARGE)
+    repeats, peer_repeats, sizes = (20, 5, (250,)) if given.quick else (given.repeats, given.peer_repeats, SIZES)
+    if given.part != "seconds":
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            table(pool, peer, sizes, repeats, peer_repeats)
+    if given.part != "alarms":
+        times(peer, LARGE[:2] if given.quick else LARGE)
     peer.close()
 
 
