@@ -12,6 +12,7 @@ BENCHES = (
     ("bench.datasets",),
     ("bench.retrieval",),
     ("bench.vectors",),
+    ("bench.skew",),
 )
 
 

@@ -47,9 +47,11 @@ def test_it_says_what_it_left_out() -> None:
 
 def test_memory_is_bounded_and_forgets_the_oldest() -> None:
     thinning = Thinning()
-    thinning.keep([Row(str(i), "x", f"s{i}") for i in range(REMEMBERED + 1)])
-    assert len(thinning.state.sessions) == len(thinning.state.ids) == REMEMBERED
-    assert [row.id for row in thinning.keep([Row("new", "x", "s0"), Row("other", "x", "s2")])] == ["new"]
+    thinning.keep([Row(str(i), "x", f"s{i}") for i in range(2 * REMEMBERED - 1)])
+    assert thinning.keep([Row("again", "x", "s0")]) == []
+    thinning.keep([Row("one more", "x", "s one more")])
+    assert len(thinning.state.sessions) == REMEMBERED <= len(thinning.state.ids) <= 2 * REMEMBERED
+    assert [row.id for row in thinning.keep([Row("new", "x", "s0"), Row("other", "x", f"s{REMEMBERED}")])] == ["new"]
 
 
 def test_it_goes_on_where_it_stood() -> None:

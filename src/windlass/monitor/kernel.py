@@ -16,7 +16,7 @@ METHOD = "rff-mmd@1"
 FREQUENCIES = 256
 ENOUGH = 10  # permutations as large as what was seen, after which there is no need for more
 CHUNK = 100  # permutations worked on at once
-PAIRS = 4000  # for the median
+PAIRS = 1000  # for the median
 Floats = NDArray[np.float32]
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from itertools import islice
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-REMEMBERED = 50_000  # sessions and row ids; what comes back after so many others counts again
+REMEMBERED = 50_000  # sessions and row ids at least, and twice as many at most; what comes back later counts again
 BURST = 20  # counted rows within which the same text of nobody's session is one row
 TIES = 14  # scores a row has a tie-breaker for
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -104,6 +105,13 @@ class Thinning:
     def state(self) -> ThinningState:
         return ThinningState(list(self._ids), list(self._sessions), list(self._texts), dict(self._dropped))
 
+    def copy(self) -> Thinning:
+        """One that goes on from here by itself."""
+        other = Thinning(self._known)
+        other._ids, other._sessions = self._ids.copy(), self._sessions.copy()
+        other._texts, other._dropped = list(self._texts), dict(self._dropped)
+        return other
+
     def keep(self, rows: Sequence[Row]) -> list[Row]:
         """Those that count."""
         kept = []
@@ -143,6 +151,7 @@ def _new(seen: dict[int, None], what: int) -> bool:
     if what in seen:
         return False
     seen[what] = None
-    if len(seen) > REMEMBERED:
-        del seen[next(iter(seen))]
+    if len(seen) >= 2 * REMEMBERED:  # many at once: one at a time, a dictionary looks for its first key ever longer
+        for oldest in list(islice(seen, REMEMBERED)):
+            del seen[oldest]
     return True

@@ -125,13 +125,10 @@ class Watch:
             if s.other is not None or self.baseline.refusal:
                 s.seen += len(portion)
                 continue
-            before = self._thinning.state
-            kept = self._thinning.keep(portion)
-            try:
-                steps = grid(encode([row.text for row in kept])) if kept else np.zeros((0, self.baseline.dimensions), np.int16)
-            except BaseException:
-                self._thinning = Thinning(frozenset(self.baseline.known_texts), before)
-                raise
+            thinning = self._thinning.copy()  # taken only when the portion is
+            kept = thinning.keep(portion)
+            steps = grid(encode([row.text for row in kept])) if kept else np.zeros((0, self.baseline.dimensions), np.int16)
+            self._thinning = thinning
             s.seen += len(portion)
             self._times(portion)
             self._take(kept, steps)
@@ -217,6 +214,12 @@ class Watch:
 
     def _effect(self, name: str, state: UrnState) -> float:
         return self._coverage(state).uncovered if name == DISTANCE else moved(state.counts, self.baseline.cuts[name].gaps)
+
+    def alarmed(self) -> int | None:
+        """The counted row after which anything alarmed first, within a tolerance or not; None while nothing has."""
+        s = self._state
+        since = [score.since for score in s.scores.values()] + [one.rows for one in s.looks if one.alarmed]
+        return min((at for at in since if at is not None), default=None)
 
     def _evidence(self) -> tuple[Evidence, ...]:
         found = []

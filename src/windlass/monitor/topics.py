@@ -78,6 +78,8 @@ def find(outside: Outside, calibration: Grid, calibration_rows: int, texts: Text
     for ball, k, c, p, member, said in zip(balls, hits, there, ps, members, spoken, strict=True):
         here, before = exact_interval(k, total, level), exact_interval(c, calibration_rows, level)
         share, evaluated = k / total if total else 0.0, c / calibration_rows
+        if share <= evaluated:  # the other half does not have it: an accident
+            continue
         lift = share / evaluated if evaluated else None
         found.append(
             Topic(
