@@ -74,6 +74,13 @@ def test_what_is_wrong_with_rows_is_said_and_the_rest_is_kept(registry: Registry
         edit(registry, remove=("a",), ref="unknown")
 
 
+def test_types_are_learnt_without_reading_a_whole_dataset(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(registry, *({"key": f"k{i}", "n": i} for i in range(20)))
+    cold = Registry(registry.home.path)
+    monkeypatch.setattr(cold.rows, "all", lambda *_: pytest.fail("every row was read"))
+    assert "n is text, and in this dataset it is a number" in edit(cold, {"key": "a", "n": "x"}, {"key": "b", "n": 1}).problems[0]
+
+
 def test_where_an_edit_may_go(registry: Registry) -> None:
     first = edit(registry, {"key": "a"})
     with pytest.raises(Invalid, match="a version never changes"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,6 +56,15 @@ class Datasets:
         """Some rows by key; a key that has no row is left out."""
         found = self._rows.lines(version.project, self.root(version), keys)
         return {key: read_row(line) for key, line in found.items()}
+
+    def first(self, version: Version, count: int) -> list[dict[str, Any]]:
+        """So many rows, the first by key: without reading the others."""
+        return list(self.some(version, [key for key, _ in itertools.islice(self.tree(version), count)]).values())
+
+    def through(self, project: str, key: str) -> Callable[[Version], dict[str, Any] | None]:
+        """One row in whichever version is asked for; None where it has none."""
+        find = self._rows.through(project, key)
+        return lambda version: read_row(line) if (line := find(self.root(version))) is not None else None
 
     def tree(self, version: Version) -> Tree:
         return self._rows.tree(version.project, self.root(version))

@@ -6,7 +6,6 @@ writers at once nobody's rows are lost.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -88,7 +87,7 @@ class Edits:
         """The types of a dataset's fields, learnt from its first rows; an edit rarely changes them."""
         root = version.body["rows"]
         if (known := self._types.get(root)) is None:
-            known = self._types[root] = types_of(itertools.islice(self._datasets.rows(version), LEARNT))
+            known = self._types[root] = types_of(self._datasets.first(version, LEARNT))
         while len(self._types) > REMEMBERED:
             self._types.pop(next(iter(self._types)))
         return known

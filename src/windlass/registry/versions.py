@@ -115,7 +115,8 @@ class Versions:
             VersionSummary(r.kind, r.name, r.digest, r.created_ns, r.actor, tuple(named.get(r.digest, ())), _note(r)) for r in rows[:limit]
         )
         last = rows[limit - 1] if len(rows) > limit else None
-        return VersionPage(items=items, next=f"{last.created_ns}-{last.digest}" if last else None)
+        more = f"{last.created_ns}-{last.digest}" if last else None
+        return VersionPage(items=items, next=more, labels={label: digest for digest, found in named.items() for label in found})
 
     def show(self, actor: Actor, query: RefQuery) -> VersionDetail:
         """Operation `versions.show`."""

@@ -101,7 +101,10 @@ class VersionSummary(msgspec.Struct, omit_defaults=True):
 
 
 class VersionPage(Page):
+    """`labels` are all of the name with what they point to, also where that stands on another page."""
+
     items: tuple[VersionSummary, ...]
+    labels: dict[str, str] = {}
 
 
 class RefQuery(msgspec.Struct, omit_defaults=True):

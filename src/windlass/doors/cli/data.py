@@ -235,7 +235,7 @@ def _conflict(conflict: MergeConflict) -> list[str]:
     lines = [f"[bold]{plain(conflict.key)}[/bold]"]
     for field in conflict.fields:
         for side, row in (("base", conflict.base), ("ours", conflict.ours), ("theirs", conflict.theirs)):
-            said = "removed" if row is None else _json(row) if field == "key" else _json(row.get(field))
+            said = "removed" if row is None else _json(row) if field == "key" else _json(row[field]) if field in row else "not there"
             lines.append(f"    {side:<7} {'' if field == 'key' else field + ': '}{plain(said)}")
     return lines
 

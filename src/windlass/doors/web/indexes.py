@@ -71,7 +71,7 @@ async def index(request: Request, ask: Asker) -> Response:
         ref, project, filters["search"] or None, filters["document"] or None, bool(filters["untrusted"]), q.get("cursor") or None, 20
     )
     chunks = await ask(CHUNKS, asked)
-    versions = await ask(VERSIONS, VersionQuery(f"index/{name}", project))
+    versions = await ask(VERSIONS, VersionQuery(f"index/{name}", project, q.get("older") or None))
     question, how = q.get("ask", "").strip(), q.get("how", "")
     found = None
     if question:
