@@ -12,8 +12,8 @@ from tests.registry.application import Registry
 from windlass.core.actor import OWNER, Actor
 from windlass.core.dataset import make_rows
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
-from windlass.core.operations.datasets import Edited, EditRequest, Merged, MergeRequest, RowsQuery
-from windlass.core.operations.registry import LineageQuery, VerifyQuery
+from windlass.core.operations.datasets import Edited, EditRequest, Merged, MergeRequest, RowsDiffQuery, RowsQuery
+from windlass.core.operations.registry import ArtifactQuery, LineageQuery, VerifyQuery
 from windlass.core.ref import parse_ref
 from windlass.registry import origins
 from windlass.registry.merge import join, merge
@@ -72,6 +72,17 @@ def test_what_is_wrong_with_rows_is_said_and_the_rest_is_kept(registry: Registry
         edit(registry)
     with pytest.raises(Invalid, match="a new dataset needs rows"):
         edit(registry, remove=("a",), ref="unknown")
+
+
+def test_a_name_alone_is_main_whatever_branch_changed_last(registry: Registry) -> None:
+    edit(registry, {"key": "a", "n": 1})
+    edit(registry, {"key": "b", "n": 2}, ref="questions:more")
+    assert list(rows_of(registry)) == ["a"]
+    found = registry.datasets.diff(OWNER, RowsDiffQuery("questions", "questions:more"))
+    assert [change.key for change in found.items] == ["b"]
+    assert registry.versions.list(OWNER, ArtifactQuery()).items[0].rows == 1
+    edit(registry, {"key": "z"}, ref="branched:more")  # a dataset that has no main yet
+    assert list(rows_of(registry, "branched")) == ["z"]
 
 
 def test_types_are_learnt_without_reading_a_whole_dataset(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,16 @@ def test_one_row_through_many_versions_is_read_from_what_changed(registry: Regis
         cold.through("default", "k000007")("sha256:" + "0" * 64)
 
 
+def test_a_dataset_that_grows_in_large_parts_is_made_of_few(registry: Registry) -> None:
+    """A million rows added in fifty parts took 17 s to read after a start: all but the first 80,000 lay in changes."""
+    root, held = keep(registry, None, lines_of(2000)), 2000
+    for _ in range(20):
+        root, held = keep(registry, root, lines_of(900, held)), held + 900
+        chain = registry.rows._chain("default", root)
+        assert sum(p.rows for p in registry.rows._laid(chain[1:])) <= held // 2
+    assert sum(1 for _ in registry.rows.all("default", root)) == held
+
+
 def test_rows_of_another_project_are_not_there(registry: Registry) -> None:
     root = keep(registry, None, lines_of(5))
     with pytest.raises(NotFound, match="are not here"):

@@ -17,14 +17,13 @@ from windlass.core.dataset import FORM, Difference, Tree
 from windlass.core.digest import digest_bytes
 from windlass.core.errors import Invalid, Unavailable, WindlassError
 from windlass.core.operations.datasets import RowCounts, RowDifference, RowsDiff, RowsDiffQuery, RowsPage, RowsQuery
-from windlass.core.ref import parse_ref
+from windlass.core.ref import ROWS, parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry.rows import Rows, is_kept
 from windlass.registry.versions import Versions
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read, write
 
-ROWS = frozenset({"dataset", "fewshot"})  # the kinds that have rows
 FILTERS = 16  # answers to a filter that are remembered
 read_row = msgspec.json.Decoder(dict[str, Any]).decode
 

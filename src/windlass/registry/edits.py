@@ -19,12 +19,12 @@ from windlass.core.dataset import FORM
 from windlass.core.digest import canonical
 from windlass.core.errors import Conflict, Forbidden, Invalid
 from windlass.core.operations.datasets import Edited, EditRequest, MergeConflict, Merged, MergeRequest, RowCounts
-from windlass.core.ref import ENVIRONMENTS, Ref, check_label, parse_ref
+from windlass.core.ref import ENVIRONMENTS, MAIN, ROWS, Ref, check_label, parse_ref
 from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.registry import labels, origins
 from windlass.registry.ancestry import common_version
-from windlass.registry.datasets import ROWS, Datasets, read_row
+from windlass.registry.datasets import Datasets, read_row
 from windlass.registry.incoming import Taken, Types, take, types_of
 from windlass.registry.merge import Outcome, merge
 from windlass.registry.registration import register
@@ -32,7 +32,6 @@ from windlass.registry.rows import Prepared, Rows
 from windlass.registry.versions import Versions, newest
 from windlass.store.meta import read, write
 
-MAIN = "main"
 ATTEMPTS = 4  # to make a version while others may move the branch; then they wait
 LEARNT = 2000  # rows that a dataset's types are learnt from
 REMEMBERED = 64  # datasets whose types are known

@@ -178,7 +178,8 @@ class Rows:
         tree = old.apply(changes) if old.count else Tree.of(sorted((k, d) for k, d in changes.items() if d is not None))
         chain = self._chain(project, base) if base else []
         depth = chain[-1].depth + 1 if chain else 0
-        if chain and tree.root != base and depth <= DEEPEST and len(changes) <= max(1000, old.count // 4):
+        since = sum(pack.rows for pack in self._laid(chain[1:])) + len(changes)  # all of it is read to make the tree again
+        if chain and tree.root != base and depth <= DEEPEST and since <= max(1000, old.count // 2):
             return Prepared(tree, base, self._blobs.put(write_changes(changes)), tuple(packs), depth)
         laid = self._joined(tree, [*self._laid(chain), *packs])
         return Prepared(tree, None, self._blobs.put(tree.encode()), tuple(laid), 0)

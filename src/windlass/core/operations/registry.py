@@ -69,7 +69,7 @@ class ArtifactQuery(msgspec.Struct, omit_defaults=True):
 class ArtifactSummary(msgspec.Struct, omit_defaults=True):
     kind: str
     name: str
-    digest: str  # the newest version
+    digest: str  # the version that the name alone means
     versions: int
     updated_ns: int
     labels: dict[str, str] = {}  # label → digest

@@ -66,7 +66,6 @@ def add_rows(
         for start in range(0, len(found.rows), BATCH):
             say("adding rows", start, len(found.rows))
             part = session.client.datasets.edit(dataset, found.rows[start : start + BATCH], expected=expected, message=message, drift=drift)
-            expected = None
             done = part if done is None else _joined(done, part)
     if done is None:
         said = "no row of it can be taken" if found.problems else "there is no row in it"
