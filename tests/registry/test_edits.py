@@ -85,6 +85,12 @@ def test_a_name_alone_is_main_whatever_branch_changed_last(registry: Registry) -
     assert list(rows_of(registry, "branched")) == ["z"]
 
 
+def test_a_key_to_remove_that_no_row_has_is_told(registry: Registry) -> None:
+    edit(registry, {"key": "a"}, {"key": "b"})
+    done = edit(registry, remove=("a", "q-0017"))
+    assert done.rows.removed == 1 and done.problems == ("there is no row 'q-0017' to remove",)
+
+
 def test_types_are_learnt_without_reading_a_whole_dataset(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(registry, *({"key": f"k{i}", "n": i} for i in range(20)))
     cold = Registry(registry.home.path)

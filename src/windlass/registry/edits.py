@@ -25,7 +25,7 @@ from windlass.govern.permissions import guard
 from windlass.registry import labels, origins
 from windlass.registry.ancestry import common_version
 from windlass.registry.datasets import Datasets, read_row
-from windlass.registry.incoming import Taken, Types, take, types_of
+from windlass.registry.incoming import TOLD, Taken, Types, take, types_of
 from windlass.registry.merge import Outcome, merge
 from windlass.registry.registration import register
 from windlass.registry.rows import Prepared, Rows
@@ -67,7 +67,7 @@ class Edits:
 
         def change(now: Version | None) -> Made | None:
             taken = self._take(request, now)
-            problems[:] = taken.problems
+            problems[:] = [*taken.problems, *self._absent(request, now)]
             if expected and now and expected.digest != now.digest:
                 self._refuse_overtaken(expected, now, taken, request.remove)
             return self._changed(actor, ref, now, taken, request)
@@ -81,6 +81,13 @@ class Edits:
         if taken.problems and not taken.lines and not request.remove:
             raise Invalid(taken.problems[0], where="set", remedy="nothing was changed", problems=taken.problems)
         return taken
+
+    def _absent(self, request: EditRequest, now: Version | None) -> list[str]:
+        """Keys to remove that no row has: one mistyped would else look removed."""
+        tree = self._datasets.tree(now) if now and request.remove else None
+        absent = [key for key in request.remove if tree is not None and tree.get(key) is None]
+        told = [f"there is no row {key!r} to remove" for key in absent[:TOLD]]
+        return told if len(absent) <= TOLD else [*told, f"and {len(absent) - TOLD:,} more"]
 
     def _types_of(self, version: Version) -> Types:
         """The types of a dataset's fields, learnt from its first rows; an edit rarely changes them."""

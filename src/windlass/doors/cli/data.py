@@ -89,7 +89,10 @@ def remove(
     message: Message = "",
 ) -> None:
     """Remove rows of a dataset. Older versions keep them."""
-    _edited(session, session.client.datasets.edit(dataset, remove=keys, message=message))
+    done = session.client.datasets.edit(dataset, remove=keys, message=message)
+    for problem in done.problems:
+        session.warn(problem)
+    _edited(session, done)
 
 
 def pull(
