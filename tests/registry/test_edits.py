@@ -12,8 +12,8 @@ from tests.registry.application import Registry
 from windlass.core.actor import OWNER, Actor
 from windlass.core.dataset import make_rows
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
-from windlass.core.operations.datasets import Edited, EditRequest, Merged, MergeRequest, RowsQuery
-from windlass.core.operations.registry import LineageQuery, VerifyQuery
+from windlass.core.operations.datasets import Edited, EditRequest, Merged, MergeRequest, RowsDiffQuery, RowsQuery
+from windlass.core.operations.registry import ArtifactQuery, LineageQuery, VerifyQuery
 from windlass.core.ref import parse_ref
 from windlass.registry import origins
 from windlass.registry.merge import join, merge
@@ -72,6 +72,30 @@ def test_what_is_wrong_with_rows_is_said_and_the_rest_is_kept(registry: Registry
         edit(registry)
     with pytest.raises(Invalid, match="a new dataset needs rows"):
         edit(registry, remove=("a",), ref="unknown")
+
+
+def test_a_name_alone_is_main_whatever_branch_changed_last(registry: Registry) -> None:
+    edit(registry, {"key": "a", "n": 1})
+    edit(registry, {"key": "b", "n": 2}, ref="questions:more")
+    assert list(rows_of(registry)) == ["a"]
+    found = registry.datasets.diff(OWNER, RowsDiffQuery("questions", "questions:more"))
+    assert [change.key for change in found.items] == ["b"]
+    assert registry.versions.list(OWNER, ArtifactQuery()).items[0].rows == 1
+    edit(registry, {"key": "z"}, ref="branched:more")  # a dataset that has no main yet
+    assert list(rows_of(registry, "branched")) == ["z"]
+
+
+def test_a_key_to_remove_that_no_row_has_is_told(registry: Registry) -> None:
+    edit(registry, {"key": "a"}, {"key": "b"})
+    done = edit(registry, remove=("a", "q-0017"))
+    assert done.rows.removed == 1 and done.problems == ("there is no row 'q-0017' to remove",)
+
+
+def test_types_are_learnt_without_reading_a_whole_dataset(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(registry, *({"key": f"k{i}", "n": i} for i in range(20)))
+    cold = Registry(registry.home.path)
+    monkeypatch.setattr(cold.rows, "all", lambda *_: pytest.fail("every row was read"))
+    assert "n is text, and in this dataset it is a number" in edit(cold, {"key": "a", "n": "x"}, {"key": "b", "n": 1}).problems[0]
 
 
 def test_where_an_edit_may_go(registry: Registry) -> None:

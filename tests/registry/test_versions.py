@@ -59,6 +59,8 @@ def test_lists_diff_lineage_and_show(registry: Registry) -> None:
     assert (
         both.next and registry.versions.versions(OWNER, VersionQuery("prompt/reply", cursor=both.next)).items[0].digest == prompt().digest
     )
+    second = registry.versions.versions(OWNER, VersionQuery("prompt/reply", cursor=both.next))
+    assert both.labels == second.labels == {"main": both.items[0].digest}  # also where it stands on another page
     d = registry.diffs.diff(OWNER, DiffQuery(f"prompt/reply@{prompt().digest}", "prompt/reply"))
     assert [f.path for f in d.fields] == ["/messages/0/text"] and "+system: Answer briefly." in d.text
     graph = registry.lineage.walk(OWNER, LineageQuery("prompt/reply"))

@@ -24,6 +24,8 @@ KINDS = (
 
 DEFAULT_PROJECT = "default"
 ENVIRONMENTS = ("staging", "production")
+MAIN = "main"  # the branch that is meant where none is named
+ROWS = frozenset({"dataset", "fewshot"})  # the kinds that have rows
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}\Z")
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}\Z")

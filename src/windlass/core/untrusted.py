@@ -28,5 +28,5 @@ def signs(text: str) -> list[str]:
     if match := _COMMANDS.search(" ".join(text.split())):
         found.append(f"speaks to a model: {match[0][:60]!r}")
     if count := len(_UNSEEN.findall(text)):
-        found.append(f"{count} character{'s' if count > 1 else ''} that people do not see")
+        found.append(f"holds {count} character{'s' if count > 1 else ''} that people do not see")
     return found

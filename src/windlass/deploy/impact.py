@@ -10,11 +10,11 @@ from windlass.core.actor import Actor
 from windlass.core.operations.graph import Impact, Moved, Source, Touched, VersionQuestion, WhyVersion
 from windlass.core.operations.registry import Graph, LineageQuery, Node
 from windlass.core.operations.traces import LiveQuery
-from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
+from windlass.core.ref import ENVIRONMENTS, ROWS, Ref, parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry import origins
 from windlass.registry.ancestry import ancestors
-from windlass.registry.datasets import ROWS, Datasets
+from windlass.registry.datasets import Datasets
 from windlass.registry.lineage import DEEPEST, Lineage
 from windlass.registry.versions import Versions, fetch, newest
 from windlass.store.meta import read

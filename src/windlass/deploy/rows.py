@@ -53,6 +53,7 @@ class RowReasons:
     def _changes(self, ref: Ref, key: str) -> tuple[list[RowChanged], dict[Ref, Row | None], bool]:
         """The versions that changed a row, newest first; the row in each version looked at, nearest first; whether there are more.
         As git does for a file: where branches were merged, the side that has the row as it is now is the one it came by."""
+        find = self._datasets.through(ref.project, key)
         rows, seen, waiting, changes = dict[Ref, Row | None](), {ref}, deque([ref]), list[RowChanged]()
         while waiting and len(seen) <= FARTHEST:
             one = waiting.popleft()
@@ -61,7 +62,7 @@ class RowReasons:
                 version, at, by = fetch(c, one), *_made(c, one)
                 unread = [fetch(c, p) for p in came if p not in rows]
             for v in (version, *unread):
-                rows.setdefault(v.ref, self._datasets.some(v, [key]).get(key))
+                rows.setdefault(v.ref, find(v))
             row = rows[one]
             same = next((p for p in came if rows[p] == row), None)
             before = row if same else rows[came[0]] if came else None

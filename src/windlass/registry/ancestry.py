@@ -7,11 +7,10 @@ from collections import deque
 from sqlalchemy import Connection, select
 
 from windlass.core.artifacts import Version
-from windlass.core.ref import Ref
+from windlass.core.ref import MAIN, Ref
 from windlass.registry.versions import fetch
 from windlass.store.tables import label_moves, links
 
-MAIN = "main"
 FARTHEST = 10_000  # versions looked at
 
 

@@ -6,7 +6,8 @@ import difflib
 
 from windlass.core.artifacts import Version
 from windlass.core.errors import WindlassError
-from windlass.registry.datasets import ROWS, Datasets
+from windlass.core.ref import ROWS
+from windlass.registry.datasets import Datasets
 from windlass.registry.diff import field_changes
 
 

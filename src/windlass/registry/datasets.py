@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,14 +17,13 @@ from windlass.core.dataset import FORM, Difference, Tree
 from windlass.core.digest import digest_bytes
 from windlass.core.errors import Invalid, Unavailable, WindlassError
 from windlass.core.operations.datasets import RowCounts, RowDifference, RowsDiff, RowsDiffQuery, RowsPage, RowsQuery
-from windlass.core.ref import parse_ref
+from windlass.core.ref import ROWS, parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry.rows import Rows, is_kept
 from windlass.registry.versions import Versions
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read, write
 
-ROWS = frozenset({"dataset", "fewshot"})  # the kinds that have rows
 FILTERS = 16  # answers to a filter that are remembered
 read_row = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -55,6 +55,15 @@ class Datasets:
         """Some rows by key; a key that has no row is left out."""
         found = self._rows.lines(version.project, self.root(version), keys)
         return {key: read_row(line) for key, line in found.items()}
+
+    def first(self, version: Version, count: int) -> list[dict[str, Any]]:
+        """So many rows, the first by key: without reading the others."""
+        return list(self.some(version, [key for key, _ in itertools.islice(self.tree(version), count)]).values())
+
+    def through(self, project: str, key: str) -> Callable[[Version], dict[str, Any] | None]:
+        """One row in whichever version is asked for; None where it has none."""
+        find = self._rows.through(project, key)
+        return lambda version: read_row(line) if (line := find(self.root(version))) is not None else None
 
     def tree(self, version: Version) -> Tree:
         return self._rows.tree(version.project, self.root(version))

@@ -8,10 +8,10 @@ from typing import Any
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Version
 from windlass.core.operations.registry import Diff, DiffQuery, FieldChange
-from windlass.core.ref import parse_ref
+from windlass.core.ref import ROWS, parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry.content import content_of
-from windlass.registry.datasets import ROWS, Datasets
+from windlass.registry.datasets import Datasets
 from windlass.registry.versions import Versions
 from windlass.store.blobs import BlobStore
 

@@ -6,7 +6,6 @@ writers at once nobody's rows are lost.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,20 +19,19 @@ from windlass.core.dataset import FORM
 from windlass.core.digest import canonical
 from windlass.core.errors import Conflict, Forbidden, Invalid
 from windlass.core.operations.datasets import Edited, EditRequest, MergeConflict, Merged, MergeRequest, RowCounts
-from windlass.core.ref import ENVIRONMENTS, Ref, check_label, parse_ref
+from windlass.core.ref import ENVIRONMENTS, MAIN, ROWS, Ref, check_label, parse_ref
 from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.registry import labels, origins
 from windlass.registry.ancestry import common_version
-from windlass.registry.datasets import ROWS, Datasets, read_row
-from windlass.registry.incoming import Taken, Types, take, types_of
+from windlass.registry.datasets import Datasets, read_row
+from windlass.registry.incoming import TOLD, Taken, Types, take, types_of
 from windlass.registry.merge import Outcome, merge
 from windlass.registry.registration import register
 from windlass.registry.rows import Prepared, Rows
 from windlass.registry.versions import Versions, newest
 from windlass.store.meta import read, write
 
-MAIN = "main"
 ATTEMPTS = 4  # to make a version while others may move the branch; then they wait
 LEARNT = 2000  # rows that a dataset's types are learnt from
 REMEMBERED = 64  # datasets whose types are known
@@ -77,7 +75,7 @@ class Edits:
 
         def change(now: Version | None) -> Made | None:
             taken = self._take(request, now)
-            problems[:] = taken.problems
+            problems[:] = [*taken.problems, *self._absent(request, now)]
             if expected and now and expected.digest != now.digest:
                 self._refuse_overtaken(expected, now, taken, request.remove)
             return self._changed(actor, ref, now, taken, request)
@@ -92,11 +90,18 @@ class Edits:
             raise Invalid(taken.problems[0], where="set", remedy="nothing was changed", problems=taken.problems)
         return taken
 
+    def _absent(self, request: EditRequest, now: Version | None) -> list[str]:
+        """Keys to remove that no row has: one mistyped would else look removed."""
+        tree = self._datasets.tree(now) if now and request.remove else None
+        absent = [key for key in request.remove if tree is not None and tree.get(key) is None]
+        told = [f"there is no row {key!r} to remove" for key in absent[:TOLD]]
+        return told if len(absent) <= TOLD else [*told, f"and {len(absent) - TOLD:,} more"]
+
     def _types_of(self, version: Version) -> Types:
         """The types of a dataset's fields, learnt from its first rows; an edit rarely changes them."""
         root = version.body["rows"]
         if (known := self._types.get(root)) is None:
-            known = self._types[root] = types_of(itertools.islice(self._datasets.rows(version), LEARNT))
+            known = self._types[root] = types_of(self._datasets.first(version, LEARNT))
         while len(self._types) > REMEMBERED:
             self._types.pop(next(iter(self._types)))
         return known

@@ -36,7 +36,7 @@ from windlass.core.operations.pins import (
     PinState,
 )
 from windlass.core.pin import SOON_NS, Observed, Outcome, Record, Snapshot, Spec, clock, due, fingerprint, says, schema_changes
-from windlass.core.ref import Ref, check_name
+from windlass.core.ref import MAIN, Ref, check_name
 from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.registry import labels
@@ -51,7 +51,7 @@ from windlass.store.blobs import BlobStore
 from windlass.store.meta import read, write
 from windlass.store.tables import pin_looks, versions
 
-MAIN, PINNED = "main", "pinned"
+PINNED = "pinned"
 HISTORY = 200
 SHOWN = 50  # keys that differ
 STORED = 50  # sentences about rows that were left out

@@ -15,14 +15,14 @@ from windlass.core.dataset import FORM, Tree
 from windlass.core.digest import is_digest, short
 from windlass.core.errors import Conflict, Invalid, NotFound
 from windlass.core.operations.registry import BlobQuery, BlobsMissing, Bundle, Change, PushReport
-from windlass.core.ref import ENVIRONMENTS, Ref, check_label, check_name
+from windlass.core.ref import ENVIRONMENTS, ROWS, Ref, check_label, check_name
 from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.jobs.work import Jobs
 from windlass.registry import labels
 from windlass.registry.ancestry import last_pushed
 from windlass.registry.changes import why
-from windlass.registry.datasets import ROWS, Datasets
+from windlass.registry.datasets import Datasets
 from windlass.registry.references import Key, check_cycles, check_names, check_references
 from windlass.registry.registration import is_registered, register
 from windlass.registry.snapshots import read_files, read_snapshot

@@ -11,8 +11,8 @@ import hashlib
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Engine, Row, insert, select
@@ -100,6 +100,41 @@ class Rows:
             raise _gone(key)
         return {key: found[key] for key in keys if key in wanted}
 
+    def through(self, project: str, key: str) -> Callable[[str], bytes | None]:
+        """One row by the roots of the versions it was in: its canonical bytes, None where there is none. Costs what changed between
+        them: a version's tree is not made to look into it, which for fifty versions of a million rows takes minutes."""
+        digests: dict[str, bytes | None] = {}
+        lines: dict[bytes, bytes] = {}
+
+        def find(root: str) -> bytes | None:
+            digest = self._digest(project, root, key, digests)
+            if digest is not None and digest not in lines:
+                line = next((ln for _, ln in self._packs.find(self.packs(project, root), [key]) if _is(ln, digest)), None)
+                if line is None:
+                    raise _gone(key)
+                lines[digest] = line
+            return None if digest is None else lines[digest]
+
+        return find
+
+    def _digest(self, project: str, root: str, key: str, known: dict[str, bytes | None]) -> bytes | None:
+        """What names a row, from the nearest layout that says so. `known` is by root, and learns what was passed."""
+        passed = []
+        while root not in known:
+            with self._lock:
+                tree = self._trees.get((project, root))
+            with read(self._engine) as c:
+                layout = _layout(c, project, root)
+            if tree is not None or layout.parent is None:
+                known[root] = (tree or self.tree(project, root)).get(key)
+            elif key in (changes := read_changes(self._blobs.get(layout.blob))):
+                known[root] = changes[key]
+            else:
+                passed.append(root)
+                root = layout.parent
+        known.update(dict.fromkeys(passed, known[root]))
+        return known[root]
+
     def all(self, project: str, root: str) -> Iterator[Line]:
         """Every row in the order of keys. Raises `Unavailable` naming a row that is missing, when it is reached."""
         lines = self._packs.all(self.packs(project, root))
@@ -143,7 +178,8 @@ class Rows:
         tree = old.apply(changes) if old.count else Tree.of(sorted((k, d) for k, d in changes.items() if d is not None))
         chain = self._chain(project, base) if base else []
         depth = chain[-1].depth + 1 if chain else 0
-        if chain and tree.root != base and depth <= DEEPEST and len(changes) <= max(1000, old.count // 4):
+        since = sum(pack.rows for pack in self._laid(chain[1:])) + len(changes)  # all of it is read to make the tree again
+        if chain and tree.root != base and depth <= DEEPEST and since <= max(1000, old.count // 2):
             return Prepared(tree, base, self._blobs.put(write_changes(changes)), tuple(packs), depth)
         laid = self._joined(tree, [*self._laid(chain), *packs])
         return Prepared(tree, None, self._blobs.put(tree.encode()), tuple(laid), 0)
@@ -178,9 +214,7 @@ class Rows:
         at: str | None = root
         with read(self._engine) as c:
             while at is not None:
-                row = c.execute(select(layouts).where(layouts.c.project == project, layouts.c.rows == at)).first()
-                if row is None:
-                    raise NotFound(f"the rows {short(at, 12)} are not here", remedy="push the workspace that has them again")
+                row = _layout(c, project, at)
                 chain.append(row)
                 at = row.parent
         return chain[::-1]
@@ -189,6 +223,13 @@ class Rows:
     def _laid(chain: list[Row[tuple[object, ...]]]) -> list[Pack]:
         found = [pack for layout in chain for pack in msgspec.json.decode(layout.packs, type=list[Pack])]
         return list(dict.fromkeys(found))
+
+
+def _layout(c: Connection, project: str, root: str) -> Row[Any]:
+    row = c.execute(select(layouts).where(layouts.c.project == project, layouts.c.rows == root)).first()
+    if row is None:
+        raise NotFound(f"the rows {short(root, 12)} are not here", remedy="push the workspace that has them again")
+    return row
 
 
 def is_kept(c: Connection, project: str, root: str) -> bool:

@@ -17,10 +17,10 @@ from windlass.core.artifacts import Version, body_digest, check_body
 from windlass.core.digest import canonical, short
 from windlass.core.errors import Invalid, WindlassError
 from windlass.core.operations.registry import Disagreement, VerifyQuery, VerifyReport
-from windlass.core.ref import ENVIRONMENTS, Ref
+from windlass.core.ref import ENVIRONMENTS, ROWS, Ref
 from windlass.govern import audit
 from windlass.govern.permissions import guard
-from windlass.registry.datasets import ROWS, Datasets
+from windlass.registry.datasets import Datasets
 from windlass.registry.push import blobs_of
 from windlass.registry.references import check_references
 from windlass.registry.snapshots import read_code, read_files, read_snapshot

@@ -22,7 +22,7 @@ from windlass.core.operations.registry import (
     VersionQuery,
     VersionSummary,
 )
-from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
+from windlass.core.ref import ENVIRONMENTS, MAIN, ROWS, Ref, parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry.content import content_of
 from windlass.store.blobs import BlobStore
@@ -115,7 +115,8 @@ class Versions:
             VersionSummary(r.kind, r.name, r.digest, r.created_ns, r.actor, tuple(named.get(r.digest, ())), _note(r)) for r in rows[:limit]
         )
         last = rows[limit - 1] if len(rows) > limit else None
-        return VersionPage(items=items, next=f"{last.created_ns}-{last.digest}" if last else None)
+        more = f"{last.created_ns}-{last.digest}" if last else None
+        return VersionPage(items=items, next=more, labels={label: digest for digest, found in named.items() for label in found})
 
     def show(self, actor: Actor, query: RefQuery) -> VersionDetail:
         """Operation `versions.show`."""
@@ -153,8 +154,15 @@ def _is(ref: Ref) -> tuple[Any, ...]:
 
 
 def newest(c: Connection, ref: Ref) -> str | None:
-    """The version that a branch was pointed to last: after a revert, the one that was gone back to. None for an unknown name."""
-    m, v = label_moves.c, versions.c
+    """The version that a name alone means: the one that a branch was pointed to last, after a revert the one that was gone back to.
+    Of rows, what `main` has: an edit of a name alone goes there, and who reads it is to see what it did. None for an unknown name."""
+    m, v, on = label_moves.c, versions.c, labels.c
+    if ref.kind in ROWS:
+        main: str | None = c.execute(
+            select(on.digest).where(on.project == ref.project, on.kind == ref.kind, on.name == ref.name, on.label == MAIN)
+        ).scalar()
+        if main is not None:
+            return main
     moved: str | None = c.execute(
         select(m.after)
         .where(m.project == ref.project, m.kind == ref.kind, m.name == ref.name, m.how == "branch")

@@ -115,3 +115,13 @@ def test_a_large_file_goes_up_in_parts(served: Server, shop: Shell) -> None:
     said = shop.json("data", "add", "many", "many.jsonl")
     assert said["rows"]["added"] == said["count"] == 45_000 and not said.get("before")
     assert shop.json("rows", "many", "--limit", "1")["count"] == 45_000
+
+
+def test_rows_that_others_changed_are_refused_in_every_part_of_a_large_file(shop: Shell) -> None:
+    """Only the first 20,000 rows of a file were held against `--from`; the others went over what somebody else had written."""
+    (shop.cwd / "many.jsonl").write_text("".join(f'{{"key": "m{i:06}", "q": "question {i}"}}\n' for i in range(20_001)))
+    first = shop.json("data", "add", "parts", "many.jsonl")["ref"].partition("@")[2]
+    (shop.cwd / "one.jsonl").write_text('{"key": "m020000", "q": "by somebody else"}\n')
+    shop("data", "add", "parts", "one.jsonl")
+    (shop.cwd / "many.jsonl").write_text("".join(f'{{"key": "m{i:06}", "q": "mine {i}"}}\n' for i in range(20_001)))
+    assert "changed meanwhile by somebody else: 'm020000'" in shop("data", "add", "parts", "many.jsonl", "--from", first, code=1).stderr

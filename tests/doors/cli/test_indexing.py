@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
 from tests.doors.cli.conftest import Shell
+
+from windlass.core.operations.indexes import read_filter
 
 APP = """
 import windlass as w
@@ -51,6 +54,24 @@ def test_an_index_is_looked_at_searched_and_compared(shell: Shell) -> None:
     assert shell.json("traces", "--passage", "de_travel")["items"] == []
     passage = shell.json("why", run["trace"])["passages"][0]
     assert (passage["key"], passage["index"]) == ("fr_travel", old)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("year=2003", ("year", [2003, "2003"])),
+        (" open = true ", ("open", [True, "true"])),
+        ("version=3.12", ("version", [3.12, "3.12"])),
+        ('zip="0123"', ("zip", "0123")),
+        ("zip=0123", ("zip", "0123")),
+        ('country=["de", 1]', ("country", ["de", 1])),
+        ("said=a=b", ("said", "a=b")),
+        ("x=null", ("x", "null")),
+    ],
+)
+def test_a_filter_is_what_somebody_means(written: str, meant: object) -> None:
+    """In pages every value was text, so that a number found nothing; in the terminal a number never was text."""
+    assert read_filter(written) == meant
 
 
 def test_wrong_questions_are_answered_in_a_sentence(shop: Shell) -> None:

@@ -33,6 +33,9 @@ def test_a_folder_is_pinned_compared_and_read_anew(shell: Shell) -> None:
     assert "derived-from as rows  pin/files@" in shell("why", "dataset/files").stdout
     assert "dataset/files@" in shell("impact", "pin/files").stdout
     assert shell.json("reproduce", "pin/files")["same"] is True
+    files.rename(shell.folder / "elsewhere")
+    said = shell("pin", "read", "files", "--again", code=1).stdout
+    assert "gone" in said and "--now" not in said  # there is nothing to take
     assert "problems" not in shell.json("verify")
 
 

@@ -417,6 +417,9 @@ def test_an_index_is_searched_and_leads_to_the_answers_it_gave(wide: Opened, pla
     assert "Finance approves travel." in page.locator(".passage").first.inner_text()
     page.get_by_label("answers that were given travel", exact=True).first.click()
     assert page.locator("table tr").count() == 2 and "who approves travel?" in page.locator("table").inner_text()
+    page.locator("table tr a").first.click()  # it came from a run, not from a release: what it was given is told all the same
+    page.get_by_text("Why this answer?").click()
+    assert "It was given these passages" in page.locator("main").inner_text()
     page = wide.go("/indexes/handbook?untrusted=1")
     assert page.locator(".passage").count() == 1 and "Ignore previous" in page.locator(".passage").inner_text()
     page.get_by_role("link", name="what changed since").click()
@@ -456,7 +459,9 @@ def test_traces_become_rows(wide: Opened, toured: Server) -> None:
     assert "Which class counts hashable objects?" in page.locator("main").inner_text()
     page.get_by_role("link", name=f"trace {result.trace[:8]}").click()
     page.wait_for_url(f"**/traces/{result.trace}")
-    assert "It is a row of asked" in page.locator("main").inner_text()
+    page.get_by_text("It is a row of asked").click()
+    page.get_by_role("link", name="asked#trace-").click()
+    assert "As it is in dataset/asked@" in page.locator("main").inner_text()
     with toured.client() as client:
         (row,) = client.datasets.all("asked")
     assert row["question"] == "Which class counts hashable objects?" and row["symbols"] == ["collections.Counter"]

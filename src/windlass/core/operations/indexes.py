@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from windlass.core.errors import Invalid
 from windlass.core.operations import Limit, Operation, Page
 
 How = Literal["words", "meaning", "both"]
@@ -89,6 +90,21 @@ class SearchRequest(msgspec.Struct, omit_defaults=True):
     how: How | None = None
     where: dict[str, Any] = {}
     project: str = "default"
+
+
+def read_filter(text: str) -> tuple[str, Any]:
+    """`field=value` as somebody writes it, for `where`: a list and a text in quotes as JSON; a number, true and false as that or as
+    text, since nobody sees which of them a field holds. Raises `Invalid`."""
+    field, equals, written = (part.strip() for part in text.partition("="))
+    if not equals or not field:
+        raise Invalid(f"{text.strip()!r} is no filter", remedy="write module=asyncio")
+    try:
+        value = msgspec.json.decode(written)
+    except msgspec.DecodeError:
+        return field, written
+    if isinstance(value, bool | int | float):
+        return field, [value, written]
+    return field, value if isinstance(value, list | str) else written
 
 
 class Hit(msgspec.Struct, omit_defaults=True):

@@ -69,7 +69,7 @@ class ArtifactQuery(msgspec.Struct, omit_defaults=True):
 class ArtifactSummary(msgspec.Struct, omit_defaults=True):
     kind: str
     name: str
-    digest: str  # the newest version
+    digest: str  # the version that the name alone means
     versions: int
     updated_ns: int
     labels: dict[str, str] = {}  # label → digest
@@ -101,7 +101,10 @@ class VersionSummary(msgspec.Struct, omit_defaults=True):
 
 
 class VersionPage(Page):
+    """`labels` are all of the name with what they point to, also where that stands on another page."""
+
     items: tuple[VersionSummary, ...]
+    labels: dict[str, str] = {}
 
 
 class RefQuery(msgspec.Struct, omit_defaults=True):

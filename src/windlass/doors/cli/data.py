@@ -66,7 +66,6 @@ def add_rows(
         for start in range(0, len(found.rows), BATCH):
             say("adding rows", start, len(found.rows))
             part = session.client.datasets.edit(dataset, found.rows[start : start + BATCH], expected=expected, message=message, drift=drift)
-            expected = None
             done = part if done is None else _joined(done, part)
     if done is None:
         said = "no row of it can be taken" if found.problems else "there is no row in it"
@@ -90,7 +89,10 @@ def remove(
     message: Message = "",
 ) -> None:
     """Remove rows of a dataset. Older versions keep them."""
-    _edited(session, session.client.datasets.edit(dataset, remove=keys, message=message))
+    done = session.client.datasets.edit(dataset, remove=keys, message=message)
+    for problem in done.problems:
+        session.warn(problem)
+    _edited(session, done)
 
 
 def pull(
@@ -236,7 +238,7 @@ def _conflict(conflict: MergeConflict) -> list[str]:
     lines = [f"[bold]{plain(conflict.key)}[/bold]"]
     for field in conflict.fields:
         for side, row in (("base", conflict.base), ("ours", conflict.ours), ("theirs", conflict.theirs)):
-            said = "removed" if row is None else _json(row) if field == "key" else _json(row.get(field))
+            said = "removed" if row is None else _json(row) if field == "key" else _json(row[field]) if field in row else "not there"
             lines.append(f"    {side:<7} {'' if field == 'key' else field + ': '}{plain(said)}")
     return lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, cast, get_args
 
 import msgspec
 import typer
@@ -11,7 +11,7 @@ import typer
 from windlass.core.digest import short
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
-from windlass.core.operations.indexes import ChunkRow, How, IndexSummary
+from windlass.core.operations.indexes import ChunkRow, How, IndexSummary, read_filter
 from windlass.core.ref import parse_ref
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
@@ -105,7 +105,7 @@ def search(
     """Search as applications do; says which half found each passage, and at which place."""
     if how is not None and how not in get_args(How):
         raise Invalid(f"--how is {how!r}", remedy="it is one of " + ", ".join(get_args(How)))
-    found = session.client.indexes.search(index, query, k, _where(where or []), cast("How | None", how))
+    found = session.client.indexes.search(index, query, k, dict(read_filter(part) for part in where or []), cast("How | None", how))
     session.result(found)
     rows = [
         (str(place), f"{h.score:.4f}", str(h.by_words or ""), str(h.by_meaning or ""), *_chunk(h.chunk))
@@ -114,20 +114,6 @@ def search(
     session.table(("", "score", "by words", "by meaning", "chunk", "where", "text"), rows, right=frozenset({0, 1, 2, 3}))
     if not rows:
         session.print("nothing was found")
-
-
-def _where(given: list[str]) -> dict[str, Any]:
-    """`field=value` with the value as JSON where it is JSON, else as text."""
-    found: dict[str, Any] = {}
-    for part in given:
-        field, equals, value = part.partition("=")
-        if not equals or not field:
-            raise Invalid(f"{part!r} is no filter", where="--where", remedy="write --where module=asyncio")
-        try:
-            found[field] = json.loads(value)
-        except ValueError:
-            found[field] = value
-    return found
 
 
 def diff(session: Session, a: Index, b: Index) -> None:

@@ -182,6 +182,8 @@ def _compared(session: Session, found: PinDifference) -> None:
         )
         fields = f" [dim]{plain(', '.join(x.fields))}[/dim]" if x.fields else ""
         session.print(f"    {sign} {plain(x.key)}{fields}  {plain(json.dumps(after, ensure_ascii=False)[:160]) if after else ''}")
+    if found.outcome == "gone":
+        return  # there is nothing to take
     session.print(f"[dim]next: windlass pin keep {found.pin.name} --now takes what is there now as a new reading[/dim]")
 
 

@@ -89,6 +89,7 @@ class MergeContext(msgspec.Struct):
     merged: Merged | None
     branches: dict[str, str]
     versions: VersionPage
+    said: str = ""
 
 
 class DuplicatesContext(msgspec.Struct):
@@ -123,10 +124,10 @@ async def dataset(request: Request, ask: Asker) -> Response:
     detail = await ask(SHOW, RefQuery(ref, project))
     asked = RowsQuery(str(detail.version.ref), project, q.get("split") or None, q.get("search") or None, q.get("cursor") or None)
     rows = await ask(ROWS, asked)
-    versions = await ask(VERSIONS, VersionQuery(f"{kind}/{name}", project))
+    versions = await ask(VERSIONS, VersionQuery(f"{kind}/{name}", project, q.get("older") or None))
     columns = _columns(rows.items)
     context = DatasetContext(
-        kind, name, detail, versions, rows, columns, _branches(versions), q.get("split", ""), q.get("search", ""), q.get("said", "")
+        kind, name, detail, versions, rows, columns, versions.labels, q.get("split", ""), q.get("search", ""), q.get("said", "")
     )
     return respond(request, "dataset.html", context, nav="datasets", title=f"{kind}/{name}")
 
@@ -140,10 +141,6 @@ def _columns(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
             text[field] += len(value) if isinstance(value, str) else 0
     place = {"key": -1, "split": 1, "origin": 2}
     return tuple(sorted(text, key=lambda f: (place.get(f, 0), -text[f])))[:COLUMNS]
-
-
-def _branches(versions: VersionPage) -> dict[str, str]:
-    return {label: v.digest for v in versions.items for label in v.labels}
 
 
 async def row(request: Request, ask: Asker) -> Response:
@@ -178,7 +175,7 @@ async def merge(request: Request, ask: Asker) -> Response:
     versions = await ask(VERSIONS, VersionQuery(f"{kind}/{name}", project))
     ours, theirs = q.get("ours") or f"{kind}/{name}:main", q.get("theirs") or ""
     found = await ask(MERGE, MergeRequest(ours, theirs, project, dry=True)) if theirs else None
-    context = MergeContext(kind, name, ours, theirs, found, _branches(versions), versions)
+    context = MergeContext(kind, name, ours, theirs, found, versions.labels, versions, q.get("said", ""))
     return respond(request, "merge.html", context, nav="datasets", title=f"Merge {name}")
 
 
@@ -200,7 +197,7 @@ async def edit(request: Request, ask: Asker) -> Response:
     """Set rows that were written as JSON, one a line, and remove those that were ticked."""
     kind, name = _where(request)
     form: Any = await request.form()
-    lines = [line for line in str(form.get("rows") or "").splitlines() if line.strip()]
+    lines = [line for line in str(form.get("rows") or "").split("\n") if line.strip()]
     branch = str(form.get("branch") or "main")
     asked = EditRequest(
         f"{kind}/{name}:{branch}", tuple(_row(n, line) for n, line in enumerate(lines, 1)), tuple(str(k) for k in form.getlist("remove")),
@@ -223,9 +220,11 @@ async def do_merge(request: Request, ask: Asker) -> Response:
     form: Any = await request.form()
     choose: dict[str, Literal["ours", "theirs"]] = {k[4:]: v for k, v in form.items() if k.startswith("row:") and v in ("ours", "theirs")}
     ours, theirs = str(form["ours"]), str(form["theirs"])
-    done = await ask(MERGE, MergeRequest(ours, theirs, ask.actor.project, choose=choose))
+    rest: Any = form.get("prefer") if form.get("prefer") in ("ours", "theirs") else None
+    done = await ask(MERGE, MergeRequest(ours, theirs, ask.actor.project, choose=choose, prefer=rest))
     if done.conflicting:
-        return RedirectResponse(query(f"/datasets/{kind}/{name}/merge", ours=ours, theirs=theirs), 303)
+        said = "Nothing was changed: rows clash that were not decided."
+        return RedirectResponse(query(f"/datasets/{kind}/{name}/merge", ours=ours, theirs=theirs, said=said), 303)
     return RedirectResponse(query(f"/datasets/{kind}/{name}", at=done.ref.rpartition("@")[2]), 303)
 
 

@@ -26,6 +26,7 @@ from windlass.core.operations.indexes import (
     IndexQuery,
     Searched,
     SearchRequest,
+    read_filter,
 )
 from windlass.core.operations.registry import VERSIONS, VersionPage, VersionQuery
 from windlass.doors.web.render import Asker, Handler, respond
@@ -71,7 +72,7 @@ async def index(request: Request, ask: Asker) -> Response:
         ref, project, filters["search"] or None, filters["document"] or None, bool(filters["untrusted"]), q.get("cursor") or None, 20
     )
     chunks = await ask(CHUNKS, asked)
-    versions = await ask(VERSIONS, VersionQuery(f"index/{name}", project))
+    versions = await ask(VERSIONS, VersionQuery(f"index/{name}", project, q.get("older") or None))
     question, how = q.get("ask", "").strip(), q.get("how", "")
     found = None
     if question:
@@ -85,15 +86,7 @@ async def index(request: Request, ask: Asker) -> Response:
 
 def _where(text: str) -> dict[str, Any]:
     """`module=asyncio, lang=en` as a filter."""
-    found: dict[str, Any] = {}
-    for part in (p.strip() for p in text.split(",")):
-        if not part:
-            continue
-        field, equals, value = part.partition("=")
-        if not equals or not field.strip():
-            raise Invalid(f"{part!r} is no filter", remedy="write module=asyncio; with commas between several")
-        found[field.strip()] = value.strip()
-    return found
+    return dict(read_filter(part) for part in text.split(",") if part.strip())
 
 
 async def difference(request: Request, ask: Asker) -> Response:

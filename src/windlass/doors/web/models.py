@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, get_args
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from windlass.core.errors import NotFound
+from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations import Empty
 from windlass.core.operations.bakeoffs import BAKEOFFS, MEASURED, Bakeoff, BakeoffQuery, Measured, MeasuredQuery
 from windlass.core.operations.discover import SEARCH, Capability, CatalogEntry, CatalogPage, CatalogQuery, Sort
@@ -46,8 +47,8 @@ async def models(request: Request, ask: Asker) -> Response:
     project = ask.actor.project
     if any(filters.values()):
         asked: dict[str, Any] = {
-            "search": q.get("search"), "provider": q.get("provider"), "max_input_price": _number(q.get("price")),
-            "min_context": _whole(q.get("context")), "can": [q["can"]] if q.get("can") in get_args(Capability) else [],
+            "search": q.get("search"), "provider": q.get("provider"), "max_input_price": _number(q.get("price"), "price"),
+            "min_context": _whole(q.get("context"), "number of tokens"), "can": [q["can"]] if q.get("can") in get_args(Capability) else [],
             "licence": q.get("licence"), "region": q.get("region"), "open_weights": True if q.get("open") else None,
             "available": bool(q.get("ready")), "sort": q["sort"] if q.get("sort") in get_args(Sort) else "id",
             "cursor": q.get("cursor"),
@@ -64,15 +65,19 @@ async def models(request: Request, ask: Asker) -> Response:
     return respond(request, "models.html", context, nav="models", title="Models")
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str | None, what: str) -> float | None:
+    """What was written into a field. A filter that is not understood is not passed over: the list would look as if it held."""
     try:
-        return float(text) if text else None
+        number = float(text.replace(",", "")) if text else None
     except ValueError:
-        return None
+        number = math.nan
+    if number is not None and not 0 <= number < math.inf:
+        raise Invalid(f"{text!r} is no {what}", remedy="write a number from 0 on")
+    return number
 
 
-def _whole(text: str | None) -> int | None:
-    number = _number((text or "").replace(",", ""))
+def _whole(text: str | None, what: str) -> int | None:
+    number = _number(text, what)
     return None if number is None else int(number)
 
 

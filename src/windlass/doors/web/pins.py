@@ -77,7 +77,7 @@ async def pin(request: Request, ask: Asker) -> Response:
 async def _page(request: Request, ask: Asker, name: str, difference: PinDifference | None) -> Response:
     project = ask.actor.project
     detail = await ask(SHOW_PIN, PinShow(name, project))
-    versions = await ask(VERSIONS, VersionQuery(f"pin/{name}", project))
+    versions = await ask(VERSIONS, VersionQuery(f"pin/{name}", project, request.query_params.get("older") or None))
     rows = (await ask(READ_PIN, PinRead(name, ROWS, project))).items if detail.pin.rows and not difference else ()
     said = request.query_params.get("said", "")
     context = PinContext(detail, versions, _spent(detail.pin, now_ns()), rows, difference, said)
