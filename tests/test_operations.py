@@ -19,6 +19,7 @@ from windlass.core.operations import (
     indexes,
     pins,
     registry,
+    reviews,
     runs,
     system,
     traces,
@@ -32,7 +33,7 @@ from windlass.store.home import Home
 SOURCE = Path(windlass.__file__).parent
 CONSTANTS = {
     name: value.name
-    for module in (bakeoffs, datasets, deploy, discover, evaluation, graph, indexes, pins, registry, runs, system, traces)
+    for module in (bakeoffs, datasets, deploy, discover, evaluation, graph, indexes, pins, registry, reviews, runs, system, traces)
     for name, value in vars(module).items()
     if isinstance(value, Operation)
 }

@@ -29,6 +29,7 @@ from windlass.doors.web import (
     pins,
     playground,
     releases,
+    reviews,
     status,
     traces,
     verdicts,
@@ -47,6 +48,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *graph.PAGES,
     *evaluations.PAGES,
     *verdicts.PAGES,
+    *reviews.PAGES,
     *releases.PAGES,
     *traces.PAGES,
     *playground.PAGES,
@@ -62,6 +64,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *evaluations.FORMS,
     *bakeoffs.FORMS,
     *verdicts.FORMS,
+    *reviews.FORMS,
     *releases.FORMS,
     *status.FORMS,
 )
