@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from windlass.core.artifacts import Version
 from windlass.core.digest import canonical
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.datasets import Row
@@ -42,11 +43,9 @@ class Forms:
 
     def of(self, dataset: Ref, suggested: Sequence[Mapping[str, Any]] = ()) -> Form:
         """The form of what `main` of a dataset has now. Of a new dataset only what was suggested is known."""
-        try:
-            exact = self._versions.resolve(Ref("dataset", dataset.name, None, "main", dataset.project))
-        except NotFound:
+        version = head(self._versions, dataset)
+        if version is None:
             return Form(tuple(_fields(list(suggested), few=False)), {}, (), True)
-        version = self._versions.get(exact.project, exact.kind, exact.name, exact.digest or "")
         root = version.body["rows"]
         if (known := self._known.get(root)) is None:
             rows = list(itertools.islice(self._datasets.rows(version), LEARNT))
@@ -55,6 +54,17 @@ class Forms:
             while len(self._known) > REMEMBERED:
                 self._known.pop(next(iter(self._known)))
         return known
+
+
+def head(versions: Versions, dataset: Ref) -> Version | None:
+    """What rows are added to: what `main` has, else the newest version; None where there is none, and so no such dataset."""
+    for label in ("main", None):
+        try:
+            exact = versions.resolve(Ref("dataset", dataset.name, None, label, dataset.project))
+            return versions.get(exact.project, exact.kind, exact.name, exact.digest or "")
+        except NotFound:
+            continue
+    return None
 
 
 def _fields(rows: Sequence[Mapping[str, Any]], *, few: bool = True) -> Iterable[ReviewField]:

@@ -13,12 +13,12 @@ from sqlalchemy import Engine, select
 from windlass.core import span as names
 from windlass.core.actor import Actor
 from windlass.core.digest import digest_json
-from windlass.core.errors import Invalid, NotFound, WindlassError
+from windlass.core.errors import Invalid, WindlassError
 from windlass.core.operations.reviews import NewReview, Passage, ReviewKind
 from windlass.core.operations.traces import Trace, TraceShow
 from windlass.core.ref import Ref
 from windlass.core.span import Span
-from windlass.evaluate.review_fields import MADE, Form, check
+from windlass.evaluate.review_fields import MADE, Form, check, head
 from windlass.registry import origins
 from windlass.registry.datasets import Datasets
 from windlass.registry.leaks import COMPARED, Leaks
@@ -122,13 +122,8 @@ class Items:
             same = (r.project == dataset.project, r.queue == dataset.name, r.source == source)
             if (state := c.execute(select(r.state).where(*same)).scalar()) is not None:
                 return f"in the queue already, {state}"
-        try:
-            exact = self._versions.resolve(dataset)
-        except NotFound:
-            return None
-        version = self._versions.get(exact.project, exact.kind, exact.name, exact.digest or "")
-        key = str(item.row["key"])
-        return f"row {key!r} already" if self._datasets.some(version, [key]) else None
+        version, key = head(self._versions, dataset), str(item.row["key"])
+        return f"row {key!r} already" if version and self._datasets.some(version, [key]) else None
 
     def _leave_twins(self, dataset: Ref, found: Found) -> None:
         """Leave out what says nearly what a row, an item that waits, or one before it says."""
@@ -136,7 +131,8 @@ class Items:
 
         rows = {str(item.row["key"]): item.row for item in found.items.values()}
         fields = sorted({name for item in found.items.values() for name in item.question})
-        twins = self._leaks.twins(dataset, list(rows.values()), fields)
+        there = head(self._versions, dataset)
+        twins = self._leaks.twins(there.ref if there else dataset, list(rows.values()), fields)
         said = {key: f"{other!r} before it" if other in rows else f"row {other!r}" for key, other in twins.items()}
         for pair in duplicates.pairs_across(rows.values(), [item.row for item in self._open(dataset)], fields=fields):
             said.setdefault(pair.key, f"{pair.other!r} in the queue")

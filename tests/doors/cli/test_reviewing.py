@@ -44,7 +44,7 @@ def test_a_trace_is_queued_labelled_and_kept(shop: Shell) -> None:
     rows = {r["question"]: r for r in shop.json("rows", "shop-questions", "--limit", "200")["items"]}
     assert rows["Do you sell rope?"]["must_say"] == "rope" and rows["Where is the harbour master?"]["must_say"] == "quay"
     why = shop("why", f"dataset/shop-questions#{rows['Do you sell rope?']['key']}").stdout
-    assert one[:8] in why and "asked at the counter" in why and "owner" in why
+    assert one[:8] in why and "asked at the counter" in why and "decided in review by owner" in why
     assert f"it is row shop-questions#trace-{one[:16]}" in shop("why", one).stdout
     assert (
         "it was kept"

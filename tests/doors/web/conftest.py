@@ -28,16 +28,23 @@ def browser() -> Iterator[Any]:
         made.close()
 
 
+@pytest.fixture(scope="session")
+def cookies() -> dict[str, Any]:
+    """Of servers, by address: a link is good once, and several modules may ask the same server."""
+    return {}
+
+
 @pytest.fixture(scope="module")
-def session(browser: Any, toured: Server) -> Any:
+def session(browser: Any, toured: Server, cookies: dict[str, Any]) -> Any:
     """The cookies of somebody who followed the one-time link."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(toured.told["link"])
-    assert page.url == toured.address + "/"
-    state = context.storage_state()
-    context.close()
-    return state
+    if toured.address not in cookies:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(toured.told["link"])
+        assert page.url == toured.address + "/"
+        cookies[toured.address] = context.storage_state()
+        context.close()
+    return cookies[toured.address]
 
 
 class Opened:

@@ -13,6 +13,7 @@ from tests.doors.web.conftest import Opened
 from tests.monitor.application import find
 
 from windlass.core.operations.pins import COMPARE_PIN, PinCompare
+from windlass.core.operations.reviews import NewReview
 from windlass.doors.web.app import PAGES
 
 pytestmark = pytest.mark.browser
@@ -74,6 +75,16 @@ def _two_indexes(client: Any, folder: Path) -> tuple[str, str]:
     return f"index/handbook@{older.digest}", f"index/handbook@{newer.digest}"
 
 
+def _two_queues(client: Any, trace: str) -> str:
+    """Queues with what pages have to show of them. Returns an item to label."""
+    long = "An answer <b>that goes on</b> for as long as it takes. " * 8
+    client.reviews.add("preferred", items=[NewReview(input="Which is better?", outputs=(long, "Short."), reason="they differ")], raters=2)
+    rows = [{"key": f"s{i}", "question": f"And {i}?", "symbols": [], "split": "test", "fine": True, "weight": i} for i in range(9)]
+    client.datasets.edit("looked-at", rows)
+    (item,) = client.reviews.add("looked-at", [trace], reason="a <b>new</b> topic", guidelines="Say what is right.\n" * 3).items
+    return str(item)
+
+
 @pytest.fixture(scope="module")
 def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An address for each page: what the tour left."""
@@ -93,6 +104,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         first = rows.edit(
             "capitals", ({"key": f"c{i}", "question": f"What is the capital of country {i}?", "split": "test"} for i in range(60))
         )
+        item = _two_queues(client, trace.trace_id)
         rows.edit("capitals:more", [{"key": "c1", "question": "And its capital?", "split": "test"}, {"key": "c2", "question": "Which?"}])
         rows.edit("capitals", [{"key": "c1", "question": "Which city governs?", "split": "dev"}], ["c59"])
         event = _events(client, toured.home)
@@ -122,6 +134,9 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "/verdicts": "/verdicts",
         "/verdicts/{id}": f"/verdicts/{verdict.id}",
         "/gates/{id}": f"/gates/{job.id}",
+        "/reviews": "/reviews",
+        "/reviews/{queue}": "/reviews/looked-at",
+        "/reviews/{queue}/{id}": f"/reviews/looked-at/{item}",
         "/releases": "/releases",
         "/traces": "/traces",
         "/traces/{id}": f"/traces/{trace.trace_id}",
@@ -271,7 +286,7 @@ def test_an_empty_server_says_what_to_do_next(browser: Any, server: Server) -> N
     page = context.new_page()
     page.goto(f"{server.address}/?once={Sessions(server.home / 'run').make_link()}")
     assert "windlass push" in page.locator("main").inner_text()
-    for path in ("/verdicts", "/releases", "/evaluations"):
+    for path in ("/verdicts", "/releases", "/evaluations", "/reviews"):
         assert page.goto(server.address + path).status == 200
         assert "windlass" in page.locator("main").inner_text()
     context.close()

@@ -83,6 +83,10 @@ def _why_row(session: Session, ref: str, key: str) -> None:
         )
     if found.trace:
         session.print(f"  made from trace {found.trace}   why: windlass why {found.trace[:8]}")
+    origin = (found.row or {}).get("origin")
+    if isinstance(origin, dict) and origin.get("review"):
+        page = session.link(f"/reviews/{parse_ref(found.ref).name}/{origin['review']}")
+        session.print(f"  decided in review by {plain(', '.join(map(str, origin.get('by') or ['somebody'])))}   [dim]{plain(page)}[/dim]")
     for s in found.scored:
         scores = "  ".join(f"{x.evaluator} {words.score(x.value)}" for x in s.scores)
         session.print(f"  {words.short_ref(s.target)} {words.ago(s.at_ns, now)}: {scores}   [dim]{plain(s.said[:100])}[/dim]")

@@ -19,6 +19,7 @@ from windlass.doors.cli.session import Session, plain
 
 Queue = Annotated[str, typer.Argument(help="A queue: the name of the dataset that its rows go to.")]
 CHOICES: dict[str, Choice] = {"1": "first", "2": "second", "0": "tie", "n": "neither"}
+TRUTH = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
 
 
 def add(app: typer.Typer) -> None:
@@ -263,7 +264,9 @@ def _read(field: ReviewField, said: str) -> dict[str, Any]:
     if field.type == "text":
         return {field.name: said}
     if field.type == "truth":
-        return {field.name: said.lower() in ("y", "yes", "true", "1")}
+        if said.lower() not in TRUTH:
+            raise Invalid(f"{said!r} is neither yes nor no", where=field.name)
+        return {field.name: TRUTH[said.lower()]}
     try:
         return {field.name: msgspec.json.decode(said)}
     except msgspec.DecodeError:

@@ -10,6 +10,7 @@ from windlass.core.digest import short
 from windlass.core.operations.alerts import EVENTS, EventQuery
 from windlass.core.operations.deploy import RELEASES, ReleaseQuery, ReleaseState
 from windlass.core.operations.evaluation import EVALUATION, VERDICTS, Evaluation, IdQuery, VerdictQuery
+from windlass.core.operations.reviews import REVIEWS, ReviewQueue, ReviewsQuery
 from windlass.core.operations.traces import LIVE, LiveFigures, LiveQuery
 from windlass.core.score import Verdict
 from windlass.doors import format as words
@@ -139,12 +140,18 @@ async def _found(ask: Asker) -> list[Need]:
     return needs
 
 
+def _review(queue: ReviewQueue) -> Need:
+    waits = "1 item waits" if queue.todo == 1 else f"{queue.todo:,} items wait"
+    return Need("wait", "review", f"{queue.name}: {waits} for you", "Review", f"/reviews/{queue.name}/next")
+
+
 async def show(request: Request, ask: Asker) -> Response:
     project = ask.actor.project
     releases = await ask(RELEASES, ReleaseQuery(project))
     verdicts = list((await ask(VERDICTS, VerdictQuery(project, limit=200))).items)
     applications = tuple([await _application(ask, r, verdicts) for r in releases.items])
-    needs = (*await _found(ask), *(n for a in applications for n in _needs(a)))
+    queues = (await ask(REVIEWS, ReviewsQuery(project=project, limit=200))).queues
+    needs = (*await _found(ask), *(n for a in applications for n in _needs(a)), *(_review(q) for q in queues if q.todo))
     running = sum("production" in a.release.environments for a in applications)
     plural = "" if running == 1 else "s"
     waiting = f"{len(needs)} thing{'' if len(needs) == 1 else 's'} wait{'s' if len(needs) == 1 else ''} for a person"

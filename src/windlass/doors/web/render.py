@@ -57,7 +57,10 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("artifacts", "Artifacts", "/artifacts"),
         ),
     ),
-    ("Evaluate", (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"))),
+    (
+        "Evaluate",
+        (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"), ("reviews", "Review", "/reviews")),
+    ),
     ("Deploy", (("releases", "Releases", "/releases"),)),
     (
         "Monitor",
