@@ -42,7 +42,8 @@ ASKED = [
 COINS = ["bitcoin", "ethereum", "dogecoin", "litecoin", "stablecoin"]
 PLACES = ["wallet", "exchange", "blockchain", "hardware wallet", "ledger", "mining pool"]
 NEW = [
-    "Do you accept {coin} from a crypto {place}?", "Which crypto {place} may I pay {coin} from?", "Is {coin} paid by a crypto {place} safe?",
+    "Do you accept {coin} from a crypto {place}?", "Which crypto {place} may I pay {coin} from?",
+    "Is {coin} paid by a crypto {place} safe?",
     "Can I pay by {coin} with the crypto {place} of my brother?", "What does paying {coin} cost at a crypto {place}?",
     "My {coin} left the crypto {place}, did it reach you?", "Is {coin} or the crypto {place} cheaper to pay with?",
 ]  # fmt: skip

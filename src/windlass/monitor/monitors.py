@@ -171,7 +171,7 @@ class Monitors:
         return TopicSeen(seen.topic, tuple(msgspec.structs.replace(e, row=made[e.trace]) for e in seen.exemplars))
 
     def look(self, actor: Actor, query: MonitorName) -> MonitorState:
-        """Operation `monitors.look`: have it look now; `monitors.show` says when it has. Raises `NotFound`, `Conflict` while it is paused."""
+        """Operation `monitors.look`: have it look now; `monitors.show` says when it has. Raises `NotFound`, `Conflict` when paused."""
         guard(actor, "run", query.project)
         state = self.state(query.project, query.name)
         if state.status == "paused":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from windlass.core.actor import Actor
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.govern.permissions import guard
@@ -36,7 +38,7 @@ class Traces:
         await self._journal.settle()
         return await self._spans.arrivals(query)
 
-    async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
+    async def scores(self, query: ScoreQuery) -> Sequence[ScoreSeen]:
         """For monitors: judgements of runs in production."""
         await self._journal.settle()
         return await self._spans.scores(query)
