@@ -65,7 +65,7 @@ class Shop(App):
         super().__init__(folder, 0)
         self.write("app.py", APP)
         rnd = random.Random(1)
-        rows = [{"key": f"r{n:04}", "question": usual(rnd)} for n in range(count)]
+        rows = [{"key": f"r{n:04}", "question": usual(rnd), "topic": "usual"} for n in range(count)]
         self.write("data/rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         self.rnd = random.Random(2)
 

@@ -53,7 +53,7 @@ def test_from_a_new_topic_to_rows_and_back_to_covered(shop: Shop) -> None:
     added = shop.client.reviews.add("rows", [e.trace for e in topic.exemplars], reason=f"new topic: {topic.topic.name}")
     assert len(added.items) >= 3  # one that says what a row says makes none
     for id in added.items:
-        shop.client.reviews.decide(id, {})
+        shop.client.reviews.decide(id, {"topic": "crypto"})
     kept = shop.client.reviews.keep("rows", "crypto")
     assert len(shop.client.monitors.show("questions").topics) >= 1
     rows = [e.row for e in shop.client.monitors.show("questions").topics[0].exemplars]
