@@ -26,7 +26,7 @@ def test_it_is_as_often_wrong_as_stated() -> None:
 
 @pytest.mark.parametrize("shift", [{"shift": 0.15}, {"tripled": 3}, {"unseen": 0.15}])
 def test_it_has_power(shift) -> None:
-    found = [compare(*samples(seed, 250, 500, **shift), seed, 199) for seed in range(12)]
+    found = [compare(*samples(seed, 400, 800, **shift), seed, 199) for seed in range(12)]
     assert sum(k.p <= 0.01 for k in found) >= 9
     assert all(k.mmd2 > 0 for k in found if k.p <= 0.01)
 

@@ -94,7 +94,7 @@ def test_longer_texts_are_shown_by_what_they_are() -> None:
     longer = [Row(r.id, r.text + "\nplease" * (7 if i % 3 else 0)) for i, r in enumerate(rows)]
     watch.see(longer, lambda texts: world.encode([t.split("\n")[0] for t in texts]))
     look = watch.look()
-    assert look.call == "skewed" and "“lines” differs from the evaluation for" in look.sentence
+    assert look.call == "skewed" and "Inputs differ from the evaluation in " in look.sentence and "“lines”" in look.sentence
     assert {e.score for e in look.evidence if e.severe} >= {"characters", "words", "lines"}
     assert next(e for e in look.evidence if e.score == DISTANCE).since is None
 

@@ -8,6 +8,7 @@ from windlass.monitor.coverage import coverage
 from windlass.monitor.resolution import size_for
 from windlass.monitor.settings import KERNEL, Settings, start_share
 
+NAMED = 3  # descriptors in a sentence
 NEARLY = 0.75  # of the log-evidence that alarms, from which a look says that something may be beginning
 
 
@@ -23,12 +24,11 @@ def judge(look: Look, baseline: Baseline, settings: Settings, other: Instrument 
         return "no traffic", left_out
     severe = [e for e in look.evidence if e.severe]
     mild = [e for e in look.evidence if e.alarmed and not e.severe]
-    if severe or (look.kernel_since and moved > settings.moved):
-        told = [_shown(e, look.coverage) for e in severe]
-        if look.kernel_since and moved > settings.moved:
-            told.append(f"as a whole, inputs differ from the evaluation as if {_percent(moved)} of them were something else")
-        since = min([e.since or 0 for e in severe] + ([look.kernel_since] if look.kernel_since and moved > settings.moved else []))
-        return "skewed", _sentence(told) + f" Shown after {since:,} inputs; the chance of a false alarm, ever, is {look.alpha:.0%}."
+    whole = look.kernel_since if moved > settings.moved else None
+    if severe or whole:
+        since = min([e.since or 0 for e in severe] + ([whole] if whole else []))
+        told = _sentence(_shown(severe, look.coverage, moved if whole else None))
+        return "skewed", f"{told} Shown after {since:,} inputs; the chance of a false alarm, ever, is {look.alpha:.0%}."
     if mild or look.kernel_since:
         what = [_what(e.score) for e in mild] + ([_what(KERNEL)] if look.kernel_since else [])
         return "watch", f"There is a difference in {_listed(what)}, and it is within what you tolerate."
@@ -48,12 +48,18 @@ def _instrument(was: Instrument, now: Instrument) -> str:
     return f"{what} is another than the one the evaluation rows were measured with, so nothing was compared. Measure them again."
 
 
-def _shown(evidence: Evidence, covered: Coverage) -> str:
-    if evidence.score == DISTANCE:
-        low, high = covered.interval.low, covered.interval.high
-        between = f"({_percent(low)} to {_percent(high)} since the start)"
-        return f"about {_percent(evidence.effect)} of production {between} is unlike anything evaluated"
-    return f"{_what(evidence.score)} differs from the evaluation for {_percent(evidence.effect)} of inputs"
+def _shown(severe: list[Evidence], covered: Coverage, moved: float | None) -> list[str]:
+    """What is shown, the unseen first. Descriptors are one thing, since they tend to move together."""
+    told = []
+    if away := next((e for e in severe if e.score == DISTANCE), None):
+        between = f"({_percent(covered.interval.low)} to {_percent(covered.interval.high)} since the start)"
+        told.append(f"about {_percent(away.effect)} of production {between} is unlike anything evaluated")
+    if moved is not None:
+        told.append(f"as a whole, inputs differ from the evaluation as if {_percent(moved)} of them were something else")
+    if described := sorted((e for e in severe if e.score != DISTANCE), key=lambda e: -e.effect):
+        names = [_what(e.score) for e in described[:NAMED]] + ([f"{len(described) - NAMED} more"] if len(described) > NAMED else [])
+        told.append(f"inputs differ from the evaluation in {_listed(names)}, up to {_percent(described[0].effect)} of them")
+    return told
 
 
 def _what(score: str) -> str:
@@ -73,7 +79,7 @@ def _needed(covered: Coverage, baseline: Baseline, settings: Settings) -> int | 
         rows = covered.rows << doubling
         then = coverage(round(covered.rate * rows), rows, baseline.calibration, baseline.gaps_beyond)
         if then.interval.high <= settings.covered:
-            return rows
+            return round(rows, 2 - len(str(rows)))  # two digits
     return None
 
 
