@@ -11,6 +11,7 @@ from tests.monitor.worlds import World
 
 from windlass.core.monitoring import Instrument, Look
 from windlass.monitor.baseline import DISTANCE, Baseline, build
+from windlass.monitor.direction import NAME as DIRECTION
 from windlass.monitor.rows import EvaluationRow, Row
 from windlass.monitor.settings import DOUBLINGS, EPOCH, KERNEL, SCORES, Settings, next_look, start_share
 from windlass.monitor.skew import Watch
@@ -29,8 +30,8 @@ def after(world: World, rows: int, evaluation: int = 300, **settings: float) -> 
 
 
 def test_the_error_is_split_and_not_spent_twice() -> None:
-    given = Settings(alpha=0.1, weights=(1, 1, 2))
-    assert sum(given.error(score) for score in (*SCORES, KERNEL)) == pytest.approx(0.1)
+    given = Settings(alpha=0.1, weights=(1, 1, 4, 2))
+    assert sum(given.error(score) for score in (*SCORES, KERNEL, DIRECTION)) == pytest.approx(0.1)
     assert given.look_error * DOUBLINGS == pytest.approx(given.error(KERNEL)) == pytest.approx(0.05)
     assert sum(start_share(k) for k in range(100_000)) == pytest.approx(1, abs=1e-5)
     assert 1 / (Settings().permutations + 1) <= Settings().look_error

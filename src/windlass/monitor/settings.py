@@ -7,6 +7,7 @@ import math
 import msgspec
 
 from windlass.monitor.baseline import DISTANCE, SCORES
+from windlass.monitor.direction import NAME as DIRECTION
 
 FIRST_LOOK, DOUBLINGS = 250, 16  # counted rows at which whole distributions are compared first, and how often that doubles
 EPOCH = 5000  # counted rows after which every score also starts afresh, so that a late change is not drowned by what came before
@@ -16,14 +17,14 @@ KERNEL = "distribution"
 
 class Settings(msgspec.Struct, frozen=True):
     """`alpha` is the chance that anything ever alarms while production is as the evaluation rows are. `weights` split it: distance, the
-    descriptors together, and the comparison of whole distributions.
+    descriptors together, the comparison of whole distributions, and the direction.
 
     What is shown is severe only beyond a tolerance: an uncovered share of `unseen`, a share of traffic that moved of `moved`, a descriptor
     that moved for a share of `described` of the rows. Production is covered when at most `covered` of it may be uncovered.
     """
 
     alpha: float = 0.05
-    weights: tuple[float, float, float] = (0.4, 0.2, 0.4)
+    weights: tuple[float, float, float, float] = (0.3, 0.1, 0.3, 0.3)
     unseen: float = 0.02
     moved: float = 0.02
     described: float = 0.10
@@ -31,11 +32,11 @@ class Settings(msgspec.Struct, frozen=True):
 
     def error(self, score: str) -> float:
         """The part of alpha that a score has."""
-        distance, descriptors, kernel = (w / sum(self.weights) * self.alpha for w in self.weights)
-        return {DISTANCE: distance, KERNEL: kernel}.get(score, descriptors / (len(SCORES) - 1))
+        distance, descriptors, kernel, direction = (w / sum(self.weights) * self.alpha for w in self.weights)
+        return {DISTANCE: distance, KERNEL: kernel, DIRECTION: direction}.get(score, descriptors / (len(SCORES) - 1))
 
     def tolerance(self, score: str) -> float:
-        return {DISTANCE: self.unseen, KERNEL: self.moved}.get(score, self.described)
+        return {DISTANCE: self.unseen, DIRECTION: self.unseen, KERNEL: self.moved}.get(score, self.described)
 
     @property
     def look_error(self) -> float:

@@ -1,9 +1,9 @@
 """The watch over production: rows go in as they are received, a look comes out.
 
 Error is split, so that the chance of any alarm ever, while production is as the evaluation rows are, is at most alpha (0.05): over the
-distance to what was evaluated and each descriptor, each an urn that may be looked at after every row, and over at most sixteen
-comparisons of whole distributions after 250, 500, 1,000 … counted rows. Every urn spends three quarters of its part from the start and
-the rest on fresh starts every 5,000 rows (a union bound, so it does not matter how they depend). What was alarmed once stays so until
+distance to what was evaluated, each descriptor and the direction in which production moved, each an urn that may be looked at after every
+row, and over at most sixteen comparisons of whole distributions after 250, 500, 1,000 … counted rows. The urns of distance and descriptors
+spend three quarters of their part from the start and the rest on fresh starts every 5,000 rows (a union bound, so it does not matter how they depend). What was alarmed once stays so until
 there is a new baseline. Rows in one portion or in many, and a watch restored in between, give the same bits.
 """
 
@@ -20,6 +20,8 @@ from windlass.monitor import mix, topics
 from windlass.monitor.baseline import DISTANCE, SCORES, Baseline
 from windlass.monitor.coverage import coverage, quality
 from windlass.monitor.descriptors import describe, moved
+from windlass.monitor.direction import NAME as DIRECTION
+from windlass.monitor.direction import TIE, Direction, DirectionState
 from windlass.monitor.kernel import compare
 from windlass.monitor.resolution import shows
 from windlass.monitor.rows import Encode, Row, Thinning, ThinningState, draws, half, order, ties
@@ -32,6 +34,7 @@ from windlass.monitor.wording import judge
 PORTION = 4096  # rows encoded and measured at once
 TIMES, MOST = 8, 8000  # the sample of production has at most so many times the evaluation rows, and so many rows
 OUTSIDE = 2000  # rows outside the region that are kept for topics
+ENOUGH = 1000  # rows of a sample in which a topic is looked for
 WITNESSES = 10
 
 
@@ -52,6 +55,7 @@ class State(msgspec.Struct):
     scores: dict[str, Score]
     sample: SampleState
     outside: SampleState
+    direction: DirectionState = msgspec.field(default_factory=DirectionState)
     seen: int = 0
     counted: int = 0
     halves: list[int] = msgspec.field(default_factory=lambda: [0, 0])
@@ -86,6 +90,8 @@ class Watch:
         self._vectors, self._centres, self._known = baseline.vectors, baseline.group_centres, frozenset(baseline.known_words)
         self._sample = Sample(min(MOST, TIMES * baseline.rows), baseline.dimensions, s.sample)
         self._outside = Sample(OUTSIDE, baseline.dimensions, s.outside)
+        drawn = draws(baseline.seed, baseline.keys[baseline.fit :])
+        self._direction = Direction(baseline, ties(drawn, TIE), self.settings.error(DIRECTION), s.direction)
         self._whole = {name: self._urn(name, 0, s.scores[name].whole if name in s.scores else None) for name in SCORES}
         start = s.counted // EPOCH
         self._fresh = {name: self._urn(name, start, s.scores[name].fresh if name in s.scores else None) for name in SCORES}
@@ -110,7 +116,7 @@ class Watch:
         s = self._state
         s.thinning = self._thinning.state
         if not self.baseline.refusal:
-            s.sample, s.outside = self._sample.state, self._outside.state
+            s.sample, s.outside, s.direction = self._sample.state, self._outside.state, self._direction.kept()
             for name in SCORES:
                 s.scores[name].whole, s.scores[name].fresh = self._whole[name].state, self._fresh[name].state
         return msgspec.msgpack.encode(s)
@@ -153,8 +159,10 @@ class Watch:
         start = 0
         while start < len(rows):
             counted = self._state.counted
-            stop = min(len(rows), start + EPOCH - counted % EPOCH, start + (next_look(counted) or counted + len(rows)) - counted)
+            due = (counted + EPOCH - counted % EPOCH, next_look(counted) or counted + len(rows), self._direction.due)
+            stop = min(len(rows), *(start + at - counted for at in due))
             piece = slice(start, stop)
+            self._direction.see(steps[piece], halves[piece], ties(drawn[piece], TIE))
             self._count(ids[piece], orders[piece], steps[piece], away[piece], groups[piece], halves[piece])
             self._score({n: b[piece] for n, b in binned.items()})
             start = stop
@@ -218,7 +226,7 @@ class Watch:
     def alarmed(self) -> int | None:
         """The counted row after which anything alarmed first, within a tolerance or not; None while nothing has."""
         s = self._state
-        since = [score.since for score in s.scores.values()] + [one.rows for one in s.looks if one.alarmed]
+        since = [score.since for score in s.scores.values()] + [s.direction.since] + [one.rows for one in s.looks if one.alarmed]
         return min((at for at in since if at is not None), default=None)
 
     def _evidence(self) -> tuple[Evidence, ...]:
@@ -230,7 +238,15 @@ class Watch:
                 effects.append(self._effect(name, fresh.state))
             e, p = math.exp(min(whole.log_e, 700)), math.exp(-max(0.0, score.best))
             found.append(Evidence(name, e, p, self.settings.error(name), max(effects), self.settings.tolerance(name), score.since))
-        return tuple(found)
+        moved = self._direction.state
+        e, p = math.exp(min(self._direction.log_e(), 700)), math.exp(-max(0.0, moved.best))
+        level, tolerance = self.settings.error(DIRECTION), self.settings.tolerance(DIRECTION)
+        return (*found, Evidence(DIRECTION, e, p, level, moved.effect, tolerance, moved.since))
+
+    def _covered(self) -> Coverage:
+        """By distance; or by the direction, where that shows more to be uncovered."""
+        by_distance, by_direction = self._coverage(self._whole[DISTANCE].state), self._direction.coverage()
+        return by_direction if by_direction and by_direction.interval.low > by_distance.interval.low else by_distance
 
     def look(self) -> Look:
         """What the rows so far say. Looking changes nothing, so one may look as often as one likes."""
@@ -238,7 +254,7 @@ class Watch:
         look = Look("no traffic", "", self.settings.alpha, s.seen, s.counted, self._thinning.dropped,
                     first_event_ns=s.first_event_ns, last_event_ns=s.last_event_ns)  # fmt: skip
         if not b.refusal:
-            covered = self._coverage(self._whole[DISTANCE].state)
+            covered = self._covered()
             look = msgspec.structs.replace(
                 look,
                 evidence=self._evidence(),
@@ -265,11 +281,34 @@ class Watch:
         drawn = draws(b.seed, b.keys[b.fit :])
         distances, _ = nearest(calibration, self._vectors[: b.fit])
         away = b.cuts[DISTANCE].bins(distances, ties(drawn, 0)) >= self.baseline.beyond
+        if self._whole_sample:
+            return self._together(calibration, away, texts)
         halves = half(draws(b.seed, self._outside.ids))
         return topics.find(
             topics.Outside(self._outside.ids, self._outside.steps, halves, s.halves, s.outside_rows),
             calibration[away], len(calibration), texts, b.seed,
         )  # fmt: skip
+
+    @property
+    def _whole_sample(self) -> bool:
+        """Whether the sample of production is large enough to stand for it."""
+        return len(self._sample) == self._state.counted or len(self._sample) >= ENOUGH
+
+    def _together(self, calibration: Grid, away: Bools, texts: Callable[[Sequence[str]], dict[str, str]]) -> tuple[Topic, ...]:
+        """Topics among rows of the sample that are far from what was evaluated, or far along the direction."""
+        b, ids, steps = self.baseline, self._sample.ids, self._sample.steps
+        drawn = draws(b.seed, ids)
+        halves = half(drawn)
+        distances, _ = nearest(steps, self._vectors[: b.fit])
+        theirs, ours = self._direction.outside(steps, ties(drawn, TIE))
+        theirs |= b.cuts[DISTANCE].bins(distances, ties(drawn, 0)) >= b.beyond
+        ours |= away
+        at = np.flatnonzero(theirs)
+        counts = [int((halves == h).sum()) for h in (0, 1)]
+        outside = topics.Outside(
+            [ids[i] for i in at.tolist()], steps[at], halves[at], counts, [int((halves[at] == h).sum()) for h in (0, 1)]
+        )  # fmt: skip
+        return topics.find(outside, calibration[ours], len(calibration), texts, b.seed)
 
 
 def side(name: str) -> Side:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from windlass.core.monitoring import Call, Coverage, Evidence, Instrument, Look
 from windlass.monitor.baseline import DISTANCE, Baseline
 from windlass.monitor.coverage import coverage
+from windlass.monitor.direction import NAME as DIRECTION
 from windlass.monitor.resolution import size_for
 from windlass.monitor.settings import KERNEL, Settings, start_share
 
@@ -54,16 +55,20 @@ def _shown(severe: list[Evidence], covered: Coverage, moved: float | None) -> li
     if away := next((e for e in severe if e.score == DISTANCE), None):
         between = f"({_percent(covered.interval.low)} to {_percent(covered.interval.high)} since the start)"
         told.append(f"about {_percent(away.effect)} of production {between} is unlike anything evaluated")
+    if together := next((e for e in severe if e.score == DIRECTION), None):
+        told.append(f"about {_percent(together.effect)} of production is of a kind that the evaluation hardly has")
     if moved is not None:
         told.append(f"as a whole, inputs differ from the evaluation as if {_percent(moved)} of them were something else")
-    if described := sorted((e for e in severe if e.score != DISTANCE), key=lambda e: -e.effect):
+    if described := sorted((e for e in severe if e.score not in (DISTANCE, DIRECTION)), key=lambda e: -e.effect):
         names = [_what(e.score) for e in described[:NAMED]] + ([f"{len(described) - NAMED} more"] if len(described) > NAMED else [])
         told.append(f"inputs differ from the evaluation in {_listed(names)}, up to {_percent(described[0].effect)} of them")
     return told
 
 
 def _what(score: str) -> str:
-    return {DISTANCE: "the distance to what was evaluated", KERNEL: "inputs as a whole"}.get(score, f"“{score}”")
+    return {DISTANCE: "the distance to what was evaluated", DIRECTION: "what many inputs have in common", KERNEL: "inputs as a whole"}.get(
+        score, f"“{score}”"
+    )
 
 
 def _too_small(look: Look, covered: Coverage, baseline: Baseline, settings: Settings) -> str:
