@@ -3,8 +3,9 @@
 Error is split, so that the chance of any alarm ever, while production is as the evaluation rows are, is at most alpha (0.05): over the
 distance to what was evaluated, each descriptor and the direction in which production moved, each an urn that may be looked at after every
 row, and over at most sixteen comparisons of whole distributions after 250, 500, 1,000 … counted rows. The urns of distance and descriptors
-spend three quarters of their part from the start and the rest on fresh starts every 5,000 rows (a union bound, so it does not matter how they depend). What was alarmed once stays so until
-there is a new baseline. Rows in one portion or in many, and a watch restored in between, give the same bits.
+spend three quarters of their part from the start and the rest on fresh starts every 5,000 rows. All of this is a union bound, so it does
+not matter how they depend. What was alarmed once stays so until there is a new baseline. Rows in one portion or in many, and a watch
+restored in between, give the same bits.
 """
 
 from __future__ import annotations
@@ -301,6 +302,7 @@ class Watch:
         halves = half(drawn)
         distances, _ = nearest(steps, self._vectors[: b.fit])
         theirs, ours = self._direction.outside(steps, ties(drawn, TIE))
+        far = theirs.copy()
         theirs |= b.cuts[DISTANCE].bins(distances, ties(drawn, 0)) >= b.beyond
         ours |= away
         at = np.flatnonzero(theirs)
@@ -308,7 +310,7 @@ class Watch:
         outside = topics.Outside(
             [ids[i] for i in at.tolist()], steps[at], halves[at], counts, [int((halves[at] == h).sum()) for h in (0, 1)]
         )  # fmt: skip
-        return topics.find(outside, calibration[ours], len(calibration), texts, b.seed)
+        return topics.find(outside, calibration[ours], len(calibration), texts, b.seed, far[at])
 
 
 def side(name: str) -> Side:

@@ -25,6 +25,7 @@ COMPONENTS = 20
 SMALLEST = 5  # rows of a group
 REACH = 0.9  # of a group's rows are in its ball
 EXEMPLARS = 5
+SAME = 0.7  # likeness of two groups' centres from which they are one
 LEVEL_OF_TEST = 0.05
 Texts = Callable[[Sequence[str]], dict[str, str]]
 
@@ -60,10 +61,18 @@ def likeness(steps: Grid, centre: Grid) -> Floats:
     return found
 
 
-def find(outside: Outside, calibration: Grid, calibration_rows: int, texts: Texts, seed: int) -> tuple[Topic, ...]:
-    """Topics, confirmed ones first, then by share. `calibration` are the rows of the calibration half that lie outside the region."""
+def find(
+    outside: Outside, calibration: Grid, calibration_rows: int, texts: Texts, seed: int, far: NDArray[np.bool_] | None = None
+) -> tuple[Topic, ...]:
+    """Topics, confirmed ones first, then by share. `calibration` are the rows of the calibration half that lie outside the region. `far`
+    are rows that lie far along the direction in which production moved: where dense groups hold less than half of them, as with vectors
+    in which no row is near another, those are one group."""
     first, second = outside.halves == 0, outside.halves == 1
     balls = groups(outside.steps[first], seed)
+    alone = outside.steps[first & far] if far is not None else outside.steps[:0]
+    if len(alone) and 2 * np.any([ball.holds(alone) for ball in balls] or [np.zeros(len(alone), bool)], axis=0).sum() < len(alone):
+        one = together(alone)
+        balls = [one, *(ball for ball in balls if float(likeness(ball.centre[None], one.centre)[0]) < SAME)] if one else balls
     if not balls:
         return ()
     total = outside.all_rows(1)
@@ -111,6 +120,19 @@ def groups(steps: Grid, seed: int) -> list[Ball]:
     return found
 
 
+def together(steps: Grid) -> Ball | None:
+    """The one group that rows far along a direction are: those near their mean, then those near the mean of these. None where there are
+    hardly any."""
+    for _ in range(2):
+        if len(steps) < SMALLEST:
+            return None
+        centre = grid(steps.astype(np.float64).mean(axis=0)[None])[0]
+        near = likeness(steps, centre)
+        least = float(np.quantile(near, 1 - REACH))
+        steps = steps[near >= least]
+    return Ball(centre, least)
+
+
 def fisher(hits: int, rows: int, hits_before: int, rows_before: int) -> float:
     """The chance of so many hits or more among the rows, when all hits could as well have been anywhere."""
     from scipy.stats import hypergeom  # heavy: only where it is used
@@ -128,14 +150,17 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def exemplars(steps: Grid, members: Sequence[int], ball: Ball) -> list[int]:
-    """The row nearest to the centre, and of the others each time the one that is least like those already taken."""
-    if not members:
+    """The row nearest to the centre, and of the nearer half each time the one that is least like those already taken: what is said of a
+    topic in several ways, and not what just lies at its edge."""
+    if not len(members):
         return []
-    vectors = steps[list(members)]
-    taken = [int(likeness(vectors, ball.centre).argmax())]
-    closest = likeness(vectors, vectors[taken[0]])
-    while len(taken) < min(EXEMPLARS, len(members)):
+    near = likeness(steps[list(members)], ball.centre)
+    chosen = np.argsort(-near, kind="stable")[: max(EXEMPLARS, -(-len(near) // 2))]
+    vectors = steps[[members[i] for i in chosen.tolist()]]
+    taken = [0]
+    closest = likeness(vectors, vectors[0])
+    while len(taken) < min(EXEMPLARS, len(vectors)):
         closest[taken[-1]] = np.inf
         taken.append(int(closest.argmin()))
         closest = np.maximum(closest, likeness(vectors, vectors[taken[-1]]))
-    return [members[i] for i in taken]
+    return [members[int(chosen[i])] for i in taken]
