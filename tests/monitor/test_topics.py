@@ -12,7 +12,7 @@ from windlass.core.monitoring import Instrument
 from windlass.monitor import mix
 from windlass.monitor.baseline import build
 from windlass.monitor.skew import Watch
-from windlass.monitor.topics import Ball, Outside, exemplars, find, fisher, holm
+from windlass.monitor.topics import Ball, Outside, Region, exemplars, find, fisher, holm
 from windlass.monitor.vectors import grid
 
 
@@ -58,8 +58,8 @@ def test_a_sample_of_what_is_outside_gives_the_same_shares() -> None:
     chance = np.random.default_rng(1)
     steps = grid(np.concatenate([np.full((400, 8), 1.0), np.eye(8)[np.zeros(400, int)]]) + 0.05 * chance.standard_normal((800, 8)))
     halves, ids = np.arange(800) % 2, [str(i) for i in range(800)]
-    whole = find(Outside(ids, steps, halves, [4000, 4000], [400, 400]), steps[:0], 300, lambda i: {}, 0)
-    some = find(Outside(ids[200:600], steps[200:600], halves[200:600], [4000, 4000], [400, 400]), steps[:0], 300, lambda i: {}, 0)
+    whole = find([Region(Outside(ids, steps, halves, [4000, 4000], [400, 400]), steps[:0], 300)], lambda i: {}, 0)
+    some = find([Region(Outside(ids[200:600], steps[200:600], halves[200:600], [4000, 4000], [400, 400]), steps[:0], 300)], lambda i: {}, 0)
     assert [t.share for t in whole] == pytest.approx([0.045, 0.045], abs=0.008)
     assert [t.share for t in some] == pytest.approx([0.045, 0.045], abs=0.015)
 

@@ -19,7 +19,7 @@ from windlass.monitor.coverage import INSIDE
 from windlass.monitor.descriptors import describe, vocabulary
 from windlass.monitor.kernel import compare
 from windlass.monitor.rows import Encode, Row, Thinning, draws, half, order
-from windlass.monitor.topics import Outside, holm
+from windlass.monitor.topics import Outside, Region, holm
 from windlass.monitor.vectors import Grid, grid, nearest, unit
 
 SMALLEST = 40  # rows of a window
@@ -79,7 +79,8 @@ def _topics(before: Window, after: Window, seed: int) -> tuple[Topic, ...]:
     rows = [int((after.halves == h).sum()) for h in (0, 1)]
     outside = [int((away & (after.halves == h)).sum()) for h in (0, 1)]
     given = Outside(list(text), after.steps[away], after.halves[away], rows, outside)
-    return topics.find(given, calibration[usual > radius], len(calibration), lambda ids: {i: text[i] for i in ids}, seed)
+    region = Region(given, calibration[usual > radius], len(calibration))
+    return topics.find([region], lambda ids: {i: text[i] for i in ids}, seed)
 
 
 def _changes(before: Window, after: Window) -> tuple[Change, ...]:

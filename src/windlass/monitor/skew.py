@@ -285,10 +285,8 @@ class Watch:
         if self._whole_sample:
             return self._together(calibration, away, texts)
         halves = half(draws(b.seed, self._outside.ids))
-        return topics.find(
-            topics.Outside(self._outside.ids, self._outside.steps, halves, s.halves, s.outside_rows),
-            calibration[away], len(calibration), texts, b.seed,
-        )  # fmt: skip
+        outside = topics.Outside(self._outside.ids, self._outside.steps, halves, s.halves, s.outside_rows)
+        return topics.find([topics.Region(outside, calibration[away], len(calibration))], texts, b.seed)
 
     @property
     def _whole_sample(self) -> bool:
@@ -296,21 +294,22 @@ class Watch:
         return len(self._sample) == self._state.counted or len(self._sample) >= ENOUGH
 
     def _together(self, calibration: Grid, away: Bools, texts: Callable[[Sequence[str]], dict[str, str]]) -> tuple[Topic, ...]:
-        """Topics among rows of the sample that are far from what was evaluated, or far along the direction."""
+        """Topics among rows of the sample that are far from what was evaluated, and where those are few, far along the direction."""
         b, ids, steps = self.baseline, self._sample.ids, self._sample.steps
         drawn = draws(b.seed, ids)
         halves = half(drawn)
         distances, _ = nearest(steps, self._vectors[: b.fit])
-        theirs, ours = self._direction.outside(steps, ties(drawn, TIE))
-        far = theirs.copy()
-        theirs |= b.cuts[DISTANCE].bins(distances, ties(drawn, 0)) >= b.beyond
-        ours |= away
-        at = np.flatnonzero(theirs)
+        far, ours = self._direction.outside(steps, ties(drawn, TIE))
         counts = [int((halves == h).sum()) for h in (0, 1)]
-        outside = topics.Outside(
-            [ids[i] for i in at.tolist()], steps[at], halves[at], counts, [int((halves[at] == h).sum()) for h in (0, 1)]
-        )  # fmt: skip
-        return topics.find(outside, calibration[ours], len(calibration), texts, b.seed, far[at])
+
+        def region(theirs: Bools, ours: Bools, dense: bool) -> topics.Region:
+            at = np.flatnonzero(theirs)
+            outside = [int((halves[at] == h).sum()) for h in (0, 1)]
+            rows = topics.Outside([ids[i] for i in at.tolist()], steps[at], halves[at], counts, outside)
+            return topics.Region(rows, calibration[ours], len(calibration), dense)
+
+        beyond = b.cuts[DISTANCE].bins(distances, ties(drawn, 0)) >= b.beyond
+        return topics.find([region(beyond, away, True), region(far, ours, False)], texts, b.seed)
 
 
 def side(name: str) -> Side:

@@ -61,43 +61,66 @@ def likeness(steps: Grid, centre: Grid) -> Floats:
     return found
 
 
-def find(
-    outside: Outside, calibration: Grid, calibration_rows: int, texts: Texts, seed: int, far: NDArray[np.bool_] | None = None
-) -> tuple[Topic, ...]:
-    """Topics, confirmed ones first, then by share. `calibration` are the rows of the calibration half that lie outside the region. `far`
-    are rows that lie far along the direction in which production moved: where dense groups hold less than half of them, as with vectors
-    in which no row is near another, those are one group."""
-    first, second = outside.halves == 0, outside.halves == 1
-    balls = groups(outside.steps[first], seed)
-    alone = outside.steps[first & far] if far is not None else outside.steps[:0]
-    if len(alone) and 2 * np.any([ball.holds(alone) for ball in balls] or [np.zeros(len(alone), bool)], axis=0).sum() < len(alone):
-        one = together(alone)
-        balls = [one, *(ball for ball in balls if float(likeness(ball.centre[None], one.centre)[0]) < SAME)] if one else balls
-    if not balls:
+class Region(msgspec.Struct, frozen=True):
+    """Where groups are looked for: rows of production outside what was evaluated by one way to see it, and of the `calibration_rows` of
+    the calibration half those that are outside too. `dense` groups are those that lie close together with little between; otherwise all
+    is one group, as with vectors in which hardly a row is near another."""
+
+    outside: Outside
+    calibration: Grid
+    calibration_rows: int
+    dense: bool = True
+
+    def balls(self, seed: int) -> list[Ball]:
+        first = self.outside.steps[self.outside.halves == 0]
+        return groups(first, seed) if self.dense else together(first)
+
+    def hits(self, ball: Ball) -> tuple[int, int]:
+        """Rows in a ball: of the second half, and of the calibration half."""
+        return int(ball.holds(self.outside.steps[self.outside.halves == 1]).sum()), int(ball.holds(self.calibration).sum())
+
+    def said(self, members: Sequence[int], texts: dict[str, str]) -> list[str]:
+        return [texts[self.outside.ids[i]] for i in members if self.outside.ids[i] in texts]
+
+
+def find(regions: Sequence[Region], texts: Texts, seed: int) -> tuple[Topic, ...]:
+    """Topics, confirmed ones first, then by share. A later region adds a group only where earlier ones leave most of its rows out."""
+    found: list[tuple[Region, Ball]] = []
+    for region in regions:
+        steps = region.outside.steps[region.outside.halves == 0]
+        held = sum((ball.holds(steps) for _, ball in found), np.zeros(len(steps), bool))
+        if 2 * int(held.sum()) < len(steps):
+            new = region.balls(seed)
+            known = [(r, ball) for r, ball in found if all(likeness(ball.centre[None], one.centre)[0] < SAME for one in new)]
+            found = [*((region, ball) for ball in new), *known]
+    if not found:
         return ()
-    total = outside.all_rows(1)
-    hits = [int(ball.holds(outside.steps[second]).sum()) for ball in balls]
-    there = [int(ball.holds(calibration).sum()) for ball in balls]
-    ps = holm([fisher(k, total, c, calibration_rows) for k, c in zip(hits, there, strict=True)])
-    members: list[list[int]] = [np.flatnonzero(ball.holds(outside.steps)).tolist() for ball in balls]
-    known = texts([outside.ids[i] for i in sorted({i for member in members for i in member})])
-    spoken = names([[known[outside.ids[i]] for i in member if outside.ids[i] in known] for member in members])
-    level = 1 - (1 - LEVEL) / (2 * len(balls))
-    found = []
-    for ball, k, c, p, member, said in zip(balls, hits, there, ps, members, spoken, strict=True):
-        here, before = exact_interval(k, total, level), exact_interval(c, calibration_rows, level)
-        share, evaluated = k / total if total else 0.0, c / calibration_rows
-        if share <= evaluated:  # the other half does not have it: an accident
-            continue
-        lift = share / evaluated if evaluated else None
-        found.append(
-            Topic(
-                " ".join(said[:3]) or "rows without a text", "confirmed" if p <= LEVEL_OF_TEST else "candidate", len(member), share, here,
-                evaluated, lift, here.low / before.high, here.high / before.low if before.low else None, p, said,
-                tuple(outside.ids[i] for i in exemplars(outside.steps, member, ball)),
-            )
-        )  # fmt: skip
-    return tuple(sorted(found, key=lambda t: (t.tier != "confirmed", -t.share, t.name)))
+    hits = [region.hits(ball) for region, ball in found]
+    totals = [region.outside.all_rows(1) for region, _ in found]
+    ps = holm([fisher(k, n, c, r.calibration_rows) for (k, c), n, (r, _) in zip(hits, totals, found, strict=True)])
+    members: list[list[int]] = [np.flatnonzero(ball.holds(region.outside.steps)).tolist() for region, ball in found]
+    known_texts = texts(sorted({r.outside.ids[i] for (r, _), member in zip(found, members, strict=True) for i in member}))
+    spoken = names([r.said(member, known_texts) for (r, _), member in zip(found, members, strict=True)])
+    level = 1 - (1 - LEVEL) / (2 * len(found))
+    made = [
+        _topic(region, ball, k, c, n, p, member, said, level)
+        for (region, ball), (k, c), n, p, member, said in zip(found, hits, totals, ps, members, spoken, strict=True)
+    ]
+    return tuple(sorted((t for t in made if t is not None), key=lambda t: (t.tier != "confirmed", -t.share, t.name)))
+
+
+def _topic(
+    region: Region, ball: Ball, hits: int, before: int, rows: int, p: float, members: Sequence[int], said: tuple[str, ...], level: float
+) -> Topic | None:
+    share, evaluated = hits / rows if rows else 0.0, before / region.calibration_rows
+    if share <= evaluated:  # the other half does not have it: an accident
+        return None
+    here, there = exact_interval(hits, rows, level), exact_interval(before, region.calibration_rows, level)
+    return Topic(
+        " ".join(said[:3]) or "rows without a text", "confirmed" if p <= LEVEL_OF_TEST else "candidate", len(members), share, here,
+        evaluated, share / evaluated if evaluated else None, here.low / there.high, here.high / there.low if there.low else None, p, said,
+        tuple(region.outside.ids[i] for i in exemplars(region.outside.steps, members, ball)),
+    )  # fmt: skip
 
 
 def groups(steps: Grid, seed: int) -> list[Ball]:
@@ -120,17 +143,16 @@ def groups(steps: Grid, seed: int) -> list[Ball]:
     return found
 
 
-def together(steps: Grid) -> Ball | None:
-    """The one group that rows far along a direction are: those near their mean, then those near the mean of these. None where there are
-    hardly any."""
+def together(steps: Grid) -> list[Ball]:
+    """The one group that rows far along a direction are: those near their mean, then those near the mean of these."""
     for _ in range(2):
         if len(steps) < SMALLEST:
-            return None
+            return []
         centre = grid(steps.astype(np.float64).mean(axis=0)[None])[0]
         near = likeness(steps, centre)
         least = float(np.quantile(near, 1 - REACH))
         steps = steps[near >= least]
-    return Ball(centre, least)
+    return [Ball(centre, least)]
 
 
 def fisher(hits: int, rows: int, hits_before: int, rows_before: int) -> float:
