@@ -28,7 +28,8 @@ TIE = 12  # which of a row's tie-breakers is this score's
 
 
 class DirectionState(msgspec.Struct):
-    """Sums of all counted rows by half, the direction in force with its urn, and the best evidence of any."""
+    """Sums of all counted rows by half, the direction in force with its urn, and the best evidence of any. `effect` is the largest of
+    directions that are over and alarmed, `covered` what the one before this showed."""
 
     sums: bytes = b""
     rows: list[int] = msgspec.field(default_factory=lambda: [0, 0])
@@ -38,6 +39,7 @@ class DirectionState(msgspec.Struct):
     best: float = -math.inf
     since: int | None = None
     effect: float = 0.0
+    covered: Coverage | None = None
 
 
 class Direction:
@@ -87,7 +89,6 @@ class Direction:
             s.best = max(s.best, s.urn.best + math.log(share_of(s.number)))
             if s.urn.crossed is not None:
                 s.since = s.since or before + s.urn.crossed
-                s.effect = max(s.effect, self._covered(self._urn).uncovered)
         for h in (0, 1):
             self._sums[h] += steps[halves == h].astype(np.int64).sum(axis=0)
             s.rows[h] += int((halves == h).sum())
@@ -95,6 +96,8 @@ class Direction:
             self._learn()
 
     def _learn(self) -> None:
+        if self._urn is not None:
+            self.state.effect, self.state.covered = self.effect(), self.coverage()
         self._learnt = self._between(self._sums.sum(axis=0), self.counted)
         self.state.learnt, self.state.urn = self._learnt.tobytes(), None
         self.state.number += 1
@@ -116,11 +119,16 @@ class Direction:
         """Log-evidence of the direction in force."""
         return self._urn.log_e if self._urn is not None else 0.0
 
+    def effect(self) -> float:
+        """The largest share of rows beyond a direction that alarmed."""
+        crossed = self._urn is not None and self._urn.state.crossed is not None
+        return max(self.state.effect, self._covered(self._urn).uncovered) if self._urn is not None and crossed else self.state.effect
+
     def coverage(self) -> Coverage | None:
         """The share of rows since the direction was learnt that lie further along it than evaluation rows do, once that was shown. Its
-        interval holds for all directions together with the coverage by distance."""
-        if self.state.since is None or self._urn is None or not self._urn.rows:
-            return None
+        interval holds for all directions together with the coverage by distance. Of the one before, until this one has seen some."""
+        if self.state.since is None or self._urn is None or self._urn.rows < FIRST:
+            return self.state.covered
         return self._covered(self._urn, 1 - (1 - LEVEL) * share_of(self.state.number) / 2)
 
     def _covered(self, urn: Urn, level: float = LEVEL) -> Coverage:

@@ -242,7 +242,7 @@ class Watch:
         moved = self._direction.state
         e, p = math.exp(min(self._direction.log_e(), 700)), math.exp(-max(0.0, moved.best))
         level, tolerance = self.settings.error(DIRECTION), self.settings.tolerance(DIRECTION)
-        return (*found, Evidence(DIRECTION, e, p, level, moved.effect, tolerance, moved.since))
+        return (*found, Evidence(DIRECTION, e, p, level, self._direction.effect(), tolerance, moved.since))
 
     def _covered(self) -> Coverage:
         """By distance; or by the direction, where that shows more to be uncovered."""
