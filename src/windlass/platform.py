@@ -10,7 +10,8 @@ import asyncio
 import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from sqlalchemy import func, select
@@ -50,7 +51,6 @@ from windlass.monitor.alerts import Alerts
 from windlass.monitor.delivery import Deliveries
 from windlass.monitor.drifting import Drifts
 from windlass.monitor.ground import Grounds
-from windlass.monitor.looking import Looking
 from windlass.monitor.monitors import Monitors
 from windlass.monitor.online import Online
 from windlass.monitor.quality import Quality
@@ -91,6 +91,9 @@ from windlass.traces.harvest import Harvest
 from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
 from windlass.traces.socket import RemoteSpans
+
+if TYPE_CHECKING:
+    from windlass.monitor.looking import Looking
 
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R")
@@ -191,11 +194,6 @@ class Platform:
         self.deliveries = Deliveries(self.engine, environ, self.settings.smtp_url, self.settings.smtp_from)
         self.alerts = Alerts(self.engine, self.jobs, self.deliveries, self.settings.public_url or self.address or "")
         self.monitors = Monitors(self.engine, self.versions, self.encoders, self.jobs)
-        grounds = Grounds(self.engine, self.versions, self.datasets, self.outcomes, self.executor.takes)
-        self.looking = Looking(
-            engine=self.engine, grounds=grounds, traces=self.traces, encoders=self.encoders,
-            online=Online(self.executor, self.spans, self.records), alerts=self.alerts,
-        )  # fmt: skip
         self.quality = Quality(self.engine, self.traces, self.versions)
         self.drifts = Drifts(self.engine, self.versions, self.encoders)
 
@@ -225,8 +223,21 @@ class Platform:
         """Long work by kind."""
         return {
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
-            "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "monitor": self.looking.run, "delivery": self.deliveries.run,
+            "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "monitor": self._look, "delivery": self.deliveries.run,
         }  # fmt: skip
+
+    @cached_property
+    def looking(self) -> Looking:
+        """The looks of monitors. Made when the first is due: numpy is 20 MB that no other process needs."""
+        from windlass.monitor.looking import Looking
+
+        return Looking(
+            engine=self.engine, grounds=Grounds(self.engine, self.versions, self.datasets, self.outcomes, self.executor.takes),
+            traces=self.traces, encoders=self.encoders, online=Online(self.executor, self.spans, self.records), alerts=self.alerts,
+        )  # fmt: skip
+
+    async def _look(self, project: str, id: str) -> None:
+        await self.looking.run(project, id)
 
     async def _prepare_index(self, project: str, id: str) -> None:
         """Have the vectors of an index that was pushed; `id` is its ref."""

@@ -136,7 +136,7 @@ class Look(msgspec.Struct, frozen=True, omit_defaults=True):
     last_event_ns: int | None = None
 
 
-class Change(msgspec.Struct, frozen=True):
+class DescriptorChange(msgspec.Struct, frozen=True):
     """One descriptor in two windows: p of the difference after correction, and its size."""
 
     descriptor: str
@@ -157,4 +157,4 @@ class Drift(msgspec.Struct, frozen=True, omit_defaults=True):
     later: int = 0
     kernel: KernelLook | None = None
     topics: tuple[Topic, ...] = ()
-    changes: tuple[Change, ...] = ()
+    changes: tuple[DescriptorChange, ...] = ()

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from windlass.core.monitoring import Change, Drift, KernelLook, Topic
+from windlass.core.monitoring import DescriptorChange, Drift, KernelLook, Topic
 from windlass.monitor import topics
 from windlass.monitor.coverage import INSIDE
 from windlass.monitor.descriptors import describe, vocabulary
@@ -83,7 +83,7 @@ def _topics(before: Window, after: Window, seed: int) -> tuple[Topic, ...]:
     return topics.find([region], lambda ids: {i: text[i] for i in ids}, seed)
 
 
-def _changes(before: Window, after: Window) -> tuple[Change, ...]:
+def _changes(before: Window, after: Window) -> tuple[DescriptorChange, ...]:
     """Each descriptor in both windows, the largest change first. Words count as known when the one half of the earlier window has them."""
     from scipy.stats import ks_2samp  # heavy: only where it is used
 
@@ -94,13 +94,13 @@ def _changes(before: Window, after: Window) -> tuple[Change, ...]:
     tests = {name: ks_2samp(old[name], new[name]) for name in old}
     ps = holm([float(test.pvalue) for test in tests.values()])
     found = [
-        Change(name, float(old[name].mean()), float(new[name].mean()), p, float(test.statistic))
+        DescriptorChange(name, float(old[name].mean()), float(new[name].mean()), p, float(test.statistic))
         for p, (name, test) in zip(ps, tests.items(), strict=True)
     ]
     return tuple(sorted(found, key=lambda c: (c.p, -c.effect, c.descriptor)))
 
 
-def _sentence(kernel: KernelLook, new: Sequence[Topic], changes: Sequence[Change], alpha: float) -> str:
+def _sentence(kernel: KernelLook, new: Sequence[Topic], changes: Sequence[DescriptorChange], alpha: float) -> str:
     told = []
     if kernel.alarmed:
         told.append(f"inputs differ as a whole, as if {kernel.moved:.0%} of them were something else")

@@ -11,7 +11,6 @@ from windlass.core.actor import Actor
 from windlass.core.ids import now_ns
 from windlass.core.operations.monitors import DriftQuery, DriftSeen, Exemplar, TopicSeen
 from windlass.govern.permissions import guard
-from windlass.monitor.drift import drift
 from windlass.monitor.monitors import body_of, read_monitor
 from windlass.monitor.rows import Row
 from windlass.registry.versions import Versions
@@ -39,6 +38,8 @@ class Drifts:
         return await asyncio.to_thread(self._show, query)
 
     def _show(self, query: DriftQuery) -> DriftSeen:
+        from windlass.monitor.drift import drift  # numpy: only where it is asked for
+
         name = query.name.removeprefix("monitor/")
         with read(self._engine) as c:
             rules = body_of(read_monitor(c, query.project, name))

@@ -10,15 +10,18 @@ import re
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 REMEMBERED = 50_000  # sessions and row ids at least, and twice as many at most; what comes back later counts again
 BURST = 20  # counted rows within which the same text of nobody's session is one row
 TIES = 14  # scores a row has a tie-breaker for
-Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+Encode = Callable[[Sequence[str]], "NDArray[np.float32]"]
 _DIGITS = re.compile(r"\d+")
 
 
@@ -42,6 +45,8 @@ class EvaluationRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def draws(seed: int, ids: Sequence[str]) -> NDArray[np.uint32]:
     """Sixteen uniform numbers a row, from the seed and the row's id alone."""
+    import numpy as np  # 20 MB: only in a process that looks
+
     key = seed.to_bytes(8, "little", signed=True)
     data = b"".join(blake2b(i.encode(errors="surrogatepass"), digest_size=64, key=key).digest() for i in ids)
     return np.frombuffer(data, "<u4").reshape(len(ids), 16)
@@ -61,7 +66,7 @@ def order(drawn: NDArray[np.uint32]) -> NDArray[np.float64]:
 
 def half(drawn: NDArray[np.uint32]) -> NDArray[np.int64]:
     """0 or 1: the half a row belongs to, by a bit that nothing else depends on."""
-    return (drawn[:, TIES + 1] & 1).astype(np.int64)
+    return (drawn[:, TIES + 1] & 1).astype("int64")
 
 
 def alike(text: str) -> str:

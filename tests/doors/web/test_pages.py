@@ -108,6 +108,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         rows.edit("capitals:more", [{"key": "c1", "question": "And its capital?", "split": "test"}, {"key": "c2", "question": "Which?"}])
         rows.edit("capitals", [{"key": "c1", "question": "Which city governs?", "split": "dev"}], ["c59"])
         event = _events(client, toured.home)
+        client.monitors.set("questions", "answers")
+        client.monitors.look("questions")
     return {
         "/": "/",
         "/datasets": "/datasets",
@@ -142,6 +144,10 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "/traces/{id}": f"/traces/{trace.trace_id}",
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",
+        "/monitors": "/monitors",
+        "/monitors/{name}": "/monitors/questions",
+        "/monitors/{name}/drift": "/monitors/questions/drift?hours=1",
+        "/quality": "/quality?hours=1",
         "/alerts": "/alerts?state=all&edit=on-call",
         "/alerts/{id}": f"/alerts/{event}",
         "/bakeoffs": "/bakeoffs",
