@@ -129,7 +129,6 @@ class Point(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str
     run: bool = False
     outside: bool = False
-    topic: int | None = None  # place in `topics`
 
 
 class MonitorDetail(msgspec.Struct, omit_defaults=True):

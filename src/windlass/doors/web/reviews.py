@@ -229,14 +229,15 @@ async def make(request: Request, ask: Asker) -> Response:
 
 
 async def add(request: Request, ask: Asker) -> Response:
-    """Traces that were ticked become items; the fields are suggested."""
+    """Traces that were ticked, or that show a new topic, become items; the fields are suggested."""
     form = await request.form()
     text = str(form.get("fields") or "").strip()
     try:
         suggested = msgspec.json.decode(text, type=dict[str, Any]) if text else {}
     except msgspec.DecodeError as e:
         raise Invalid(f"the fields are no JSON object: {e}", where="fields", remedy='write {"split": "test"}') from e
-    items = tuple(NewReview((str(trace),), suggested=suggested) for trace in form.getlist("trace"))
+    reason = str(form.get("reason") or "").strip()
+    items = tuple(NewReview((str(trace),), reason=reason, suggested=suggested) for trace in form.getlist("trace"))
     done = await ask(ADD_REVIEWS, ReviewAdd(str(form.get("dataset") or "").strip(), items, project=ask.actor.project))
     return RedirectResponse(query(f"/reviews/{done.queue}", said="; ".join(done.problems[:5])), 303)
 

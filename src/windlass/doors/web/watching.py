@@ -145,8 +145,7 @@ def quality(found: QualityOverTime) -> tuple[QualityDrawing, ...]:
             points = [(x(p.at_ns), y(p.mean)) for p in s.points if p.mean is not None]
             if points:
                 lines.append(_line(words.short_ref(s.release) if s.release else evaluator, points, lines))
-        hours = span / 3.6e12
-        ago = [Tick(round(LEFT + (RIGHT - LEFT) * k / 4, 1), _before(hours * (1 - k / 4))) for k in range(5)]
+        ago = [Tick(round(LEFT + (RIGHT - LEFT) * k / 4, 1), words.ago(int(span * k / 4), int(span))) for k in range(5)]
         up = tuple(Tick(y(low + (high - low) * k / 4), f"{low + (high - low) * k / 4:.2f}") for k in range(5))
         moves = tuple(Tick(x(at), words.short_ref(ref)) for at, ref in found.moves)
         drawings.append(QualityDrawing(evaluator, tuple(lines), tuple(ago), up, moves))
@@ -168,9 +167,3 @@ def _line(name: str, points: Sequence[tuple[float, float]], before: Sequence[Lin
 
 def _counted(most: int) -> tuple[Tick, ...]:
     return tuple(Tick(_x(n, most), f"{n:,}") for n in sorted({0, round(most / 2), most}))
-
-
-def _before(hours: float) -> str:
-    if hours < 0.5:
-        return "now"
-    return f"{hours:.0f} h ago" if hours < 48 else f"{hours / 24:.0f} d ago"
