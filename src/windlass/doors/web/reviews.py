@@ -9,7 +9,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from windlass.core.errors import Invalid
+from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.registry import ARTIFACTS, ArtifactQuery
 from windlass.core.operations.reviews import (
     ADD_REVIEWS,
@@ -238,8 +238,23 @@ async def add(request: Request, ask: Asker) -> Response:
         raise Invalid(f"the fields are no JSON object: {e}", where="fields", remedy='write {"split": "test"}') from e
     reason = str(form.get("reason") or "").strip()
     items = tuple(NewReview((str(trace),), reason=reason, suggested=suggested) for trace in form.getlist("trace"))
-    done = await ask(ADD_REVIEWS, ReviewAdd(str(form.get("dataset") or "").strip(), items, project=ask.actor.project))
-    return RedirectResponse(query(f"/reviews/{done.queue}", said="; ".join(done.problems[:5])), 303)
+    name = str(form.get("dataset") or "").strip().removeprefix("dataset/")
+    try:
+        problems = (await ask(ADD_REVIEWS, ReviewAdd(name, items, project=ask.actor.project))).problems
+    except Invalid as e:
+        problems = tuple(e.details.get("problems", ()))
+        if not problems or not await _is_queue(ask, name):
+            raise
+    return RedirectResponse(query(f"/reviews/{name}", said="; ".join(problems[:5])), 303)
+
+
+async def _is_queue(ask: Asker, name: str) -> bool:
+    """Whether there is such a queue: then it says itself why nothing was added, for instance that all of it waits there already."""
+    try:
+        await ask(REVIEWS, ReviewsQuery(name, project=ask.actor.project, limit=1))
+    except NotFound:
+        return False
+    return True
 
 
 async def keep(request: Request, ask: Asker) -> Response:
