@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import heapq
+import os
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,6 +106,7 @@ class Packs:
                 config: dict[str, str | bool | int | float | list[str]] = {
                     "threads": 1,
                     "memory_limit": MEMORY,
+                    "temp_directory": str(self._folder / f"duckdb-{os.getpid()}"),  # not where somebody happens to be
                     "autoinstall_known_extensions": False,
                     "autoload_known_extensions": False,
                 }

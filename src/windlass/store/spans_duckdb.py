@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ class DuckSpans:
         self._open()
 
     def _open(self) -> None:
-        self._db = duckdb.connect(config={"threads": 1, "memory_limit": f"{self._memory_mb}MB"})
+        spill = self._folder / "spill"  # one process has the folder, so what lies here is of one that was killed
+        shutil.rmtree(spill, ignore_errors=True)
+        self._db = duckdb.connect(config={"threads": 1, "memory_limit": f"{self._memory_mb}MB", "temp_directory": str(spill)})
         self._db.execute("SET checkpoint_threshold = '1GB'")
         self._days: set[str] = set()
         for path in sorted(self._folder.glob("????-??-??.duckdb")):

@@ -109,7 +109,10 @@ def test_a_gate_goes_on_when_its_watcher_leaves(shop: Shell, served: Server, edi
     edit("app.py", "    return clerk(", "    import time\n\n    time.sleep(1)\n    return clerk(")
     shop("push")
     command = [sys.executable, "-m", "windlass.doors.cli.main", "gate"]
-    watching = subprocess.Popen(command, cwd=shop.cwd, env=shop.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watching = subprocess.Popen(
+        command, cwd=shop.cwd, env=shop.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell that runs tests in the background has it ignored
+    )  # fmt: skip
     assert "nothing in production yet" in watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
     _, told = watching.communicate(timeout=30)

@@ -212,7 +212,8 @@ def _csv(file: IO[bytes], incoming: Incoming) -> Iterator[dict[str, Any]]:
 def _parquet(file: IO[bytes], incoming: Incoming) -> Iterator[dict[str, Any]]:
     import duckdb  # 30 MB, for processes that touch rows only
 
-    db = duckdb.connect(config={"memory_limit": "512MB", "threads": 1})
+    spill = tempfile.TemporaryDirectory(prefix="windlass-")
+    db = duckdb.connect(config={"memory_limit": "512MB", "threads": 1, "temp_directory": spill.name})
     name = f"/dev/fd/{file.fileno()}"  # DuckDB reads files by name, and this one has none
     try:
         described = db.execute("DESCRIBE SELECT * FROM read_parquet(?)", [name]).fetchall()
@@ -226,6 +227,7 @@ def _parquet(file: IO[bytes], incoming: Incoming) -> Iterator[dict[str, Any]]:
         raise Invalid(f"it is not Parquet: {str(e).splitlines()[0]}".replace(name, "the file")) from e
     finally:
         db.close()
+        spill.cleanup()
 
 
 def _exact(column: Column) -> str:
