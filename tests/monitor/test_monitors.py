@@ -36,7 +36,7 @@ def test_from_a_new_topic_to_rows_and_back_to_covered(shop: Shop) -> None:
     usual = shop.client.monitors.look("questions")
     assert usual.look and usual.look.call in ("covered", "too small to say") and usual.rows == 300
     assert told(shop) == []
-    shop.ask(150, share_new=0.35)
+    shop.ask(150, share_new=0.5)
     skewed = shop.client.monitors.look("questions")
     assert skewed.look and skewed.look.call == "skewed" and skewed.since_ns == usual.since_ns
     assert skewed.look.coverage and skewed.look.coverage.interval.low > 0.05
