@@ -15,7 +15,7 @@ import re
 import msgspec
 
 from windlass.core.digest import TAG, is_digest, short
-from windlass.core.errors import Invalid
+from windlass.core.errors import Forbidden, Invalid
 
 KINDS = (
     "prompt", "fewshot", "schema", "dataset", "component", "chain", "tool", "agent", "evaluator", "suite",
@@ -101,3 +101,16 @@ def parse_ref(text: str, *, project: str = DEFAULT_PROJECT, kind: str | None = N
             f"{kind!r} is not a kind of artifact", where=text, remedy=f"did you mean {near[0]!r}?" if near else "kinds: " + ", ".join(KINDS)
         )
     return Ref(kind, check_name(name), digest, label, check_name(project, what="project"))
+
+
+def parse_branch(text: str, *, project: str = DEFAULT_PROJECT) -> Ref:
+    """The branch of a dataset that a text names, `main` where it names none. Raises `Invalid`, `Forbidden`."""
+    ref = parse_ref(text, project=project, kind="dataset")
+    if ref.kind not in ROWS:
+        raise Invalid(f"a {ref.kind} has no rows to change", where=text, remedy="name a dataset")
+    if ref.digest:
+        raise Invalid("a version never changes", where=text, remedy=f"name a branch: {ref.kind}/{ref.name}:main")
+    label = check_label(ref.label or MAIN)
+    if label in ENVIRONMENTS:
+        raise Forbidden(f"{label} is an environment; it exists on releases only", where=text)
+    return Ref(ref.kind, ref.name, None, label, ref.project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import threading
 from collections import Counter, OrderedDict
@@ -20,6 +21,7 @@ from windlass.core.operations.datasets import RowCounts, RowDifference, RowsDiff
 from windlass.core.ref import ROWS, parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry.rows import Rows, is_kept
+from windlass.registry.splits import split_in
 from windlass.registry.versions import Versions
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read, write
@@ -115,13 +117,25 @@ class Datasets:
         """Operation `datasets.rows`: by key."""
         version = self._version(actor, query.ref, query.project)
         root = self.root(version)
-        found = self._filter(version.project, root, query.split, query.search)
-        keys = found.keys if query.cursor is None else [k for k in found.keys if k > query.cursor]
+        keys, count = self._asked(version, root, query)
         some = keys[: query.limit]
         lines = self._rows.lines(version.project, root, some)
         items = tuple(read_row(lines[key]) for key in some)
         more = some[-1] if len(keys) > query.limit else None
-        return RowsPage(ref=str(version.ref), count=len(found.keys), items=items, splits=found.splits, next=more)
+        return RowsPage(ref=str(version.ref), count=count, items=items, splits=self._splits(version.project, root), next=more)
+
+    def _asked(self, version: Version, root: str, query: RowsQuery) -> tuple[Sequence[str], int]:
+        """Keys of a page, with one more where there is more; and how many rows fit. Only a filter reads the rows."""
+        if query.split is None and not query.search:
+            tree = self._rows.tree(version.project, root)
+            return [key for key, _ in itertools.islice(tree.after(query.cursor), query.limit + 1)], tree.count
+        found = self._filter(version.project, root, query.split, query.search).keys
+        start = 0 if query.cursor is None else bisect.bisect_right(found, query.cursor)
+        return found[start : start + query.limit + 1], len(found)
+
+    def _splits(self, project: str, root: str) -> dict[str, int]:
+        known = self._rows.splits(project, root)
+        return self._filter(project, root, None, None).splits if known is None else known
 
     def _filter(self, project: str, root: str, split: str | None, search: str | None) -> _Found:
         asked = (project, root, split, search.casefold() if search else None)
@@ -132,12 +146,12 @@ class Datasets:
         splits: Counter[str] = Counter()
         keys = []
         for key, line in self._rows.all(project, root):
-            of = read_row(line).get("split")
-            name = of if isinstance(of, str) else ""
+            name = split_in(line)
             splits[name] += 1
             if (split is None or name == split) and (not asked[3] or asked[3] in line.decode().casefold()):
                 keys.append(key)
         found = _Found(keys, dict(sorted(splits.items())))
+        self._rows.counted(project, root, found.splits)
         with self._lock:
             self._filtered[asked] = found
             while len(self._filtered) > FILTERS:

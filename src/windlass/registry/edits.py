@@ -6,6 +6,7 @@ writers at once nobody's rows are lost.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,18 +18,19 @@ from windlass.core.actor import Actor
 from windlass.core.artifacts import DatasetBody, Link, Version, make_version
 from windlass.core.dataset import FORM
 from windlass.core.digest import canonical
-from windlass.core.errors import Conflict, Forbidden, Invalid
+from windlass.core.errors import Conflict, Invalid
 from windlass.core.operations.datasets import Edited, EditRequest, MergeConflict, Merged, MergeRequest, RowCounts
-from windlass.core.ref import ENVIRONMENTS, MAIN, ROWS, Ref, check_label, parse_ref
+from windlass.core.ref import MAIN, Ref, parse_branch, parse_ref
 from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.registry import labels, origins
 from windlass.registry.ancestry import common_version
 from windlass.registry.datasets import Datasets, read_row
-from windlass.registry.incoming import TOLD, Taken, Types, take, types_of
+from windlass.registry.incoming import TOLD, Sent, Taken, Types, take, take_sent, types_of
 from windlass.registry.merge import Outcome, merge
 from windlass.registry.registration import register
-from windlass.registry.rows import Prepared, Rows
+from windlass.registry.rows import NOTHING, Prepared, Rows
+from windlass.registry.uploads import packs_of
 from windlass.registry.versions import Versions, newest
 from windlass.store.meta import read, write
 
@@ -66,29 +68,43 @@ class Edits:
     def edit_with(self, actor: Actor, request: EditRequest, also: Also | None) -> Edited:
         """An edit, and in the same transaction what else must be so once it is done; where that raises, nothing was changed. It is not
         called when the rows are there already."""
-        ref = _branch(request.ref, request.project)
+        ref = parse_branch(request.ref, project=request.project)
         guard(actor, "write", ref.project)
         expected = self._exact(ref, request.expected) if request.expected else None
-        if not request.set and not request.remove:
+        if not request.set and not request.packs and not request.remove:
             raise Invalid("there is nothing to set or remove", where=str(ref))
-        problems: list[str] = []
+        sent = self._rows.read(packs_of(request.packs)) if request.packs else NOTHING
+        told: list[Taken] = []
 
         def change(now: Version | None) -> Made | None:
-            taken = self._take(request, now)
-            problems[:] = [*taken.problems, *self._absent(request, now)]
+            told[:] = [taken := self._take(request, sent, now)]
             if expected and now and expected.digest != now.digest:
                 self._refuse_overtaken(expected, now, taken, request.remove)
             return self._changed(actor, ref, now, taken, request)
 
         before, after = self._commit(actor, ref, change, "datasets.edit", also, message=request.message[:500])
         counts = self._datasets.difference(before, after).counts if before else {"added": after.body["count"]}
-        return Edited(str(after.ref), before.digest if before else None, after.body["count"], RowCounts(**counts), tuple(problems))
+        problems = (*told[0].problems, *self._absent(request, before))
+        return Edited(
+            str(after.ref),
+            before.digest if before else None,
+            after.body["count"],
+            RowCounts(**counts),
+            problems,
+            told[0].left_out,
+            told[0].left,
+        )
 
-    def _take(self, request: EditRequest, now: Version | None) -> Taken:
-        taken = take(request.set, self._types_of(now) if now and now.body["count"] else None, drift=request.drift)
-        if taken.problems and not taken.lines and not request.remove:
-            raise Invalid(taken.problems[0], where="set", remedy="nothing was changed", problems=taken.problems)
-        return taken
+    def _take(self, request: EditRequest, sent: Sent, now: Version | None) -> Taken:
+        types = self._types_of(now) if now and now.body["count"] else None
+        taken = take(request.set, types, drift=request.drift)
+        kept, left_out = take_sent(sent, types, drift=request.drift)
+        some = dict(itertools.islice(left_out.items(), TOLD))
+        problems = [*taken.problems, *sent.problems]
+        if not taken.lines and not kept.digests and not request.remove:
+            all_of_it = [*problems, *(f"row {key!r}: {why}" for key, why in some.items()), "there is no row in it"]
+            raise Invalid(all_of_it[0], where="set", remedy="nothing was changed", problems=problems, left_out=some, left=len(left_out))
+        return Taken(taken.lines, problems, kept, some, len(left_out))
 
     def _absent(self, request: EditRequest, now: Version | None) -> list[str]:
         """Keys to remove that no row has: one mistyped would else look removed."""
@@ -109,18 +125,18 @@ class Edits:
     def _changed(self, actor: Actor, ref: Ref, now: Version | None, taken: Taken, request: EditRequest) -> Made | None:
         tree = self._datasets.tree(now) if now else None
         gone = [key for key in request.remove if tree is not None and tree.get(key) is not None]
-        lines = {key: line for key, line in taken.lines.items() if key not in gone}
-        if now is None and not lines:
+        if now is None and not taken.lines and not taken.sent.digests:
             raise Invalid("there is nothing to set", where=f"{ref.kind}/{ref.name}", remedy="a new dataset needs rows")
-        rows = self._rows.change(ref.project, self._datasets.root(now) if now else None, lines, gone)
+        rows = self._rows.change(ref.project, self._datasets.root(now) if now else None, taken.lines, gone, taken.sent)
         links = (_derived(now),) if now else ()
         if now and tree is not None and tree.count > LEARNT and (known := self._types.get(now.body["rows"])):
             self._types[rows.tree.root] = known
-        found = {key: origins.trace_of(read_row(line)) for key, line in lines.items() if b'"origin"' in line}
-        return Made(_version(ref, rows, links, now, request.message), rows, {k: t for k, t in found.items() if t})
+        found = {key: origins.trace_of(read_row(line)) for key, line in taken.lines.items() if b'"origin"' in line}
+        traces = {key: trace for key, trace in (taken.sent.traces | found).items() if trace and rows.tree.get(key)}
+        return Made(_version(ref, rows, links, now, request.message), rows, traces)
 
     def _refuse_overtaken(self, expected: Version, now: Version, taken: Taken, removed: Sequence[str]) -> None:
-        touched = {*taken.lines, *removed} & self._datasets.difference(expected, now).keys.keys()
+        touched = {*taken.lines, *taken.sent.digests, *removed} & self._datasets.difference(expected, now).keys.keys()
         if touched:
             some = ", ".join(repr(k) for k in sorted(touched)[:5])
             raise Conflict(
@@ -130,7 +146,7 @@ class Edits:
 
     def merge(self, actor: Actor, request: MergeRequest) -> Merged:
         """Operation `datasets.merge`. Raises `Invalid` where two versions have nothing in common and no base is given."""
-        ref = _branch(request.ours, request.project)
+        ref = parse_branch(request.ours, project=request.project)
         guard(actor, "write", ref.project)
         theirs = self._version(actor, request.theirs, request.project)
         told: list[Merged] = []
@@ -214,19 +230,6 @@ class Edits:
         guard(actor, "read", ref.project)
         found = self._versions.resolve(ref)
         return self._versions.get(found.project, found.kind, found.name, found.digest or "")
-
-
-def _branch(text: str, project: str) -> Ref:
-    """The branch of a dataset that a text names. Raises `Invalid`, `Forbidden`."""
-    ref = parse_ref(text, project=project, kind="dataset")
-    if ref.kind not in ROWS:
-        raise Invalid(f"a {ref.kind} has no rows to change", where=text, remedy="name a dataset")
-    if ref.digest:
-        raise Invalid("a version never changes", where=text, remedy=f"name a branch: {ref.kind}/{ref.name}:main")
-    label = check_label(ref.label or MAIN)
-    if label in ENVIRONMENTS:
-        raise Forbidden(f"{label} is an environment; it exists on releases only", where=text)
-    return Ref(ref.kind, ref.name, None, label, ref.project)
 
 
 def _derived(version: Version) -> Link:

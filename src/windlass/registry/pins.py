@@ -175,7 +175,7 @@ class Pins:
 
     def _prepared(self, project: str, base: str | None, kept: dict[str, bytes], found: Reading) -> Prepared:
         changed: dict[str, bytes | None] = {k: d for k, d in found.digests.items() if kept.get(k) != d}
-        return self._rows.prepare(project, base, changed | dict.fromkeys(kept.keys() - found.digests.keys()), found.packs)
+        return self._rows.prepare(project, base, changed | dict.fromkeys(kept.keys() - found.digests.keys()), found.packs, found.splits)
 
     def _keep(self, actor: Actor, version: Version, progress: Progress) -> None:
         """Read the rows of a pin once more, now to keep them. Raises `Conflict` where other rows came, and what the source raises."""

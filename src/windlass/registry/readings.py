@@ -7,6 +7,7 @@ reading is; what a reading that broke off had written belongs to nobody.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from windlass.core.digest import canonical
 from windlass.core.errors import Invalid
 from windlass.registry.rows import Rows
 from windlass.registry.sources.source import Incoming
+from windlass.registry.splits import Named, split_of
 from windlass.store.packs import Line, Pack
 
 TOLD = 200  # rows left out that are told one by one
@@ -33,6 +35,7 @@ class Reading(NamedTuple):
     packs: tuple[Pack, ...]
     shown: dict[str, bytes]
     problems: tuple[str, ...]
+    splits: Named  # of the rows that `kept` did not have
 
 
 def read_rows(incoming: Incoming, key: tuple[str, ...], *, kept: Digests, into: Rows | None, show: int, progress: Progress) -> Reading:
@@ -56,7 +59,7 @@ def read_rows(incoming: Incoming, key: tuple[str, ...], *, kept: Digests, into: 
         raise Invalid(problems[0], where="--key", remedy="no row can be taken; which columns name a row?")
     left_out = taking.left_out - TOLD
     said = (*problems, f"and {left_out:,} more rows were left out") if left_out > 0 else tuple(problems)
-    return Reading(Tree.of(sorted(taking.digests.items())), taking.digests, tuple(packs), taking.shown, said)
+    return Reading(Tree.of(sorted(taking.digests.items())), taking.digests, tuple(packs), taking.shown, said, taking.splits)
 
 
 class _Taking:
@@ -68,6 +71,7 @@ class _Taking:
         self._progress = progress
         self.digests: dict[str, bytes] = {}
         self.shown: dict[str, bytes] = {}
+        self.splits: defaultdict[str, list[str]] = defaultdict(list)
         self.left_out = 0
 
     def lines(self) -> Iterator[Line]:
@@ -89,6 +93,7 @@ class _Taking:
             if self._kept.get(name) != digest:
                 if len(self.shown) < self._show:
                     self.shown[name] = line
+                self.splits[split_of(row)].append(name)
                 yield name, line
 
     def _check(self, columns: list[str]) -> None:

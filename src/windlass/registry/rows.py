@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ from windlass.core.dataset import Tree, listed_root, read_changes, write_changes
 from windlass.core.digest import short
 from windlass.core.errors import NotFound, Unavailable
 from windlass.core.ids import now_ns
+from windlass.registry.incoming import Sent, read_sent
+from windlass.registry.splits import Named, changed, named, split_in, summed
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read
 from windlass.store.packs import Line, Pack, Packs
@@ -30,6 +32,9 @@ DEEPEST = 64  # layouts from one to its checkpoint
 SMALL = 10_000  # rows; packs of fewer are joined at a checkpoint, when they are more than
 SMALL_PACKS = 16
 CACHED = 2_000_000  # entries of the trees kept in memory
+COUNTS = 64  # counts of splits kept in memory
+FOUND = 5_000  # rows that are looked up by their keys; for more of them all are read
+NOTHING = Sent()
 
 
 class Prepared(NamedTuple):
@@ -40,6 +45,7 @@ class Prepared(NamedTuple):
     blob: str
     packs: tuple[Pack, ...]
     depth: int
+    splits: dict[str, int] | None = None  # how many rows each has, where that is known
 
 
 class Rows:
@@ -50,6 +56,7 @@ class Rows:
         self._blobs = blobs
         self._packs = packs
         self._trees: OrderedDict[tuple[str, str], Tree] = OrderedDict()
+        self._splits: OrderedDict[tuple[str, str], dict[str, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     def has(self, project: str, root: str) -> bool:
@@ -162,37 +169,81 @@ class Rows:
         """Make rows durable in packs."""
         return self._packs.write(lines)
 
-    def entries(self, packs: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Keys and digests of what lies in packs, in the order of keys."""
-        return ((key, hashlib.sha256(line).digest()) for key, line in self._packs.all(packs))
+    def read(self, packs: Iterable[Pack]) -> Sent:
+        """What lies in packs."""
+        given = tuple(packs)
+        return read_sent(given, self._packs.all([pack.digest for pack in given]))
 
-    def change(self, project: str, base: str | None, lines: Mapping[str, bytes], removed: Iterable[str] = ()) -> Prepared:
-        """The rows of `base` with these set and removed."""
-        digests: dict[str, bytes | None] = {key: hashlib.sha256(line).digest() for key, line in lines.items()}
+    def change(
+        self, project: str, base: str | None, lines: Mapping[str, bytes], removed: Iterable[str] = (), sent: Sent = NOTHING
+    ) -> Prepared:
+        """The rows of `base` with these set, those that were sent before them, and these removed."""
+        gone = dict.fromkeys(removed)
+        lines = {key: line for key, line in lines.items() if key not in gone}
+        sent = sent.without(lines.keys() | gone.keys())
         packs = self.write(lines.items()) if lines else []
-        return self.prepare(project, base, digests | dict.fromkeys(removed), packs)
+        splits = sent.splits
+        for name, keys in named(lines.items()).items():
+            splits.setdefault(name, []).extend(keys)
+        digests = sent.digests | {key: hashlib.sha256(line).digest() for key, line in lines.items()}
+        return self.prepare(project, base, digests | gone, [*sent.packs, *packs], splits)
 
-    def prepare(self, project: str, base: str | None, changes: Mapping[str, bytes | None], packs: Iterable[Pack]) -> Prepared:
-        """The rows of `base` with these digests set and removed; the bytes lie in `packs`."""
+    def prepare(
+        self, project: str, base: str | None, changes: Mapping[str, bytes | None], packs: Iterable[Pack], splits: Named | None = None
+    ) -> Prepared:
+        """The rows of `base` with these digests set and removed; the bytes lie in `packs`, and `splits` names those that are set."""
         old = self.tree(project, base) if base else Tree([])
         tree = old.apply(changes) if old.count else Tree.of(sorted((k, d) for k, d in changes.items() if d is not None))
+        counts = self._counted(project, base, old, tree, splits)
         chain = self._chain(project, base) if base else []
         depth = chain[-1].depth + 1 if chain else 0
         since = sum(pack.rows for pack in self._laid(chain[1:])) + len(changes)  # all of it is read to make the tree again
         if chain and tree.root != base and depth <= DEEPEST and since <= max(1000, old.count // 2):
-            return Prepared(tree, base, self._blobs.put(write_changes(changes)), tuple(packs), depth)
+            return Prepared(tree, base, self._blobs.put(write_changes(changes)), tuple(packs), depth, counts)
         laid = self._joined(tree, [*self._laid(chain), *packs])
-        return Prepared(tree, None, self._blobs.put(tree.encode()), tuple(laid), 0)
+        return Prepared(tree, None, self._blobs.put(tree.encode()), tuple(laid), 0, counts)
 
     def keep(self, c: Connection, project: str, prepared: Prepared, root: str | None = None) -> str:
         """Say in a transaction where rows lie; harmless when it was said before. Returns their root."""
         root = root or prepared.tree.root
         if not is_kept(c, project, root):
             packs = msgspec.json.encode(prepared.packs).decode()
-            values = {"parent": prepared.parent, "blob": prepared.blob, "packs": packs, "depth": prepared.depth, "created_ns": now_ns()}
-            c.execute(insert(layouts).values(project=project, rows=root, **values))
+            splits = None if prepared.splits is None else msgspec.json.encode(prepared.splits).decode()
+            values = {"parent": prepared.parent, "blob": prepared.blob, "packs": packs, "depth": prepared.depth, "splits": splits}
+            c.execute(insert(layouts).values(project=project, rows=root, created_ns=now_ns(), **values))
         self._cache(project, root, prepared.tree)
         return root
+
+    def splits(self, project: str, root: str) -> dict[str, int] | None:
+        """How many rows each split has, where that was counted."""
+        with self._lock:
+            if (known := self._splits.get((project, root))) is not None:
+                return known
+        with read(self._engine) as c:
+            said = _layout(c, project, root).splits
+        return None if said is None else msgspec.json.decode(said, type=dict[str, int])
+
+    def counted(self, project: str, root: str, splits: dict[str, int]) -> None:
+        """Remember what somebody who read every row counted: an edit goes on from there."""
+        with self._lock:
+            self._splits[(project, root)] = splits
+            while len(self._splits) > COUNTS:
+                self._splits.popitem(last=False)
+
+    def _counted(self, project: str, base: str | None, old: Tree, tree: Tree, new: Named | None) -> dict[str, int] | None:
+        """How many rows each split has after a change: from what it was, and from the rows that were changed alone."""
+        before = self.splits(project, base) if base else {}
+        if before is None or new is None:
+            return None
+        added = {name: len(keys) for name, keys in new.items()}
+        if len(before) <= 1:  # whichever rows were replaced or removed, all were in the one
+            replaced = old.count + sum(added.values()) - tree.count
+            return summed(before, dict.fromkeys(before, replaced), added)
+        assert base is not None
+        difference = old.to(tree)
+        touched = {key for key, (was, _) in difference.keys.items() if was is not None}
+        some = self.lines(project, base, list(touched)).items() if len(touched) <= FOUND else self.all(project, base)
+        return summed(before, Counter(split_in(line) for key, line in some if key in touched), changed(new, difference))
 
     def _joined(self, tree: Tree, packs: list[Pack]) -> list[Pack]:
         """Packs for a checkpoint: many small ones become one, and all are written anew when most of what they hold is old."""

@@ -1,7 +1,9 @@
-"""Rows on their way in: what a push has and the server lacks, compared by the leaves of their trees, so that only rows that changed
-are sent and kept."""
+"""Rows on their way in: made durable in packs, which an edit or a push then names. A push compares the leaves of its tree with those of
+the server first, so that only rows that changed are sent and kept."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 from sqlalchemy import Engine
@@ -18,6 +20,14 @@ from windlass.registry.rows import Rows
 from windlass.registry.versions import Versions
 from windlass.store.meta import write
 from windlass.store.packs import Pack
+
+
+def packs_of(said: Iterable[tuple[str, int]]) -> list[Pack]:
+    """Packs as a client names them. Raises `Invalid`."""
+    packs = [Pack(digest, count) for digest, count in said]
+    if wrong := [p.digest for p in packs if not is_digest(p.digest)]:
+        raise Invalid(f"{wrong[0]!r} is not a whole digest", where="packs")
+    return packs
 
 
 class Uploads:
@@ -65,11 +75,8 @@ class Uploads:
     def keep(self, actor: Actor, params: RowsKeep) -> Kept:
         """Operation `rows.keep`. Raises `Invalid` when the rows do not have the root they are said to have; then nothing is kept."""
         guard(actor, "write", params.project)
-        packs = [Pack(digest, count) for digest, count in params.packs]
-        if wrong := [p.digest for p in packs if not is_digest(p.digest)]:
-            raise Invalid(f"{wrong[0]!r} is not a whole digest", where="packs")
-        changes = dict(self._rows.entries([p.digest for p in packs])) | dict.fromkeys(params.removed)
-        prepared = self._rows.prepare(params.project, params.base, changes, packs)
+        sent = self._rows.read(packs_of(params.packs))
+        prepared = self._rows.change(params.project, params.base, {}, params.removed, sent)
         if prepared.tree.root != params.rows:
             raise Invalid(
                 f"these rows are {short(prepared.tree.root, 12)}, not {short(params.rows, 12)}", remedy="push again with the same Windlass"

@@ -36,6 +36,7 @@ from windlass.core.operations import (
 )
 from windlass.core.operations.query import encode
 from windlass.core.score import Verdict
+from windlass.sdk.adding import add_file
 from windlass.sdk.collect import collect
 from windlass.sdk.servers import find_server
 from windlass.sdk.transport import Answer, HttpTransport, Transport
@@ -230,6 +231,23 @@ class Datasets(_Group):
         """Set and remove rows of `name:branch`. Operation `datasets.edit`."""
         asked = datasets.EditRequest(ref, tuple(set), tuple(remove), self._project, expected, message, drift)
         return self._client.call(datasets.EDIT, asked)
+
+    def add(
+        self,
+        ref: str,
+        file: Path | str,
+        *,
+        expected: str | None = None,
+        message: str = "",
+        drift: bool = False,
+        tell: Callable[[str], None] = lambda problem: None,
+        progress: Callable[[str, int, int], None] = lambda step, done, total: None,
+    ) -> datasets.Edited:
+        """Set the rows of a JSONL or CSV file of any size in `name:branch`, in one version or none; see `add_file`. Operations `rows.pack`,
+        `datasets.edit`."""
+        return add_file(
+            self._client.call, self._project, ref, Path(file), expected=expected, message=message, drift=drift, tell=tell, progress=progress
+        )
 
     def diff(self, a: str, b: str, only: str = "all", cursor: str | None = None, limit: int = 50) -> datasets.RowsDiff:
         """Rows that differ. Operation `datasets.diff`."""

@@ -54,7 +54,7 @@ label_moves = Table(
 layouts = Table(
     "layouts", metadata,
     _text("project"), _text("rows"), _text("parent", null=True), _text("blob"), _text("packs"),
-    Column("depth", Integer, nullable=False), _ns("created_ns"),
+    Column("depth", Integer, nullable=False), _ns("created_ns"), _text("splits", null=True),
     PrimaryKeyConstraint("project", "rows"),
 )  # fmt: skip
 

@@ -23,10 +23,10 @@ def test_rows_go_up_are_curated_and_come_back_into_the_file(shop: Shell) -> None
     assert [line.split(": ", 2)[1:] for line in added.stderr.splitlines()] == [
         ["more.jsonl:2", "not JSON: JSON is malformed: invalid character (byte 4)"],
         ["more.jsonl", "line 3 has no key"],
-        ["more.jsonl", "row 'n2': question is a number, and in this dataset it is text"],
+        ["more.jsonl:4", "question is a number, and in this dataset it is text"],
     ]
     said = shop.json("data", "add", "shop-questions", "more.jsonl")["problems"]
-    assert [p.split(":")[0] for p in said] == ["more.jsonl", "more.jsonl", "row 'n2'"]
+    assert [p.split(": ")[0] for p in said] == ["more.jsonl:2", "more.jsonl", "more.jsonl:4"]
     refused = shop("push", code=1)
     assert "1 row of the server's is not in the workspace as it is there: 'n1'" in refused.stderr
     assert "windlass data pull shop-questions" in refused.stderr

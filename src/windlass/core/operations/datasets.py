@@ -78,7 +78,8 @@ class Kept(msgspec.Struct, omit_defaults=True):
 
 
 class EditRequest(msgspec.Struct, omit_defaults=True):
-    """Set and remove rows of `dataset/name:branch` (`main` unless told; a new name makes a dataset).
+    """Set and remove rows of `dataset/name:branch` (`main` unless told; a new name makes a dataset). `packs` are further rows to set,
+    as many as one likes, which `rows.pack` took before: however they came, it is one version or none.
 
     Rows that are broken, said twice, or of another type than a field has in the dataset are left out and named; the rest is kept.
     `expected` is the version the edit was made on: where the branch has moved since, the edit is merged, and conflicts refused.
@@ -91,6 +92,7 @@ class EditRequest(msgspec.Struct, omit_defaults=True):
     expected: str | None = None
     message: str = ""
     drift: bool = False  # take rows whose fields have other types
+    packs: tuple[tuple[str, int], ...] = ()  # digest, rows
 
 
 class RowCounts(msgspec.Struct, omit_defaults=True):
@@ -100,13 +102,16 @@ class RowCounts(msgspec.Struct, omit_defaults=True):
 
 
 class Edited(msgspec.Struct, omit_defaults=True):
-    """`ref` is the version there is now; the one before it, where there was one, is `before`."""
+    """`ref` is the version there is now; the one before it, where there was one, is `before`. Of the rows of packs `left` were left out;
+    `left_out` says by key why, of at most 200."""
 
     ref: str
     before: str | None
     count: int
     rows: RowCounts
     problems: tuple[str, ...] = ()
+    left_out: dict[str, str] = {}
+    left: int = 0
 
 
 class RowsDiffQuery(msgspec.Struct, omit_defaults=True):

@@ -16,13 +16,11 @@ from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import find_workspace, progress
 from windlass.sdk.pulling import pull_rows
-from windlass.sdk.rowfile import read_rows
 
 Dataset = Annotated[str, typer.Argument(help="A dataset: its name, or name:branch.")]
 Message = Annotated[str, typer.Option("-m", "--message", help="What the change is for.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")]
 Cursor = Annotated[str | None, typer.Option("--cursor", help="Go on from here.")]
-BATCH = 20_000  # rows of one edit
 
 
 def add(app: typer.Typer) -> None:
@@ -50,36 +48,11 @@ def add_rows(
     drift: Annotated[bool, typer.Option("--drift", help="Also take rows whose fields have other types than the dataset's.")] = False,
 ) -> None:
     """Set rows of a dataset on the server: new keys are added, known ones replaced. Rows that are broken are named and left out."""
-    try:
-        text = file.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise Invalid("there is no such file", where=str(file)) from None
-    except OSError as e:
-        raise Invalid(e.strerror or str(e), where=str(file)) from e
-    except UnicodeDecodeError as e:
-        raise Invalid(f"byte 0x{e.object[e.start]:02x} at offset {e.start} is not UTF-8", where=str(file), remedy="save it as UTF-8") from e
-    found = read_rows(text, str(file), keyed=False)
-    for problem in found.problems:
-        session.warn(problem)
-    done: Edited | None = None
     with progress(session) as say:
-        for start in range(0, len(found.rows), BATCH):
-            say("adding rows", start, len(found.rows))
-            part = session.client.datasets.edit(dataset, found.rows[start : start + BATCH], expected=expected, message=message, drift=drift)
-            done = part if done is None else _joined(done, part)
-    if done is None:
-        said = "no row of it can be taken" if found.problems else "there is no row in it"
-        raise Invalid(said, where=str(file), problems=found.problems)
-    for problem in done.problems:
-        session.warn(f"{file}: {problem}")
-    _edited(session, msgspec.structs.replace(done, problems=(*found.problems, *done.problems)))
-
-
-def _joined(first: Edited, then: Edited) -> Edited:
-    """Two edits, one after the other, as one."""
-    a, b = first.rows, then.rows
-    rows = RowCounts(a.added + b.added, a.removed + b.removed, a.changed + b.changed)
-    return msgspec.structs.replace(then, before=first.before, rows=rows, problems=(*first.problems, *then.problems))
+        done = session.client.datasets.add(
+            dataset, file, expected=expected, message=message, drift=drift, tell=session.warn, progress=say
+        )  # fmt: skip
+    _edited(session, done)
 
 
 def remove(
