@@ -49,3 +49,8 @@ def test_stamp_size_and_short_names() -> None:
     assert (words.size(999), words.size(3_400_000)) == ("999 B", "3.4 MB")
     assert words.short_ref("chain/answer@sha256:" + "5d22ab" + "0" * 58) == "chain/answer@5d22ab"
     assert words.short_ref("chain/answer:main") == "chain/answer:main"
+
+
+def test_so_many_of_something() -> None:
+    assert [words.many(n, "answer") for n in (0, 1, 2, 2000)] == ["0 answers", "1 answer", "2 answers", "2,000 answers"]
+    assert [words.many(2, what) for what in ("query", "day", "older version")] == ["2 queries", "2 days", "2 older versions"]

@@ -91,6 +91,13 @@ def test_filters(retrieval: Retrieval, blobs: MemoryBlobs) -> None:
             retrieval.search(version, both, where=bad)
 
 
+def test_a_field_that_holds_a_list_has_each_of_its_values(retrieval: Retrieval, blobs: MemoryBlobs) -> None:
+    held = [["de", "at", "de"], ["at", 1, True, None, {"x": 1}, ["fr"]], "de", []]
+    version = index(blobs, [Chunk(f"c{i}", "d", "word", fields={"country": value}) for i, value in enumerate(held)])
+    for wanted, found in (("de", "02"), ("at", "01"), (["de", "fr"], "02"), (1, "1"), ("fr", ""), ("d", "")):
+        assert sorted(keys(retrieval.search(version, "word", where={"country": wanted}))) == [f"c{i}" for i in found]
+
+
 def test_a_field_misspelt_is_told_from_a_value_that_none_has(retrieval: Retrieval, blobs: MemoryBlobs) -> None:
     with pytest.raises(Invalid, match="no passage has the field 'levle'") as e:
         retrieval.search(index(blobs, CHUNKS), "split a string", where={"levle": 1})

@@ -1,5 +1,7 @@
 """Files of rows: what is written is read again, and what cannot be read is named by its line."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.core.errors import Invalid
-from windlass.sdk.rowfile import read_rows, write_csv
+from windlass.sdk.rowfile import RowFile, read_rows, write_csv
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.one_of(
@@ -60,3 +62,33 @@ def test_rows_are_named_by_their_line_and_left_out_where_others_look_at_keys() -
 def test_another_ending_is_refused() -> None:
     with pytest.raises(Invalid, match="neither"):
         read_rows("", "rows.parquet")
+
+
+LINES = st.lists(
+    st.sampled_from(['{"key": "a"}', '{"key": "b", "n": "ü\u2028"}', "a,1", 'b,"two\r\nlines"', '"c\rd",', "", "broken {", "7", ",,"])
+)
+
+
+@given(LINES, st.sampled_from(["\n", "\r\n", "\r"]), st.booleans(), st.sampled_from(["rows.jsonl", "rows.csv"]))
+def test_a_file_read_as_it_goes_says_what_one_read_whole_says(lines: list[str], end: str, bom: bool, name: str) -> None:
+    text = ("\ufeff" if bom else "") + end.join(["key,n", *lines] if name.endswith("csv") else lines)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(text.encode())
+        told: list[str] = []
+        file = RowFile(path, told.append)
+        try:
+            whole = read_rows(text, str(path), keyed=False)
+        except Invalid as e:
+            with pytest.raises(Invalid) as again:
+                list(file)
+            assert (again.value.message, again.value.where) == (e.message, e.where)
+            return
+        assert (list(file), told) == (whole.rows, whole.problems)
+        assert file.done == file.size == len(text.encode()) and file.lines.keys() == {r["key"] for r in whole.rows}
+
+
+def test_bytes_that_are_no_text_are_told_with_their_place(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"key,n\na,\xc3\xa4\nb,\xe4\n")
+    with pytest.raises(Invalid, match="byte 0xe4 at offset 13 is not UTF-8"):
+        list(RowFile(tmp_path / "a.csv", print))

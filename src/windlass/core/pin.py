@@ -100,10 +100,11 @@ def clock(now_ns: int, snapshot: Snapshot, *, kept: bool, observed: Observed | N
     return Clock("expiring", snapshot.deadline_ns)
 
 
-def says(told: Clock, now_ns: int) -> str:
-    """The clock in words: `expires in 6 days 3 hours`, `kept here`."""
+def says(told: Clock, now_ns: int, observed: Observed | None = None) -> str:
+    """The clock in words: `expires in 6 days 3 hours`, `kept here; the source has changed`."""
     if told.state == "materialised":
-        return "kept here"
+        since = {"changed": "; the source has changed", "gone": "; the source is gone"}
+        return "kept here" + (since.get(observed.outcome, "") if observed else "")
     if told.state == "live":
         return "no end known"
     if told.state == "expiring":

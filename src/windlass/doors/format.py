@@ -71,6 +71,13 @@ def count(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
 
 
+def many(number: int, what: str) -> str:
+    """So many of something: `1 answer`, `2,000 queries`."""
+    if number == 1:
+        return f"1 {what}"
+    return f"{number:,} {what[:-1] + 'ies' if what.endswith('y') and what[-2] not in 'aeiou' else what + 's'}"
+
+
 def size(count_of_bytes: int) -> str:
     """`3.4 MB` (powers of ten)."""
     amount = float(count_of_bytes)

@@ -343,7 +343,7 @@ class Pins:
         )  # fmt: skip
         rows = str(_dataset(version).ref) if kept else None
         at, by = (first.at_ns, first.actor) if first else (body.at_us * 1000, "")
-        return PinState(version.name, body.spec, record, told, says(told, now), at, by, str(version.ref), rows, observed)
+        return PinState(version.name, body.spec, record, told, says(told, now, observed), at, by, str(version.ref), rows, observed)
 
     def _detail(self, version: Version, message: str = "") -> PinDetail:
         looks = self._looks(version)

@@ -284,6 +284,12 @@ def closure(c: Connection, ref: Ref) -> list[Version]:
     return order
 
 
+_MADE = {  # how to come by what no push makes
+    "pin": "windlass pin list says what there is, windlass pin add makes one",
+    "alert": "windlass alert list says what there is, windlass alert set makes one",
+}
+
+
 def _unknown(c: Connection, ref: Ref) -> NotFound:
     """No such version, with the nearest name that is there."""
     v = versions.c
@@ -293,6 +299,8 @@ def _unknown(c: Connection, ref: Ref) -> NotFound:
     near = difflib.get_close_matches(ref.name, names, 1)
     if near:
         return NotFound(f"there is no {ref.kind}/{ref.name}", remedy=f"did you mean {ref.kind}/{near[0]}?")
+    if ref.kind in _MADE:
+        return NotFound(f"there is no {ref.kind}/{ref.name}", remedy=_MADE[ref.kind])
     if names:
         return NotFound(f"there is no {ref.kind}/{ref.name}", remedy=f"there are {', '.join(sorted(names)[:8])}")
     kinds = list(c.execute(select(v.kind).where(v.project == ref.project, v.name == ref.name).distinct()).scalars())

@@ -30,7 +30,7 @@ from windlass.runtime.vectors_lance import LanceVectors
 
 MOST = 200  # passages of one search
 TERMS = 48  # of one query; the rest of a long text is left out
-LAYOUT = "2"  # of the file; another one is made again
+LAYOUT = "3"  # of the file; another one is made again
 CANDIDATES = 50  # of each half, before they are joined
 FUSION = 60
 WEIGHTS = (1.0, 2.0, 0.3)  # of text, symbol, parts of identifiers
@@ -313,10 +313,10 @@ def build(path: Path, source: str, chunks: Iterable[Chunk]) -> None:
 
 
 def _fields(chunk: Chunk) -> Iterator[tuple[str, Any]]:
-    """What one can filter a chunk by."""
-    for field, value in (chunk.fields | {f: getattr(chunk, f) for f in PLAIN}).items():
-        if _comparable(value):
-            yield field, value
+    """What one can filter a chunk by: the value of a field, or each that its list holds."""
+    for field, held in (chunk.fields | {f: getattr(chunk, f) for f in PLAIN}).items():
+        values: Sequence[Any] = held if isinstance(held, list) else [held]
+        yield from ((field, value) for value in dict.fromkeys(v for v in values if _comparable(v)))
 
 
 def _comparable(value: Any) -> bool:
@@ -352,7 +352,7 @@ def _pieces(word: str) -> Iterator[str]:
 
 
 def _filters(where: dict[str, Any]) -> Filters:
-    """`where` as fields and the values each may have: one, or any of a list."""
+    """`where` as fields and the values each may have: one, or any of a list. A field that holds a list has each value of it."""
     filters = []
     for field, wanted in where.items():
         options: Sequence[Any] = wanted if isinstance(wanted, list) else [wanted]

@@ -225,3 +225,15 @@ def test_the_version() -> None:
 
     done = subprocess.run([sys.executable, "-m", "windlass.doors.cli.main", "--version"], capture_output=True, text=True)
     assert done.stdout.strip() == windlass.__version__
+
+
+def test_what_every_command_takes_is_taken_before_its_name_too(shell: Shell) -> None:
+    home = str(shell.folder / "other")
+    for before in (["--json", "data", "diff"], ["data", "--json", "diff"], ["data", "diff", "--json"]):
+        assert json.loads(shell(*before, "a", "b", code=1).stdout)["error"]["code"] == "not_found"
+    for arguments in (["--json", "index", "list"], ["index", "--json", "list"], ["--json", "review"], ["review", "--json", "list", "x"]):
+        assert isinstance(json.loads(shell(*arguments, code=1 if arguments[-1] == "x" else 0).stdout), dict)
+    shell("--home", home, "pin", "list")
+    assert (shell.folder / "other" / "FORMAT").exists()
+    assert shell("--version").stdout.strip()
+    shell("--home", home, "--jsn", "pin", "list", code=2)

@@ -1,10 +1,14 @@
 """`windlass data`: rows between a file, the server and its branches."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.doors.cli.conftest import Shell
-from tests.doors.server import Server
+from tests.doors.server import Server, until
 
 
 def rows(path: Path) -> list[dict[str, object]]:
@@ -110,11 +114,51 @@ def test_a_csv_file_takes_what_was_curated_and_gives_it_back(shop: Shell) -> Non
     assert "Is a directory" in shop("data", "add", "shop-questions", ".", code=1).stderr
 
 
-def test_a_large_file_goes_up_in_parts(served: Server, shop: Shell) -> None:
-    (shop.cwd / "many.jsonl").write_text("".join(f'{{"key": "m{i:06}", "q": "question {i}"}}\n' for i in range(45_000)))
+def many(path: Path, count: int, said: str = "question") -> None:
+    path.write_text("".join(f'{{"key": "m{i:06}", "q": "{said} {i} {"and so on " * 12}"}}\n' for i in range(count)))
+
+
+def test_a_large_file_is_one_version(served: Server, shop: Shell) -> None:
+    many(shop.cwd / "many.jsonl", 45_000)
     said = shop.json("data", "add", "many", "many.jsonl")
     assert said["rows"]["added"] == said["count"] == 45_000 and not said.get("before")
     assert shop.json("rows", "many", "--limit", "1")["count"] == 45_000
+    assert len(served.client().versions.list("dataset/many").items) == 1
+
+
+def test_who_is_killed_while_a_large_file_is_added_leaves_the_dataset_as_it_was(shop: Shell) -> None:
+    """The client, then the server, each in the middle of sending; then it is done again, and comes to what it would have come to."""
+    home = Path(shop.env["WINDLASS_HOME"])
+    server = Server(home)
+    (shop.cwd / "one.jsonl").write_text('{"key": "m000001", "q": "as it was"}\n')
+    before = shop.json("data", "add", "many", "one.jsonl")["ref"].partition("@")[2]
+    many(shop.cwd / "many.jsonl", 150_000)
+    command = [sys.executable, "-m", "windlass.doors.cli.main", "data", "add", "many", "many.jsonl"]
+
+    def begun() -> subprocess.Popen[bytes]:
+        blobs = len(list((home / "blobs").glob("*/*")))
+        adding = subprocess.Popen(command, cwd=shop.cwd, env=shop.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        until(lambda: len(list((home / "blobs").glob("*/*"))) > blobs or adding.poll() is not None)
+        assert adding.poll() is None
+        return adding
+
+    adding = begun()
+    adding.kill()
+    adding.communicate()
+    assert [v.digest for v in server.client().versions.list("dataset/many").items] == [before]
+    many(shop.cwd / "many.jsonl", 150_000, "asked")
+    adding = begun()
+    for part in server.parts().values():
+        os.kill(part["pid"], signal.SIGKILL)
+    server.stop(signal.SIGKILL)
+    said = adding.communicate()[1].decode()
+    assert adding.returncode == 1 and ("does not answer" in said or "broke off" in said)
+    server = Server(home)
+    assert [v.digest for v in server.client().versions.list("dataset/many").items] == [before]
+    done = shop.json("data", "add", "many", "many.jsonl")
+    assert (done["count"], done["rows"]["added"], done["rows"]["changed"]) == (150_000, 149_999, 1)
+    server.stop()
+    assert not shop.json("verify").get("problems")
 
 
 def test_rows_that_others_changed_are_refused_in_every_part_of_a_large_file(shop: Shell) -> None:

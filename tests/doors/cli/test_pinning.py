@@ -26,6 +26,7 @@ def test_a_folder_is_pinned_compared_and_read_anew(shell: Shell) -> None:
     (files / "b.txt").write_text("new")
     said = shell("pin", "read", "files", "--again", code=1).stdout
     assert "1 row added, 1 row changed" in said and "~ a.txt" in said and "+ b.txt" in said
+    assert "kept here; the source has changed" in shell("pin", "list").stdout
     assert "2 rows" in shell("pin", "keep", "files", "--now").stdout
     assert "kept here" in shell("pin", "list").stdout
     history = [k["outcome"] for k in shell.json("pin", "show", "files")["history"]]
@@ -36,6 +37,7 @@ def test_a_folder_is_pinned_compared_and_read_anew(shell: Shell) -> None:
     files.rename(shell.folder / "elsewhere")
     said = shell("pin", "read", "files", "--again", code=1).stdout
     assert "gone" in said and "--now" not in said  # there is nothing to take
+    assert "kept here; the source is gone" in shell("pin", "list").stdout
     assert "problems" not in shell.json("verify")
 
 
@@ -51,7 +53,11 @@ def test_wrong_questions_are_answered_in_a_sentence(shell: Shell) -> None:
     ):
         stderr = shell("pin", "add", *arguments, code=1).stderr
         assert said in stderr and "hunter2" not in stderr
-    assert "there is no pin" in shell("pin", "show", "x", code=1).stderr
+    assert (
+        "there is no pin" in (said := shell("pin", "show", "x", code=1).stderr)
+        and "windlass pin list" in said
+        and "windlass pin add" in said
+    )
     assert shell.json("pin", "list")["items"] == []
 
 

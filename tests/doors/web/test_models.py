@@ -3,6 +3,8 @@
 import pytest
 from tests.doors.server import Server
 
+from windlass.doors.web.render import _linked as linked
+
 
 @pytest.mark.parametrize("filter", ["price=cheap", "price=nan", "price=-1", "context=200k", "context=1e999"])
 def test_a_filter_that_is_no_number_is_not_passed_over(server: Server, filter: str) -> None:
@@ -12,3 +14,16 @@ def test_a_filter_that_is_no_number_is_not_passed_over(server: Server, filter: s
 
 def test_a_context_may_be_written_with_commas(server: Server) -> None:
     assert "models fit" in server.owner().get("/models?context=200,000").text
+
+
+def test_where_facts_are_from_can_be_followed_and_nothing_else_becomes_a_link() -> None:
+    assert linked("https://x.org/a?b=1&c=2 (2026-07-01).") == (
+        "<a href='https://x.org/a?b=1&amp;c=2' rel='noopener noreferrer'>https://x.org/a?b=1&amp;c=2</a> (2026-07-01)."
+    )
+    assert linked("the price table") == "the price table"
+    assert "<script" not in linked("<script>https://x.org/'><script>") and "href='javascript" not in linked("javascript:https://x.org")
+
+
+def test_the_page_of_a_model_links_its_sources(server: Server) -> None:
+    found = next(m for m in server.client().search_models().items if m.facts.source.startswith("http"))
+    assert f"<a href='{found.facts.source.split()[0]}'" in server.owner().get(f"/models/{found.id}").text.replace("&amp;", "&")

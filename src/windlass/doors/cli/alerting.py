@@ -128,7 +128,7 @@ def events(
 
 def _event(session: Session, found: EventState) -> None:
     e, now = found.event, now_ns()
-    often = f" · {found.times} times, last {words.ago(found.last_ns, now)}" if found.times > 1 else ""
+    often = f" · {words.many(found.times, 'time')}, last {words.ago(found.last_ns, now)}" if found.times > 1 else ""
     done = f" · acknowledged by {plain(found.acknowledged_by)}" if found.state == "acknowledged" else ""
     session.print(
         f"[{COLOURS[e.severity]}]{e.severity}[/]  {plain(e.sentence)} "

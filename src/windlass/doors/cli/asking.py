@@ -107,11 +107,11 @@ def impact(session: Session, ref: Annotated[str, typer.Argument(help="A version,
     if not found.touched:
         session.print("  nothing that has a label depends on it")
     if found.answers:
-        session.print(f"  {found.answers:,} answers in seven days")
+        session.print(f"  {words.many(found.answers, 'answer')} in seven days")
     if found.suites:
         session.print(f"  to test again: {', '.join(words.short_ref(s) for s in found.suites)}")
     if found.older:
-        session.print(f"  [dim]and {found.older:,} older versions[/dim]")
+        session.print(f"  [dim]and {words.many(found.older, 'older version')}[/dim]")
 
 
 def reproduce(session: Session, what: Annotated[str, typer.Argument(help="A trace, or a version: kind/name@digest.")]) -> int:

@@ -28,6 +28,7 @@ COMMON: tuple[tuple[str, Any, Any], ...] = (
 # which command does which operation; a test holds it against `OPERATIONS`
 DOES: dict[str, str] = {}
 opened: list[Session] = []
+_before: dict[str, Any] = {}  # of the parameters that every command has, those that stood before its name
 
 
 def _running(function: Command) -> Any:
@@ -37,7 +38,7 @@ def _running(function: Command) -> Any:
     common = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, a, d in COMMON]
 
     def run(**given: Any) -> None:
-        session = Session(**{n: given.pop(n) for n, _, _ in COMMON})
+        session = Session(**{n: v if (v := given.pop(n)) != d else _before.get(n, d) for n, _, d in COMMON})
         opened[:] = [session]
         raise typer.Exit(function(session, **given) or 0)
 
@@ -60,6 +61,20 @@ def command(app: typer.Typer, name: str, *operations: str, panel: str | None = N
     return decorate
 
 
+def everywhere(group: typer.Typer, **flags: Any) -> None:
+    """Take what every command takes also before its name: `windlass --json index list`, `windlass index --json list`. `flags` are
+    switches of the group's own, which do their work by themselves."""
+
+    def before(**given: Any) -> None:
+        _before.update({n: given[n] for n, _, d in COMMON if given[n] != d})
+
+    taken = [*COMMON, *((name, Annotated[bool, flag], False) for name, flag in flags.items())]
+    parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, a, d in taken]
+    before.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    before.__annotations__ = {p.name: p.annotation for p in parameters}
+    group.callback()(before)
+
+
 def otherwise(group: typer.Typer, function: Command) -> None:
     """What a group does when it is named alone."""
     run = _running(function)
@@ -67,6 +82,7 @@ def otherwise(group: typer.Typer, function: Command) -> None:
     def alone(ctx: typer.Context, **given: Any) -> None:
         if ctx.invoked_subcommand is None:
             run(**given)
+        _before.update({n: given[n] for n, _, d in COMMON if given[n] != d})
 
     first = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     alone.__signature__ = inspect.Signature([first, *inspect.signature(run).parameters.values()])  # type: ignore[attr-defined]

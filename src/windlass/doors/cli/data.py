@@ -80,7 +80,7 @@ def pull(
     """Bring the file of a dataset to what the server has, so that what was curated there goes into git."""
     done = pull_rows(session.client, find_workspace(folder), dataset, to=to, force=force)
     session.result(done)
-    session.print(f"{done.path}: {_counts(done.rows)} · {done.count:,} rows, as {words.short_ref(done.ref)}")
+    session.print(f"{done.path}: {_counts(done.rows)} · {words.many(done.count, 'row')}, as {words.short_ref(done.ref)}")
 
 
 def diff(
@@ -120,7 +120,7 @@ def merge(
     done = session.client.datasets.merge(ours, theirs, base=base, choose=chosen, prefer=prefer, dry=dry)  # type: ignore[arg-type]
     session.result(done)
     if done.conflicting:
-        clash = "1 row clashes" if done.conflicting == 1 else f"{done.conflicting:,} rows clash"
+        clash = "1 row clashes" if done.conflicting == 1 else f"{words.many(done.conflicting, 'row')} clash"
         session.print(f"[red]{clash}[/red]; nothing was changed")
         for conflict in done.conflicts:
             session.print(*_conflict(conflict))
@@ -172,8 +172,8 @@ def duplicates(
     found = session.client.datasets.duplicates(dataset, against, fields=fields or (), near=near, cursor=cursor, limit=limit)
     session.result(found)
     where = words.short_ref(found.ref) + (f" and {words.short_ref(found.against)}" if found.against != found.ref else "")
-    pairs = "1 pair" if found.count == 1 else f"{found.count:,} pairs"
-    session.print(f"[bold]{where}[/bold] · {pairs}, {found.exact:,} of them the same, {found.leaks:,} leaks")
+    pairs = words.many(found.count, "pair")
+    session.print(f"[bold]{where}[/bold] · {pairs}, {found.exact:,} of them the same, {words.many(found.leaks, 'leak')}")
     session.table(("likeness", "row", "", "row", "", "text"), [_pair(d) for d in found.items])
     if found.next:
         session.print(f"[dim]more: --cursor {found.next}[/dim]")

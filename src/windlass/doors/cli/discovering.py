@@ -63,7 +63,8 @@ def discover(
     )  # fmt: skip
     found = session.client.bakeoffs.start(request)
     if not detach:
-        session.print(f"{len(found.arms)} models, at most {found.rows:,} rows each and {words.dollars(found.budget)} together")
+        most = f"at most {words.many(found.rows, 'row')} each and {words.dollars(found.budget)} together"
+        session.print(f"{words.many(len(found.arms), 'model')}, {most}")
         found = _watch(session, found)
     session.result(found)
     show_bakeoff(session, found)
@@ -76,7 +77,7 @@ def _watch(session: Session, found: Bakeoff) -> Bakeoff:
             while (found := session.client.bakeoffs.show(found.id)).status not in ENDED:
                 live = [a for a in found.arms if a.status in ("waiting", "running")]
                 over = sum(found.rows - a.rows for a in found.arms if a not in live)
-                say(f"{len(live)} of {len(found.arms)} models left", found.done + over, found.rows * len(found.arms))
+                say(f"{len(live)} of {words.many(len(found.arms), 'model')} left", found.done + over, found.rows * len(found.arms))
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         session.warn(f"look at it again with: windlass bakeoffs {found.id[-8:]}")
@@ -87,10 +88,10 @@ def _watch(session: Session, found: Bakeoff) -> Bakeoff:
 
 
 def show_bakeoff(session: Session, b: Bakeoff) -> None:
-    rows = f"{b.rows:,} rows of {words.short_ref(b.suite)}"
-    session.print(f"[bold]{words.short_ref(b.target)}[/bold] with {len(b.arms)} models in {b.part} · {rows}")
+    rows = f"{words.many(b.rows, 'row')} of {words.short_ref(b.suite)}"
+    session.print(f"[bold]{words.short_ref(b.target)}[/bold] with {words.many(len(b.arms), 'model')} in {b.part} · {rows}")
     if b.left_out:
-        session.print(f"  {b.left_out:,} rows are left out: they stand among its examples")
+        session.print(f"  without {words.many(b.left_out, 'row')} that its examples hold")
     for x in b.excluded:
         rule = f" [dim](rule: {plain(x.rule)})[/dim]" if x.rule else ""
         session.print(f"  left out: {plain(x.model)}: {plain(x.why)}{rule}")
@@ -103,7 +104,7 @@ def show_bakeoff(session: Session, b: Bakeoff) -> None:
     if edge:
         session.print(f"no other is better, cheaper and quicker at once: {plain(', '.join(edge))}")
     spared = f" · {b.saved:,} spared by stopping early" if b.saved else ""
-    session.print(f"[dim]{b.calls:,} calls{spared} · {words.dollars(b.spent)} of {words.dollars(b.budget)}[/dim]")
+    session.print(f"[dim]{words.many(b.calls, 'call')}{spared} · {words.dollars(b.spent)} of {words.dollars(b.budget)}[/dim]")
     if b.recommendation:
         colour = "green" if b.recommendation.model else "yellow"
         session.print(f"[bold {colour}]{plain(b.recommendation.model or 'none')}[/]  {plain(b.recommendation.why)}")

@@ -70,10 +70,10 @@ def show_evaluation(session: Session, e: Evaluation) -> None:
     session.print(f"[bold]{words.short_ref(e.target)}[/bold] by {words.short_ref(e.suite)}")
     if e.error:
         session.print(f"[red]failed[/red]  {plain(e.error)}")
-    answered = f"{e.done:,} of {e.rows:,} rows" if e.done != e.rows else f"{e.rows:,} rows"
+    answered = f"{e.done:,} of {words.many(e.rows, 'row')}" if e.done != e.rows else words.many(e.rows, "row")
     kept = f" · {e.reused:,} recorded answers re-used" if e.reused else ""
     lost = f" · {e.failed:,} failed, unmeasured" if e.failed else ""
-    session.print(f"{answered} · {e.calls:,} calls{kept}{lost} · {words.dollars(e.cost)}")
+    session.print(f"{answered} · {words.many(e.calls, 'call')}{kept}{lost} · {words.dollars(e.cost)}")
     for s in e.evaluators:
         interval = f"  [{s.interval.low:.2f}, {s.interval.high:.2f}]" if s.interval else ""
         missing = f"  {s.unmeasured:,} unmeasured" if s.unmeasured else ""
@@ -140,14 +140,16 @@ def show_plan(session: Session, plan: GatePlan, environment: str) -> None:
     candidate = words.short_ref(plan.candidate)
     if plan.base:
         base = plan.base.rpartition("@")[2]
-        session.print(f"{candidate} against {environment} {short(base) if base.startswith('sha256:') else base} · {plan.rows:,} rows")
+        session.print(
+            f"{candidate} against {environment} {short(base) if base.startswith('sha256:') else base} · {words.many(plan.rows, 'row')}"
+        )
     else:
-        session.print(f"{candidate} · nothing in {environment} yet · {plan.rows:,} rows")
+        session.print(f"{candidate} · nothing in {environment} yet · {words.many(plan.rows, 'row')}")
 
 
 def show_reuse(session: Session, plan: GatePlan) -> None:
     same = plan.rows - (plan.can_differ or 0)
-    calls = f"about {plan.calls:,} calls" + (f", {words.dollars(plan.cost)}" if plan.cost is not None else "")
+    calls = f"about {words.many(plan.calls or 0, 'call')}" + (f", {words.dollars(plan.cost)}" if plan.cost is not None else "")
     kept = "receive byte-identical requests and keep production's draws"
     session.print(f"{plan.can_differ:,} can differ · {same:,} {kept} · {calls}")
 
@@ -248,7 +250,7 @@ def compare(
         interval = f" [{s.interval.low * 100:+.1f}, {s.interval.high * 100:+.1f}]".replace("-", "−") if s.interval else ""
         session.print(
             f"  {s.name:<22} {words.score(s.a)} → {words.score(s.b)}   {words.points(s.difference)} points{plain(interval)}"
-            f"   [dim]{s.pairs:,} pairs · {s.better:,} better · {s.worse:,} worse[/dim]"
+            f"   [dim]{words.many(s.pairs, 'pair')} · {s.better:,} better · {s.worse:,} worse[/dim]"
         )
     for pair in found.items:
         shown = pair.b or pair.a
@@ -273,7 +275,7 @@ def verdicts(
         session.result(verdict)
         session.print(
             f"{words.short_ref(verdict.candidate)} against {words.short_ref(verdict.base) if verdict.base else 'nothing'}"
-            f" · {verdict.rows:,} rows · {verdict.identical:,} identical · {verdict.calls:,} calls"
+            f" · {words.many(verdict.rows, 'row')} · {verdict.identical:,} identical · {words.many(verdict.calls, 'call')}"
         )
         show_verdict(session, verdict)
         return

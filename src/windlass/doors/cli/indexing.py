@@ -74,16 +74,15 @@ def show(
     session.result({"index": msgspec.to_builtins(found), "chunks": msgspec.to_builtins(chunks)})
     s = found.summary
     marked = f" · [yellow]{s.untrusted:,} untrusted[/]" if s.untrusted else ""
-    session.print(
-        f"[bold]{words.short_ref(s.ref)}[/bold]  {s.documents:,} documents · {s.chunks:,} chunks of {words.short_ref(found.source)}{marked}"
-    )
+    held = f"{words.many(s.documents, 'document')} · {words.many(s.chunks, 'chunk')}"
+    session.print(f"[bold]{words.short_ref(s.ref)}[/bold]  {held} of {words.short_ref(found.source)}{marked}")
     session.print(f"  {s.engine} · encoder {plain(_encoder(s))} · chunks {plain(json.dumps(found.chunker))}")
     session.print(f"  filters: {plain(', '.join(found.fields))}")
     if found.used_by:
         session.print(f"  searched by {', '.join(words.short_ref(r) for r in found.used_by)}")
     session.table(("chunk", "where", "text"), [_chunk(c) for c in chunks.items])
     if chunks.next:
-        session.print(f"[dim]{chunks.count:,} chunks fit; more: --cursor {plain(chunks.next)}[/dim]")
+        session.print(f"[dim]{words.many(chunks.count, 'chunk')} in all; more: --cursor {plain(chunks.next)}[/dim]")
     session.print(f"[dim]{session.link('/indexes/' + s.name)}[/dim]")
 
 

@@ -163,7 +163,7 @@ def rows(
     page = session.client.datasets.rows(ref, split, cursor, limit)
     session.result(page)
     if not session.json:
-        session.print(f"[bold]{words.short_ref(page.ref)}[/bold] · {page.count:,} rows")
+        session.print(f"[bold]{words.short_ref(page.ref)}[/bold] · {words.many(page.count, 'row')}")
         for row in page.items:
             print(msgspec.json.encode(row).decode())
     if page.next:
@@ -186,8 +186,8 @@ def verify(session: Session) -> int:
     """Re-derive every digest and link from the bytes, and say what disagrees. Exit 1 when something does."""
     report = session.client.versions.verify()
     session.result(report)
-    session.print(f"{report.versions:,} versions, {report.links:,} links, {report.blobs:,} blobs")
+    session.print(f"{words.many(report.versions, 'version')}, {words.many(report.links, 'link')}, {words.many(report.blobs, 'blob')}")
     for problem in report.problems:
         session.print(f"[red]{words.short_ref(problem.what)}[/red]  {plain(problem.problem)}")
-    session.print("everything is what its digest says" if not report.problems else f"{len(report.problems)} problems")
+    session.print("everything is what its digest says" if not report.problems else words.many(len(report.problems), "problem"))
     return 1 if report.problems else 0

@@ -32,7 +32,7 @@ from windlass.doors.cli import (
     tracing,
     workspace,
 )
-from windlass.doors.cli.commands import opened
+from windlass.doors.cli.commands import everywhere, opened
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]  # Typer brings its own Click; this is its class of wrong usage
 
@@ -50,12 +50,6 @@ def _version(wanted: bool) -> None:
     if wanted:
         print(windlass.__version__)
         raise typer.Exit
-
-
-@app.callback()
-def start(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
-) -> None: ...
 
 
 for part in (
@@ -78,6 +72,10 @@ for part in (
     serving,
 ):
     part.add(app)
+everywhere(app, version=typer.Option("--version", callback=_version, is_eager=True, help="Print the version."))
+for group in app.registered_groups:
+    if group.typer_instance and not group.typer_instance.registered_callback:
+        everywhere(group.typer_instance)
 
 
 def main() -> None:

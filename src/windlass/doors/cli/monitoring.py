@@ -136,7 +136,9 @@ def drift(
     found = session.client.monitors.drift(name, hours, against)
     session.result(found)
     d = found.drift
-    session.print(f"[{'red' if d.drifted else 'green'}]{plain(d.sentence)}[/]  [dim]{d.earlier:,} runs before, {d.later:,} since[/dim]")
+    session.print(
+        f"[{'red' if d.drifted else 'green'}]{plain(d.sentence)}[/]  [dim]{words.many(d.earlier, 'run')} before, {d.later:,} since[/dim]"
+    )
     _topics(session, found.topics)
     session.table(
         ("what", "before", "since", "p"),
@@ -172,7 +174,7 @@ def quality(
 
 
 def _state(session: Session, m: MonitorState) -> None:
-    begun = f" · against {words.short_ref(m.dataset)}, {m.rows:,} rows" if m.dataset else ""
+    begun = f" · against {words.short_ref(m.dataset)}, {words.many(m.rows, 'row')}" if m.dataset else ""
     session.print(
         f"[bold]monitor/{m.name}[/bold]  {plain(m.watched)} in {m.environment}{begun}" + ("" if m.status == "idle" else f" · {m.status}")
     )
@@ -186,7 +188,7 @@ def _state(session: Session, m: MonitorState) -> None:
     look = m.look
     session.print(f"  [{COLOURS[look.call]}]{look.call.upper()}[/]  {plain(look.sentence)}")
     if look.coverage:
-        session.print(f"  covered {_covered(look.coverage)}  [dim]of {look.counted:,} runs counted, {look.seen:,} seen[/dim]")
+        session.print(f"  covered {_covered(look.coverage)}  [dim]of {words.many(look.counted, 'run')} counted, {look.seen:,} seen[/dim]")
 
 
 def _covered(coverage: Coverage | None) -> str:

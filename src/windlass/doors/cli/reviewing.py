@@ -50,7 +50,7 @@ def _queues(session: Session, cursor: str | None, limit: int) -> None:
 
 def _queue(q: ReviewQueue) -> tuple[str, ...]:
     counts = [f"{q.counts.get(state, 0):,}" for state in ("waiting", "disputed", "decided", "aside", "kept")]
-    agreed = f"{q.agreement.share:.2f} on {q.agreement.items:,} items" if q.agreement else "unmeasured"
+    agreed = f"{q.agreement.share:.2f} on {words.many(q.agreement.items, 'item')}" if q.agreement else "unmeasured"
     return (q.name, f"{q.kind}s" + (f", {q.raters} people each" if q.raters > 1 else ""), f"{q.todo:,}", *counts, agreed)
 
 

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 WIDTH = 160  # where the output is no terminal
 NEVER_BROKEN = 34  # characters of a cell that stands on one line
 NO_STYLE = "[none][/none]"
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# controls of C0 and C1; zero-width characters and joiners, bidirectional controls, tags and what else the block of tags holds
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 
 
 class Session:
@@ -144,7 +147,8 @@ class Session:
 
 
 def printable(text: str) -> str:
-    """Text that cannot steer a terminal: what a model or a user wrote, without control characters but tabs and line ends."""
+    """Text that cannot steer a terminal, turn its lines around or hide: what a model or a user wrote, without control characters but tabs
+    and line ends, and without those that people do not see."""
     return _CONTROLS.sub("", text)
 
 

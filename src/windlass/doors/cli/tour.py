@@ -109,7 +109,7 @@ def _discover(client: Client, say: Say, link: Link) -> None:
     """What there is to run it with."""
     catalog = client.search_models(CatalogQuery(limit=1))
     ready = sum(m.available for m in client.models().items)
-    told = f"{catalog.total:,} models with prices, licences and sources; {ready} can be called here"
+    told = f"{words.many(catalog.total, 'model')} with prices, licences and sources; {ready} can be called here"
     say("", f"[bold]discover[/bold]  {told}   {link('/models')}")
     say("  this tour needs none that is not built in: the baseline is the bar that a paid model must beat")
 
@@ -128,7 +128,7 @@ def _bake_off(client: Client, say: Say, link: Link) -> str | None:
         scores = "  ".join(f"{s.name} {words.score(s.mean)}" for s in arm.guards)
         told = f"   [dim]{plain(arm.why)}[/dim]" if arm.why else ""
         say(f"  {arm.model:<18} {scores}{told}")
-    said = f"{found.recommendation.model or 'none'} is recommended; {found.saved:,} calls were spared by stopping early"
+    said = f"{found.recommendation.model or 'none'} is recommended; stopping early spared {words.many(found.saved, 'call')}"
     say(f"  {said}   {link('/bakeoffs/' + found.id[-8:])}")
     return found.recommendation.model
 
@@ -187,7 +187,7 @@ def _curate(client: Client, say: Say, link: Link, workspace: Path, traces: list[
             client.datasets.harvest(DATASET, [trace], fields, "asked in production")
     pulled = pull_rows(client, workspace, DATASET, force=True)
     page = link(f"/datasets/dataset/{DATASET}")
-    say(f"  dataset/{DATASET}: {pulled.count} rows, {pulled.rows.added} of them new; the file in git has them too   {page}")
+    say(f"  dataset/{DATASET}: {words.many(pulled.count, 'row')}, {pulled.rows.added} of them new; the file in git has them too   {page}")
     touched = client.versions.impact(f"dataset/{DATASET}")
     suites = ", ".join(words.short_ref(s) for s in touched.suites)
     say(f"  to test again: {suites or 'nothing'}: the next gate judges with them")

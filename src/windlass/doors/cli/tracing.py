@@ -56,9 +56,8 @@ def traces(
         session.result(figures)
         errors = f"{figures.errors / figures.requests:.1%}" if figures.requests else "unmeasured"
         p50, p95 = (words.duration(ms * 1e6 if ms is not None else None) for ms in (figures.p50_ms, figures.p95_ms))
-        session.print(
-            f"{figures.requests:,} requests in {hours} h · {errors} errors · p50 {p50} · p95 {p95} · {words.dollars(figures.cost)}"
-        )
+        requests = words.many(figures.requests, "request")
+        session.print(f"{requests} in {hours} h · {errors} errors · p50 {p50} · p95 {p95} · {words.dollars(figures.cost)}")
         return
     given = {
         "search": search, "status": status, "uses": uses, "passage": passage, "model": model, "kind": kind,
@@ -100,7 +99,9 @@ def _line(text: str, width: int) -> str:
 
 def _show(session: Session, trace: Trace) -> None:
     s = trace.summary
-    figures = f"{words.duration(s.duration_ns)} · {words.dollars(s.cost)} · {s.spans:,} spans · {words.ago(s.start_ns, now_ns())}"
+    figures = (
+        f"{words.duration(s.duration_ns)} · {words.dollars(s.cost)} · {words.many(s.spans, 'span')} · {words.ago(s.start_ns, now_ns())}"
+    )
     session.print(f"[bold]{plain(s.name)}[/bold]   {figures}")
     children: dict[str | None, list[Span]] = {}
     known = {span.span_id for span in trace.spans}

@@ -14,6 +14,7 @@ import typer
 from windlass.core.digest import short
 from windlass.core.errors import Conflict, Invalid
 from windlass.core.operations.registry import Change, PushReport
+from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain, workspace_here
 
@@ -87,7 +88,8 @@ def find_workspace(folder: Path | None) -> Path:
 def show_push(session: Session, report: PushReport, *, dry: bool = False) -> None:
     counts = {status: sum(c.status == status for c in report.changes) for status in ("new", "changed", "unchanged")}
     told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-    session.print(f"[bold]{report.workspace}[/bold] · {len(report.changes)} versions · {told}{' · nothing was registered' if dry else ''}")
+    end = " · nothing was registered" if dry else ""
+    session.print(f"[bold]{report.workspace}[/bold] · {words.many(len(report.changes), 'version')} · {told}{end}")
     moved = [c for c in report.changes if c.status != "unchanged"]
     width = max((len(f"{c.kind}/{c.name}") for c in moved), default=0)
     for change in moved:

@@ -85,7 +85,7 @@ def _steps(release: ReleaseState, live: LiveFigures, quality: Evaluation | None,
         Step(
             "Evaluate",
             "good" if quality else "none",
-            f"{quality.rows} rows" if quality else unmeasured,
+            words.many(quality.rows, "row") if quality else unmeasured,
             f"/evaluations/{quality.id}" if quality else "/evaluations",
         ),
         Step("Gate", state, verdict.decision if verdict else "no verdict yet", f"/verdicts/{verdict.id}" if verdict else "/verdicts"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -118,12 +119,26 @@ def _environment() -> jinja2.Environment:
         size=words.size,
         short_ref=words.short_ref,
         in_a_cell=_in_a_cell,
+        linked=_linked,
+        many=words.many,
         short_id=words.short_id,
         short=short,
         pretty=_pretty,
     )
     env.globals.update(version_url=version_url, row_url=row_url, query=query, navigation=NAVIGATION, parse_ref=parse_ref)
     return env
+
+
+_ADDRESS = re.compile(r"https?://[^\s<>\"']*[^\s<>\"'.,;:!?)\]]")
+
+
+def _linked(text: str) -> Markup:
+    """Text in which addresses are links."""
+    found, at = Markup(), 0
+    for match in _ADDRESS.finditer(text):
+        found += Markup("{}<a href='{}' rel='noopener noreferrer'>{}</a>").format(text[at : match.start()], match[0], match[0])
+        at = match.end()
+    return found + text[at:]
 
 
 def _in_a_cell(ref: str) -> Markup:

@@ -7,7 +7,7 @@ be read again at an older state; what its snapshot was is recorded for people.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -31,6 +31,11 @@ ALLOWED = ("host", "port", "sslmode", "sslrootcert", "connect_timeout", "target_
 GONE = ("42P01", "42703", "3F000", "3D000")  # no such table, column, schema, database
 # connection lost, rolled back for another, out of resources, lock not to be had, stopped by an operator or a timeout, system error
 BROKE_OFF = ("08", "40", "53", "55", "57", "58", "XX")
+# what is said where no server was reached
+AWAY = (
+    "connection refused", "timeout expired", "timed out", "no such file", "no route to host", "unreachable", "resolve host",
+    "translate host",
+)  # fmt: skip
 STATE = """SELECT pg_current_snapshot()::text,
     CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
     (extract(epoch FROM now()) * 1000000)::bigint, current_user::text, current_setting('server_version')"""
@@ -90,7 +95,7 @@ class PostgreSql:
                 **given, **({"password": credentials.secret} if credentials.secret else {})
             )
         except driver.Error as e:
-            raise _refused(e, spec, user or self._names.environ.get("PGUSER", ""), credentials) from None
+            raise _refused(e, spec, user, self._names.environ, credentials) from None
         except UnicodeError:
             raise Invalid("the address cannot be read", where=shown(spec)) from None
         connection.isolation_level = driver.IsolationLevel.REPEATABLE_READ
@@ -191,9 +196,13 @@ def shown(spec: Spec) -> str:
     return spec.endpoint.partition("?")[0]
 
 
-def _refused(e: Exception, spec: Spec, user: str, credentials: Credentials) -> WindlassError:
-    """Why nobody let us in, with host, user and database; psycopg names each address it tried in a line of its own."""
+def _refused(e: Exception, spec: Spec, user: str, environ: Mapping[str, str], credentials: Credentials) -> WindlassError:
+    """Why nobody answered, or nobody let us in, with host, user and database; psycopg names each address it tried in a line of its own."""
     parts, said = urlsplit(spec.endpoint), credentials.redact(_sentence(e))
+    user = user or environ.get("PGUSER", "")
+    if any(away in str(e).lower() for away in AWAY) and "FATAL:" not in str(e):
+        at = f"{parts.hostname}:{parts.port or environ.get('PGPORT', 5432)}" if parts.hostname else "the local socket"
+        return Unavailable(f"nobody answers at {at}: {said}", where=shown(spec), remedy="is the database up, and this its host and port?")
     host, database = parts.hostname or "the local socket", unquote(parts.path.strip("/")) or "the default database"
     what = f"{host} did not let {user or 'the user of the server'} into {database}: {said}"
     if getattr(e, "sqlstate", None) in GONE or f'database "{database}" does not exist' in said:
