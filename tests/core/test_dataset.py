@@ -82,11 +82,13 @@ def test_history_leaves_no_trace(entries: dict[str, bytes], changes: dict[str, b
     direct = Tree.of(sorted(after.items()))
     stepwise = before
     for key in random.Random(seed).sample(sorted(changes), len(changes)):
-        stepwise = stepwise.apply({key: changes[key]})
-    for tree in (before.apply(changes), stepwise, Tree.decode(direct.encode()), Tree([]).apply(after)):
+        stepwise = stepwise.apply({key: changes[key]}).tree
+    applied = before.apply(changes)
+    for tree in (applied.tree, stepwise, Tree.decode(direct.encode()), Tree([]).apply(after).tree):
         assert (tree.root, tree.count, tree.leaves) == (direct.root, len(after), direct.leaves)
     difference = before.to(direct)
-    assert before.apply({k: new for k, (_, new) in difference.keys.items()}).root == direct.root
+    assert (applied.difference, list(applied.difference.keys)) == (difference, list(difference.keys))
+    assert before.apply({k: new for k, (_, new) in difference.keys.items()}).tree.root == direct.root
     assert set(difference.keys) == {k for k in (many | entries).keys() | after.keys() if (many | entries).get(k) != after.get(k)}
     assert read_changes(write_changes(changes)) == changes
 
@@ -102,7 +104,7 @@ def test_rows_are_found_by_key_and_from_a_key_on() -> None:
 
 def test_what_changed_touches_its_own_leaf_only() -> None:
     tree = Tree.of(sorted((f"k{i:05}", bytes([1]) * 32) for i in range(20_000)))
-    changed = tree.apply({"k00007": bytes([2]) * 32, "k11111": None, "k11111x": bytes([3]) * 32})
+    changed = tree.apply({"k00007": bytes([2]) * 32, "k11111": None, "k11111x": bytes([3]) * 32}).tree
     assert len({leaf.digest for leaf in changed.leaves} - {leaf.digest for leaf in tree.leaves}) <= 3
     assert tree.to(changed).counts == {"added": 1, "removed": 1, "changed": 1}
 

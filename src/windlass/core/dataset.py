@@ -107,7 +107,7 @@ class Tree:
                 if key is None or entry[0] > key:
                     yield entry
 
-    def apply(self, changes: Changes) -> Tree:
+    def apply(self, changes: Changes) -> Applied:
         """The tree with these rows set and removed. Costs what the touched leaves hold."""
         touched: dict[int, dict[str, bytes | None]] = {}
         end = max(len(self.leaves) - 1, 0)
@@ -115,26 +115,25 @@ class Tree:
             touched.setdefault(min(bisect.bisect_left(self._lasts, key), end), {})[key] = digest
         leaves: list[Leaf] = []
         carry: list[tuple[str, bytes]] = []
+        told: dict[str, tuple[bytes | None, bytes | None]] = {}
         for number in range(max(len(self.leaves), 1)):
-            wanted = touched.get(number)
+            wanted = touched.get(number, {})
             leaf = self.leaves[number] if self.leaves else None
             if leaf and not wanted and not carry:
                 leaves.append(leaf)
                 continue
             entries = dict(read_entries(leaf.data)) if leaf else {}
-            for key, digest in (wanted or {}).items():
-                if digest is None:
-                    entries.pop(key, None)
-                else:
-                    entries[key] = digest
-            for entry in sorted(entries.items()):
+            # of the keys that were there only the last ends a leaf
+            marks = {key: rank(key) for key in wanted if key not in entries} | ({leaf.last: leaf.rank} if leaf else {})
+            told |= {key: (entries.get(key), digest) for key, digest in wanted.items() if entries.get(key) != digest}
+            for entry in _changed(entries, wanted):
                 carry.append(entry)
-                if mark := rank(entry[0]):
+                if mark := marks.get(entry[0], 0):
                     leaves.append(_leaf(carry, mark))
                     carry = []
         if carry:
             leaves.append(_leaf(carry, 0))
-        return Tree(leaves)
+        return Applied(Tree(leaves), Difference({key: told[key] for key in sorted(told)}))
 
     def to(self, other: Tree) -> Difference:
         """What makes `other` of this tree. Costs what the leaves hold that they do not share."""
@@ -164,6 +163,13 @@ class Tree:
             leaves.append(Leaf(last, rank(last), count, hashlib.sha256(LEAF + body).digest(), body))
             at += key + length
         return cls(leaves)
+
+
+class Applied(NamedTuple):
+    """A tree after changes, and what they made other than it was."""
+
+    tree: Tree
+    difference: Difference
 
 
 class Rows(NamedTuple):
@@ -201,6 +207,18 @@ def read_entries(data: bytes) -> Iterator[tuple[str, bytes]]:
         at += head
         yield data[at : at + length].decode(), digest
         at += length
+
+
+def _changed(entries: dict[str, bytes], wanted: Changes) -> Iterable[tuple[str, bytes]]:
+    """Entries with these set and removed, in the order of keys."""
+    count = len(entries)
+    for key, digest in wanted.items():
+        if digest is not None:
+            entries[key] = digest
+    added = len(entries) > count
+    for key in [key for key, digest in wanted.items() if digest is None]:
+        entries.pop(key, None)
+    return sorted(entries.items()) if added else entries.items()
 
 
 def write_changes(changes: Changes) -> bytes:

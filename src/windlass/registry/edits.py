@@ -74,26 +74,21 @@ class Edits:
         if not request.set and not request.packs and not request.remove:
             raise Invalid("there is nothing to set or remove", where=str(ref))
         sent = self._rows.read(packs_of(request.packs)) if request.packs else NOTHING
-        told: list[Taken] = []
+        told: list[tuple[Taken, Made]] = []
 
-        def change(now: Version | None) -> Made | None:
-            told[:] = [taken := self._take(request, sent, now)]
+        def change(now: Version | None) -> Made:
+            taken = self._take(request, sent, now)
             if expected and now and expected.digest != now.digest:
                 self._refuse_overtaken(expected, now, taken, request.remove)
-            return self._changed(actor, ref, now, taken, request)
+            told[:] = [(taken, made := self._changed(actor, ref, now, taken, request))]
+            return made
 
         before, after = self._commit(actor, ref, change, "datasets.edit", also, message=request.message[:500])
-        counts = self._datasets.difference(before, after).counts if before else {"added": after.body["count"]}
-        problems = (*told[0].problems, *self._absent(request, before))
-        return Edited(
-            str(after.ref),
-            before.digest if before else None,
-            after.body["count"],
-            RowCounts(**counts),
-            problems,
-            told[0].left_out,
-            told[0].left,
-        )
+        taken, made = told[0]
+        difference = made.rows.difference
+        counts = RowCounts(**difference.counts) if difference else RowCounts(added=after.body["count"])
+        problems = (*taken.problems, *self._absent(request, before))
+        return Edited(str(after.ref), before.digest if before else None, after.body["count"], counts, problems, taken.left_out, taken.left)
 
     def _take(self, request: EditRequest, sent: Sent, now: Version | None) -> Taken:
         types = self._types_of(now) if now and now.body["count"] else None
@@ -122,7 +117,7 @@ class Edits:
             self._types.pop(next(iter(self._types)))
         return known
 
-    def _changed(self, actor: Actor, ref: Ref, now: Version | None, taken: Taken, request: EditRequest) -> Made | None:
+    def _changed(self, actor: Actor, ref: Ref, now: Version | None, taken: Taken, request: EditRequest) -> Made:
         tree = self._datasets.tree(now) if now else None
         gone = [key for key in request.remove if tree is not None and tree.get(key) is not None]
         if now is None and not taken.lines and not taken.sent.digests:

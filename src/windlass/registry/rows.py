@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, Engine, Row, insert, select
 
-from windlass.core.dataset import Tree, listed_root, read_changes, write_changes
+from windlass.core.dataset import Difference, Tree, listed_root, read_changes, write_changes
 from windlass.core.digest import short
 from windlass.core.errors import NotFound, Unavailable
 from windlass.core.ids import now_ns
@@ -46,6 +46,7 @@ class Prepared(NamedTuple):
     packs: tuple[Pack, ...]
     depth: int
     splits: dict[str, int] | None = None  # how many rows each has, where that is known
+    difference: Difference | None = None  # to the rows it was made of; None where it was made of none
 
 
 class Rows:
@@ -79,7 +80,9 @@ class Rows:
     def _load(self, chain: list[Row[tuple[object, ...]]]) -> Tree:
         tree = self._cached(chain)
         for layout in chain:
-            tree = Tree.decode(self._blobs.get(layout.blob)) if tree is None else tree.apply(read_changes(self._blobs.get(layout.blob)))
+            tree = (
+                Tree.decode(self._blobs.get(layout.blob)) if tree is None else tree.apply(read_changes(self._blobs.get(layout.blob))).tree
+            )
         assert tree is not None
         return tree
 
@@ -193,15 +196,18 @@ class Rows:
     ) -> Prepared:
         """The rows of `base` with these digests set and removed; the bytes lie in `packs`, and `splits` names those that are set."""
         old = self.tree(project, base) if base else Tree([])
-        tree = old.apply(changes) if old.count else Tree.of(sorted((k, d) for k, d in changes.items() if d is not None))
-        counts = self._counted(project, base, old, tree, splits)
+        if old.count:
+            tree, difference = old.apply(changes)
+        else:
+            tree, difference = Tree.of(sorted((k, d) for k, d in changes.items() if d is not None)), None
+        counts = self._counted(project, base, old.count + sum(map(len, (splits or {}).values())) - tree.count, difference, splits)
         chain = self._chain(project, base) if base else []
         depth = chain[-1].depth + 1 if chain else 0
         since = sum(pack.rows for pack in self._laid(chain[1:])) + len(changes)  # all of it is read to make the tree again
         if chain and tree.root != base and depth <= DEEPEST and since <= max(1000, old.count // 2):
-            return Prepared(tree, base, self._blobs.put(write_changes(changes)), tuple(packs), depth, counts)
+            return Prepared(tree, base, self._blobs.put(write_changes(changes)), tuple(packs), depth, counts, difference)
         laid = self._joined(tree, [*self._laid(chain), *packs])
-        return Prepared(tree, None, self._blobs.put(tree.encode()), tuple(laid), 0, counts)
+        return Prepared(tree, None, self._blobs.put(tree.encode()), tuple(laid), 0, counts, difference)
 
     def keep(self, c: Connection, project: str, prepared: Prepared, root: str | None = None) -> str:
         """Say in a transaction where rows lie; harmless when it was said before. Returns their root."""
@@ -230,17 +236,17 @@ class Rows:
             while len(self._splits) > COUNTS:
                 self._splits.popitem(last=False)
 
-    def _counted(self, project: str, base: str | None, old: Tree, tree: Tree, new: Named | None) -> dict[str, int] | None:
-        """How many rows each split has after a change: from what it was, and from the rows that were changed alone."""
+    def _counted(
+        self, project: str, base: str | None, replaced: int, difference: Difference | None, new: Named | None
+    ) -> dict[str, int] | None:
+        """How many rows each split has after a change: from what it was, and from the rows that were changed alone, of which so many were
+        there before."""
         before = self.splits(project, base) if base else {}
         if before is None or new is None:
             return None
-        added = {name: len(keys) for name, keys in new.items()}
-        if len(before) <= 1:  # whichever rows were replaced or removed, all were in the one
-            replaced = old.count + sum(added.values()) - tree.count
-            return summed(before, dict.fromkeys(before, replaced), added)
+        if len(before) <= 1 or difference is None:  # whichever rows were replaced or removed, all were in the one
+            return summed(before, dict.fromkeys(before, replaced), {name: len(keys) for name, keys in new.items()})
         assert base is not None
-        difference = old.to(tree)
         touched = {key for key, (was, _) in difference.keys.items() if was is not None}
         some = self.lines(project, base, list(touched)).items() if len(touched) <= FOUND else self.all(project, base)
         return summed(before, Counter(split_in(line) for key, line in some if key in touched), changed(new, difference))
