@@ -19,9 +19,9 @@ import msgspec
 
 from windlass.core.errors import Conflict, Invalid, NotFound, Unavailable
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
-from windlass.core.ref import Ref
 from windlass.core.span import SCORE, SCORED, Span, SpanEvent
 from windlass.store.journal import Position
+from windlass.store.span_filters import Filters, filters_of, latest, places, versions_of, watched
 from windlass.store.spans import Arrival, ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, SpanRow, readable
 
 _TEXT = [
@@ -53,7 +53,6 @@ TYPES: dict[str, str] = {
     for name in SpanRow.__struct_fields__
 }
 COLUMNS = ", ".join(f'"{c}"' for c in TYPES)
-_Filters = tuple[str, str, list[Any], list[Any]]  # conditions on spans, conditions on traces, the values of each
 
 
 class DuckSpans:
@@ -155,7 +154,7 @@ class DuckSpans:
     def traces(self, query: TraceQuery) -> TracePage:
         """The newest first. Only as much of history is read as fills a page: what began after a time is whole in what came after it."""
         limit = query.limit
-        filters = _filters(query)
+        filters = filters_of(query)
         for since in self._windows(query, filters, limit):
             found = self._found(filters, limit + 1, since)
             if len(found) > limit:
@@ -164,20 +163,20 @@ class DuckSpans:
         more = f"{items[-1].start_ns}-{items[-1].trace_id}" if len(found) > limit else None
         return TracePage(items=items, next=more)
 
-    def _windows(self, query: TraceQuery, filters: _Filters, limit: int) -> Iterator[int | None]:
+    def _windows(self, query: TraceQuery, filters: Filters, limit: int) -> Iterator[int | None]:
         """Times further and further back to read from; None, everything, is the last."""
         where, _, given, _ = filters
         for spans in (limit * 40, limit * 1000):
             found = self._db.execute(
                 f"SELECT start_ns FROM spans WHERE {where} AND start_ns <= ? ORDER BY start_ns DESC LIMIT 1 OFFSET {spans}",
-                [*given, _latest(query)],
+                [*given, latest(query)],
             ).fetchone()
             if found is None:
                 break
             yield int(found[0])
         yield None
 
-    def _found(self, filters: _Filters, most: int, since: int | None) -> list[tuple[str, int, int]]:
+    def _found(self, filters: Filters, most: int, since: int | None) -> list[tuple[str, int, int]]:
         """Id, first and last start of the traces that fit and began at or after `since`."""
         where, having, given, kept = filters
         recent, bounds = "", []
@@ -192,7 +191,7 @@ class DuckSpans:
             [*given, *bounds, *kept],
         ).fetchall()
 
-    def _summaries(self, filters: _Filters, found: list[tuple[str, int, int]]) -> tuple[TraceSummary, ...]:
+    def _summaries(self, filters: Filters, found: list[tuple[str, int, int]]) -> tuple[TraceSummary, ...]:
         """Of a revised span the newest counts. A trace is named by its root, or by its earliest span where the root is not here."""
         if not found:
             return ()
@@ -237,7 +236,7 @@ class DuckSpans:
         used = self._db.execute(
             "SELECT DISTINCT unnest(versions) AS v FROM spans WHERE project = ? AND trace_id = ? ORDER BY v", [query.project, trace_id]
         ).fetchall()
-        one: _Filters = ("project = ? AND trace_id = ?", "true", [query.project, trace_id], [])
+        one: Filters = ("project = ? AND trace_id = ?", "true", [query.project, trace_id], [])
         (summary,) = self._summaries(one, self._found(one, 1, None))
         versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
         last = spans[-1] if len(page) > limit else None
@@ -270,7 +269,7 @@ class DuckSpans:
 
     def live(self, query: LiveQuery) -> LiveFigures:
         bucket = max(1, query.hours) * 3_600_000_000_000 // 24
-        name = _versions_of(query.release, query.project) if query.release else None
+        name = versions_of(query.release, query.project) if query.release else None
         base = (
             "WITH r AS MATERIALIZED (SELECT trace_id, any_value(start_ns) AS start_ns, arg_max(end_ns - start_ns, receipt_ns) AS took,"
             " arg_max(status, receipt_ns) AS status FROM spans WHERE project = ? AND parent IS NULL"
@@ -302,12 +301,12 @@ class DuckSpans:
 
     def arrivals(self, query: ArrivalQuery) -> Arrivals:
         """By the place of rows in their day's file: a file only grows, so what comes later has a later place, whatever the clocks say."""
-        places, found, more = _places(query.cursor), list[Arrival](), False
-        fits, given = _watched(query)
+        reached, found, more = places(query.cursor), list[Arrival](), False
+        fits, given = watched(query)
         fits.append("parent IS NULL" if query.service else "kind = 'request'")
         columns = ", ".join(f'"{c}"' for c in Arrival.__struct_fields__)
         for day in sorted(self._days):
-            after, file = places.get(day, -1), f"d{day.replace('-', '')}.spans"
+            after, file = reached.get(day, -1), f"d{day.replace('-', '')}.spans"
             (last,) = self._db.execute(f"SELECT max(rowid) FROM {file}").fetchone() or (None,)
             if last is None or last <= after:
                 continue
@@ -318,12 +317,12 @@ class DuckSpans:
             ).fetchall()
             found += [Arrival(*row[1:]) for row in rows[:room]]
             more = more or len(rows) > room
-            places[day] = (rows[room - 1][0] if room else after) if len(rows) > room else last
-        return Arrivals(tuple(found), ",".join(f"{day}:{place}" for day, place in sorted(places.items())), more)
+            reached[day] = (rows[room - 1][0] if room else after) if len(rows) > room else last
+        return Arrivals(tuple(found), ",".join(f"{day}:{place}" for day, place in sorted(reached.items())), more)
 
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
         """By time. Of the same judgement given twice the newest counts."""
-        fits, given = _watched(query)
+        fits, given = watched(query)
         by, value = f"json_extract_string(attributes, '$.\"{SCORED}\"')", f"CAST(json_extract(attributes, '$.\"{SCORE}\"') AS DOUBLE)"
         fits += ["kind = 'evaluator'", f"{by} IS NOT NULL", *([f"{by} = ?"] if query.evaluator else []), "start_ns >= ?"]
         given += [*([query.evaluator] if query.evaluator else []), query.since_ns or 0]
@@ -344,93 +343,8 @@ class DuckSpans:
         self._db.close()
 
 
-def _filters(q: TraceQuery) -> _Filters:
-    where, having = ["project = ?"], ["true"]
-    w: list[Any] = [q.project]
-    h: list[Any] = []
-
-    def any_span(condition: str, *values: Any) -> None:
-        having.append(f"bool_or({condition})")
-        h.extend(values)
-
-    if q.kind:
-        any_span("parent IS NULL AND kind = ?", q.kind)
-    if q.evaluation is None:
-        where.append("evaluation IS NULL")
-    elif q.evaluation != "*":
-        where.append("evaluation = ?")
-        w.append(q.evaluation)
-    if q.search:
-        any_span(
-            "parent IS NULL AND (contains(lower(name), ?) OR contains(lower(input), ?) OR contains(lower(output), ?))",
-            *[q.search.lower()] * 3,
-        )
-    if q.status:
-        having.append(
-            "bool_or(status = 'error' AND parent IS NULL)" if q.status == "error" else "NOT bool_or(status = 'error' AND parent IS NULL)"
-        )
-    if q.uses:
-        any_span("len(list_filter(versions, lambda v: starts_with(v, ?))) > 0", _version_prefix(q.uses))
-    if q.passage:
-        any_span("kind = 'retrieval' AND contains(output, ?)", f'"key":{msgspec.json.encode(q.passage).decode()}')
-    for column, value in (("model", q.model), ("session", q.session), ('"user"', q.user), ("environment", q.environment)):
-        if value:
-            any_span(f"{column} = ?", value)
-    for condition, at in (("min(start_ns) >= ?", q.since_ns), ("min(start_ns) < ?", q.until_ns)):
-        if at is not None:
-            having.append(condition)
-            h.append(at)
-    if q.slower_than_ms is not None:
-        having.append("max(end_ns) - min(start_ns) > ?")
-        h.append(int(q.slower_than_ms * 1e6))
-    if q.cursor:
-        began, _, trace = q.cursor.partition("-")
-        if not began.isdigit():
-            raise Invalid("this cursor is not one of ours", remedy="start from the first page")
-        having.append("(min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?))")
-        h += [int(began), int(began), trace]
-    return " AND ".join(where), " AND ".join(having), w, h
-
-
-def _watched(query: ArrivalQuery | ScoreQuery) -> tuple[list[str], list[Any]]:
-    """Conditions for spans of a release or a service, outside evaluations, and their values."""
-    fits, given = ["project = ?", "evaluation IS NULL"], [query.project]
-    if query.service:
-        fits, given = [*fits, "service = ?"], [*given, query.service]
-    else:
-        fits, given = [*fits, "starts_with(release, ?)"], [*given, _versions_of(query.release or "", query.project)]
-    if query.environment:
-        fits, given = [*fits, "environment = ?"], [*given, query.environment]
-    return fits, given
-
-
-def _places(cursor: str | None) -> dict[str, int]:
-    """How far each day's file was read. Raises `Invalid`."""
-    try:
-        return {day: int(place) for day, _, place in (part.partition(":") for part in cursor.split(","))} if cursor else {}
-    except ValueError:
-        raise Invalid("this cursor is not one of ours", remedy="start from the beginning") from None
-
-
-def _versions_of(release: str, project: str) -> str:
-    """How the refs of a release's versions begin."""
-    return f"{Ref('release', release, None, None, project)}@"
-
-
-def _latest(q: TraceQuery) -> int:
-    """When the traces asked for began at the latest, in nanoseconds."""
-    began = [at for at in (q.until_ns, int(q.cursor.partition("-")[0]) if q.cursor else None) if at is not None]
-    return min(began, default=(1 << 63) - 1)
-
-
 def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _version_prefix(ref: str) -> str:
-    """A ref as the beginning of what spans carry."""
-    head, at, digest = ref.partition("@")
-    return f"{head}@sha256:{digest.removeprefix('sha256:')}" if at else f"{head}@"
 
 
 def _summary(row: tuple[Any, ...]) -> TraceSummary:
