@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from tests.monitor.shop import Shop
 
 from windlass.core.errors import Conflict, Invalid, NotFound, Unavailable
@@ -130,6 +131,32 @@ def test_looks_at_once_count_nothing_twice(shop: Shop) -> None:
     assert state.look and state.look.seen == 40 and seen(shop) == 40
     with read(shop.platform.engine) as c:
         assert len(c.execute(select(looks.c.id)).all()) == 1
+
+
+def test_a_full_disk_keeps_nothing_of_a_look_and_the_next_counts_all_of_it(shop: Shop) -> None:
+    shop.let_out()
+    shop.client.monitors.set("questions", "answers", sample=0)
+    shop.ask(4)
+    shop.client.monitors.look("questions")
+    shop.ask(400)
+    engine = shop.platform.engine
+
+    def full(connection: sqlite3.Connection, *_: object) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def roomy(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1000000000")
+
+    event.listen(engine, "checkout", full)
+    with pytest.raises(Unavailable, match="the disk is full; nothing was changed"):
+        shop.transport.run(shop.platform.looking.run("default", "questions 1"))
+    event.remove(engine, "checkout", full)
+    event.listen(engine, "checkout", roomy)
+    before = shop.client.monitors.show("questions").monitor
+    assert before.look and before.look.seen == 4 and seen(shop) == 4
+    state = shop.client.monitors.look("questions")
+    assert state.problem is None and state.look and state.look.seen == 404 and seen(shop) == 404
 
 
 def test_paused_it_sees_later_what_came_meanwhile(shop: Shop) -> None:

@@ -90,6 +90,7 @@ class Looking:
         known = msgspec.json.decode(row.body, type=MonitorState)
         try:
             found = await self._look(version, row, known)
+            told = await asyncio.to_thread(self._keep, project, row, version, known, found)
         except WindlassError as e:
             self._failed(project, row, known, e)
             return
@@ -97,7 +98,7 @@ class Looking:
             defect = WindlassError(f"a defect in Windlass ended the look: {type(e).__name__}", remedy="the log of `jobs` says more")
             self._failed(project, row, known, defect)
             raise
-        for noted in await asyncio.to_thread(self._keep, project, row, version, known, found):
+        for noted in told:
             self._alerts.begin(noted)
 
     async def _look(self, version: Version, row: Row[Any], known: MonitorState) -> _Found:
