@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -107,3 +108,6 @@ def test_questions_on_databases_are_seen_and_named_at_the_helpdesk(seed) -> None
         assert bool(topics) == bool(extra)
         if extra:
             assert {"sqlite", "sql", "database"} & set(topics[0].words)
+        marked = dict(zip(given, watch.unlike([*given], grid(encoder.encode([*given.values()]))), strict=True))
+        new, old = (fmean([marked[key] for key, text in given.items() if (text in asked) == wanted] or [0]) for wanted in (True, False))
+        assert old < 0.3 and (new > 0.5 if extra else new == 0)  # a map marks what the direction found

@@ -75,6 +75,7 @@ def test_watching_begins_anew_with_the_rows_that_let_production_out(shop: Shop) 
     anew = shop.client.monitors.look("questions")
     assert anew.dataset != first.dataset and anew.since_ns and first.since_ns and anew.since_ns > first.since_ns
     assert "other rows" in anew.why_anew and anew.look and anew.look.seen == 0 and anew.look.call == "no traffic"
+    assert not [p for p in shop.client.monitors.show("questions").points if p.run]  # the map has no run of before either
     shop.ask(3)
     assert (shop.client.monitors.look("questions").look or anew.look).seen == 3
     # another version let out by the same rows is the same test

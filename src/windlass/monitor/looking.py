@@ -116,7 +116,7 @@ class Looking:
             first_state(version), status="idle", dataset=str(ground.suite.dataset.ref), rows=kept.baseline.rows,
             since_ns=self._now() if anew else known.since_ns, why_anew=why, looked_ns=self._now(),
         )  # fmt: skip
-        state, findings = await asyncio.to_thread(self._watched, version, rules, kept, encoder, runs, state)
+        state, findings = await asyncio.to_thread(self._watched, version, rules, kept, encoder, runs, state, anew)
         state = msgspec.structs.replace(state, judges=await self._judged(version.project, rules, ground, runs))
         return _Found(state, kept, findings, runs, arrived, ground.key, anew)
 
@@ -142,7 +142,14 @@ class Looking:
                 return found, page.cursor
 
     def _watched(
-        self, version: Version, rules: MonitorBody, kept: Kept, encoder: Encoder, runs: Sequence[tuple[Arrival, str]], state: MonitorState
+        self,
+        version: Version,
+        rules: MonitorBody,
+        kept: Kept,
+        encoder: Encoder,
+        runs: Sequence[tuple[Arrival, str]],
+        state: MonitorState,
+        anew: bool,
     ) -> tuple[MonitorState, Findings]:
         watch = Watch(kept.baseline, Settings(alpha=rules.error, unseen=rules.tolerance), kept.watch)
         inputs = [Input(r.trace_id, text, r.session or "", r.start_ns) for r, text in runs]
@@ -160,8 +167,9 @@ class Looking:
             TopicSeen(t, tuple(Exemplar(id, said[id][0][:SHOWN], said[id][1]) for id in t.exemplars if id in said))
             for t in watch.topics(spoken)
         )  # fmt: skip
-        newest = [*self._newest(version.project, version.name), *(r.trace_id for r, _ in runs)][-MAPPED:]
-        points, share = drawn(kept.baseline, kept.texts, texts(newest), encoder.encode)
+        earlier = [] if anew else self._newest(version.project, version.name)
+        newest = [*earlier, *(r.trace_id for r, _ in runs)][-MAPPED:]
+        points, share = drawn(kept.baseline, kept.texts, texts(newest), encoder.encode, watch.unlike)
         return state, Findings(topics, points, share)
 
     def _newest(self, project: str, name: str) -> list[str]:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from windlass.core.operations.monitors import Point
-from windlass.monitor.baseline import DISTANCE, Baseline
-from windlass.monitor.rows import Encode, draws, ties
-from windlass.monitor.vectors import grid, nearest, unit
+from windlass.monitor.baseline import Baseline
+from windlass.monitor.rows import Encode
+from windlass.monitor.vectors import Grid, grid, unit
 
 EVALUATED = 300  # rows of the evaluation in a map
 SHOWN = 160  # characters of a text
+Unlike = Callable[[Sequence[str], Grid], list[bool]]
 
 
 def drawn(
-    baseline: Baseline, evaluated: Mapping[str, str], runs: Mapping[str, tuple[str, int]], encode: Encode
+    baseline: Baseline, evaluated: Mapping[str, str], runs: Mapping[str, tuple[str, int]], encode: Encode, unlike: Unlike
 ) -> tuple[tuple[Point, ...], float]:
     """The points, and the share of all differences that two directions keep. `evaluated` are texts by the keys of rows, `runs` texts and
-    times by trace."""
+    times by trace, `unlike` the rule of the watch by which runs are marked."""
     if baseline.refusal:
         return (), 0.0
     rows = unit(baseline.vectors)[:EVALUATED]
@@ -31,7 +32,7 @@ def drawn(
     _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
     flat: Any = centred @ directions[:2].T
     total = float((sizes**2).sum())
-    away = outside(baseline, ids, steps)
+    away = unlike(ids, steps)
     points = [
         Point(round(float(x), 4), round(float(y), 4), key, evaluated.get(key, "")[:SHOWN])
         for key, (x, y) in zip(baseline.keys, flat[: len(rows)], strict=False)
@@ -41,13 +42,3 @@ def drawn(
         for id, (x, y), out in zip(ids, flat[len(rows) :], away, strict=True)
     ]
     return tuple(points), float((sizes[:2] ** 2).sum()) / total if total else 0.0
-
-
-def outside(baseline: Baseline, ids: list[str], steps: Any) -> list[bool]:
-    """Which runs lie outside the region of what was evaluated, by the rule of the watch."""
-    if not ids:
-        return []
-    distances, _ = nearest(steps, baseline.vectors[: baseline.fit])
-    bins = baseline.cuts[DISTANCE].bins(distances, ties(draws(baseline.seed, ids), 0))
-    found: list[bool] = (bins >= baseline.beyond).tolist()
-    return found

@@ -288,6 +288,18 @@ class Watch:
         outside = topics.Outside(self._outside.ids, self._outside.steps, halves, s.halves, s.outside_rows)
         return topics.find([topics.Region(outside, calibration[away], len(calibration))], texts, b.seed)
 
+    def unlike(self, ids: Sequence[str], steps: Grid) -> list[bool]:
+        """Which of these rows are unlike what was evaluated: far from all of it or, once a direction alarmed, far along that."""
+        if not len(ids) or self.baseline.refusal:
+            return [False] * len(ids)
+        drawn = draws(self.baseline.seed, ids)
+        distances, _ = nearest(steps, self._vectors[: self.baseline.fit])
+        found: Bools = self.baseline.cuts[DISTANCE].bins(distances, ties(drawn, 0)) >= self.baseline.beyond
+        if self._direction.state.since is not None:
+            found = found | self._direction.outside(steps, ties(drawn, TIE))[0]
+        marked: list[bool] = found.tolist()
+        return marked
+
     @property
     def _whole_sample(self) -> bool:
         """Whether the sample of production is large enough to stand for it."""

@@ -95,7 +95,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         version = client.versions.show("component/reply").version
         prompts = client.versions.list("prompt/reply").items
         trace = client.traces.list(environment="production").items[0]
-        job = client.gates.start("answers", f"release/answer@{releases.candidate}")
+        blocked = next(v for v in client.gates.verdicts().items if v.decision == "block")
+        job = client.gates.start("answers", blocked.candidate)
         until(lambda: client.gates.show(job.id).status == "done", 60)
         look = _two_readings(client, tmp_path_factory.mktemp("files"))
         older, newer = _two_indexes(client, tmp_path_factory.mktemp("handbook"))
@@ -244,6 +245,21 @@ def test_the_loop_on_the_home_page_leads_everywhere(wide: Opened, toured: Server
         if href and href.startswith("/"):
             with toured.owner() as http:
                 assert http.get(href).status_code in (200, 303), href
+
+
+def test_home_says_what_the_monitor_of_a_release_says(wide: Opened, toured: Server) -> None:
+    with toured.client() as client, toured.owner() as http:
+        said = next(m for m in client.monitors.list().items if m.watched == "release/answer")
+        told = next(a for a in http.get("/index.json").json()["applications"] if a["release"]["name"] == "answer")
+    assert said.look is not None and said.look.coverage is not None
+    assert [(m["name"], m["look"]["call"]) for m in told["monitors"]] == [(said.name, said.look.call)]
+    page = wide.go("/")
+    card = page.get_by_label("answer", exact=True)
+    assert card.locator(".loop a", has_text="Watch").inner_text().split("\n")[-1] == said.look.call
+    assert f"{1 - said.look.coverage.interval.high:.0%}".rstrip("%") in card.inner_text()
+    card.locator(".loop a", has_text="Watch").click()
+    page.wait_for_url(f"**/monitors/{said.name}")
+    assert "no monitor" in wide.go("/").get_by_label("guide", exact=True).inner_text()
 
 
 def test_asking_in_the_playground_streams_and_leads_to_its_trace(wide: Opened, places: dict[str, str]) -> None:
@@ -513,6 +529,7 @@ def test_a_bake_off_is_begun_and_ends_in_a_recommendation(wide: Opened, toured: 
     page = wide.go("/bakeoffs")
     page.get_by_label("Suite").select_option("answers")
     page.get_by_label("Models, with commas").fill("baseline/lead, baseline/silent")
+    page.get_by_label("In the part").fill("component/reply")  # what is in production calls models in two
     page.get_by_role("button", name="Begin").click()
     page.wait_for_url("**/bakeoffs/*")
     page.get_by_role("heading", level=1).filter(has_text=re.compile("^(Use|Keep)")).wait_for(timeout=60_000)

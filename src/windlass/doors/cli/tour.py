@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-import windlass
-from windlass.core.digest import short
-from windlass.core.errors import NotFound, WindlassError, error_from_dict
+from windlass.core.errors import WindlassError, error_from_dict
 from windlass.core.models import BASELINE
 from windlass.core.operations.bakeoffs import BakeoffRequest
 from windlass.core.operations.discover import CatalogQuery
-from windlass.core.score import Verdict
 from windlass.doors import format as words
 from windlass.doors.cli.session import plain
+from windlass.doors.cli.tour_skew import Watched, go_on
+from windlass.doors.cli.tour_stage import (
+    DATASET,
+    EXAMPLE,
+    POLL_SECONDS,
+    QUESTIONS,
+    RELEASE,
+    SUITE,
+    Link,
+    Say,
+    Stage,
+    asked_by,
+    change,
+    copied,
+    stage,
+)
 from windlass.sdk.client import Client
 from windlass.sdk.pulling import pull_rows
 from windlass.sdk.workspace import Folder
 
-RELEASE, SUITE = "answer", "answers"
-DATASET = "questions"
-QUESTIONS = {  # asked in production → what is right, as a person would say afterwards
-    "How do I make my terminal program ask for a password without showing it?": ["getpass.getpass"],
-    "How wide and tall is the terminal my program runs in?": ["shutil.get_terminal_size", "os.get_terminal_size"],
-    "Who may park in the yard on Fridays?": [],
-}
-POLL_SECONDS = 0.2
+ASKER = "tour"
 BAKED = 100  # rows of the bake-off
-
-Say = Callable[..., None]
-Link = Callable[[str], str]
-
-
-class Stage(msgspec.Struct):
-    """One version of the example on its way: `moved` when it went to production."""
-
-    name: str
-    release: str
-    verdict: str
-    decision: str
-    scores: dict[str, float | None]
-    moved: bool
 
 
 class TourReport(msgspec.Struct):
@@ -54,52 +42,32 @@ class TourReport(msgspec.Struct):
     answers: list[str]
     recommended: str | None  # by the bake-off
     rows: int  # of the dataset, with those that were made from traces
+    watched: Watched
     seconds: float
-
-
-def example(name: str) -> Path:
-    """The folder of an example: in a source checkout, or in the installed package."""
-    package = Path(windlass.__file__).parent
-    for folder in (package.parents[1] / "examples" / name, package / "examples" / name):
-        if folder.is_dir():
-            return folder
-    raise NotFound(f"the example {name!r} is not installed", remedy="install Windlass from its wheel, or clone the repository")
-
-
-@contextmanager
-def copied(name: str) -> Iterator[Path]:
-    """A copy of an example to work on."""
-    with tempfile.TemporaryDirectory(prefix="windlass-tour-") as folder:
-        target = Path(folder) / name
-        shutil.copytree(example(name), target, ignore=shutil.ignore_patterns("__pycache__", "changes"))
-        yield target
-
-
-def change(workspace: Path, name: str, which: str) -> None:
-    """Lay the files of a change over a copy of its example."""
-    shutil.copytree(example(name) / "changes" / which, workspace, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def walk(client: Client, say: Say, link: Link) -> TourReport:
     """The tour. Raises what goes wrong on the way."""
     began = time.monotonic()
-    report = TourReport([], [], None, 0, 0.0)
-    with copied("helpdesk") as workspace:
+    report = TourReport([], [], None, 0, Watched(), 0.0)
+    with copied(EXAMPLE) as workspace:
         client = Client(project=Folder(workspace).manifest.project, transport=client.transport)
         say("[bold]helpdesk[/bold] answers questions about the Python standard library, from its own documentation")
         _discover(client, say, link)
         done = len(client.releases.history(RELEASE).items)
         if done < 1:
-            report.stages.append(_stage(client, say, link, workspace, "first"))
+            report.stages.append(stage(client, say, link, workspace, "first"))
         report.recommended = _bake_off(client, say, link)
-        change(workspace, "helpdesk", "better")
+        change(workspace, EXAMPLE, "better")
         if done < 2:
-            report.stages.append(_stage(client, say, link, workspace, "better"))
+            report.stages.append(stage(client, say, link, workspace, "better"))
         traces, report.answers = _ask(client, say)
         report.rows = _curate(client, say, link, workspace, traces)
-        change(workspace, "helpdesk", "worse")
+        change(workspace, EXAMPLE, "worse")
         if not any(v.decision == "block" for v in client.gates.verdicts(SUITE).items):
-            report.stages.append(_stage(client, say, link, workspace, "worse"))
+            report.stages.append(stage(client, say, link, workspace, "worse"))
+        made, report.watched = go_on(client, say, link, workspace, done >= 3)
+        report.stages += [made] if made else []
     report.seconds = time.monotonic() - began
     say("", "ask it something:", f'  windlass run {RELEASE} "{next(iter(QUESTIONS))}"')
     return report
@@ -133,46 +101,20 @@ def _bake_off(client: Client, say: Say, link: Link) -> str | None:
     return found.recommendation.model
 
 
-def _stage(client: Client, say: Say, link: Link, workspace: Path, name: str) -> Stage:
-    """Push, gate, and promote what is let through."""
-    pushed, _ = client.push(workspace)
-    changed = [c for c in pushed.changes if c.status != "unchanged"]
-    release = next(c for c in pushed.changes if (c.kind, c.name) == ("release", RELEASE))
-    say(
-        "",
-        f"[bold]{name}[/bold]  pushed: {len(changed)} of {len(pushed.changes)} versions are new; release/{RELEASE}@{short(release.digest)}",
-    )
-    verdict = _gate(client, f"release/{RELEASE}@{release.digest}")
-    for guard in verdict.guards:
-        before = f"{words.score(guard.base)} → " if guard.base is not None else ""
-        say(f"  {guard.name:<20} {before}{words.score(guard.candidate)}   [dim]{plain(guard.sentence)}[/dim]")
-    moved = verdict.decision == "promote"
-    say(f"  [bold]{verdict.decision.upper()}[/bold]   {link('/verdicts/' + verdict.id[-8:])}")
-    if moved:
-        move = client.releases.promote(RELEASE, verdict=verdict.id)
-        say(f"  production {short(move.before) + ' → ' if move.before else ''}{short(move.after)}")
-    scores = {g.name: g.candidate for g in verdict.guards}
-    return Stage(name, verdict.candidate, verdict.id, verdict.decision, scores, moved)
-
-
-def _gate(client: Client, candidate: str) -> Verdict:
-    job = client.gates.start(SUITE, candidate)
-    while (job := client.gates.show(job.id)).status not in ("done", "failed", "cancelled"):
-        time.sleep(POLL_SECONDS)
-    if job.verdict is None:
-        raise error_from_dict(job.error) if job.error else WindlassError(f"the gate was {job.status}")
-    return job.verdict
-
-
 def _ask(client: Client, say: Say) -> tuple[list[str], list[str]]:
     """Three questions to what is in production: their traces, and the answers."""
     say("", "asked in production")
+    known = asked_by(client, ASKER)
     traces, answers = [], []
     for question in QUESTIONS:
-        result = client.run(f"release/{RELEASE}:production", question)
-        traces.append(result.trace)
-        answers.append(result.text)
-        say(f"  {question}", f"    [dim]{plain(result.text)}[/dim]")
+        if question in known:
+            trace, text = known[question].trace_id, known[question].output
+        else:
+            result = client.run(f"release/{RELEASE}:production", question, user=ASKER)
+            trace, text = result.trace, result.text
+        traces.append(trace)
+        answers.append(text)
+        say(f"  {question}", f"    [dim]{plain(text)}[/dim]")
     say(f"  why: windlass why {traces[0][:8]}")
     return traces, answers
 

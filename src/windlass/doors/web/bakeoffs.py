@@ -51,7 +51,7 @@ async def start(request: Request, ask: Asker) -> Response:
     budget = str(form.get("budget") or "1")
     asked = {
         "suite": str(form["suite"]), "models": named, "project": ask.actor.project, "budget": float(budget) if _number(budget) else -1.0,
-        "data_class": str(form.get("data_class") or "") or None,
+        "data_class": str(form.get("data_class") or "") or None, "part": str(form.get("part") or "").strip() or None,
     }  # fmt: skip
     begun = await ask(DISCOVER, msgspec.convert(asked, BakeoffRequest))
     return RedirectResponse(f"/bakeoffs/{begun.id}", 303)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,6 +12,7 @@ from windlass.core.digest import short
 from windlass.core.operations.alerts import EVENTS, EventQuery
 from windlass.core.operations.deploy import RELEASES, ReleaseQuery, ReleaseState
 from windlass.core.operations.evaluation import EVALUATION, VERDICTS, Evaluation, IdQuery, VerdictQuery
+from windlass.core.operations.monitors import MONITORS, MonitorQuery, MonitorState
 from windlass.core.operations.reviews import REVIEWS, ReviewQueue, ReviewsQuery
 from windlass.core.operations.traces import LIVE, LiveFigures, LiveQuery
 from windlass.core.score import Verdict
@@ -17,6 +20,7 @@ from windlass.doors import format as words
 from windlass.doors.web.render import Asker, Handler, respond
 
 MOST_FOUND = 5  # events that monitors found
+CALLS = {"covered": "good", "skewed": "bad", "no traffic": "none"}  # what a monitor says; anything else waits
 FOUND = {"critical": "bad", "warning": "wait", "info": "none"}
 
 
@@ -47,6 +51,7 @@ class Application(msgspec.Struct):
     live: LiveFigures
     quality: Evaluation | None
     verdict: Verdict | None
+    monitors: tuple[MonitorState, ...] = ()
     trend: tuple[float, ...] = ()  # p95 latency in ms, per bucket
 
 
@@ -56,7 +61,7 @@ class HomeContext(msgspec.Struct):
     sentence: str
 
 
-async def _application(ask: Asker, release: ReleaseState, verdicts: list[Verdict]) -> Application:
+async def _application(ask: Asker, release: ReleaseState, verdicts: list[Verdict], monitors: Sequence[MonitorState]) -> Application:
     project = ask.actor.project
     live = await ask(LIVE, LiveQuery(project=project, release=release.name))
     mine = [v for v in verdicts if f"/{release.name}@" in v.candidate]
@@ -64,12 +69,14 @@ async def _application(ask: Asker, release: ReleaseState, verdicts: list[Verdict
     production = release.environments.get("production")
     passed = next((v for v in mine if production and v.candidate.endswith(production) and v.candidate_evaluation), None)
     quality = await ask(EVALUATION, IdQuery(passed.candidate_evaluation, project)) if passed and passed.candidate_evaluation else None
+    watching = tuple(m for m in monitors if m.watched == f"release/{release.name}")
     return Application(
         release=release,
-        steps=_steps(release, live, quality, verdict),
+        steps=(*_steps(release, live, quality, verdict), _watch(watching)),
         live=live,
         quality=quality,
         verdict=verdict,
+        monitors=watching,
         trend=tuple(bucket[2] for bucket in live.series),
     )
 
@@ -103,6 +110,21 @@ def _steps(release: ReleaseState, live: LiveFigures, quality: Evaluation | None,
             "/traces?status=error" if live.errors else "/traces",
         ),
     )
+
+
+def _watch(monitors: Sequence[MonitorState]) -> Step:
+    """What monitors say of it: the worst, where there are several."""
+    if not monitors:
+        return Step("Watch", "none", "no monitor", "/monitors")
+    ranked = ["bad", "wait", "good", "none"]
+    worst = min(monitors, key=lambda m: ranked.index(_state(m)))
+    return Step("Watch", _state(worst), worst.look.call if worst.look else "not looked yet", f"/monitors/{worst.name}")
+
+
+def _state(monitor: MonitorState) -> str:
+    if monitor.problem:
+        return "wait"
+    return CALLS.get(monitor.look.call, "wait") if monitor.look else "none"
 
 
 def _needs(application: Application) -> list[Need]:
@@ -149,7 +171,8 @@ async def show(request: Request, ask: Asker) -> Response:
     project = ask.actor.project
     releases = await ask(RELEASES, ReleaseQuery(project))
     verdicts = list((await ask(VERDICTS, VerdictQuery(project, limit=200))).items)
-    applications = tuple([await _application(ask, r, verdicts) for r in releases.items])
+    monitors = (await ask(MONITORS, MonitorQuery(project, limit=200))).items
+    applications = tuple([await _application(ask, r, verdicts, monitors) for r in releases.items])
     queues = (await ask(REVIEWS, ReviewsQuery(project=project, limit=200))).queues
     needs = (*await _found(ask), *(n for a in applications for n in _needs(a)), *(_review(q) for q in queues if q.todo))
     running = sum("production" in a.release.environments for a in applications)
