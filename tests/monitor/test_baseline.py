@@ -54,7 +54,7 @@ def test_a_constant_dataset_is_refused() -> None:
 def test_a_dataset_of_copies_is_refused_and_one_with_some_is_not() -> None:
     rows, vectors = World(5).evaluation(60)
     copies = [msgspec.structs.replace(rows[i % 60], key=f"k{i}") for i in range(300)]
-    assert build(copies, vectors[np.arange(300) % 60], HERE).refusal.startswith("100% of the rows")
+    assert build(copies, vectors[np.arange(300) % 60], HERE).refusal.startswith("100 % of the rows")
     some = [*rows, *(msgspec.structs.replace(rows[i], key=f"k{i}") for i in range(10))]
     assert not build(some, np.concatenate([vectors, vectors[:10]]), HERE).refusal
 

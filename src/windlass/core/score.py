@@ -109,3 +109,9 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     def exit_code(self) -> int:
         """0 promote, 1 block, 3 inconclusive (4 is an error, 2 a usage error)."""
         return {"promote": 0, "block": 1, "inconclusive": 3}[self.decision]
+
+
+def in_percent(share: float) -> str:
+    """A share as people say it: `7 %`, `0.4 %`."""
+    amount = share * 100
+    return f"{amount:.1f} %" if 0 < amount < 9.95 and round(amount, 1) % 1 else f"{amount:.0f} %"

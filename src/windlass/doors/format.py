@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from windlass.core.ref import parse_ref
+from windlass.core.score import in_percent
 
 
 def ago(at_ns: int, now_ns: int) -> str:
@@ -102,7 +103,4 @@ def short_id(identifier: str) -> str:
 
 def percent(share: float | None) -> str:
     """A share as people say it: `7 %`, `0.4 %`; `unmeasured` where it is not known."""
-    if share is None:
-        return "unmeasured"
-    amount = share * 100
-    return f"{amount:.1f} %" if 0 < amount < 9.95 and round(amount, 1) % 1 else f"{amount:.0f} %"
+    return "unmeasured" if share is None else in_percent(share)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windlass.core.monitoring import Instrument
+from windlass.core.score import in_percent
 from windlass.monitor.coverage import INSIDE
 from windlass.monitor.descriptors import METHOD as DESCRIBED
 from windlass.monitor.descriptors import NAMES, UNKNOWN, describe, vocabulary
@@ -136,7 +137,7 @@ def _refusal(rows: Sequence[EvaluationRow], steps: Grid) -> str:
     twins = float((nearest(steps, steps, apart=True)[0] < SAME).mean())
     if twins > REPEATED:
         return (
-            f"{twins:.0%} of the rows of the evaluation dataset repeat another row, so they are copies and no sample. "
+            f"{in_percent(twins)} of the rows of the evaluation dataset repeat another row, so they are copies and no sample. "
             "Keep one of each, or give the rows their sessions."
         )
     return ""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windlass.core.monitoring import DescriptorChange, Drift, KernelLook, Topic
+from windlass.core.score import in_percent
 from windlass.monitor import topics
 from windlass.monitor.coverage import INSIDE
 from windlass.monitor.descriptors import describe, vocabulary
@@ -103,9 +104,9 @@ def _changes(before: Window, after: Window) -> tuple[DescriptorChange, ...]:
 def _sentence(kernel: KernelLook, new: Sequence[Topic], changes: Sequence[DescriptorChange], alpha: float) -> str:
     told = []
     if kernel.alarmed:
-        told.append(f"inputs differ as a whole, as if {kernel.moved:.0%} of them were something else")
+        told.append(f"inputs differ as a whole, as if {in_percent(kernel.moved)} of them were something else")
     if confirmed := [t for t in new if t.tier == "confirmed"]:
-        told.append(f"{sum(t.share for t in confirmed):.0%} ask something new: {'; '.join(t.name for t in confirmed[:3])}")
+        told.append(f"{in_percent(sum(t.share for t in confirmed))} ask something new: {'; '.join(t.name for t in confirmed[:3])}")
     if moved := [c for c in changes if c.p <= alpha / 3]:
         told.append("they differ in " + ", ".join(f"{c.descriptor} ({c.earlier:.3g} → {c.later:.3g})" for c in moved[:3]))
     if not told:

@@ -7,6 +7,7 @@ from typing import Any
 
 from windlass.core.operations.alerts import Event
 from windlass.core.operations.monitors import MonitorState, TopicSeen
+from windlass.core.score import in_percent
 
 
 def found_events(
@@ -43,8 +44,8 @@ def _skew(before: MonitorState, after: MonitorState, shared: dict[str, Any]) -> 
     elif look.call == "instrument changed" and (was is None or was.call != "instrument changed"):
         yield Event(**shared, kind="monitor", severity="warning", title=f"{after.name} cannot compare", sentence=look.sentence)
     elif _bare(after) and not (was and _bare(before)):
-        low, high = facts["from"], facts["to"]
-        said = f"Between {low:.1%} and {high:.1%} of what is asked is unlike anything evaluated; {after.tolerance:.1%} is tolerated."
+        between = f"Between {in_percent(facts['from'])} and {in_percent(facts['to'])} of what is asked is unlike anything evaluated"
+        said = f"{between}; {in_percent(after.tolerance)} is tolerated."
         title = f"{after.watched} is covered less than is tolerated"
         yield Event(**shared, kind="coverage", severity="warning", title=title, sentence=said, facts=facts)
 
@@ -64,8 +65,8 @@ def _new_topics(after: MonitorState, known: Sequence[TopicSeen], topics: Sequenc
             continue  # a topic's words change as it grows; its exemplars hardly do
         asked = f" Such as: “{' '.join(seen.exemplars[0].text.split())[:200]}”" if seen.exemplars else ""
         low, high = topic.share_interval.low, topic.share_interval.high
-        here = f"{topic.share:.1%} of what is asked is about {topic.name} ({low:.1%} to {high:.1%})"
-        said = f"{here}; {topic.evaluated_share:.1%} of the evaluation.{asked}"
+        here = f"{in_percent(topic.share)} of what is asked is about {topic.name} ({in_percent(low)} to {in_percent(high)})"
+        said = f"{here}; {in_percent(topic.evaluated_share)} of the evaluation.{asked}"
         facts = {"share": topic.share, "rows": topic.rows, "words": list(topic.words)}
         yield Event(
             **shared,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from windlass.core.monitoring import Call, Coverage, Evidence, Instrument, Look
+from windlass.core.score import in_percent
 from windlass.monitor.baseline import DISTANCE, Baseline
 from windlass.monitor.coverage import coverage
 from windlass.monitor.direction import NAME as DIRECTION
@@ -29,7 +30,7 @@ def judge(look: Look, baseline: Baseline, settings: Settings, other: Instrument 
     if severe or whole:
         since = min([e.since or 0 for e in severe] + ([whole] if whole else []))
         told = _sentence(_shown(severe, look.coverage, moved if whole else None))
-        return "skewed", f"{told} Shown after {since:,} inputs; the chance of a false alarm, ever, is {look.alpha:.0%}."
+        return "skewed", f"{told} Shown after {since:,} inputs; the chance of a false alarm, ever, is {in_percent(look.alpha)}."
     if mild or look.kernel_since:
         what = [_what(e.score) for e in mild] + ([_what(KERNEL)] if look.kernel_since else [])
         return "watch", f"There is a difference in {_listed(what)}, and it is within what you tolerate."
@@ -38,7 +39,7 @@ def judge(look: Look, baseline: Baseline, settings: Settings, other: Instrument 
         return "watch", f"There may be a difference in {_listed(what)}; it is not shown yet after {look.counted:,} inputs."
     if look.coverage.interval.high <= settings.covered:
         return "covered", (
-            f"At most {_percent(look.coverage.interval.high)} of production is unlike what was evaluated, "
+            f"At most {in_percent(look.coverage.interval.high)} of production is unlike what was evaluated, "
             f"and nothing else differs after {look.counted:,} inputs.{_limit(look.shows, settings)}"
         )
     return "too small to say", _too_small(look, look.coverage, baseline, settings)
@@ -53,15 +54,15 @@ def _shown(severe: list[Evidence], covered: Coverage, moved: float | None) -> li
     """What is shown, the unseen first. Descriptors are one thing, since they tend to move together."""
     told = []
     if away := next((e for e in severe if e.score == DISTANCE), None):
-        between = f"({_percent(covered.interval.low)} to {_percent(covered.interval.high)} since the start)"
-        told.append(f"about {_percent(away.effect)} of production {between} is unlike anything evaluated")
+        between = f"({in_percent(covered.interval.low)} to {in_percent(covered.interval.high)} since the start)"
+        told.append(f"about {in_percent(away.effect)} of production {between} is unlike anything evaluated")
     if together := next((e for e in severe if e.score == DIRECTION), None):
-        told.append(f"about {_percent(together.effect)} of production is of a kind that the evaluation hardly has")
+        told.append(f"about {in_percent(together.effect)} of production is of a kind that the evaluation hardly has")
     if moved is not None:
-        told.append(f"as a whole, inputs differ from the evaluation as if {_percent(moved)} of them were something else")
+        told.append(f"as a whole, inputs differ from the evaluation as if {in_percent(moved)} of them were something else")
     if described := sorted((e for e in severe if e.score not in (DISTANCE, DIRECTION)), key=lambda e: -e.effect):
         names = [_what(e.score) for e in described[:NAMED]] + ([f"{len(described) - NAMED} more"] if len(described) > NAMED else [])
-        told.append(f"inputs differ from the evaluation in {_listed(names)}, up to {_percent(described[0].effect)} of them")
+        told.append(f"inputs differ from the evaluation in {_listed(names)}, up to {in_percent(described[0].effect)} of them")
     return told
 
 
@@ -72,7 +73,7 @@ def _what(score: str) -> str:
 
 
 def _too_small(look: Look, covered: Coverage, baseline: Baseline, settings: Settings) -> str:
-    told = f"After {look.counted:,} inputs, up to {_percent(covered.interval.high)} of production may be unlike what was evaluated."
+    told = f"After {look.counted:,} inputs, up to {in_percent(covered.interval.high)} of production may be unlike what was evaluated."
     needed = _needed(covered, baseline, settings)
     more = f" About {needed:,} inputs like these would tell." if needed else " More inputs like these would not tell."
     return f"{told}{more}{_limit(look.shows, settings)}"
@@ -92,14 +93,10 @@ def _limit(shows: float | None, settings: Settings) -> str:
     """What these evaluation rows cannot show, and how many could."""
     if shows is not None and shows <= settings.covered:
         return ""
-    least = f"less than {_percent(shows)}" if shows is not None else "any unseen share"
+    least = f"less than {in_percent(shows)}" if shows is not None else "any unseen share"
     size = size_for(settings.covered, settings.error(DISTANCE) * start_share(0))
-    more = f"; about {size:,} rows would show {_percent(settings.covered)}" if size else ""
+    more = f"; about {size:,} rows would show {in_percent(settings.covered)}" if size else ""
     return f" An evaluation dataset of this size hardly shows {least}{more}."
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}"
 
 
 def _listed(what: list[str]) -> str:
