@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
 
-test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance
+test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance .stamps/tune
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .stamps/test
@@ -19,7 +19,7 @@ check: .stamps/test
 tour: .stamps/server
 	@$(BIN)/windlass tour --home "$$(mktemp -d)"
 
-bench: .stamps/test .stamps/lance
+bench: .stamps/test .stamps/lance .stamps/tune
 	@$(BIN)/python -m bench
 
 clean:
@@ -45,6 +45,11 @@ clean:
 # Lance and Arrow, 390 MB; without them tests of the engine lance are skipped, and say so.
 .stamps/lance: .stamps/test
 	@$(BIN)/pip install -q -e ".[lance]" && touch $@ || echo "no Lance: tests of the engine lance will be skipped"
+
+# PyTorch, TRL and PEFT, 1.5 GB; torch first and by its version, so that pip takes a CPU build where it knows of one.
+.stamps/tune: .stamps/test
+	@$(BIN)/pip install -q "torch==2.13.0" && $(BIN)/pip install -q -e ".[tune]" && touch $@ \
+		|| echo "no PyTorch: tests of tuning will be skipped"
 
 # Debian's Chromium where the machine has none; any Chromium on PATH or in WINDLASS_CHROMIUM is used as it is.
 .stamps/browser: .stamps/test

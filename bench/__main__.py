@@ -13,6 +13,7 @@ BENCHES = (
     ("bench.retrieval",),
     ("bench.vectors",),
     ("bench.skew",),
+    ("bench.tuning",),
 )
 
 

@@ -25,6 +25,8 @@ from windlass.core.operations import (
     runs,
     system,
     traces,
+    tuning,
+    weights,
 )
 from windlass.doors.cli import main
 from windlass.doors.cli.commands import DOES
@@ -51,6 +53,8 @@ CONSTANTS = {
         runs,
         system,
         traces,
+        tuning,
+        weights,
     )
     for name, value in vars(module).items()
     if isinstance(value, Operation)
@@ -61,6 +65,7 @@ NO_PAGE = {
     "rows.compare": "part of a push",
     "rows.pack": "part of a push",
     "rows.keep": "part of a push",
+    "weights.add": "a model lies in a folder, which a browser does not have",
     "runs.start": "the playground runs by runs.stream",
 }
 

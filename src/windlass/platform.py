@@ -14,13 +14,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 import windlass
 from windlass.core.actor import OWNER, Actor
+from windlass.core.errors import WindlassError
 from windlass.core.operations import Operation
+from windlass.core.operations.alerts import Event
 from windlass.core.operations.runs import ModelEntry
+from windlass.core.operations.tuning import Tune
 from windlass.core.ref import parse_ref
+from windlass.core.weights import parse_identity
 from windlass.deploy.impact import Impacts
 from windlass.deploy.releases import Releases
 from windlass.deploy.reproduce import Reproductions
@@ -68,6 +72,7 @@ from windlass.registry.sources import Sources
 from windlass.registry.uploads import Uploads
 from windlass.registry.verify import Verify
 from windlass.registry.versions import Versions
+from windlass.registry.weights import WeightsStore
 from windlass.runtime.chains import gateway_environment
 from windlass.runtime.context import RunContext
 from windlass.runtime.draws import Draws, TableDraws
@@ -75,11 +80,14 @@ from windlass.runtime.embeddings import encoding
 from windlass.runtime.encoders import Encoders
 from windlass.runtime.execute import Executor
 from windlass.runtime.indexes import Indexes
+from windlass.runtime.local import Canaries, LocalModels
+from windlass.runtime.local.environment import why_no_torch
+from windlass.runtime.local.files import LocalFiles
 from windlass.runtime.models import Bars, Http, Models, Retries, Timeouts
 from windlass.runtime.process import runner_settings
 from windlass.runtime.retrieval import Retrieval
 from windlass.runtime.runner import Runners
-from windlass.settings import Settings
+from windlass.settings import MB, Settings
 from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.home import Home
 from windlass.store.journal import Journal
@@ -91,6 +99,9 @@ from windlass.traces.harvest import Harvest
 from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
 from windlass.traces.socket import RemoteSpans
+from windlass.tune.comparing import Comparing
+from windlass.tune.tunes import Tunes
+from windlass.tune.working import Working
 
 if TYPE_CHECKING:
     from windlass.monitor.looking import Looking
@@ -145,6 +156,7 @@ class Platform:
         self._open_runtime()
         self._open_evaluate(commands)
         self._open_monitor(environ)
+        self._open_tune()
         self.handlers = self._handlers()
 
     def _open_govern(self, owner_key: str | None) -> None:
@@ -173,6 +185,7 @@ class Platform:
         self.diffs = Diffs(self.versions, self.datasets, self.blobs)
         self.lineage = Lineage(self.engine)
         self.verify = Verify(self.engine, self.blobs, self.datasets)
+        self.weights = WeightsStore(self.engine, self.versions, self.blobs)
 
     def _open_runtime(self) -> None:
         wanted = self.settings
@@ -181,8 +194,18 @@ class Platform:
         out = Http(timeouts, Retries(wanted.retries + 1))  # an encoder's loop is not the models'
         self.encoders = Encoders(self.home.path / "encoders", self.providers, out, wanted.encoder_threads, self.prices.price)
         http, bars = Http(timeouts, Retries(wanted.retries + 1)), Bars(self.encoders)
-        self.models = Models(self.providers, self.prices.price, http, self.blobs.get, bars)
-        self.catalog = Catalog(self.providers, self.prices, lambda: self.encoders.minilm_installed)
+        self.local = LocalModels(
+            self.home.path / "models",
+            LocalFiles(self.home.path / "models" / "files", self.blobs),
+            wanted.model_idle_seconds,
+            wanted.tune_threads,
+        )
+        self.models = Models(self.providers, self.prices.price, http, self.blobs.get, bars, self.local)
+        self.catalog = Catalog(
+            self.providers, self.prices, lambda: self.encoders.minilm_installed, missing=why_no_torch,
+            weights=lambda identity: self.weights.manifest(parse_identity(identity)[1]).licence,
+        )  # fmt: skip
+        self.canaries = Canaries(self.weights, self.local)
         self.retrieval = Retrieval(self.home.path / "indexes", self.blobs, self.encoders)
         self.indexes = Indexes(self.engine, self.versions, self.retrieval, self.blobs)
         self.executor = Executor(
@@ -205,7 +228,7 @@ class Platform:
             records=self.records, concurrency=self.settings.evaluation_concurrency,
         )  # fmt: skip
         self.evaluations = Evaluations(outcomes, self.versions, self.datasets, self.jobs)
-        leakage = Leakage(self.versions, self.datasets, self.leaks)
+        leakage = self.leakage = Leakage(self.versions, self.datasets, self.leaks)
         self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs, self.experiments, leakage)
         self.verdicts = Verdicts(self.engine)
         policy = read_policy(self.home.path / "policy.toml") if (self.home.path / "policy.toml").exists() else ()
@@ -219,11 +242,29 @@ class Platform:
         self.row_reasons = RowReasons(self.engine, self.versions, self.datasets)
         self.reproductions = Reproductions(self.versions, self.datasets, self.verify, self.traces, self.executor)
 
+    def _open_tune(self) -> None:
+        wanted, folder = self.settings, self.home.path / "tunes"
+        working = Working(self.engine, self.versions, self.weights, self.blobs, self.local, wanted.tune_threads, wanted.tune_memory * MB)
+        self.tunes = Tunes(self.engine, self.versions, self.datasets, self.weights, self.jobs, folder, working, ended=self._tuning_ended)
+        self.comparing = Comparing(
+            self.engine, self.versions, self.weights, self.tunes, self.evaluations, self.experiments, self.leakage, self.jobs
+        )
+
+    def _tuning_ended(self, c: Connection, tune: Tune, error: WindlassError) -> Callable[[], None]:
+        """A tuning that ended badly is an event."""
+        title = f"{tune.request.method} {tune.request.name} failed at step {tune.step}"
+        noted = self.alerts.note(
+            c, Event(project=tune.project, kind="tune", monitor=tune.request.name, severity="warning", title=title, sentence=str(error),
+                     path=f"/tunes/{tune.id}", key=tune.id)
+        )  # fmt: skip
+        return lambda: self.alerts.begin(noted)
+
     def works(self) -> dict[str, Work]:
         """Long work by kind."""
         return {
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
             "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "monitor": self._look, "delivery": self.deliveries.run,
+            "tune": self.tunes.run, "tune comparison": self.comparing.run,
         }  # fmt: skip
 
     @cached_property
@@ -282,6 +323,18 @@ class Platform:
             "indexes.search": self.indexes.search,
             "indexes.diff": self.indexes.diff,
             "registry.verify": self.verify.verify,
+            "weights.add": self.weights.add,
+            "weights.list": self.weights.list,
+            "weights.show": self.weights.show,
+            "weights.check": self.canaries.check,
+            "tune.start": self.tunes.start,
+            "tune.show": self.tunes.show,
+            "tune.list": self.tunes.list,
+            "tune.points": self.tunes.points,
+            "tune.cancel": self.tunes.cancel,
+            "tune.resume": self.tunes.resume,
+            "tune.compare": self.comparing.start,
+            "tune.compared": self.comparing.list,
             "runs.start": self.executor.run,
             "runs.stream": self.executor.stream,
             "models.list": self.catalog.models,

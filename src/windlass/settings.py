@@ -51,6 +51,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, _says("The mail server: smtp://host:25, or starttls:// or smtps:// with names of variables for user and password.")
     ] = ""
     smtp_from: Annotated[str, _says("Whom e-mail comes from, such as Windlass <windlass@your.host>.")] = ""
+    model_idle_seconds: Annotated[float, _says("Seconds after which the process of a model on this machine is ended.", gt=0)] = 60.0
+    tune_threads: Annotated[int, _says("Processor threads of one tuning or of one model on this machine.", ge=1, le=256)] = 1
+    tune_memory: Annotated[int, _says("Megabytes that one tuning may take; 0 for what is free.", ge=0)] = 0
     retries: Annotated[int, _says("Times a failed call to a provider is tried again.", ge=0, le=10)] = 3
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from windlass.core.artifacts import ModelBody
 from windlass.core.errors import Invalid
+from windlass.core.weights import LOCAL, parse_identity
 
 BASELINE = "baseline"
 # the built-in models: what is written after `baseline/` → the number under which it is frozen
@@ -27,7 +28,7 @@ class Named(NamedTuple):
 
 
 def named(model: str) -> Named:
-    """The artifact an id means: `openai/gpt-5-mini`, `baseline`, `baseline/lead`. Raises `Invalid`."""
+    """The artifact an id means: `openai/gpt-5-mini`, `baseline`, `baseline/lead`, `local/<name>@<digest>`. Raises `Invalid`."""
     provider, _, identity = model.partition("/")
     if provider == BASELINE:
         bar = identity.partition("@")[0] or BASELINE
@@ -36,6 +37,8 @@ def named(model: str) -> Named:
         return Named(BASELINE if bar == BASELINE else f"{BASELINE}--{bar}", ModelBody(BASELINE, BARS[bar], True), SAID[bar])
     if not identity:
         raise Invalid(f"{model!r} is not a model", remedy="write provider/model-id, or baseline")
+    if provider == LOCAL:
+        return Named(f"{LOCAL}--{parse_identity(identity)[0]}", ModelBody(LOCAL, identity, True), "")
     return Named(model.lower().replace("/", "--").replace(":", "-").replace("@", "-"), ModelBody(provider, identity), "")
 
 

@@ -17,6 +17,7 @@ from windlass.core.models import BARS, BASELINE, SAID, bar_id, named
 from windlass.core.operations import Empty
 from windlass.core.operations.discover import CatalogEntry, CatalogPage, CatalogQuery, ModelFacts
 from windlass.core.operations.runs import ModelEntry, ModelList
+from windlass.core.weights import LOCAL
 from windlass.discover.facts import Facts
 from windlass.discover.fitting import affordable, cursor, fits, ordering, position
 from windlass.discover.providers import Probed, Provider, Providers, probe
@@ -32,15 +33,20 @@ class Catalog:
         prices: what it costs.
         minilm: whether MiniLM is installed here.
         facts: of models; the shipped ones by default.
+        weights: the licence of weights on this machine, by what follows `local/`. Raises `NotFound`.
+        missing: what those lack to be run; empty for nothing.
     """
 
     def __init__(
-        self, providers: Providers, prices: Prices, minilm: Callable[[], bool] = lambda: False, facts: Facts | None = None
-    ) -> None:
+        self, providers: Providers, prices: Prices, minilm: Callable[[], bool] = lambda: False, facts: Facts | None = None,
+        weights: Callable[[str], str] | None = None, missing: Callable[[], str] = lambda: "",
+    ) -> None:  # fmt: skip
         self._providers = providers
         self._prices = prices
         self._minilm = minilm
         self._facts = facts or Facts()
+        self._weights = weights
+        self._missing = missing
 
     async def models(self, actor: Actor, params: Empty) -> ModelList:
         """Operation `models.list`. Raises `Forbidden`."""
@@ -57,7 +63,7 @@ class Catalog:
     @property
     def local(self) -> tuple[str, ...]:
         """The providers on this machine."""
-        return tuple(name for name, provider in self._providers.table.items() if provider.local)
+        return (LOCAL, *(name for name, provider in self._providers.table.items() if provider.local))
 
     async def entries_of(self, models: Sequence[str], among: CatalogQuery | None) -> list[CatalogEntry]:
         """These models; where none is named, all that fit and can be called. Raises `Invalid`, `NotFound` for what is no model."""
@@ -72,6 +78,9 @@ class Catalog:
         body = named(model).body
         if body.provider == BASELINE:
             return next(self._bar(facts) for facts in _bars() if BARS[facts.id] == body.model)
+        if body.provider == LOCAL and self._weights is not None:
+            facts = _on_this_machine(body.model, self._weights(body.model))
+            return CatalogEntry(model, facts, not self._missing(), self._missing(), 0.0, 0.0, "this machine")
         self._providers.get(body.provider)
         facts = self._facts.find(body.provider, body.model) or ModelFacts(body.provider, body.model, body.model)
         return self._priced(msgspec.structs.replace(facts, provider=body.provider, id=body.model), now_ns())
@@ -172,6 +181,19 @@ class Catalog:
             f"{provider}/{model}", provider, True, "", None if rates.input is None else at(rates.input, 0),
             None if rates.output is None else at(rates.output, 0), source,
         )  # fmt: skip
+
+
+def _on_this_machine(identity: str, licence: str) -> ModelFacts:
+    """What is known of weights that somebody brought, or tuned."""
+    said: dict[str, object] = {"provider": LOCAL, "id": identity, "name": identity.partition("@")[0], "licence": licence}
+    said |= {
+        "licence_source": "who brought them",
+        "inputs": ("text",),
+        "outputs": ("text",),
+        "cannot": ("tools",),
+        "source": "this machine",
+    }
+    return msgspec.convert({**said, "places": {"source": "this machine", "date": "", "default": ("this machine",)}}, ModelFacts)
 
 
 def _bars() -> list[ModelFacts]:

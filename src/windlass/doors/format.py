@@ -68,6 +68,11 @@ def points(difference: float | None) -> str:
     return "unmeasured" if difference is None else f"{difference * 100:+.1f}".replace("-", "−")
 
 
+def figure(value: float, sign: str = "") -> str:
+    """Three decimals, with a minus that is one; `sign` "+" for a difference."""
+    return f"{value:{sign}.3f}".replace("-", "−")
+
+
 def count(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
 

@@ -27,6 +27,7 @@ from windlass.registry.references import Key, check_cycles, check_names, check_r
 from windlass.registry.registration import is_registered, register
 from windlass.registry.snapshots import read_files, read_snapshot
 from windlass.registry.versions import fetch, newest
+from windlass.registry.weights import manifest_of
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read, write
 
@@ -84,6 +85,8 @@ class Push:
         wanted = {bundle.snapshot: "the snapshot"}
         for v in bundle.versions:
             for blob in blobs_of(v):
+                if v.kind == "model" and not self._blobs.has(blob):
+                    raise NotFound(f"there are no weights {v.body['model']} here", where=v.ref.short, remedy="windlass weights list")
                 wanted.setdefault(blob, v.ref.short)
         for digest, whose in wanted.items():
             if not is_digest(digest):
@@ -220,4 +223,4 @@ def blobs_of(version: Version) -> list[str]:
         return [body["chunks"]]
     if version.kind == "pin":
         return [tree] if (tree := version.neutral.get("tree")) else []
-    return [body["weights"]] if version.kind == "adapter" else []
+    return [manifest] if (manifest := manifest_of(version)) else []

@@ -18,6 +18,7 @@ from windlass.core.digest import canonical, short
 from windlass.core.errors import Invalid, WindlassError
 from windlass.core.operations.registry import Disagreement, VerifyQuery, VerifyReport
 from windlass.core.ref import ENVIRONMENTS, ROWS, Ref
+from windlass.core.weights import decode_weights
 from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.registry.datasets import Datasets
@@ -25,6 +26,7 @@ from windlass.registry.push import blobs_of
 from windlass.registry.references import check_references
 from windlass.registry.snapshots import read_code, read_files, read_snapshot
 from windlass.registry.versions import fetch
+from windlass.registry.weights import manifest_of
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read
 from windlass.store.tables import label_moves, labels, links, verdicts, versions
@@ -108,12 +110,27 @@ class _Check:
             self._say(what, e.message)
         for blob in blobs_of(version):
             self._needed.setdefault(blob, what)
+        self._weights(version, what)
         if row.snapshot:
             self._needed.setdefault(row.snapshot, what)
             if (files := self._snapshot(row.snapshot, what)) is not None:
                 for problem in [*read_files(version, files), *read_code(version, files, self._blobs)]:
                     self._say(what, problem)
         self._rows(version, what)
+
+    def _weights(self, version: Version, what: str) -> None:
+        """Every file that a manifest names is needed; that the manifest itself is there is said among the blobs."""
+        if (manifest := manifest_of(version)) is None or not self._whole(manifest):
+            return
+        try:
+            weights = decode_weights(self._blobs.get(manifest))
+        except WindlassError as e:
+            self._say(what, e.message)
+            return
+        for path, digest in weights.files.items():
+            self._needed.setdefault(digest, f"{path} of {what}")
+        if weights.base:
+            self._needed.setdefault(weights.base, f"the base of {what}")
 
     def _rows(self, version: Version, what: str) -> None:
         if version.kind in ROWS:

@@ -183,6 +183,26 @@ review_decisions = Table(
     PrimaryKeyConstraint("review", "actor"),
 )  # fmt: skip
 
+tunes = Table(
+    "tunes", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("name"), _text("actor"), _text("body"), _text("status"), _ns("created_ns"),
+    Index("tunes_by_name", "project", "name", "id"),
+)  # fmt: skip
+
+tune_points = Table(
+    "tune_points", metadata,
+    _text("tune"), Column("step", Integer, nullable=False), _text("body"),
+    PrimaryKeyConstraint("tune", "step"),
+)  # fmt: skip
+
+tune_comparisons = Table(
+    "tune_comparisons", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("tune"), _text("request"), _text("body"), _ns("created_ns"),
+    Index("tune_comparisons_by_tune", "project", "tune", "id"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

@@ -30,6 +30,8 @@ from windlass.doors.cli import (
     running,
     serving,
     tracing,
+    tuning,
+    weighing,
     workspace,
 )
 from windlass.doors.cli.commands import everywhere, opened
@@ -59,6 +61,8 @@ for part in (
     indexing,
     running,
     models,
+    weighing,
+    tuning,
     discovering,
     evaluating,
     reviewing,

@@ -34,6 +34,7 @@ from windlass.doors.web import (
     reviews,
     status,
     traces,
+    tuning,
     verdicts,
 )
 from windlass.doors.web.render import Ask, Asker, Handler, respond_error
@@ -58,6 +59,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *playground.PAGES,
     *models.PAGES,
     *bakeoffs.PAGES,
+    *tuning.PAGES,
     *status.PAGES,
 )
 FORMS: tuple[tuple[str, Handler], ...] = (
@@ -67,6 +69,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *graph.FORMS,
     *evaluations.FORMS,
     *bakeoffs.FORMS,
+    *tuning.FORMS,
     *verdicts.FORMS,
     *reviews.FORMS,
     *releases.FORMS,

@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
-from windlass.core.errors import Invalid, ModelFailed
+from windlass.core.errors import Invalid, ModelFailed, Unavailable
 from windlass.core.ids import now_ns
 from windlass.core.message import Delta, ModelReply, ModelRequest, Usage
 from windlass.core.models import BARS, BASELINE
+from windlass.core.weights import LOCAL
 from windlass.discover.providers import Endpoint, Providers
+from windlass.runtime.local import LocalModels
 from windlass.runtime.models import dialect_anthropic, dialect_openai
 from windlass.runtime.models.bars import Bars
 from windlass.runtime.models.dialect import Blobs, DialectCodec
@@ -36,14 +38,19 @@ class Models:
         http: the shared way out.
         blobs: bytes by digest, for images and files.
         bars: the built-in models.
+        local: models whose weights are on this machine.
     """
 
-    def __init__(self, providers: Providers, price: Price, http: Http, blobs: Blobs | None = None, bars: Bars | None = None) -> None:
+    def __init__(
+        self, providers: Providers, price: Price, http: Http, blobs: Blobs | None = None, bars: Bars | None = None,
+        local: LocalModels | None = None,
+    ) -> None:  # fmt: skip
         self.providers = providers
         self.http = http
         self.price = price
         self._blobs = blobs
         self._bars = bars or Bars()
+        self._local = local
 
     def find(self, model_id: str) -> Model:
         """The model of an id such as `baseline` or `openai/gpt-5-mini`. Raises `Invalid` for what is no id, `NotFound` with a
@@ -53,6 +60,10 @@ class Models:
         provider, slash, name = model_id.partition("/")
         if provider == BASELINE:
             return self._bars.find(name)
+        if provider == LOCAL and slash:
+            if self._local is None:
+                raise Unavailable("no weights were given to this process")
+            return self._local.find(name)
         if not slash:
             self.providers.get(provider)
             raise Invalid(f"{model_id!r} names a provider and no model", remedy=f"write {provider}/<model>")
@@ -63,6 +74,8 @@ class Models:
 
     async def close(self) -> None:
         await self.http.close()
+        if self._local is not None:
+            await self._local.close()
 
 
 class RemoteModel:
