@@ -49,6 +49,19 @@ def test_where_nothing_is_new_nothing_is_confirmed() -> None:
     assert confirmed <= 1
 
 
+def test_a_topic_that_one_look_would_confirm_waits_for_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look may take an accident for a topic; over all looks only the watch keeps its error."""
+    world = World(8)  # without a shift; its first look finds a topic at p = 0.0007
+    rows, _ = world.evaluation(300)
+    watch = Watch(build(rows, world.encode([r.text for r in rows]), Instrument(), 8))
+    watch.see(world.production(100), world.encode)
+    (found,) = watch.topics(lambda ids: {i: i for i in ids})
+    assert watch.alarmed() is None and found.p < 0.001 and found.tier == "candidate"
+    monkeypatch.setattr(watch, "alarmed", lambda: 50)
+    (found,) = watch.topics(lambda ids: {i: i for i in ids})
+    assert found.tier == "confirmed"
+
+
 def test_texts_that_are_gone_leave_topics_without_words() -> None:
     watch, _, _ = watched(1, unseen=0.2)
     assert {t.name for t in watch.topics(lambda ids: {})} == {"rows without a text"}

@@ -274,9 +274,14 @@ class Watch:
         return mix.table(self.baseline.group_words, self.baseline.group_sizes, self._state.groups)
 
     def topics(self, texts: Callable[[Sequence[str]], dict[str, str]]) -> tuple[Topic, ...]:
-        """What production asks that was not evaluated, the largest first. `texts` gives the texts of rows, as far as they still exist."""
+        """What production asks that was not evaluated, the largest first. `texts` gives the texts of rows, as far as they still exist.
+        The test of a topic holds for one look; so none counts as confirmed before the watch, whose error is of all looks, has alarmed."""
         if self.baseline.refusal:
             return ()
+        found = self._topics(texts)
+        return found if self.alarmed() is not None else tuple(msgspec.structs.replace(t, tier="candidate") for t in found)
+
+    def _topics(self, texts: Callable[[Sequence[str]], dict[str, str]]) -> tuple[Topic, ...]:
         s, b = self._state, self.baseline
         calibration = self._vectors[b.fit :]
         drawn = draws(b.seed, b.keys[b.fit :])
