@@ -1,0 +1,107 @@
+"""What production does, and who may: traces, monitors, alerts, keys."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from windlass.core.errors import error_from_dict
+from windlass.core.operations import Empty, alerts, monitors, system, traces
+from windlass.sdk.nouns.group import POLL_SECONDS, Group
+
+
+class Traces(Group):
+    def list(self, **filters: Any) -> traces.TracePage:
+        """Filters are the fields of `TraceQuery`. Operation `traces.list`."""
+        return self._client.call(traces.TRACES, traces.TraceQuery(project=self._project, **filters))
+
+    def show(self, id: str, cursor: str | None = None, limit: int = 200) -> traces.Trace:
+        """Operation `traces.show`."""
+        return self._client.call(traces.TRACE, traces.TraceShow(id, self._project, cursor, limit))
+
+    def why(self, id: str) -> traces.Why:
+        """Operation `traces.why`."""
+        return self._client.call(traces.WHY, traces.TraceShow(id, self._project))
+
+    def live(self, release: str | None = None, hours: int = 24) -> traces.LiveFigures:
+        """Operation `traces.live`."""
+        return self._client.call(traces.LIVE, traces.LiveQuery(self._project, release, hours))
+
+
+class Monitors(Group):
+    def set(self, name: str, suite: str, **more: Any) -> monitors.MonitorState:
+        """Make a monitor, or change one; `more` are the fields of `MonitorRequest`. Operation `monitors.set`."""
+        asked = {"name": name, "suite": suite, "project": self._project} | more
+        return self._client.call(monitors.SET_MONITOR, msgspec.convert(asked, monitors.MonitorRequest))
+
+    def list(self, cursor: str | None = None, limit: int = 50) -> monitors.MonitorPage:
+        """Operation `monitors.list`."""
+        return self._client.call(monitors.MONITORS, monitors.MonitorQuery(self._project, cursor, limit))
+
+    def show(self, name: str) -> monitors.MonitorDetail:
+        """Operation `monitors.show`."""
+        return self._client.call(monitors.MONITOR, monitors.MonitorName(name, self._project))
+
+    def look(self, name: str, *, wait: bool = True) -> monitors.MonitorState:
+        """Have it look at what came, and wait for what it says. Raises why it could not. Operation `monitors.look`."""
+        state = self._client.call(monitors.LOOK_NOW, monitors.MonitorName(name, self._project))
+        while wait and state.status == "looking":
+            time.sleep(POLL_SECONDS)
+            state = self.show(name).monitor
+        if wait and state.problem:
+            raise error_from_dict(state.problem)
+        return state
+
+    def pause(self, name: str, paused: bool = True) -> monitors.MonitorState:
+        """Operation `monitors.pause`."""
+        return self._client.call(monitors.PAUSE_MONITOR, monitors.MonitorPause(name, paused, self._project))
+
+    def drift(self, name: str, hours: float = 168, against: float | None = None) -> monitors.DriftSeen:
+        """The last hours against those before. Operation `monitors.drift`."""
+        return self._client.call(monitors.DRIFT, monitors.DriftQuery(name, self._project, hours, against))
+
+    def quality(self, release: str | None = None, **filters: Any) -> monitors.QualityOverTime:
+        """Filters are the fields of `QualityQuery`. Operation `monitors.quality`."""
+        return self._client.call(monitors.QUALITY, monitors.QualityQuery(self._project, release, **filters))
+
+
+class Alerts(Group):
+    def set(self, name: str, **what: Any) -> alerts.AlertState:
+        """The alert as it is to be, whole; `what` are the further fields of `AlertSet`. Operation `alerts.set`."""
+        return self._client.call(alerts.SET_ALERT, alerts.AlertSet(name, project=self._project, **what))
+
+    def list(self, cursor: str | None = None, limit: int = 50) -> alerts.AlertPage:
+        """Operation `alerts.list`."""
+        return self._client.call(alerts.ALERTS, alerts.AlertQuery(self._project, cursor, limit))
+
+    def events(self, **filters: Any) -> alerts.EventPage:
+        """Filters are the fields of `EventQuery`. Operation `alerts.events`."""
+        return self._client.call(alerts.EVENTS, alerts.EventQuery(project=self._project, **filters))
+
+    def show(self, event: str) -> alerts.EventDetail:
+        """An event with its deliveries. Operation `alerts.show`."""
+        return self._client.call(alerts.SHOW_EVENT, alerts.EventShow(event, self._project))
+
+    def acknowledge(self, event: str, note: str = "") -> alerts.EventState:
+        """Operation `alerts.acknowledge`."""
+        return self._client.call(alerts.ACKNOWLEDGE, alerts.Acknowledge(event, note, self._project))
+
+    def test(self, name: str) -> alerts.EventDetail:
+        """Send a test event through one alert, and see what came of it. Operation `alerts.test`."""
+        return self._client.call(alerts.TEST_ALERT, alerts.AlertTest(name, self._project))
+
+
+class Keys(Group):
+    def create(self, name: str, role: Any = "caller", *, scopes: tuple[str, ...] = (), expires_ns: int | None = None) -> system.KeyInfo:
+        """Operation `keys.create`."""
+        return self._client.call(system.KEY_CREATE, system.KeyRequest(name, role, self._project, scopes, expires_ns))
+
+    def list(self) -> system.KeyList:
+        """Operation `keys.list`."""
+        return self._client.call(system.KEYS, Empty())
+
+    def revoke(self, id: str) -> system.KeyInfo:
+        """Operation `keys.revoke`."""
+        return self._client.call(system.KEY_REVOKE, system.KeyQuery(id))
