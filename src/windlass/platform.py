@@ -17,6 +17,9 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 import windlass
+from windlass.agentops.broker import Broker
+from windlass.agentops.grants import Grants
+from windlass.agentops.stops import Stops
 from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import WindlassError
 from windlass.core.operations import Operation
@@ -186,6 +189,9 @@ class Platform:
         self.lineage = Lineage(self.engine)
         self.verify = Verify(self.engine, self.blobs, self.datasets)
         self.weights = WeightsStore(self.engine, self.versions, self.blobs)
+        self.grants = Grants(self.engine, self.actors.tokens)
+        self.stops = Stops(self.engine)
+        self.broker = Broker(self.engine)
 
     def _open_runtime(self) -> None:
         wanted = self.settings
@@ -382,6 +388,15 @@ class Platform:
             "alerts.show": self.alerts.show,
             "alerts.acknowledge": self.alerts.acknowledge,
             "alerts.test": self.alerts.test,
+            "grants.make": self.grants.make,
+            "grants.list": self.grants.list,
+            "grants.show": self.grants.show,
+            "grants.revoke": self.grants.revoke,
+            "grants.token": self.grants.token,
+            "grants.check": self.grants.check,
+            "stops.set": self.stops.set,
+            "stops.lift": self.stops.lift,
+            "stops.list": self.stops.list,
             "system.status": self.installation.status,
             "keys.create": self.actors.create,
             "keys.list": self.actors.list,
@@ -435,7 +450,7 @@ class Platform:
         if self.address is None:
             return {}
         return gateway_environment(
-            self.address, self.actors.run_token(context.run, context.project, self.settings.runner_seconds + TOKEN_GRACE)
+            self.address, self.actors.tokens.run(context.run, context.project, self.settings.runner_seconds + TOKEN_GRACE)
         )
 
     def _counts(self) -> dict[str, int]:

@@ -161,7 +161,7 @@ def test_only_an_owner_touches_keys(actors: Actors, role: str) -> None:
 
 
 def test_a_run_token_names_its_run_and_ends(actors: Actors, monkeypatch: pytest.MonkeyPatch) -> None:
-    token = actors.run_token("0190", "shop", 60)
+    token = actors.tokens.run("0190", "shop", 60)
     assert actors.authenticate(bearer(token)) == Actor("run:0190", "run", "shop", run="0190")
     with pytest.raises(Unauthenticated):
         actors.log_in(token)
@@ -173,7 +173,7 @@ def test_a_run_token_names_its_run_and_ends(actors: Actors, monkeypatch: pytest.
 @given(data=st.data())
 def test_a_run_token_cannot_be_altered(data: st.DataObject) -> None:
     signing = Actors(None, None, (), b"k" * 32, "c")  # type: ignore[arg-type]
-    token = signing.run_token("0190", "shop", 60)
+    token = signing.tokens.run("0190", "shop", 60)
     place = data.draw(st.integers(4, len(token) - 1))
     letter = data.draw(st.sampled_from("ABCxyz019-_.").filter(lambda c: c != token[place]))
     with pytest.raises(Unauthenticated):

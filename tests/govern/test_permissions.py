@@ -17,6 +17,7 @@ TABLE = {
     "viewer": "read",
     "caller": "call trace",
     "run": "call trace",
+    "grant": "",
 }
 
 

@@ -6,11 +6,12 @@ from typing import Literal
 
 import msgspec
 
-Role = Literal["owner", "developer", "viewer", "caller", "run"]
+Role = Literal["owner", "developer", "viewer", "caller", "run", "grant"]
 
 
 class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`caller` may only call releases and models through the gateway and send traces; `run` only what its own run uses.
+    """`caller` may only call releases and models through the gateway and send traces; `run` only what its own run uses, `grant` only
+    what the grant it names allows.
     `scopes` narrow a key to `kind/name` refs; empty means the whole project."""
 
     id: str
@@ -18,6 +19,7 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
     project: str = "default"
     scopes: tuple[str, ...] = ()
     run: str | None = None
+    grant: str | None = None
 
 
 OWNER = Actor("owner", "owner")

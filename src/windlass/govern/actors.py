@@ -1,12 +1,11 @@
-"""Who it is: the owner's token, keys, run tokens and browser sessions, each turned into an `Actor`.
+"""Who it is: the owner's token, keys, tokens of runs and grants, and browser sessions, each turned into an `Actor`.
 
 A key's secret is `wl_<id>_<random>` and is stored as its SHA-256 only: it holds 256 random bits, so nothing slower is
-needed. A run token is signed, names its run and its project, and ends with `expires`. What an actor may do is not known here.
+needed. What tokens say is in `tokens`; what an actor may do is not known here.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -26,20 +25,13 @@ from windlass.core.ref import KINDS, check_name
 from windlass.govern import audit
 from windlass.govern.permissions import guard
 from windlass.govern.sessions import Sessions
+from windlass.govern.tokens import Tokens
 from windlass.store.meta import read, write
 from windlass.store.tables import keys
 
 KEPT_SECONDS = 2.0  # how long a key that was revoked in another process may still open this one
 KEPT = 10_000
 GIVE = "give a key in the header `Authorization: Bearer …`; `windlass keys create` makes one"
-
-
-class RunClaim(msgspec.Struct, frozen=True, array_like=True):
-    """What a run token says. `expires` is UTC seconds."""
-
-    run: str
-    project: str
-    expires: int
 
 
 class Actors:
@@ -58,6 +50,7 @@ class Actors:
         self.sessions = sessions
         self._owners = tuple(s.encode() for s in owner_secrets)
         self._signing_key = signing_key
+        self.tokens = Tokens(signing_key)
         self.cookie = cookie
         self._known: dict[str, tuple[Actor, str, float]] = {}  # digest of a secret → actor, key id, until
 
@@ -74,6 +67,8 @@ class Actors:
         """Who holds this secret. Raises `Unauthenticated`."""
         if secret.startswith("wlr_"):
             return self._of_run(secret)
+        if secret.startswith("wlg_"):
+            return self._of_grant(secret)
         if any(hmac.compare_digest(secret.encode(), owner) for owner in self._owners):
             return OWNER
         if secret.startswith("wl_"):
@@ -91,16 +86,11 @@ class Actors:
     def log_in(self, secret: str) -> str:
         """Open a session for the holder of a key; returns the cookie's value. Raises `Unauthenticated`."""
         actor = self.of_secret(secret)
-        if actor.role == "run":
-            raise Unauthenticated("a run cannot log in", remedy="use a key")
+        if actor.role in ("run", "grant"):
+            raise Unauthenticated(f"a {actor.role} cannot log in", remedy="use a key")
         if actor == OWNER:
             return self.sessions.open(secret=self._mark(secret.encode()))
         return self.sessions.open(key=actor.id.removeprefix("key:"))
-
-    def run_token(self, run: str, project: str, seconds: float) -> str:
-        """A token that opens only what this run uses, for so long."""
-        claim = msgspec.json.encode(RunClaim(run, project, int(time.time() + seconds) + 1))
-        return f"wlr_{_b64(claim)}.{_b64(self._sign(claim))}"
 
     def create(self, actor: Actor, params: KeyRequest) -> KeyInfo:
         """Operation `keys.create`: the only time the secret is told. Raises `Forbidden`, `Invalid`."""
@@ -141,17 +131,12 @@ class Actors:
         return info
 
     def _of_run(self, token: str) -> Actor:
-        claim, _, signature = token.removeprefix("wlr_").partition(".")
-        try:
-            data = _unb64(claim)
-            if _b64(data) != claim or not hmac.compare_digest(_b64(self._sign(data)).encode(), signature.encode()):
-                raise ValueError("not what was signed")
-            said = msgspec.json.decode(data, type=RunClaim)
-        except (ValueError, msgspec.DecodeError):
-            raise Unauthenticated("this run token is not genuine", remedy=GIVE) from None
-        if said.expires < time.time():
-            raise Unauthenticated("this run token has ended", remedy="a run's token ends with the run")
+        said = self.tokens.read_run(token, GIVE)
         return Actor(f"run:{said.run}", "run", said.project, run=said.run)
+
+    def _of_grant(self, token: str) -> Actor:
+        said = self.tokens.read_grant(token)
+        return Actor(f"grant:{said.grant}", "grant", said.project, grant=said.grant)
 
     def _of_key(self, secret: str) -> Actor:
         digest = _digest(secret)
@@ -191,9 +176,6 @@ class Actors:
         """What a session keeps of the owner's secret that opened it, so that it ends when that is changed."""
         return hmac.digest(self._signing_key, b"session\0" + secret, "sha256").hex()
 
-    def _sign(self, data: bytes) -> bytes:
-        return hmac.digest(self._signing_key, b"run token\0" + data, "sha256")
-
 
 def _credential(headers: Mapping[str, str]) -> str | None:
     """The secret given; None where no header for one is there. An empty one is a wrong one."""
@@ -208,8 +190,8 @@ def _credential(headers: Mapping[str, str]) -> str | None:
 def _check(params: KeyRequest) -> None:
     if not params.name.strip() or len(params.name) > 100:
         raise Invalid("a key needs a name of 1 to 100 characters", where="name")
-    if params.role == "run":
-        raise Invalid("runs get their tokens by themselves", where="role", remedy="choose owner, developer, viewer or caller")
+    if params.role in ("run", "grant"):
+        raise Invalid(f"a {params.role} gets its tokens by itself", where="role", remedy="choose owner, developer, viewer or caller")
     if params.expires_ns is not None and params.expires_ns <= now_ns():
         raise Invalid("this key would have expired already", where="expires_ns")
     check_name(params.project, what="project")
@@ -227,11 +209,3 @@ def _info(row: Row[Any]) -> KeyInfo:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def _unb64(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

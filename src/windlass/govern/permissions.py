@@ -11,6 +11,7 @@ ROLES: dict[str, frozenset[str]] = {
     "viewer": frozenset({"read"}),
     "caller": frozenset({"call", "trace"}),
     "run": frozenset({"call", "trace"}),
+    "grant": frozenset(),  # its holder asks the broker, which goes by the grant
 }
 # who may work with the parts may also call the gateway and send traces
 _IMPLIED = {"owner": {"call", "trace"}, "developer": {"call", "trace"}}

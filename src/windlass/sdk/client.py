@@ -24,6 +24,7 @@ from windlass.core.operations import (
 )
 from windlass.core.operations.query import encode
 from windlass.sdk.collect import collect
+from windlass.sdk.nouns.agents import Grants, Stops
 from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Versions
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
 from windlass.sdk.nouns.production import Alerts, Keys, Monitors, Traces
@@ -58,6 +59,8 @@ class Client:
         self.datasets = Datasets(self)
         self.indexes = Indexes(self)
         self.pins = Pins(self)
+        self.grants = Grants(self)
+        self.stops = Stops(self)
         self.versions = Versions(self)
         self.bakeoffs = Bakeoffs(self)
         self.evaluations = Evaluations(self)

@@ -22,7 +22,7 @@ from windlass.core.errors import Invalid, Unavailable
 
 BUSY_MS = 10_000
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0010"  # the newest revision among them; a test holds it
+HEAD = "0011"  # the newest revision among them; a test holds it
 
 
 def open_meta(url: str) -> Engine:

@@ -203,6 +203,27 @@ tune_comparisons = Table(
     Index("tune_comparisons_by_tune", "project", "tune", "id"),
 )  # fmt: skip
 
+grants = Table(
+    "grants", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("agent"), _text("digest"), _text("body"), _ns("expires_ns"), _ns("created_ns"),
+    _ns("revoked_ns", null=True), _text("revoked_by"),
+    Index("grants_by_agent", "project", "agent", "id"),
+    Index("grants_by_project", "project", "id"),
+)  # fmt: skip
+
+grant_spent = Table(
+    "grant_spent", metadata,
+    _text("grant"), _text("counter"), Column("amount", BigInteger, nullable=False),
+    PrimaryKeyConstraint("grant", "counter"),
+)  # fmt: skip
+
+stops = Table(
+    "stops", metadata,
+    _text("project"), _text("subject"), _text("reason"), _text("actor"), _ns("at_ns"),
+    PrimaryKeyConstraint("project", "subject"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

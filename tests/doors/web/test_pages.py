@@ -57,6 +57,22 @@ def _events(client: Any, home: Path) -> str:
     return told.event
 
 
+def _grants(client: Any) -> str:
+    """Grants of each state, and a stop. Returns one that lives."""
+    tool = client.artifacts.list(kind="tool").items[0].name
+    ended = client.grants.make("elsewhere", "A task that <b>somebody</b> ended.", [f"tool/{tool}"])
+    client.grants.revoke(ended.grant.id)
+    takes = next(iter(client.versions.show(f"tool/{tool}").version.body["parameters"]["properties"]))
+    schema = {"properties": {takes: {"enum": ["<i>", "a-very-long-word-that-does-not-break-" * 4]}}}
+    bounds = {"calls": 5, "seconds": 600, "dollars": 1.5}
+    made = client.grants.make(
+        "elsewhere", "Look entries up for order 7, and nothing else.",
+        [{"tool": f"tool/{tool}", "arguments": schema, "uses": 3, "on_miss": "ask", "dollars": 0.1}], **bounds,
+    )  # fmt: skip
+    client.stops.set("agent/nobody", "It <b>loops</b>.")
+    return str(made.grant.id) + f"?tool={tool}"
+
+
 def _two_indexes(client: Any, folder: Path) -> tuple[str, str]:
     """Two versions of an index with what pages have to show of one."""
     (folder / "app.py").write_text(HANDBOOK)
@@ -109,6 +125,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         rows.edit("capitals:more", [{"key": "c1", "question": "And its capital?", "split": "test"}, {"key": "c2", "question": "Which?"}])
         rows.edit("capitals", [{"key": "c1", "question": "Which city governs?", "split": "dev"}], ["c59"])
         event = _events(client, toured.home)
+        granted = _grants(client)
         client.monitors.set("questions", "answers")
         client.monitors.look("questions")
     return {
@@ -151,6 +168,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "/quality": "/quality?hours=1",
         "/alerts": "/alerts?state=all&edit=on-call",
         "/alerts/{id}": f"/alerts/{event}",
+        "/grants": "/grants?state=all",
+        "/grants/{id}": f"/grants/{granted}",
         "/bakeoffs": "/bakeoffs",
         "/bakeoffs/{id}": f"/bakeoffs/{bakeoff.id}",
         "/models": "/models?search=claude&can=tools&sort=price",

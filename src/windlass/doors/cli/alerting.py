@@ -57,7 +57,7 @@ def set_alert(
     """Say who is told what from now on."""
     what: dict[str, Any] = {
         "events": _parts([kinds]), "monitors": _parts(monitor), "severity": severity, "page": page, "webhook": webhook, "secret": secret,
-        "email": _parts(email), "quiet": _seconds(quiet), "off": off,
+        "email": _parts(email), "quiet": seconds_of(quiet), "off": off,
     }  # fmt: skip
     found = session.client.alerts.set(name, **what)
     session.result(found)
@@ -70,10 +70,11 @@ def _parts(given: list[str] | None) -> list[str]:
     return [p.strip() for text in given or () for p in text.split(",") if p.strip()]
 
 
-def _seconds(text: str) -> int:
+def seconds_of(text: str) -> int:
+    """A length of time as one writes it: 90s, 30m, 1h, 2d. Raises `Invalid`."""
     found = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
     if not found:
-        raise Invalid(f"{text!r} is no length of time", where="--quiet", remedy="write 90s, 30m, 1h or 2d")
+        raise Invalid(f"{text!r} is no length of time", remedy="write 90s, 30m, 1h or 2d")
     return int(found[1]) * UNITS[found[2] or "s"]
 
 

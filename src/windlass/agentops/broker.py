@@ -1,0 +1,161 @@
+"""The broker: every call of a tool by an agent is let through here, or not.
+
+The version of an agent is its grant by default: it may call the tools it was registered with, at their digests, as long as they only look
+or compute. A tool that changes the world needs a grant for it. A call that a grant allows is spent in the transaction that allows it;
+what is denied, and what may change the world, is entered in the record of what was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from windlass.agentops.deciding import Call, authorize, micro, set_aside
+from windlass.agentops.grants import digest_of, find, grant_of, live, spent_of
+from windlass.agentops.spending import count_denied, give_back, spend
+from windlass.agentops.stops import stopped
+from windlass.core.actor import Actor
+from windlass.core.digest import canonical, digest_bytes
+from windlass.core.errors import Forbidden, WindlassError
+from windlass.core.grant import Code, Decision, Grant, GrantedTool
+from windlass.core.ids import now_ns
+from windlass.govern import audit
+from windlass.store.meta import read, write
+
+ELSEWHERE: frozenset[Code] = frozenset({"agent", "tool"})  # a grant says so that has nothing to do with the call
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that an agent asks for. `tool` is the whole ref of what would run, `name` its `kind/name`; `own` the agent's version as a
+    grant, where it runs here; `grant` names the one grant that counts, where one was named."""
+
+    actor: Actor
+    project: str
+    agent: str
+    tool: str
+    name: str
+    arguments: dict[str, object]
+    parameters: dict[str, object]
+    effects: str
+    own: Grant | None = None
+    grant: str | None = None
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A call that may go ahead. `tool` is what was set aside for it; None: it goes by the agent's version, and nothing was."""
+
+    attempt: Attempt
+    decision: Decision
+    grant: Grant
+    tool: GrantedTool | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it may take; None: as long as its run may."""
+        return float(self.tool.seconds) if self.tool else None
+
+
+class Refused(Forbidden):
+    """A call that was not allowed. The code of its decision is among the details; `halts`: its agent is stopped, so no other would be."""
+
+    def __init__(self, decision: Decision, attempt: Attempt, halts: bool = False) -> None:
+        super().__init__(decision.why, remedy=decision.remedy or None, decision=decision.code, answer=decision.answer, tool=attempt.name)
+        self.decision = decision
+        self.halts = halts
+
+
+class Broker:
+    """Lets calls through. One per process; what it goes by is read anew for each call."""
+
+    def __init__(self, engine: Engine, now: Callable[[], int] = now_ns) -> None:
+        self._engine = engine
+        self._now = now
+
+    def admit(self, attempt: Attempt) -> Admitted:
+        """Let a call through. Raises `Refused` with the reason."""
+        if attempt.grant is None and attempt.own is not None and attempt.effects != "write":
+            with read(self._engine) as c:
+                stop = stopped(c, attempt.project, attempt.agent, attempt.name)
+            decision = authorize(self._call(attempt, stop), attempt.own)
+            if decision.answer == "allow":
+                return Admitted(attempt, decision, attempt.own)
+        with write(self._engine) as c:
+            found = self._granted(c, attempt)
+            if isinstance(found, Admitted):
+                return found
+            self._record_denied(c, attempt, found)
+            halts = stopped(c, attempt.project, attempt.agent) is not None
+        raise Refused(found, attempt, halts)
+
+    def settle(self, admitted: Admitted, took_ns: int, dollars: float, outcome: str) -> None:
+        """After an allowed call has ended, however it ended: give back what it did not need, and record what came of it."""
+        attempt, tool = admitted.attempt, admitted.tool
+        if tool is None:
+            return
+        with write(self._engine) as c:
+            unused = tool.seconds * 1000 - -(-took_ns // 1_000_000)
+            give_back(c, admitted.grant.id, unused, micro(tool.dollars) - micro(dollars))
+            if attempt.effects == "write":
+                self._record(c, "tools.ended", attempt, admitted.grant, outcome=outcome, took_ms=took_ns // 1_000_000)
+
+    def _granted(self, c: Connection, attempt: Attempt) -> Admitted | Decision:
+        """By the grants in the store: the first that allows the call, else why none does."""
+        now = self._now()
+        try:
+            rows = [find(c, attempt.project, attempt.grant)] if attempt.grant else live(c, attempt.project, attempt.agent, now)
+        except WindlassError as e:
+            return Decision("deny", e.message, "revoked", e.remedy or "")
+        stop = stopped(c, attempt.project, attempt.agent, attempt.name)
+        reasons = []
+        for row in rows:
+            grant, spent = grant_of(row), spent_of(c, row)
+            call = msgspec.structs.replace(self._call(attempt, stop), spent=spent, revoked=row.revoked_ns is not None)
+            decision = authorize(call, grant)
+            if decision.answer == "allow":
+                tool = next(t for t in grant.tools if t.tool == attempt.tool)
+                spend(c, grant.id, spent, set_aside(tool, spent))
+                if attempt.effects == "write":
+                    self._record(c, "tools.allowed", attempt, grant)
+                return Admitted(attempt, decision, grant, tool)
+            reasons.append(decision)
+        if stop is not None:
+            return Decision("deny", stop, "stopped", "wait until it is lifted")
+        telling = [r for r in reasons if r.code not in ELSEWHERE]
+        if telling or (attempt.grant and reasons):
+            return (telling or reasons)[0]
+        return self._nothing(attempt)
+
+    def _nothing(self, attempt: Attempt) -> Decision:
+        """No grant has anything to do with the call."""
+        if attempt.own is not None and attempt.effects != "write":
+            return authorize(self._call(attempt, None), attempt.own)
+        what = "changes the world" if attempt.effects == "write" else "is none of its own"
+        remedy = f"a person can allow it: windlass grants make {attempt.agent} --task '…' --tool {attempt.name}"
+        return Decision("deny", f"{attempt.agent} has no grant for {attempt.name}, which {what}", "tool", remedy)
+
+    def _call(self, attempt: Attempt, stop: str | None) -> Call:
+        return Call(attempt.agent, attempt.tool, attempt.arguments, self._now(), parameters=attempt.parameters, stopped=stop)
+
+    def _record_denied(self, c: Connection, attempt: Attempt, decision: Decision) -> None:
+        """Count every denied call, and enter the first, second, fourth, eighth … of a kind: a loop cannot flood the record."""
+        listed = "" if decision.code in ELSEWHERE else attempt.name  # names that an agent makes up are counted as one
+        times = count_denied(c, attempt.grant or f"{attempt.project} {attempt.agent}", f"{decision.code} {listed}")
+        if times & (times - 1) == 0:
+            self._record(c, "tools.denied", attempt, None, code=decision.code, why=decision.why[:500], times=times)
+
+    def _record(self, c: Connection, action: str, attempt: Attempt, grant: Grant | None, **more: object) -> None:
+        """With digests of the grant and of the arguments: what was allowed can be proven, and nothing of it is told."""
+        if grant is not None:
+            more |= {"grant": grant.id, "grant_digest": digest_of(grant)}
+        given = digest_bytes(_plain(attempt.arguments))
+        what = {"agent": attempt.agent, "tool": attempt.tool[:300], "arguments": given, **more}
+        audit.record(c, attempt.actor, action, attempt.project, attempt.name[:200], **what)
+
+
+def _plain(arguments: dict[str, object]) -> bytes:
+    try:
+        return canonical(arguments)
+    except WindlassError:
+        return repr(arguments)[:1000].encode("utf-8", "replace")
