@@ -19,6 +19,7 @@ from sqlalchemy import Connection, func, select
 import windlass
 from windlass.agentops.broker import Broker
 from windlass.agentops.grants import Grants
+from windlass.agentops.secrets import Secrets
 from windlass.agentops.stops import Stops
 from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import WindlassError
@@ -192,6 +193,7 @@ class Platform:
         self.grants = Grants(self.engine, self.actors.tokens)
         self.stops = Stops(self.engine)
         self.broker = Broker(self.engine)
+        self.secrets = Secrets(environ)
 
     def _open_runtime(self) -> None:
         wanted = self.settings
@@ -216,7 +218,8 @@ class Platform:
         self.indexes = Indexes(self.engine, self.versions, self.retrieval, self.blobs)
         self.executor = Executor(
             versions=self.versions, models=self.models, runners=self.runners, records=self.records, retrieval=self.retrieval,
-            draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, environment=self._environment,
+            draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, broker=self.broker, secrets=self.secrets,
+            environment=self._environment,
         )  # fmt: skip
 
     def _open_monitor(self, environ: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "dataset": a.DatasetBody(D[1], 3, "tree@1"),
     "component": a.ComponentBody(D[0], D[1], {"temperature": 0.5}, {"type": "object"}),
     "chain": a.ChainBody(CODE, (D[1],), {"type": "object"}, {"type": "string"}, "sync", True),
-    "tool": a.ToolBody(CODE, "look", "Looks.", {"type": "object"}, "read", (D[3],)),
+    "tool": a.ToolBody(CODE, "look", "Looks.", {"type": "object"}, "read", (D[3],), ("MAIL_KEY",)),
     "agent": a.AgentBody(D[0], D[1], (D[2],), {"steps": 8}, {"t": 1}, {"type": "object"}),
     "evaluator": a.EvaluatorBody(CODE, ("output",), (0.0, 2.0), (D[3],)),
     "suite": a.SuiteBody("chain/answer", D[0], (a.Guard("g", D[1], 0.02, 0.6),), "test", 0.01, 2, 7),

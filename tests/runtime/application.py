@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from windlass.agentops.broker import Broker
 from windlass.core.actor import OWNER
 from windlass.core.artifacts import (
     AgentBody,
@@ -223,7 +224,7 @@ class Application:
         self.executor = Executor(
             versions=self.versions, models=self.models, runners=self.runners, records=self.spans,
             retrieval=Retrieval(home / "indexes", self.blobs), draws=Draws(TableDraws(self.engine)),
-            rows=self.datasets.rows, **changes,
+            rows=self.datasets.rows, broker=Broker(self.engine), **changes,
         )  # fmt: skip
         self._made: list[Version] = []
         self._declare()

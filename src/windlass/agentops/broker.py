@@ -57,6 +57,13 @@ class Admitted(msgspec.Struct, frozen=True):
         return float(self.tool.seconds) if self.tool else None
 
 
+class Denied(msgspec.Struct, frozen=True):
+    """A call that may not: why, and which grant says so, where one has something to do with it."""
+
+    decision: Decision
+    grant: str = ""
+
+
 class Refused(Forbidden):
     """A call that was not allowed. The code of its decision is among the details; `halts`: its agent is stopped, so no other would be."""
 
@@ -80,14 +87,15 @@ class Broker:
                 stop = stopped(c, attempt.project, attempt.agent, attempt.name)
             decision = authorize(self._call(attempt, stop), attempt.own)
             if decision.answer == "allow":
-                return Admitted(attempt, decision, attempt.own)
+                why = f"{attempt.agent} was registered with {attempt.name}, which changes nothing"
+                return Admitted(attempt, Decision("allow", why), attempt.own)
         with write(self._engine) as c:
             found = self._granted(c, attempt)
             if isinstance(found, Admitted):
                 return found
             self._record_denied(c, attempt, found)
             halts = stopped(c, attempt.project, attempt.agent) is not None
-        raise Refused(found, attempt, halts)
+        raise Refused(found.decision, attempt, halts)
 
     def settle(self, admitted: Admitted, took_ns: int, dollars: float, outcome: str) -> None:
         """After an allowed call has ended, however it ended: give back what it did not need, and record what came of it."""
@@ -100,13 +108,13 @@ class Broker:
             if attempt.effects == "write":
                 self._record(c, "tools.ended", attempt, admitted.grant, outcome=outcome, took_ms=took_ns // 1_000_000)
 
-    def _granted(self, c: Connection, attempt: Attempt) -> Admitted | Decision:
+    def _granted(self, c: Connection, attempt: Attempt) -> Admitted | Denied:
         """By the grants in the store: the first that allows the call, else why none does."""
         now = self._now()
         try:
             rows = [find(c, attempt.project, attempt.grant)] if attempt.grant else live(c, attempt.project, attempt.agent, now)
         except WindlassError as e:
-            return Decision("deny", e.message, "revoked", e.remedy or "")
+            return Denied(Decision("deny", e.message, "revoked", e.remedy or ""))
         stop = stopped(c, attempt.project, attempt.agent, attempt.name)
         reasons = []
         for row in rows:
@@ -119,31 +127,32 @@ class Broker:
                 if attempt.effects == "write":
                     self._record(c, "tools.allowed", attempt, grant)
                 return Admitted(attempt, decision, grant, tool)
-            reasons.append(decision)
+            reasons.append(Denied(decision, grant.id))
         if stop is not None:
-            return Decision("deny", stop, "stopped", "wait until it is lifted")
-        telling = [r for r in reasons if r.code not in ELSEWHERE]
+            return Denied(Decision("deny", stop, "stopped", "wait until it is lifted"))
+        telling = [r for r in reasons if r.decision.code not in ELSEWHERE]
         if telling or (attempt.grant and reasons):
             return (telling or reasons)[0]
         return self._nothing(attempt)
 
-    def _nothing(self, attempt: Attempt) -> Decision:
+    def _nothing(self, attempt: Attempt) -> Denied:
         """No grant has anything to do with the call."""
         if attempt.own is not None and attempt.effects != "write":
-            return authorize(self._call(attempt, None), attempt.own)
+            return Denied(authorize(self._call(attempt, None), attempt.own))
         what = "changes the world" if attempt.effects == "write" else "is none of its own"
         remedy = f"a person can allow it: windlass grants make {attempt.agent} --task '…' --tool {attempt.name}"
-        return Decision("deny", f"{attempt.agent} has no grant for {attempt.name}, which {what}", "tool", remedy)
+        return Denied(Decision("deny", f"{attempt.agent} has no grant for {attempt.name}, which {what}", "tool", remedy))
 
     def _call(self, attempt: Attempt, stop: str | None) -> Call:
         return Call(attempt.agent, attempt.tool, attempt.arguments, self._now(), parameters=attempt.parameters, stopped=stop)
 
-    def _record_denied(self, c: Connection, attempt: Attempt, decision: Decision) -> None:
+    def _record_denied(self, c: Connection, attempt: Attempt, denied: Denied) -> None:
         """Count every denied call, and enter the first, second, fourth, eighth … of a kind: a loop cannot flood the record."""
+        decision = denied.decision
         listed = "" if decision.code in ELSEWHERE else attempt.name  # names that an agent makes up are counted as one
-        times = count_denied(c, attempt.grant or f"{attempt.project} {attempt.agent}", f"{decision.code} {listed}")
+        times = count_denied(c, denied.grant or f"{attempt.project} {attempt.agent}", f"{decision.code} {listed}")
         if times & (times - 1) == 0:
-            self._record(c, "tools.denied", attempt, None, code=decision.code, why=decision.why[:500], times=times)
+            self._record(c, "tools.denied", attempt, None, code=decision.code, why=decision.why[:500], by=denied.grant, times=times)
 
     def _record(self, c: Connection, action: str, attempt: Attempt, grant: Grant | None, **more: object) -> None:
         """With digests of the grant and of the arguments: what was allowed can be proven, and nothing of it is told."""

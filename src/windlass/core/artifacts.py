@@ -100,7 +100,7 @@ SEARCH_ENTRY = "index:"  # begins the entry of a tool that has no code of its ow
 
 class ToolBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """`name` and `description` are identity: a model reads them. A tool made of an index has the entry `index:name`, no
-    symbols, and the index among its `uses`; its parameters are `query` and `k`."""
+    symbols, and the index among its `uses`; its parameters are `query` and `k`. `secrets` are the names of what its body is given."""
 
     code: Code
     name: str
@@ -108,6 +108,7 @@ class ToolBody(msgspec.Struct, frozen=True, omit_defaults=True):
     parameters: dict[str, Any]
     effects: Literal["none", "read", "write"]
     uses: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 class AgentBody(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,26 +1,30 @@
 """The agent loop: ask the model, run the tools it names, tell it what they said, until it answers or a limit is met.
 
-It runs in the server; tool bodies run in runners. A tool's failure, an unknown tool and arguments that do not fit are told
-to the model and count against its limits. A limit that is met fails the run and says what was spent.
+It runs in the server; tool bodies run in runners, as the broker lets them. A call that is not allowed, a tool's failure, an unknown tool
+and arguments that do not fit are told to the model and count against its limits. A limit that is met fails the run and says what was
+spent; an agent that is stopped fails at its next call.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from windlass.agentops.broker import Refused
 from windlass.core.artifacts import AgentBody, IndexBody, ToolBody, Version
 from windlass.core.errors import Invalid, NotFound, RunFailed
+from windlass.core.grant import Grant
 from windlass.core.message import Message, ModelReply, ModelRequest, ToolCallPart, ToolResultPart, ToolSpec
+from windlass.runtime.brokering import Brokering, Tools, own_grant, refusal
 from windlass.runtime.chains import Dispatch
 from windlass.runtime.components import Asking, Components, Send, model_id, read_output
 from windlass.runtime.context import Records, RunContext, step
 from windlass.runtime.library import Library, body_of
 from windlass.runtime.schema import check_arguments, text_of
 
-TOLD = 20_000  # characters of a tool's result that the model reads
 SEARCH: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -75,10 +79,11 @@ class Spent:
 class Agents:
     """Runs agents."""
 
-    def __init__(self, library: Library, components: Components, asking: Asking, records: Records) -> None:
+    def __init__(self, library: Library, components: Components, asking: Asking, brokering: Brokering, records: Records) -> None:
         self._library = library
         self._components = components
         self._asking = asking
+        self._brokering = brokering
         self._records = records
 
     async def run(
@@ -105,7 +110,7 @@ class Agents:
         messages, parameters, prompt, model = await self._components.render(version, arguments)
         schema = body.output if body.output is not None else body_of(prompt).output
         tools = await self._tools(version, body)
-        specs = tuple(spec for spec, _ in tools.values())
+        specs, own = tuple(spec for spec, _ in tools.values()), own_grant(version, tools)
         while True:
             if (met := spent.met()) is not None:
                 raise spent.failure(version.ref.short, met)
@@ -115,7 +120,8 @@ class Agents:
                 reply = await self._asking.ask(model, request, span.context)
                 if not reply.message.tool_calls:
                     return self._answer(reply, schema, version, send)
-                results = [await self._use(call, tools, span.context, dispatch, spent) for call in reply.message.tool_calls]
+                calls = reply.message.tool_calls
+                results = [await self._use(call, version, own, tools, span.context, dispatch, spent) for call in calls]
             messages = (*messages, reply.message, Message("tool", tuple(results)))
 
     def _answer(self, reply: ModelReply, schema: dict[str, Any] | None, version: Version, send: Send | None) -> Any:
@@ -125,7 +131,7 @@ class Agents:
         return output
 
     async def _use(
-        self, call: ToolCallPart, tools: dict[str, tuple[ToolSpec, Version]], context: RunContext, dispatch: Dispatch, spent: Spent
+        self, call: ToolCallPart, agent: Version, own: Grant, tools: Tools, context: RunContext, dispatch: Dispatch, spent: Spent
     ) -> ToolResultPart:
         """Run one tool. What the model or the tool did wrong is told to the model; what is wrong with us is raised."""
         spent.tool_calls += 1
@@ -134,18 +140,21 @@ class Agents:
                 raise Invalid("no tool calls are left; answer now")
             if call.name not in tools:
                 raise NotFound(f"there is no tool {call.name!r}", remedy="the tools are " + (", ".join(tools) or "none"))
-            spec, version = tools[call.name]
+            spec, tool = tools[call.name]
             check_arguments(spec.parameters, call.arguments, call.name)
-            result = await dispatch(version, call.arguments, context)
-        except (RunFailed, Invalid, NotFound) as e:
-            with step(self._records, context, f"told: {call.name}", "span", input=call.arguments) as span:
+            run = partial(dispatch, tool, call.arguments)
+            return ToolResultPart(call.id, await self._brokering.call(agent, own, call.name, tools, call.arguments, context, run))
+        except (RunFailed, Invalid, NotFound, Refused) as e:
+            about = context.deciding(refusal(e)) if isinstance(e, Refused) else context
+            with step(self._records, about, f"told: {call.name}", "span", input=call.arguments) as span:
                 span.output(str(e))
+            if isinstance(e, Refused) and e.halts:
+                raise
             return ToolResultPart(call.id, f"error: {e}", error=True)
-        return ToolResultPart(call.id, told(result))
 
-    async def _tools(self, version: Version, body: AgentBody) -> dict[str, tuple[ToolSpec, Version]]:
+    async def _tools(self, version: Version, body: AgentBody) -> Tools:
         """The tools by the names a model calls them by, in the order of the agent's links."""
-        found: dict[str, tuple[ToolSpec, Version]] = {}
+        found: Tools = {}
         for digest in body.tools:
             link = next((x for x in version.links if x.digest == digest and x.kind in ("tool", "index")), None)
             if link is None:
@@ -174,9 +183,3 @@ def agent_limits(limits: dict[str, Any], who: str) -> AgentLimits:
         return msgspec.convert(limits, AgentLimits)
     except msgspec.ValidationError as e:
         raise Invalid(f"the limits are malformed: {e}", where=who) from e
-
-
-def told(result: Any) -> str:
-    """A tool's result as the model reads it."""
-    text = result if isinstance(result, str) else msgspec.json.encode(result).decode()
-    return text if len(text) <= TOLD else f"{text[:TOLD]}… (shortened from {len(text)} characters)"

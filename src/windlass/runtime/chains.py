@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from windlass.core.artifacts import Code, Version
-from windlass.core.errors import Unavailable
+from windlass.agentops.secrets import Secrets, hidden, hide_in
+from windlass.core.artifacts import Code, ToolBody, Version
+from windlass.core.errors import Unavailable, WindlassError
 from windlass.core.span import SpanKind
 from windlass.runtime.components import Send
 from windlass.runtime.context import Records, RunContext, step
@@ -42,29 +43,39 @@ class Dispatch(Protocol):
 class Linked:
     """`process.Calls` of one running version."""
 
-    def __init__(self, library: Library, version: Version, context: RunContext, dispatch: Dispatch) -> None:
+    def __init__(
+        self, library: Library, version: Version, context: RunContext, dispatch: Dispatch, secrets: dict[str, str] | None = None
+    ) -> None:
+        self._secrets = secrets or {}
         self._library = library
         self._version = version
         self._context = context
         self._dispatch = dispatch
 
     async def call(self, kind: str, name: str, arguments: dict[str, Any]) -> Any:
-        return await self._dispatch(await self._library.named(self._version, kind, name), arguments, self._context)
+        return await self._dispatch(await self._library.named(self._version, kind, name), hidden(arguments, self._secrets), self._context)
 
     async def stream(self, kind: str, name: str, arguments: dict[str, Any], send: Send) -> Any:
-        return await self._dispatch(await self._library.named(self._version, kind, name), arguments, self._context, send)
+        called = await self._library.named(self._version, kind, name)
+        return await self._dispatch(called, hidden(arguments, self._secrets), self._context, send)
 
 
 class Chains:
     """Runs code. `environment` gives the variables of one run: the gateway's address and the run's token."""
 
     def __init__(
-        self, library: Library, runners: Runners, records: Records, environment: Callable[[RunContext], dict[str, str]] | None = None
+        self,
+        library: Library,
+        runners: Runners,
+        records: Records,
+        environment: Callable[[RunContext], dict[str, str]] | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self._library = library
         self._runners = runners
         self._records = records
         self._environment = environment or (lambda context: {})
+        self._secrets = secrets or Secrets({})
 
     async def run(
         self, version: Version, arguments: dict[str, Any], context: RunContext, dispatch: Dispatch, send: Send | None = None
@@ -74,16 +85,25 @@ class Chains:
         code: Code = body_of(version).code
         with step(self._records, context, f"{kind}/{version.name}", kind, versions=[str(version.ref)], input=arguments) as span:
             warnings = check_packages(code, version.ref.short)
-            start = Start(entry=code.entry, arguments=arguments, environment=self._environment(context))
-            calls = Linked(self._library, version, span.context.deeper(), dispatch)
+            secrets = self._secrets.of(secret_names(version), version.ref.short)
+            start = Start(entry=code.entry, arguments=arguments, environment=self._environment(context) | secrets)
+            calls = Linked(self._library, version, span.context.deeper(), dispatch, secrets)
             snapshot = await self._library.snapshot(version)
 
             async def yielded(value: Any) -> None:
                 if send is not None:
+                    value = hidden(value, secrets)
                     send(value if isinstance(value, str) else msgspec.json.encode(value).decode() + "\n")
 
-            async with self._runners.lease(snapshot, depth=context.depth) as runner:
-                ran: Ran = await runner.run(start, calls, yielded)
+            # a process that was given secrets serves this version alone: no other code is ever where they were
+            alone = version.digest if secrets else ""
+            try:
+                async with self._runners.lease(snapshot, depth=context.depth, alone=alone) as runner:
+                    ran: Ran = await runner.run(start, calls, yielded)
+            except WindlassError as e:
+                hide_in(e, secrets)
+                raise
+            ran = Ran(hidden(ran.value, secrets), hidden(ran.printed, secrets), tuple(hidden(ran.warnings, secrets)))
             context.ledger.warnings.extend([*warnings, *ran.warnings])
             for warning in ran.warnings:
                 span.event("warning", message=warning)
@@ -91,6 +111,12 @@ class Chains:
                 span.event("printed", text=ran.printed)
             span.output(ran.value)
             return ran.value
+
+
+def secret_names(version: Version) -> tuple[str, ...]:
+    """What a version declares that it needs of the server's secrets: only tools do."""
+    body = body_of(version)
+    return body.secrets if isinstance(body, ToolBody) else ()
 
 
 def check_packages(code: Code, who: str) -> list[str]:

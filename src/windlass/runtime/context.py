@@ -96,7 +96,8 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     - `reuse`: take the kept answer, else ask and keep;
     - `replay`: only kept answers; a request that was never answered fails.
 
-    `parent` is where the run hangs in a trace that somebody else began.
+    `parent` is where the run hangs in a trace that somebody else began. `grant` names the one grant that counts for its agents' calls.
+    `decided` is what the next span says of the broker's decision.
     """
 
     actor: Actor
@@ -112,12 +113,18 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     draws: DrawPolicy = "live"
     session: str | None = None
     user: str | None = None
+    grant: str | None = None
     depth: int = 0
+    decided: dict[str, Any] = {}
     ledger: Ledger = msgspec.field(default_factory=Ledger)
 
     def under(self, parent: TraceContext) -> RunContext:
         """The context of what happens inside that span."""
-        return msgspec.structs.replace(self, parent=parent, trace=parent.trace_id)
+        return msgspec.structs.replace(self, parent=parent, trace=parent.trace_id, decided={})
+
+    def deciding(self, decided: dict[str, Any]) -> RunContext:
+        """The context of the one span that a decision is about."""
+        return msgspec.structs.replace(self, decided=decided)
 
     def deeper(self) -> RunContext:
         """The context of a run inside this run."""
@@ -169,7 +176,7 @@ def step(
     input: Any = None,
 ) -> Iterator[Step]:
     """Open a span, record it when it ends, with the error if one passes through."""
-    attributes = {names.KIND: kind, **context.attributes()}
+    attributes = {names.KIND: kind, **context.attributes(), **context.decided}
     if versions:
         attributes[names.VERSIONS] = list(versions)
         context.ledger.versions.update(dict.fromkeys(versions))

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from windlass.agentops.broker import Broker
+from windlass.agentops.secrets import Secrets
 from windlass.core.actor import Actor
 from windlass.core.artifacts import SEARCH_ENTRY, EvaluatorBody, ReleaseBody, Version
 from windlass.core.errors import Invalid, ModelFailed, NotFound, RunFailed, WindlassError
@@ -24,6 +26,7 @@ from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
 from windlass.core.score import Score
 from windlass.govern.permissions import guard
 from windlass.runtime.agents import Agents
+from windlass.runtime.brokering import Brokering
 from windlass.runtime.chains import Chains
 from windlass.runtime.components import Asking, Components, Finds, Rows, Send
 from windlass.runtime.context import Records, RunContext, step
@@ -58,12 +61,14 @@ class Executor:
         retrieval: the search engine.
         draws: recorded draws.
         rows: reads a dataset version's rows, for few-shot examples.
+        broker: lets the calls of agents through.
+        secrets: what tools may ask for.
         environment: variables of one run in its runner: the gateway's address and a token for this run.
     """
 
     def __init__(
         self, *, versions: Versions, models: Finds, runners: Runners, records: Records, retrieval: Retrieval, draws: Draws, rows: Rows,
-        environment: Callable[[RunContext], dict[str, str]] | None = None,
+        broker: Broker, secrets: Secrets | None = None, environment: Callable[[RunContext], dict[str, str]] | None = None,
     ) -> None:  # fmt: skip
         self._library = Library(versions)
         self._records = records
@@ -71,8 +76,8 @@ class Executor:
         self._running: dict[str, RunContext] = {}
         asking = Asking(models, draws, records)
         self._components = Components(self._library, asking, rows, records)
-        self._agents = Agents(self._library, self._components, asking, records)
-        self._chains = Chains(self._library, runners, records, environment)
+        self._agents = Agents(self._library, self._components, asking, Brokering(broker), records)
+        self._chains = Chains(self._library, runners, records, environment, secrets)
 
     async def run(self, actor: Actor, request: RunRequest) -> RunResult:
         """Operation `runs.start`. Raises `Forbidden`, `NotFound`, `Invalid`, `RunFailed`, `ModelFailed`."""
@@ -182,7 +187,9 @@ class Executor:
         ref = parse_ref(request.target, project=request.project)
         guard(actor, "run", ref.project)
         environment = ref.label if ref.label in ENVIRONMENTS else None
-        context = RunContext(actor=actor, project=ref.project, environment=environment, session=request.session, user=request.user)
+        context = RunContext(
+            actor=actor, project=ref.project, environment=environment, session=request.session, user=request.user, grant=request.grant
+        )
         return ref, request.input, context
 
     async def _enter(self, target: Ref, context: RunContext) -> tuple[Version, RunContext]:

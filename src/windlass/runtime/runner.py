@@ -38,14 +38,15 @@ class Runners:
         _remove_orphans(self._scratch.parent)
 
     @contextlib.asynccontextmanager
-    async def lease(self, snapshot: str, *, depth: int = 0) -> AsyncIterator[Runner]:
-        """A runner of this snapshot, warm where there is one. Waits for a place in order of arrival; cancelling gives the
-        place up. Raises `Unavailable` when none can be started, `RunFailed` for runs nested too deep."""
+    async def lease(self, snapshot: str, *, depth: int = 0, alone: str = "") -> AsyncIterator[Runner]:
+        """A runner of this snapshot, warm where there is one; with a word `alone`, one that serves only leases with that word. Waits for
+        a place in order of arrival; cancelling gives the place up. Raises `Unavailable` when none can be started, `RunFailed` for runs
+        nested too deep."""
         if depth >= DEEPEST:
             raise RunFailed(f"runs are nested {depth} deep", remedy="look for a tool or agent that calls itself")
         self._check_loop()
         async with self._places[depth]:
-            runner = await self._take(snapshot)
+            runner = await self._take(snapshot, f"{snapshot} {alone}".strip())
             self._busy.add(runner)
             try:
                 yield runner
@@ -77,9 +78,9 @@ class Runners:
         if self._loop is not loop:
             raise RuntimeError("a pool of runners belongs to the event loop that used it first")
 
-    async def _take(self, snapshot: str) -> Runner:
+    async def _take(self, snapshot: str, key: str) -> Runner:
         for runner in reversed(self._idle):
-            if runner.key == snapshot:
+            if runner.key == key:
                 self._idle.remove(runner)
                 if runner.alive:
                     return runner
@@ -88,7 +89,7 @@ class Runners:
         while self._idle and len(self._idle) + len(self._busy) >= self.settings.processes:
             await self._idle.pop(0).close()
         folder = await asyncio.to_thread(self._snapshots.ensure, snapshot)
-        runner = Runner(snapshot, folder, self._scratch, self.settings)
+        runner = Runner(key, folder, self._scratch, self.settings)
         try:
             await runner.ready()
         except BaseException:

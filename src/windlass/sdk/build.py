@@ -217,7 +217,7 @@ class Builder:
         schema, _ = signature_schema(d.function)
         if not d.description:
             raise Invalid(f"tool {d.name} has no docstring; a model could not know what it is for")
-        body = ToolBody(code, d.name, d.description, schema, d.effects, tuple(sorted(v.digest for v in called)))
+        body = ToolBody(code, d.name, d.description, schema, d.effects, tuple(sorted(v.digest for v in called)), d.secrets)
         links = [_uses(v, v.kind) for v in called]
         return self._keep("tool", d.name, body, links, description=d.description, where=self._where(d), source=self._source(d))
 

@@ -127,13 +127,17 @@ class Client:
                 body = {}
             raise error_from_dict(body if isinstance(body, dict) else {}, answer.status)
 
-    def run(self, target: str, input: Any = None, *, session: str | None = None, user: str | None = None) -> runs.RunResult:
-        """Run a component, chain, agent, tool, index or release once. Operation `runs.start`."""
-        return self.call(runs.RUN, runs.RunRequest(target, input, self.project, session, user))
+    def run(
+        self, target: str, input: Any = None, *, session: str | None = None, user: str | None = None, grant: str | None = None
+    ) -> runs.RunResult:
+        """Run a component, chain, agent, tool, index or release once; by the `grant` alone, where one is named. Operation `runs.start`."""
+        return self.call(runs.RUN, runs.RunRequest(target, input, self.project, session, user, grant))
 
-    def run_stream(self, target: str, input: Any = None, *, session: str | None = None, user: str | None = None) -> Iterator[runs.RunPiece]:
+    def run_stream(
+        self, target: str, input: Any = None, *, session: str | None = None, user: str | None = None, grant: str | None = None
+    ) -> Iterator[runs.RunPiece]:
         """`run` as it happens: text, then the result. Raises the run's error. Operation `runs.stream`."""
-        for piece in self.stream(runs.RUN_STREAM, runs.RunRequest(target, input, self.project, session, user)):
+        for piece in self.stream(runs.RUN_STREAM, runs.RunRequest(target, input, self.project, session, user, grant)):
             if piece.error:
                 raise error_from_dict(piece.error)
             yield piece

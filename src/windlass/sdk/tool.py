@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 from windlass.core.errors import Invalid
@@ -11,6 +12,7 @@ from windlass.sdk.chain import Function
 P = ParamSpec("P")
 R = TypeVar("R")
 Effects = Literal["none", "read", "write"]
+STEERING = r"(PATH|HOME|TMPDIR|LANG|TZ)$|(PYTHON|LD_|DYLD_|WINDLASS_|LC_|OMP_)"  # variables that steer a process
 
 
 class Tool(Function[P, R]):
@@ -18,21 +20,38 @@ class Tool(Function[P, R]):
 
     kind = "tool"
 
-    def __init__(self, function: Callable[P, R], name: str | None, effects: Effects) -> None:
+    def __init__(self, function: Callable[P, R], name: str | None, effects: Effects, secrets: tuple[str, ...] = ()) -> None:
         super().__init__(function, (name or function.__name__))
         self.effects = effects
+        self.secrets = secrets
 
 
-def tool(*bare: Callable[..., Any], effects: Effects | None = None, name: str | None = None) -> Callable[[Callable[P, R]], Tool[P, R]]:
+def tool(
+    *bare: Callable[..., Any], effects: Effects | None = None, name: str | None = None, secrets: Iterable[str] = ()
+) -> Callable[[Callable[P, R]], Tool[P, R]]:
     """Make a tool: `@w.tool(effects="read")`. The docstring is what a model reads. `effects`: `none` (computes), `read` (looks at
-    the world), `write` (changes it). Raises `Invalid` when it does not say which."""
+    the world), `write` (changes it: an agent needs a grant to call it). `secrets` are names; on a server each is in the environment of
+    the body as the value of the server's `WINDLASS_SECRET_<NAME>`. Raises `Invalid` when it does not say its effects, or names a
+    secret that could not be one."""
     if bare or effects is None:
         raise Invalid("a tool must say what it does to the world", remedy='write @w.tool(effects="none"), "read" or "write"')
     if effects not in get_args(Effects):
         raise Invalid(f"effects is {effects!r}", remedy='write effects="none", "read" or "write"')
     chosen: Effects = effects
+    named = _secrets(secrets)
 
     def decorate(function: Callable[P, R]) -> Tool[P, R]:
-        return Tool(function, name, chosen)
+        return Tool(function, name, chosen, named)
 
     return decorate
+
+
+def _secrets(given: Iterable[str]) -> tuple[str, ...]:
+    """Names of secrets, sorted, each once. Those by which a process is steered could do more than be read."""
+    if isinstance(given, str):
+        raise Invalid(f"secrets is {given!r}", remedy=f'write secrets=("{given}",)')
+    named = tuple(sorted(set(given)))
+    for name in named:
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,99}", name) or re.match(STEERING, name):
+            raise Invalid(f"{name!r} cannot be the name of a secret", remedy="use capitals, digits and '_', such as MAIL_KEY")
+    return named

@@ -12,13 +12,15 @@ from windlass.core.operations import Empty, Operation
 
 class RunRequest(msgspec.Struct, omit_defaults=True):
     """`target` is a ref (`chain/answer`, `release/answer:production`, `component/reply@…`). `input` are its arguments by
-    name; one string argument may be given as a bare string. `messages` instead of `input` for a chat-shaped target."""
+    name; one string argument may be given as a bare string. `messages` instead of `input` for a chat-shaped target. `grant` names the
+    one grant that counts for what agents call; without it, theirs that live do."""
 
     target: str
     input: Any = None
     project: str = "default"
     session: str | None = None
     user: str | None = None
+    grant: str | None = None
 
 
 class RunResult(msgspec.Struct, omit_defaults=True):

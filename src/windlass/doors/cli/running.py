@@ -31,6 +31,7 @@ def run(
         str | None, typer.Option("--input", "-i", help="A JSON file with the arguments by name, or - for standard input.")
     ] = None,
     messages: Annotated[bool, typer.Option("--messages", help="The input is a list of messages, for a chat-shaped target.")] = False,
+    grant: Annotated[str | None, typer.Option("--grant", help="Let agents call what this grant allows, and nothing else.")] = None,
 ) -> None:
     """Run something once, and watch it answer.
 
@@ -42,7 +43,7 @@ def run(
     ref, newer = _target(session, target)
     result: RunResult | None = None
     ended = True
-    for piece in session.client.run_stream(ref, arguments):
+    for piece in session.client.run_stream(ref, arguments, grant=grant):
         if piece.result:
             result = piece.result
         elif not session.json:
