@@ -11,6 +11,7 @@ from windlass.core.operations import (
     OPERATIONS,
     Operation,
     alerts,
+    approvals,
     bakeoffs,
     datasets,
     deploy,
@@ -40,6 +41,7 @@ CONSTANTS = {
     name: value.name
     for module in (
         alerts,
+        approvals,
         bakeoffs,
         datasets,
         deploy,

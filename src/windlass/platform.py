@@ -192,7 +192,7 @@ class Platform:
         self.weights = WeightsStore(self.engine, self.versions, self.blobs)
         self.grants = Grants(self.engine, self.actors.tokens)
         self.stops = Stops(self.engine)
-        self.broker = Broker(self.engine)
+        self.broker = Broker(self.engine, approval_seconds=self.settings.approval_seconds)
         self.secrets = Secrets(environ)
 
     def _open_runtime(self) -> None:
@@ -397,6 +397,8 @@ class Platform:
             "grants.revoke": self.grants.revoke,
             "grants.token": self.grants.token,
             "grants.check": self.grants.check,
+            "approvals.list": self.broker.approvals.list,
+            "approvals.decide": self.broker.approvals.decide,
             "stops.set": self.stops.set,
             "stops.lift": self.stops.lift,
             "stops.list": self.stops.list,

@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     runner_memory: Annotated[int, _says("Bytes of address space of one runner.", ge=256 * MB)] = 2048 * MB
     runner_seconds: Annotated[float, _says("Seconds of wall time for one run of a chain, tool or evaluator.", gt=0)] = 120.0
     runner_idle_seconds: Annotated[float, _says("Seconds after which an idle runner is ended.", gt=0)] = 30.0
+    approval_seconds: Annotated[float, _says("Seconds that a call of a tool waits for a person before it is refused.", gt=0)] = 300.0
     evaluation_concurrency: Annotated[int, _says("Rows of an evaluation under way at once.", ge=1)] = 8
     connect_seconds: Annotated[float, _says("Seconds to connect to a model provider.", gt=0)] = 10.0
     first_token_seconds: Annotated[float, _says("Seconds to a provider's first byte.", gt=0)] = 120.0

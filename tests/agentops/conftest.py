@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import Engine
 
-from windlass.agentops.broker import Attempt, Broker
+from windlass.agentops.broker import Admitted, Attempt, Broker
 from windlass.agentops.grants import Grants
 from windlass.agentops.stops import Stops
 from windlass.core.actor import OWNER
@@ -56,6 +56,11 @@ class Shop:
     def grant(self, *tools: GrantedTool, **more: Any) -> GrantState:
         asked = {"agent": "agent/guide", "task": "Refund order 7.", "tools": tools or (GrantedTool("tool/refund"),), **more}
         return self.grants.make(OWNER, GrantRequest(**asked))
+
+    def admitted(self, attempt: Attempt | None = None) -> Admitted:
+        found = self.broker.admit(attempt or self.attempt())
+        assert isinstance(found, Admitted)
+        return found
 
     def attempt(self, version: Version | None = None, arguments: dict[str, Any] | None = None, **more: Any) -> Attempt:
         version = version or self.refund

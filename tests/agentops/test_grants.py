@@ -48,7 +48,7 @@ def test_a_grant_is_the_whole_of_what_an_agent_may(shop: Shop) -> None:
     assert refused(shop, tool=f"tool/refund@sha256:{'9' * 64}") == "definition"
     assert refused(shop, version=shop.look) == "tool"
     for _ in range(2):
-        assert shop.broker.admit(shop.attempt()).grant.id == made.grant.id
+        assert shop.admitted().grant.id == made.grant.id
     assert refused(shop) == "uses"
     state = shop.grants.show(OWNER, GrantId(made.grant.id[-8:]))
     assert state.spent == Spent(2, 60_000, 0, {made.grant.tools[0].tool: 2})
@@ -70,7 +70,7 @@ def test_a_revoked_grant_opens_nothing_from_the_next_call_on(shop: Shop) -> None
 
 def test_a_grant_that_is_named_is_the_only_one_that_counts(shop: Shop) -> None:
     wide, narrow = shop.grant().grant, shop.grant(GrantedTool("tool/refund", SEVEN)).grant
-    assert shop.broker.admit(shop.attempt(arguments={"order": "8", "amount": 900})).grant.id == wide.id
+    assert shop.admitted(shop.attempt(arguments={"order": "8", "amount": 900})).grant.id == wide.id
     assert refused(shop, arguments={"order": "8", "amount": 900}, grant=narrow.id) == "arguments"
     assert refused(shop, version=shop.look, grant=wide.id) == "tool"
     assert refused(shop, agent="agent/other", grant=wide.id) == "agent"
@@ -79,7 +79,7 @@ def test_a_grant_that_is_named_is_the_only_one_that_counts(shop: Shop) -> None:
 
 def test_what_a_call_did_not_need_is_given_back_and_what_it_took_is_not(shop: Shop) -> None:
     id = shop.grant(GrantedTool("tool/refund", seconds=10, dollars=0.5), seconds=20, dollars=1.0).grant.id
-    first, second = shop.broker.admit(shop.attempt()), shop.broker.admit(shop.attempt())
+    first, second = shop.admitted(), shop.admitted()
     assert refused(shop) == "seconds"
     shop.broker.settle(first, 1 * S + 1, 0.1, "ok")
     shop.broker.settle(second, 12 * S, 0.5, "failed: it took too long")
@@ -220,7 +220,7 @@ def test_a_switch_holds_from_the_next_call_on_in_every_process(shop: Shop) -> No
 def test_every_decision_is_in_the_record_with_digests_and_without_arguments(shop: Shop) -> None:
     made = shop.grant(GrantedTool("tool/refund", SEVEN))
     secret = {"order": "7", "amount": 5}
-    shop.broker.settle(shop.broker.admit(shop.attempt(arguments=secret)), S, 0.0, "ok")
+    shop.broker.settle(shop.admitted(shop.attempt(arguments=secret)), S, 0.0, "ok")
     refused(shop, arguments={"order": "hunter2", "amount": 5})
     with read(shop.engine) as c:
         entries = c.execute(select(audit).order_by(audit.c.seq)).all()

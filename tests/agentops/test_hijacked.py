@@ -17,7 +17,7 @@ import pytest
 from tests.runtime import application as made_of
 from tests.runtime.application import Application, application
 
-from windlass.agentops.broker import Attempt, Broker, Refused
+from windlass.agentops.broker import Admitted, Attempt, Broker, Refused
 from windlass.agentops.grants import Grants
 from windlass.core.actor import OWNER
 from windlass.core.artifacts import ToolBody, Version
@@ -180,5 +180,6 @@ def test_a_thousand_tries_with_every_field_forged(app: Application) -> None:
             admitted = broker.admit(attempt)
         except Refused:
             continue
+        assert isinstance(admitted, Admitted)
         allowed[f"{attempt.agent} {attempt.tool} {attempt.arguments} {admitted.grant.id}"] += 1
     assert allowed == Counter({f"agent/clerk {refs[0]} {{'order': '7', 'amount': 50}} {id}": 2})

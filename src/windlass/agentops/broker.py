@@ -12,6 +12,8 @@ from collections.abc import Callable
 import msgspec
 from sqlalchemy import Connection, Engine
 
+from windlass.agentops import approvals
+from windlass.agentops.approvals import Approvals
 from windlass.agentops.deciding import Call, authorize, micro, set_aside
 from windlass.agentops.grants import digest_of, find, grant_of, live, spent_of
 from windlass.agentops.spending import count_denied, give_back, spend
@@ -19,11 +21,12 @@ from windlass.agentops.stops import stopped
 from windlass.core.actor import Actor
 from windlass.core.digest import canonical, digest_bytes
 from windlass.core.errors import Forbidden, WindlassError
-from windlass.core.grant import Code, Decision, Grant, GrantedTool
+from windlass.core.grant import Code, Decision, Grant, GrantedTool, Spent
 from windlass.core.ids import now_ns
 from windlass.govern import audit
 from windlass.store.meta import read, write
 
+READABLE = 10_000  # characters of arguments that a person can be asked about: what is let through was seen whole
 ELSEWHERE: frozenset[Code] = frozenset({"agent", "tool"})  # a grant says so that has nothing to do with the call
 
 
@@ -64,6 +67,14 @@ class Denied(msgspec.Struct, frozen=True):
     grant: str = ""
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A call that waits for a person: the request, and why it does not go ahead by itself."""
+
+    approval: str
+    decision: Decision
+    grant: str
+
+
 class Refused(Forbidden):
     """A call that was not allowed. The code of its decision is among the details; `halts`: its agent is stopped, so no other would be."""
 
@@ -76,12 +87,14 @@ class Refused(Forbidden):
 class Broker:
     """Lets calls through. One per process; what it goes by is read anew for each call."""
 
-    def __init__(self, engine: Engine, now: Callable[[], int] = now_ns) -> None:
+    def __init__(self, engine: Engine, now: Callable[[], int] = now_ns, approval_seconds: float = 300.0) -> None:
         self._engine = engine
         self._now = now
+        self._approval_seconds = approval_seconds
+        self.approvals = Approvals(engine, now)
 
-    def admit(self, attempt: Attempt) -> Admitted:
-        """Let a call through. Raises `Refused` with the reason."""
+    def admit(self, attempt: Attempt) -> Admitted | Asked:
+        """Let a call through, or ask a person. Raises `Refused` with the reason."""
         if attempt.grant is None and attempt.own is not None and attempt.effects != "write":
             with read(self._engine) as c:
                 stop = stopped(c, attempt.project, attempt.agent, attempt.name)
@@ -91,11 +104,33 @@ class Broker:
                 return Admitted(attempt, Decision("allow", why), attempt.own)
         with write(self._engine) as c:
             found = self._granted(c, attempt)
-            if isinstance(found, Admitted):
+            if not isinstance(found, Denied):
                 return found
             self._record_denied(c, attempt, found)
             halts = stopped(c, attempt.project, attempt.agent) is not None
         raise Refused(found.decision, attempt, halts)
+
+    def resume(self, attempt: Attempt, asked: Asked) -> Admitted:
+        """Let a call through that a person was asked about. Raises `Refused` unless it was approved, in time, and all else still holds."""
+        with write(self._engine) as c:
+            row = find(c, attempt.project, asked.grant)
+            grant, spent, now = grant_of(row), spent_of(c, row), self._now()
+            found = approvals.take(c, asked.approval, grant, attempt.tool, _digest(attempt.arguments), now)
+            stop = stopped(c, attempt.project, attempt.agent, attempt.name)
+            call = msgspec.structs.replace(
+                self._call(attempt, stop), spent=spent, revoked=row.revoked_ns is not None, approved=found.state == "used"
+            )
+            decision = authorize(call, grant)
+            if decision.answer == "allow":
+                why = f"{found.decided_by} let it through" + (f": {found.note}" if found.note else "")
+                return self._go(c, attempt, grant, spent, Decision("allow", why), approval=found.id)
+            if found.state != "used":
+                said = {"denied": f"{found.decided_by} denied it" + (f": {found.note}" if found.note else "")}
+                why = said.get(found.state, "nobody let it through in time")
+                decision = Decision("deny", f"{asked.decision.why}; {why}", asked.decision.code)
+            self._record_denied(c, attempt, Denied(decision, grant.id))
+            halts = stopped(c, attempt.project, attempt.agent) is not None
+        raise Refused(decision, attempt, halts)
 
     def settle(self, admitted: Admitted, took_ns: int, dollars: float, outcome: str) -> None:
         """After an allowed call has ended, however it ended: give back what it did not need, and record what came of it."""
@@ -108,32 +143,52 @@ class Broker:
             if attempt.effects == "write":
                 self._record(c, "tools.ended", attempt, admitted.grant, outcome=outcome, took_ms=took_ns // 1_000_000)
 
-    def _granted(self, c: Connection, attempt: Attempt) -> Admitted | Denied:
-        """By the grants in the store: the first that allows the call, else why none does."""
+    def _granted(self, c: Connection, attempt: Attempt) -> Admitted | Asked | Denied:
+        """By the grants in the store: the first that allows the call, else a person where one says so, else why none does."""
         now = self._now()
         try:
             rows = [find(c, attempt.project, attempt.grant)] if attempt.grant else live(c, attempt.project, attempt.agent, now)
         except WindlassError as e:
             return Denied(Decision("deny", e.message, "revoked", e.remedy or ""))
         stop = stopped(c, attempt.project, attempt.agent, attempt.name)
-        reasons = []
+        reasons, askable = [], []
         for row in rows:
             grant, spent = grant_of(row), spent_of(c, row)
             call = msgspec.structs.replace(self._call(attempt, stop), spent=spent, revoked=row.revoked_ns is not None)
             decision = authorize(call, grant)
             if decision.answer == "allow":
-                tool = next(t for t in grant.tools if t.tool == attempt.tool)
-                spend(c, grant.id, spent, set_aside(tool, spent))
-                if attempt.effects == "write":
-                    self._record(c, "tools.allowed", attempt, grant)
-                return Admitted(attempt, decision, grant, tool)
+                return self._go(c, attempt, grant, spent, decision)
+            if decision.answer == "ask":
+                askable.append((grant, decision))
             reasons.append(Denied(decision, grant.id))
+        if askable:
+            return self._ask(c, attempt, *askable[0])
         if stop is not None:
             return Denied(Decision("deny", stop, "stopped", "wait until it is lifted"))
         telling = [r for r in reasons if r.decision.code not in ELSEWHERE]
         if telling or (attempt.grant and reasons):
             return (telling or reasons)[0]
         return self._nothing(attempt)
+
+    def _go(self, c: Connection, attempt: Attempt, grant: Grant, spent: Spent, decision: Decision, **more: object) -> Admitted:
+        """Spend what the call sets aside, and let it through."""
+        tool = next(t for t in grant.tools if t.tool == attempt.tool)
+        spend(c, grant.id, spent, set_aside(tool, spent))
+        if attempt.effects == "write" or more:
+            self._record(c, "tools.allowed", attempt, grant, **more)
+        return Admitted(attempt, decision, grant, tool)
+
+    def _ask(self, c: Connection, attempt: Attempt, grant: Grant, decision: Decision) -> Asked | Denied:
+        call = _digest(attempt.arguments)
+        if len(repr(attempt.arguments)) > READABLE:
+            return Denied(Decision("deny", f"{decision.why}; and nobody can read so much to let it through", decision.code), grant.id)
+        made = approvals.request(
+            c, grant, attempt.tool, attempt.arguments, call, decision.why, self._now(), self._approval_seconds
+        )  # fmt: skip
+        if made is None:
+            return Denied(Decision("deny", f"{decision.why}; too many such calls wait for a person already", decision.code), grant.id)
+        self._record(c, "approvals.ask", attempt, grant, approval=made, why=decision.why[:500])
+        return Asked(made, decision, grant.id)
 
     def _nothing(self, attempt: Attempt) -> Denied:
         """No grant has anything to do with the call."""
@@ -158,13 +213,12 @@ class Broker:
         """With digests of the grant and of the arguments: what was allowed can be proven, and nothing of it is told."""
         if grant is not None:
             more |= {"grant": grant.id, "grant_digest": digest_of(grant)}
-        given = digest_bytes(_plain(attempt.arguments))
-        what = {"agent": attempt.agent, "tool": attempt.tool[:300], "arguments": given, **more}
+        what = {"agent": attempt.agent, "tool": attempt.tool[:300], "arguments": _digest(attempt.arguments), **more}
         audit.record(c, attempt.actor, action, attempt.project, attempt.name[:200], **what)
 
 
-def _plain(arguments: dict[str, object]) -> bytes:
+def _digest(arguments: dict[str, object]) -> str:
     try:
-        return canonical(arguments)
+        return digest_bytes(canonical(arguments))
     except WindlassError:
-        return repr(arguments)[:1000].encode("utf-8", "replace")
+        return digest_bytes(repr(arguments).encode("utf-8", "replace"))

@@ -23,6 +23,7 @@ from windlass.core.untrusted import signs
 from windlass.runtime.context import RunContext
 from windlass.runtime.library import body_of
 
+LOOK_SECONDS = 0.2  # between two looks whether a person has decided
 TOLD = 20_000  # characters of a tool's result that the model reads
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -46,8 +47,23 @@ class Brokering:
             actor=context.actor, project=context.project, agent=f"agent/{agent.name}", tool=str(tool.ref), name=f"{tool.kind}/{tool.name}",
             arguments=arguments, parameters=spec.parameters, effects=effects_of(tool), own=own, grant=context.grant,
         )  # fmt: skip
-        admitted = await asyncio.to_thread(self._broker.admit, attempt)
+        admitted = await self._admitted(attempt)
         return told(await self._within(admitted, context, body))
+
+    async def _admitted(self, attempt: Attempt) -> Admitted:
+        """Let through, at once or once a person says so. The time the agent waits is its own."""
+        found = await asyncio.to_thread(self._broker.admit, attempt)
+        if isinstance(found, Admitted):
+            return found
+        over = False
+        try:
+            while not over:
+                await asyncio.sleep(LOOK_SECONDS)
+                over = await asyncio.to_thread(self._broker.approvals.state, found.approval) != "waiting"
+        finally:
+            if not over:
+                await asyncio.shield(asyncio.to_thread(self._broker.approvals.give_up, found.approval))
+        return await asyncio.to_thread(self._broker.resume, attempt, found)
 
     async def _within(self, admitted: Admitted, context: RunContext, body: Body) -> Any:
         began, before, outcome = time.monotonic_ns(), context.ledger.cost, "cancelled"

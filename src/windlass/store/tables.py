@@ -218,6 +218,15 @@ grant_spent = Table(
     PrimaryKeyConstraint("grant", "counter"),
 )  # fmt: skip
 
+approvals = Table(
+    "approvals", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("grant"), _text("agent"), _text("tool"), _text("call"), _text("body"), _text("state"),
+    _ns("asked_ns"), _ns("expires_ns"), _ns("decided_ns", null=True), _text("decided_by"), _text("note"),
+    Index("approvals_by_state", "project", "state", "id"),
+    Index("approvals_by_grant", "grant", "state"),
+)  # fmt: skip
+
 stops = Table(
     "stops", metadata,
     _text("project"), _text("subject"), _text("reason"), _text("actor"), _ns("at_ns"),

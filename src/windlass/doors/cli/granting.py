@@ -1,4 +1,4 @@
-"""`grants`: what an agent may do for a task. `stops`: what is stopped."""
+"""`grants`: what an agent may do for a task. `approvals`: what waits for a person. `stops`: what is stopped."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from windlass.core.errors import Invalid
 from windlass.core.grant import GrantedTool, OnMiss
 from windlass.core.ids import now_ns
+from windlass.core.operations.approvals import Approval
 from windlass.core.operations.grants import GrantRequest, GrantState, Stop
 from windlass.doors import format as words
 from windlass.doors.cli.alerting import seconds_of
@@ -33,6 +34,11 @@ def add(app: typer.Typer) -> None:
     command(grants, "token", "grants.token", path="grants")(token)
     command(grants, "revoke", "grants.revoke", path="grants")(revoke)
     app.add_typer(grants, name="grants", rich_help_panel="Agents")
+    approvals = typer.Typer(help="Calls of tools that wait for a person.", no_args_is_help=True)
+    command(approvals, "list", "approvals.list", path="approvals")(list_approvals)
+    command(approvals, "allow", "approvals.decide", path="approvals")(allow_call)
+    command(approvals, "deny", "approvals.decide", path="approvals")(deny_call)
+    app.add_typer(approvals, name="approvals", rich_help_panel="Agents")
     stops = typer.Typer(help="Stop an agent, a tool or everything, from the next call on.", no_args_is_help=True)
     command(stops, "set", "stops.set", path="stops")(stop)
     command(stops, "lift", "stops.lift", path="stops")(lift)
@@ -220,6 +226,53 @@ def revoke(session: Session, grant: Id) -> None:
     found = session.client.grants.revoke(grant)
     session.result(found)
     _head(session, found)
+
+
+Request = Annotated[str, typer.Argument(metavar="REQUEST", help="A request: its id, or the end of it.")]
+Note = Annotated[str, typer.Option("--note", help="What the agent and the others are told.")]
+
+
+def list_approvals(
+    session: Session,
+    all: Annotated[bool, typer.Option("--all", help="Also those that are decided or over.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 50,
+    cursor: Cursor = None,
+) -> None:
+    """Calls that wait for a person, newest first."""
+    page = session.client.approvals.list(state="all" if all else "waiting", limit=limit, cursor=cursor)
+    session.result(page)
+    for found in page.items:
+        _approval(session, found)
+    if not page.items:
+        session.print("nothing was asked yet" if all else "nothing waits for a person")
+    if page.next:
+        session.print(f"[dim]more: --cursor {page.next}[/dim]")
+
+
+def allow_call(session: Session, request: Request, note: Note = "") -> None:
+    """Let one call through, this once."""
+    _decide(session, request, True, note)
+
+
+def deny_call(session: Session, request: Request, note: Note = "") -> None:
+    """Refuse a call."""
+    _decide(session, request, False, note)
+
+
+def _decide(session: Session, request: str, allow: bool, note: str) -> None:
+    found = session.client.approvals.decide(request, allow, note)
+    session.result(found)
+    _approval(session, found)
+
+
+def _approval(session: Session, found: Approval) -> None:
+    now, colour = now_ns(), {"waiting": "yellow", "approved": "green", "used": "green", "denied": "red"}.get(found.state, "dim")
+    by = f"by {plain(found.decided_by)}" if found.decided_by else f"until {words.ago(found.expires_ns, now)}"
+    given = plain(json.dumps(found.arguments, ensure_ascii=False))
+    session.print(f"[bold]{words.short_id(found.id)}[/bold]  [{colour}]{found.state}[/]  {plain(words.short_ref(found.tool))} {given}")
+    session.print(f"  {plain(found.agent)}, {plain(found.task)}: {plain(found.why)} [dim]{words.ago(found.asked_ns, now)}, {by}[/dim]")
+    if found.note:
+        session.print(f"  {plain(found.note)}")
 
 
 def stop(session: Session, subject: Subject, why: Annotated[str, typer.Option("--why", help="The reason, for the others.")]) -> None:

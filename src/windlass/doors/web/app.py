@@ -18,6 +18,7 @@ from windlass.core.errors import NotFound, Unauthenticated, WindlassError
 from windlass.core.ids import uuid7
 from windlass.doors.web import (
     alerts,
+    approvals,
     artifacts,
     bakeoffs,
     datasets,
@@ -55,6 +56,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *reviews.PAGES,
     *releases.PAGES,
     *grants.PAGES,
+    *approvals.PAGES,
     *alerts.PAGES,
     *traces.PAGES,
     *monitors.PAGES,
@@ -76,6 +78,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *reviews.FORMS,
     *releases.FORMS,
     *grants.FORMS,
+    *approvals.FORMS,
     *monitors.FORMS,
     *alerts.FORMS,
     *status.FORMS,

@@ -1,4 +1,4 @@
-"""What agents may do: grants, and the switches that stop agents and tools."""
+"""What agents may do: grants, calls that wait for a person, and the switches that stop agents and tools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from windlass.core.grant import Decision
-from windlass.core.operations import grants
+from windlass.core.operations import approvals, grants
 from windlass.sdk.nouns.group import Group
 
 
@@ -53,3 +53,13 @@ class Stops(Group):
     def list(self) -> grants.StopList:
         """Operation `stops.list`."""
         return self._client.call(grants.STOPS, grants.StopQuery(self._project))
+
+
+class Approvals(Group):
+    def list(self, **filters: Any) -> approvals.ApprovalPage:
+        """Filters are the fields of `ApprovalQuery`. Operation `approvals.list`."""
+        return self._client.call(approvals.APPROVALS, approvals.ApprovalQuery(project=self._project, **filters))
+
+    def decide(self, id: str, allow: bool, note: str = "") -> approvals.Approval:
+        """Let one call through, or not. Operation `approvals.decide`."""
+        return self._client.call(approvals.DECIDE_APPROVAL, approvals.ApprovalDecision(id, allow, note, self._project))
