@@ -51,7 +51,7 @@ def resumed(shop: Shop, asked: Asked, **more: Any) -> str:
 def test_what_waits_says_what_it_is_and_why(shop: Shop, asked: Asked) -> None:
     (found,) = shop.broker.approvals.list(OWNER, ApprovalQuery()).items
     assert (found.agent, found.arguments, found.state, found.task) == ("agent/guide", EIGHT, "waiting", "Refund order 7.")
-    assert '"7" was expected' in found.why
+    assert 'order: "7" was expected' in found.why
     assert found.tool == f"tool/refund@{shop.refund.digest}"
     assert shop.grants.show(OWNER, GrantId(asked.grant)).spent.calls == 0
 

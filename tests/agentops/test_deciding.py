@@ -84,7 +84,7 @@ def test_a_call_within_its_grant_is_allowed() -> None:
         ({"tool": B}, {}, "tool", "does not list tool/look"),
         ({"tool": OLD}, {}, "definition", "tool/refund changed since grant 23456789 was made: it is cccccc now"),
         ({"arguments": {"order": "1", "to": "me"}}, {}, "arguments", "'to' was unexpected"),
-        ({"arguments": {"order": 1}}, {}, "arguments", "order: 1 is not of type"),
+        ({"arguments": {"order": 1}}, {}, "arguments", "order: what is given is not of type"),
         ({}, {"tools": (GrantedTool(A, ORDER, uses=0),)}, "uses", "the 0 uses of tool/refund"),
         ({"spent": Spent(2)}, {"calls": 2}, "calls", "the 2 calls of grant 23456789 are used up"),
         ({"spent": Spent(1, 1)}, {"seconds": 30}, "seconds", "the 30 s of grant 23456789 do not suffice"),

@@ -60,7 +60,7 @@ def closed(schema: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def misfit(schema: dict[str, Any], arguments: dict[str, Any]) -> str | None:
-    """What keeps arguments from a schema that `closed` made, in words; None when they fit."""
+    """What keeps arguments from a schema that `closed` made, in words that do not repeat them; None when they fit."""
     if len(canonical(arguments)) > LARGEST_CALL:
         return f"they are larger than {LARGEST_CALL:,} bytes"
     for error in _validator(canonical(schema), "arguments").iter_errors(arguments):
@@ -84,7 +84,9 @@ def misfit_own(parameters: dict[str, Any], arguments: dict[str, Any]) -> str | N
 @lru_cache(maxsize=4096)
 def _validator(schema: bytes, where: str) -> Any:
     try:
-        return jsonschema_rs.validator_for(json.loads(schema), pattern_options=jsonschema_rs.RegexOptions(), offline=True)
+        return jsonschema_rs.validator_for(
+            json.loads(schema), pattern_options=jsonschema_rs.RegexOptions(), offline=True, mask="what is given"
+        )
     except (ValueError, jsonschema_rs.ValidationError) as e:
         raise Invalid(f"this is not a JSON Schema that can be checked: {str(e)[:300]}", where=where) from e
 
