@@ -298,8 +298,8 @@ def test_calls_that_wait_are_decided_by_keyboard(wide: Opened, toured: Server, p
 def test_an_agent_is_let_do_a_task_and_stopped(wide: Opened, places: dict[str, str]) -> None:
     page = wide.go("/grants")
     page.get_by_text("Let an agent do a task").click()
-    page.get_by_label("Agent").fill("a-new-one")
-    page.get_by_label("Task").fill("Look <b>once</b>.")
+    page.get_by_label("Agent", exact=True).fill("a-new-one")
+    page.get_by_label("Task", exact=True).fill("Look <b>once</b>.")
     page.locator("input[name=tools]").first.check()
     page.get_by_role("button", name="Grant it").click()
     assert page.locator("h1").inner_text() == "Look <b>once</b>."
@@ -311,7 +311,7 @@ def test_an_agent_is_let_do_a_task_and_stopped(wide: Opened, places: dict[str, s
     assert page.locator(".tag", has_text="revoked").count() == 1
     page = wide.go("/grants")
     page.get_by_text("Stop an agent, a tool or everything").click()
-    page.get_by_label("What").fill("agent/a-new-one")
+    page.get_by_label("What", exact=True).fill("agent/a-new-one")
     page.get_by_label("Why", exact=True).fill("It is enough.")
     page.get_by_role("button", name="Stop it now").click()
     assert "It is enough." in page.locator("main").inner_text()
