@@ -33,6 +33,8 @@ MANY = """
 import contextlib, io, json, sys
 from windlass.doors.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 found = []
 for arguments in json.load(sys.stdin):
     sys.argv = ["windlass", *arguments, "--json"]

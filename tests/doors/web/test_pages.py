@@ -18,7 +18,7 @@ from windlass.core.operations.tuning import Tune
 from windlass.doors.web.app import PAGES
 from windlass.runtime.local.environment import why_no_torch
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TUNING = {"/tunes", "/tunes/{id}", "/weights"}
 
 
