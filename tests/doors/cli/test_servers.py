@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.doors.cli.conftest import Edit, Shell
 from tests.doors.server import Server, until
+
+pytestmark = pytest.mark.slow
 
 
 def reads(shell: Shell) -> list[tuple[str, ...]]:
@@ -32,8 +35,6 @@ def reads(shell: Shell) -> list[tuple[str, ...]]:
 MANY = """
 import contextlib, io, json, sys
 from windlass.doors.cli.main import main
-
-pytestmark = pytest.mark.slow
 
 found = []
 for arguments in json.load(sys.stdin):
