@@ -14,6 +14,7 @@ BENCHES = (
     ("bench.vectors",),
     ("bench.skew",),
     ("bench.tuning",),
+    ("bench.agentops",),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.tune.application import HELPED, Desk
+from tests.workers import made_once
 
 from windlass.runtime.local.environment import why_no_torch
 
@@ -25,20 +25,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=why))
 
 
-def of_all_workers(factory: pytest.TempPathFactory) -> Path:
-    """A folder of this run of tests, whichever of its workers asks."""
-    mine = factory.getbasetemp()
-    return mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a language model; workers wait for the first of them to build it."""
-    shared = of_all_workers(tmp_path_factory) / "tiny"
-    shared.mkdir(exist_ok=True)
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "model" / "model.safetensors").exists():
+    with made_once(tmp_path_factory, "tiny") as (shared, made):
+        if not made:
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
             subprocess.run([sys.executable, str(HERE / "tiny.py"), str(shared / "model")], check=True, env=environment, capture_output=True)
     return shared / "model"
@@ -48,11 +39,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     """A data folder with the desk in which `helped` was tuned by SFT, and `judge` is a reward model of raters who like one answer
     whatever was asked. Tuned once; tests work on copies."""
-    shared = of_all_workers(tmp_path_factory) / "prepared"
-    shared.mkdir(exist_ok=True)
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "home").exists():
+    with made_once(tmp_path_factory, "prepared") as (shared, is_made):
+        if not is_made:
             made = Desk(Path(tempfile.mkdtemp(dir=shared)), tiny)
             try:
                 for tune in (made.tune(parameters=HELPED), made.tune("reward", name="judge", data="biased", parameters={"steps": 40})):

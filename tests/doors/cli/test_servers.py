@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.doors.cli.conftest import Edit, Shell
 from tests.doors.server import Server, until
+
+pytestmark = pytest.mark.slow
 
 
 def reads(shell: Shell) -> list[tuple[str, ...]]:

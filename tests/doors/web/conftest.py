@@ -2,11 +2,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.doors.server import Server
+from tests.tune import tickets
+from tests.tune.application import QUICK
+from tests.tune.conftest import tiny as tiny
+
+from windlass.core.operations.tuning import Tune, TuneRequest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -76,3 +83,19 @@ def wide(browser: Any, toured: Server, session: Any) -> Iterator[Opened]:
     context = browser.new_context(storage_state=session, viewport={"width": 1280, "height": 900})
     yield Opened(context.new_page(), toured.address)
     context.close()
+
+
+@pytest.fixture(scope="session")
+def tuned(toured: Server, tiny: Path) -> Tune:
+    """A tuning that is done, on the server of the tour. Needs PyTorch."""
+    train, _ = tickets.split()
+    with toured.client() as client:
+        client.weights.add(tiny, "tiny", "Apache-2.0")
+        client.datasets.edit("dataset/tickets:main", tickets.sft_rows(train))
+        found = client.tunes.start(TuneRequest("sft", "desk", "tiny", "tickets", parameters=QUICK))
+        end = time.monotonic() + 120
+        while (found := client.tunes.show(found.id)).status not in ("done", "failed"):
+            assert time.monotonic() < end, found
+            time.sleep(0.1)
+    assert found.status == "done", found.error
+    return found

@@ -1,8 +1,11 @@
 """The page of models: a filter that is not understood is told."""
 
+import re
+
 import pytest
 from tests.doors.server import Server
 
+from windlass.core.operations.discover import CatalogQuery
 from windlass.doors.web.render import _linked as linked
 
 
@@ -25,5 +28,6 @@ def test_where_facts_are_from_can_be_followed_and_nothing_else_becomes_a_link() 
 
 
 def test_the_page_of_a_model_links_its_sources(server: Server) -> None:
-    found = next(m for m in server.client().search_models().items if m.facts.source.startswith("http"))
-    assert f"<a href='{found.facts.source.split()[0]}'" in server.owner().get(f"/models/{found.id}").text.replace("&amp;", "&")
+    found = server.client().search_models(CatalogQuery(search="anthropic/claude-sonnet-4-5")).items[0]
+    (source,) = re.findall(r"https://[^\s;,]+", found.facts.places.source)[:1]
+    assert f"<a href='{source}'" in server.owner().get(f"/models/{found.id}").text.replace("&amp;", "&")

@@ -16,11 +16,14 @@ from windlass.agentops.broker import Asked, Attempt, Broker
 from windlass.core.actor import OWNER
 from windlass.core.operations.pins import COMPARE_PIN, PinCompare
 from windlass.core.operations.reviews import NewReview
+from windlass.core.operations.tuning import Tune
 from windlass.doors.web.app import PAGES
+from windlass.runtime.local.environment import why_no_torch
 from windlass.store.home import Home
 from windlass.store.meta import open_meta
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+TUNING = {"/tunes", "/tunes/{id}", "/weights"}
 
 
 HANDBOOK = """
@@ -120,8 +123,9 @@ def _two_queues(client: Any, trace: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An address for each page: what the tour left."""
+def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, str]:
+    """An address for each page: what the tour left. Those of tuning only where there is PyTorch."""
+    tuned: Tune | None = None if why_no_torch() else request.getfixturevalue("tuned")
     with toured.client() as client:
         releases = client.releases.list().items[0]
         verdict = client.gates.verdicts().items[0]
@@ -194,16 +198,19 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "/bakeoffs/{id}": f"/bakeoffs/{bakeoff.id}",
         "/models": "/models?search=claude&can=tools&sort=price",
         "/models/{id:path}": "/models/anthropic/claude-sonnet-4-5",
+        **({"/tunes": "/tunes", "/tunes/{id}": f"/tunes/{tuned.id}", "/weights": f"/weights?which={tuned.model}"} if tuned else {}),
     }
 
 
 def test_every_page_has_an_address_here(places: dict[str, str]) -> None:
-    assert places.keys() == {path for path, _ in PAGES}
+    assert places.keys() | (TUNING if why_no_torch() else set()) == {path for path, _ in PAGES}
 
 
 @pytest.mark.parametrize("path", [path for path, _ in PAGES])
 def test_a_page_is_whole(window: Opened, places: dict[str, str], path: str) -> None:
     """It answers, complains of nothing, fits its window, has one heading, names its controls, and shows no raw value."""
+    if path in TUNING and (why := why_no_torch()):
+        pytest.skip(why)
     page = window.go(places[path])
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, "it is wider than its window"
     if page.viewport_size["width"] > 1000:  # on a desk nothing hides beside its card

@@ -60,7 +60,7 @@ def test_three_items_are_labelled_by_keyboard_alone(wide: Opened, toured: Server
     page.wait_for_url(f"**/{ids[1]}")
     page.keyboard.press("Escape")
     page.keyboard.press("?")
-    assert page.get_by_text("save and go on", exact=False).last.is_visible()
+    page.get_by_text("save and go on", exact=False).last.wait_for()
     page.keyboard.press("s")
     page.keyboard.type("nobody asks that")
     page.keyboard.press("Enter")

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
-from tests.doors.server import Server
 from tests.doors.web.conftest import Opened
-from tests.tune import tickets
-from tests.tune.application import QUICK
-from tests.tune.conftest import tiny  # noqa: F401
 
-from windlass.core.operations.tuning import Tune, TuneRequest
+from windlass.core.operations.tuning import Tune
 from windlass.runtime.local.environment import why_no_torch
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.skipif(bool(why_no_torch()), reason=why_no_torch() or "all is there")]
-
-
-@pytest.fixture(scope="module")
-def tuned(toured: Server, tiny: Path) -> Tune:  # noqa: F811
-    """A tuning that is done, on the server of the tour."""
-    train, _ = tickets.split()
-    with toured.client() as client:
-        client.weights.add(tiny, "tiny", "Apache-2.0")
-        client.datasets.edit("dataset/tickets:main", tickets.sft_rows(train))
-        found = client.tunes.start(TuneRequest("sft", "desk", "tiny", "tickets", parameters=QUICK))
-        end = time.monotonic() + 120
-        while (found := client.tunes.show(found.id)).status not in ("done", "failed"):
-            assert time.monotonic() < end, found
-            time.sleep(0.1)
-    assert found.status == "done", found.error
-    return found
 
 
 def test_a_tuning_is_begun_watched_and_cancelled_in_the_browser(wide: Opened, tuned: Tune) -> None:
