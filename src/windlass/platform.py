@@ -21,6 +21,7 @@ from windlass.agentops.broker import Broker
 from windlass.agentops.grants import Grants
 from windlass.agentops.secrets import Secrets
 from windlass.agentops.stops import Stops
+from windlass.agentops.tools import Tools
 from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import WindlassError
 from windlass.core.operations import Operation
@@ -192,6 +193,7 @@ class Platform:
         self.weights = WeightsStore(self.engine, self.versions, self.blobs)
         self.grants = Grants(self.engine, self.actors.tokens)
         self.stops = Stops(self.engine)
+        self.tools = Tools(self.engine)
         self.broker = Broker(self.engine, approval_seconds=self.settings.approval_seconds)
         self.secrets = Secrets(environ)
 
@@ -391,6 +393,8 @@ class Platform:
             "alerts.show": self.alerts.show,
             "alerts.acknowledge": self.alerts.acknowledge,
             "alerts.test": self.alerts.test,
+            "tools.list": self.tools.list,
+            "tools.show": self.tools.show,
             "grants.make": self.grants.make,
             "grants.list": self.grants.list,
             "grants.show": self.grants.show,

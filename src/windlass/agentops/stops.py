@@ -4,6 +4,7 @@ the next call on, in every process."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
 
@@ -62,10 +63,11 @@ def stopped(c: Connection, project: str, agent: str, tool: str | None = None) ->
     """What stops a call, in a sentence; None where nothing does. `tool` is `tool/name`."""
     subjects = [ALL, agent] + ([tool] if tool else [])
     found = c.execute(select(stops).where(stops.c.project == project, stops.c.subject.in_(subjects)).order_by(stops.c.at_ns)).first()
-    return None if found is None else _sentence(found)
+    return None if found is None else sentence_of(found)
 
 
-def _sentence(row: Row[tuple[str, ...]]) -> str:
+def sentence_of(row: Row[Any]) -> str:
+    """What stops, who did it and why."""
     what = "everything" if row.subject == ALL else row.subject
     return f"{what} was stopped by {row.actor}: {row.reason}"
 

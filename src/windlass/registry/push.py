@@ -23,6 +23,7 @@ from windlass.registry import labels
 from windlass.registry.ancestry import last_pushed
 from windlass.registry.changes import why
 from windlass.registry.datasets import Datasets
+from windlass.registry.lookalikes import check_looks
 from windlass.registry.references import Key, check_cycles, check_names, check_references
 from windlass.registry.registration import is_registered, register
 from windlass.registry.snapshots import read_files, read_snapshot
@@ -66,9 +67,11 @@ class Push:
         check_cycles(given)
         if bundle.dry:
             with read(self._engine) as c:
+                check_looks(c, bundle.project, given)
                 return self._report(c, bundle, given)
         self._check_blobs(bundle)
         with write(self._engine) as c:
+            check_looks(c, bundle.project, given)
             report = self._report(c, bundle, given)
             lost = [x for x in report.changes if x.status != "unchanged" and _overtaken(x, bundle)]
             if not bundle.over:

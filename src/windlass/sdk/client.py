@@ -24,7 +24,7 @@ from windlass.core.operations import (
 )
 from windlass.core.operations.query import encode
 from windlass.sdk.collect import collect
-from windlass.sdk.nouns.agents import Approvals, Grants, Stops
+from windlass.sdk.nouns.agents import Approvals, Grants, Stops, Tools
 from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Versions
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
 from windlass.sdk.nouns.production import Alerts, Keys, Monitors, Traces
@@ -62,6 +62,7 @@ class Client:
         self.grants = Grants(self)
         self.stops = Stops(self)
         self.approvals = Approvals(self)
+        self.tools = Tools(self)
         self.versions = Versions(self)
         self.bakeoffs = Bakeoffs(self)
         self.evaluations = Evaluations(self)

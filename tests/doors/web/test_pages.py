@@ -191,6 +191,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/quality": "/quality?hours=1",
         "/alerts": "/alerts?state=all&edit=on-call",
         "/alerts/{id}": f"/alerts/{event}",
+        "/tools": "/tools",
+        "/tools/{name}": f"/tools/{granted.partition('tool=')[2]}",
         "/grants": "/grants?state=all",
         "/approvals": "/approvals",
         "/grants/{id}": f"/grants/{granted}",

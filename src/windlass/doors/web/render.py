@@ -64,7 +64,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"), ("reviews", "Review", "/reviews")),
     ),
     ("Deploy", (("releases", "Releases", "/releases"),)),
-    ("AgentOps", (("grants", "Grants", "/grants"), ("approvals", "Approvals", "/approvals"))),
+    ("AgentOps", (("tools", "Tools", "/tools"), ("grants", "Grants", "/grants"), ("approvals", "Approvals", "/approvals"))),
     (
         "Monitor",
         (

@@ -1,4 +1,4 @@
-"""What agents may do: grants, calls that wait for a person, and the switches that stop agents and tools."""
+"""What agents may do: tools, grants, calls that wait for a person, and the switches that stop agents and tools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from windlass.core.grant import Decision
-from windlass.core.operations import approvals, grants
+from windlass.core.operations import approvals, grants, tools
 from windlass.sdk.nouns.group import Group
 
 
@@ -63,3 +63,13 @@ class Approvals(Group):
     def decide(self, id: str, allow: bool, note: str = "") -> approvals.Approval:
         """Let one call through, or not. Operation `approvals.decide`."""
         return self._client.call(approvals.DECIDE_APPROVAL, approvals.ApprovalDecision(id, allow, note, self._project))
+
+
+class Tools(Group):
+    def list(self, search: str | None = None, cursor: str | None = None, limit: int = 50) -> tools.ToolPage:
+        """Operation `tools.list`."""
+        return self._client.call(tools.TOOLS, tools.ToolQuery(self._project, search, cursor, limit))
+
+    def show(self, name: str) -> tools.ToolDetail:
+        """A tool with its versions, what changed in each, and who uses it. Operation `tools.show`."""
+        return self._client.call(tools.TOOL, tools.ToolName(name, self._project))
