@@ -78,6 +78,7 @@ from windlass.registry.uploads import Uploads
 from windlass.registry.verify import Verify
 from windlass.registry.versions import Versions
 from windlass.registry.weights import WeightsStore
+from windlass.runtime.brokering import Brokering
 from windlass.runtime.chains import gateway_environment
 from windlass.runtime.context import RunContext
 from windlass.runtime.draws import Draws, TableDraws
@@ -85,10 +86,12 @@ from windlass.runtime.embeddings import encoding
 from windlass.runtime.encoders import Encoders
 from windlass.runtime.execute import Executor
 from windlass.runtime.indexes import Indexes
+from windlass.runtime.library import Library
 from windlass.runtime.local import Canaries, LocalModels
 from windlass.runtime.local.environment import why_no_torch
 from windlass.runtime.local.files import LocalFiles
 from windlass.runtime.models import Bars, Http, Models, Retries, Timeouts
+from windlass.runtime.outside import Outside
 from windlass.runtime.process import runner_settings
 from windlass.runtime.retrieval import Retrieval
 from windlass.runtime.runner import Runners
@@ -218,11 +221,13 @@ class Platform:
         self.canaries = Canaries(self.weights, self.local)
         self.retrieval = Retrieval(self.home.path / "indexes", self.blobs, self.encoders)
         self.indexes = Indexes(self.engine, self.versions, self.retrieval, self.blobs)
+        library, brokering = Library(self.versions), Brokering(self.broker)
         self.executor = Executor(
             versions=self.versions, models=self.models, runners=self.runners, records=self.records, retrieval=self.retrieval,
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, broker=self.broker, secrets=self.secrets,
             environment=self._environment,
         )  # fmt: skip
+        self.outside = Outside(self.grants, library, brokering, self.executor, self.records)
 
     def _open_monitor(self, environ: Mapping[str, str]) -> None:
         self.deliveries = Deliveries(self.engine, environ, self.settings.smtp_url, self.settings.smtp_from)

@@ -17,7 +17,7 @@ from windlass.agentops.spending import spent_and_denied
 from windlass.agentops.stops import stopped
 from windlass.core.actor import Actor
 from windlass.core.digest import digest_bytes
-from windlass.core.errors import Conflict, Invalid, NotFound
+from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
 from windlass.core.grant import Decision, Grant, GrantedTool, Spent
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.grants import (
@@ -142,6 +142,19 @@ class Grants:
                 stopped(c, asked.project, agent, f"{ref.kind}/{ref.name}"), row.revoked_ns is not None,
             )  # fmt: skip
         return authorize(call, grant)
+
+    def opened(self, actor: Actor, agent: str) -> Grant:
+        """The grant that somebody's token opens, for the agent they say they are. Raises `Forbidden` for anybody else."""
+        if actor.grant is None:
+            raise Forbidden("an agent shows the token of its grant here", remedy="windlass grants token GRANT makes one")
+        with read(self._engine) as c:
+            row = find(c, actor.project, actor.grant)
+        grant = grant_of(row)
+        if agent not in (grant.agent, grant.agent.removeprefix("agent/")):
+            raise Forbidden(f"this token is of {grant.agent}, not of {agent[:100]}", remedy="use a token of this agent's grant")
+        if (state := self._word(row)) != "live":
+            raise Forbidden(f"the grant of this token is {state}", remedy="ask for another grant")
+        return grant
 
     def _state(self, c: Connection, row: Row[Any]) -> GrantState:
         spent, denied = spent_and_denied(c, row.id)

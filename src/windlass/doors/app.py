@@ -1,6 +1,6 @@
 """One ASGI application for all doors. It only assembles: who knocks is `auth`'s affair, what happens behind is each door's.
 
-/healthz   /api/v1   /v1 and /invoke: gateway   /v1/traces: OTLP   /login /logout   everything else: pages
+/healthz   /api/v1   /v1 and /invoke: gateway   /v1/traces: OTLP   /mcp/{agent}   /login /logout   everything else: pages
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from windlass.core.errors import Unauthenticated, WindlassError
 from windlass.doors import api
 from windlass.doors.auth import Doorkeeper, Login, headers_of, identify
 from windlass.doors.gateway import Gateway
+from windlass.doors.mcp import Mcp
 from windlass.doors.otlp import Otlp
 from windlass.doors.web import app as web
 from windlass.doors.web.render import respond_error
@@ -64,6 +65,7 @@ class Application:
             guard=guard, listed=platform.listed, keep=platform.blobs.put, body_limit=platform.settings.body_limit,
         )  # fmt: skip
         self._otlp = Otlp(platform.journal, known, guard, platform.settings.otlp_limit)
+        self._mcp = Mcp(platform.outside, platform.settings.body_limit)
         self._rest = self._assemble()
 
     def stop(self) -> None:
@@ -131,12 +133,24 @@ class Application:
         return Starlette(
             routes=[
                 *api.routes(self.platform, self._stopping),
+                Route("/mcp/{agent:path}", self._agent, methods=["GET", "POST", "DELETE"]),
                 Route("/login", _paged(login.form), methods=["POST"]),
                 Route("/logout", _paged(login.out), methods=["POST"]),
                 Mount("/", front),
             ],
             exception_handlers={HTTPException: api.http_error},
         )
+
+    async def _agent(self, request: Request) -> Response:
+        if request.method != "POST":  # there is no stream to listen to, and no session to end
+            return Response(status_code=405, headers={"allow": "POST"})
+        try:
+            actor = await asyncio.to_thread(identify, self.platform.actors, "POST", headers_of(request.scope))
+            return await self._mcp.answer(request, actor)
+        except WindlassError as e:
+            return api.error_response(e)
+        except Exception:
+            return api.error_response(api.defect(request.url.path))
 
     def _health(self) -> Response:
         """200 while this answers; the other parts as their supervisor last saw them."""

@@ -143,7 +143,9 @@ class Agents:
             spec, tool = tools[call.name]
             check_arguments(spec.parameters, call.arguments, call.name)
             run = partial(dispatch, tool, call.arguments)
-            return ToolResultPart(call.id, await self._brokering.call(agent, own, call.name, tools, call.arguments, context, run))
+            return ToolResultPart(
+                call.id, await self._brokering.call(f"agent/{agent.name}", own, call.name, tools, call.arguments, context, run)
+            )
         except (RunFailed, Invalid, NotFound, Refused) as e:
             about = context.deciding(refusal(e)) if isinstance(e, Refused) else context
             with step(self._records, about, f"told: {call.name}", "span", input=call.arguments) as span:

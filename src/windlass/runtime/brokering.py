@@ -38,13 +38,13 @@ class Brokering:
         self._broker = broker
 
     async def call(
-        self, agent: Version, own: Grant, name: str, tools: Tools, arguments: dict[str, Any], context: RunContext, body: Body
+        self, agent: str, own: Grant | None, name: str, tools: Tools, arguments: dict[str, Any], context: RunContext, body: Body
     ) -> str:
         """What the model is told of one call. `body` runs the tool in the context it is given. Raises `Refused` as the broker does, and
         `RunFailed`, `Invalid`, `NotFound` of the tool."""
         spec, tool = tools[name]
         attempt = Attempt(
-            actor=context.actor, project=context.project, agent=f"agent/{agent.name}", tool=str(tool.ref), name=f"{tool.kind}/{tool.name}",
+            actor=context.actor, project=context.project, agent=agent, tool=str(tool.ref), name=f"{tool.kind}/{tool.name}",
             arguments=arguments, parameters=spec.parameters, effects=effects_of(tool), own=own, grant=context.grant,
         )  # fmt: skip
         admitted = await self._admitted(attempt)
