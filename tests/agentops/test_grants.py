@@ -246,6 +246,23 @@ def test_a_loop_cannot_flood_the_record(shop: Shop) -> None:
     assert shop.grants.show(OWNER, GrantId(id)).denied == 400
 
 
+def test_a_million_steps_are_not_answered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent outside that only loops is cut off, with what its grant would have allowed."""
+    monkeypatch.setattr("windlass.agentops.grants.MOST_DENIED", 20)
+    id = shop.grant(GrantedTool("tool/refund", SEVEN)).grant.id
+    holder, steps = Actor(f"grant:{id}", "grant", grant=id), 0
+    with pytest.raises(Forbidden, match="20 calls of this grant were denied"):
+        for steps in range(10**6):
+            shop.grants.opened(holder, "guide")
+            refused(shop, arguments={"order": str(steps)}, grant=id)
+    assert steps == 20
+    for agent in ("other", "agent/other", "tool/guide", ""):
+        with pytest.raises(Forbidden, match="not of"):
+            shop.grants.opened(holder, agent)
+    with pytest.raises(Forbidden, match="shows the token of its grant"):
+        shop.grants.opened(OWNER, "guide")
+
+
 def test_what_would_be_decided_is_told_and_nothing_is_spent(shop: Shop) -> None:
     id = shop.grant(GrantedTool("tool/refund", SEVEN, uses=1)).grant.id
     fits, other = {"order": "7", "amount": 5}, {"order": "8", "amount": 5}

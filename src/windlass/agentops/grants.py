@@ -41,6 +41,7 @@ from windlass.store.tables import grants
 CALLABLE = ("tool", "index")
 WHOLE, SHORTEST = 36, 6  # characters of a grant's id
 DAY_NS = 86_400 * 10**9
+MOST_DENIED = 1_000  # calls of an agent outside, after which its grant opens nothing: a loop is not answered for ever
 MOST_LIVE = 200  # grants of one agent that are asked for one call
 
 
@@ -149,11 +150,14 @@ class Grants:
             raise Forbidden("an agent shows the token of its grant here", remedy="windlass grants token GRANT makes one")
         with read(self._engine) as c:
             row = find(c, actor.project, actor.grant)
+            _, denied = spent_and_denied(c, row.id)
         grant = grant_of(row)
         if agent not in (grant.agent, grant.agent.removeprefix("agent/")):
             raise Forbidden(f"this token is of {grant.agent}, not of {agent[:100]}", remedy="use a token of this agent's grant")
         if (state := self._word(row)) != "live":
             raise Forbidden(f"the grant of this token is {state}", remedy="ask for another grant")
+        if denied >= MOST_DENIED:
+            raise Forbidden(f"{denied:,} calls of this grant were denied: it opens nothing any more", remedy="ask for another grant")
         return grant
 
     def _state(self, c: Connection, row: Row[Any]) -> GrantState:

@@ -287,6 +287,8 @@ def test_everything_can_be_reached_by_keyboard(wide: Opened, places: dict[str, s
 
 
 def test_calls_that_wait_are_decided_by_keyboard(wide: Opened, toured: Server, places: dict[str, str]) -> None:
+    home = wide.go("/").locator("main").inner_text()
+    assert "2 calls of a tool wait for a person" in home and "agent/nobody is stopped: It <b>loops</b>." in home
     page = wide.go(places["/approvals"])
     with toured.client() as client:
         newest, older = client.approvals.list().items[:2]

@@ -13,7 +13,7 @@ Effects = Literal["none", "read", "write"]
 
 class ToolState(msgspec.Struct, omit_defaults=True):
     """A tool as its newest version is. `called` is the name a model sees. `agents` are those whose newest version uses a version of it;
-    `grants` counts those that live and list one. `stopped` says why nothing may call it."""
+    `grants` counts those that live and list one. `stopped` says why no agent may call it."""
 
     name: str
     ref: str

@@ -92,7 +92,7 @@ def _short(value: Any) -> str:
 
 
 def suspend(session: Session, name: Name, why: Annotated[str, typer.Option("--why", help="The reason, for the others.")]) -> None:
-    """Let nothing call a tool, from the next call on."""
+    """Let no agent call a tool, from the next call on."""
     stop(session, f"tool/{name}", why)
 
 

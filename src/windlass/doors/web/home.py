@@ -10,8 +10,10 @@ from starlette.responses import Response
 
 from windlass.core.digest import short
 from windlass.core.operations.alerts import EVENTS, EventQuery
+from windlass.core.operations.approvals import APPROVALS, ApprovalQuery
 from windlass.core.operations.deploy import RELEASES, ReleaseQuery, ReleaseState
 from windlass.core.operations.evaluation import EVALUATION, VERDICTS, Evaluation, IdQuery, VerdictQuery
+from windlass.core.operations.grants import STOPS, StopQuery
 from windlass.core.operations.monitors import MONITORS, MonitorQuery, MonitorState
 from windlass.core.operations.reviews import REVIEWS, ReviewQueue, ReviewsQuery
 from windlass.core.operations.traces import LIVE, LiveFigures, LiveQuery
@@ -167,6 +169,28 @@ def _review(queue: ReviewQueue) -> Need:
     return Need("wait", "review", f"{queue.name}: {waits} for you", "Review", f"/reviews/{queue.name}/next")
 
 
+async def _agents(ask: Asker) -> list[Need]:
+    """Calls that wait for a person, which are over soon, and what is stopped."""
+    waiting = (await ask(APPROVALS, ApprovalQuery(ask.actor.project, limit=1))).waiting
+    needs = (
+        [
+            Need(
+                "wait",
+                "approval",
+                f"{words.many(waiting, 'call')} of a tool wait{'s' if waiting == 1 else ''} for a person",
+                "Decide",
+                "/approvals",
+            )
+        ]
+        if waiting
+        else []
+    )
+    for stop in (await ask(STOPS, StopQuery(ask.actor.project))).items[:MOST_FOUND]:
+        what = "everything" if stop.subject == "all" else stop.subject
+        needs.append(Need("bad", "stopped", f"{what} is stopped: {stop.reason}", "Look", "/grants"))
+    return needs
+
+
 async def show(request: Request, ask: Asker) -> Response:
     project = ask.actor.project
     releases = await ask(RELEASES, ReleaseQuery(project))
@@ -174,7 +198,12 @@ async def show(request: Request, ask: Asker) -> Response:
     monitors = (await ask(MONITORS, MonitorQuery(project, limit=200))).items
     applications = tuple([await _application(ask, r, verdicts, monitors) for r in releases.items])
     queues = (await ask(REVIEWS, ReviewsQuery(project=project, limit=200))).queues
-    needs = (*await _found(ask), *(n for a in applications for n in _needs(a)), *(_review(q) for q in queues if q.todo))
+    needs = (
+        *await _agents(ask),
+        *await _found(ask),
+        *(n for a in applications for n in _needs(a)),
+        *(_review(q) for q in queues if q.todo),
+    )
     running = sum("production" in a.release.environments for a in applications)
     plural = "" if running == 1 else "s"
     waiting = f"{len(needs)} thing{'' if len(needs) == 1 else 's'} wait{'s' if len(needs) == 1 else ''} for a person"
