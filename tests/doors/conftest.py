@@ -27,7 +27,7 @@ def toured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                 walk(client, lambda *texts: None, lambda path: first.address + path)
             first.stop()
     home = tmp_path_factory.mktemp("toured") / "home"
-    shutil.copytree(shared / "home", home, ignore=shutil.ignore_patterns("*.sock"))  # a socket cannot be copied
+    shutil.copytree(shared / "home", home, ignore=shutil.ignore_patterns("run"))  # what is of its processes
     made = Server(home)
     yield made
     made.stop()
