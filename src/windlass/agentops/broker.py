@@ -21,7 +21,7 @@ from windlass.agentops.stops import stopped
 from windlass.core.actor import Actor
 from windlass.core.digest import canonical, digest_bytes
 from windlass.core.errors import Forbidden, WindlassError
-from windlass.core.grant import Code, Decision, Grant, GrantedTool, Spent
+from windlass.core.grant import CallDecision, Code, Grant, GrantedTool, Spent
 from windlass.core.ids import now_ns
 from windlass.govern import audit
 from windlass.store.meta import read, write
@@ -50,7 +50,7 @@ class Admitted(msgspec.Struct, frozen=True):
     """A call that may go ahead. `tool` is what was set aside for it; None: it goes by the agent's version, and nothing was."""
 
     attempt: Attempt
-    decision: Decision
+    decision: CallDecision
     grant: Grant
     tool: GrantedTool | None = None
 
@@ -63,7 +63,7 @@ class Admitted(msgspec.Struct, frozen=True):
 class Denied(msgspec.Struct, frozen=True):
     """A call that may not: why, and which grant says so, where one has something to do with it."""
 
-    decision: Decision
+    decision: CallDecision
     grant: str = ""
 
 
@@ -71,14 +71,14 @@ class Asked(msgspec.Struct, frozen=True):
     """A call that waits for a person: the request, and why it does not go ahead by itself."""
 
     approval: str
-    decision: Decision
+    decision: CallDecision
     grant: str
 
 
 class Refused(Forbidden):
     """A call that was not allowed. The code of its decision is among the details; `halts`: its agent is stopped, so no other would be."""
 
-    def __init__(self, decision: Decision, attempt: Attempt, halts: bool = False) -> None:
+    def __init__(self, decision: CallDecision, attempt: Attempt, halts: bool = False) -> None:
         super().__init__(decision.why, remedy=decision.remedy or None, decision=decision.code, answer=decision.answer, tool=attempt.name)
         self.decision = decision
         self.halts = halts
@@ -101,7 +101,7 @@ class Broker:
             decision = authorize(self._call(attempt, stop), attempt.own)
             if decision.answer == "allow":
                 why = f"{attempt.agent} was registered with {attempt.name}, which changes nothing"
-                return Admitted(attempt, Decision("allow", why), attempt.own)
+                return Admitted(attempt, CallDecision("allow", why), attempt.own)
         with write(self._engine) as c:
             found = self._granted(c, attempt)
             if not isinstance(found, Denied):
@@ -123,11 +123,11 @@ class Broker:
             decision = authorize(call, grant)
             if decision.answer == "allow":
                 why = f"{found.decided_by} let it through" + (f": {found.note}" if found.note else "")
-                return self._go(c, attempt, grant, spent, Decision("allow", why), approval=found.id)
+                return self._go(c, attempt, grant, spent, CallDecision("allow", why), approval=found.id)
             if found.state != "used":
                 said = {"denied": f"{found.decided_by} denied it" + (f": {found.note}" if found.note else "")}
                 why = said.get(found.state, "nobody let it through in time")
-                decision = Decision("deny", f"{asked.decision.why}; {why}", asked.decision.code)
+                decision = CallDecision("deny", f"{asked.decision.why}; {why}", asked.decision.code)
             self._record_denied(c, attempt, Denied(decision, grant.id))
             halts = stopped(c, attempt.project, attempt.agent) is not None
         raise Refused(decision, attempt, halts)
@@ -149,7 +149,7 @@ class Broker:
         try:
             rows = [find(c, attempt.project, attempt.grant)] if attempt.grant else live(c, attempt.project, attempt.agent, now)
         except WindlassError as e:
-            return Denied(Decision("deny", e.message, "revoked", e.remedy or ""))
+            return Denied(CallDecision("deny", e.message, "revoked", e.remedy or ""))
         stop = stopped(c, attempt.project, attempt.agent, attempt.name)
         reasons, askable = [], []
         for row in rows:
@@ -164,13 +164,13 @@ class Broker:
         if askable:
             return self._ask(c, attempt, *askable[0])
         if stop is not None:
-            return Denied(Decision("deny", stop, "stopped", "wait until it is lifted"))
+            return Denied(CallDecision("deny", stop, "stopped", "wait until it is lifted"))
         telling = [r for r in reasons if r.decision.code not in ELSEWHERE]
         if telling or (attempt.grant and reasons):
             return (telling or reasons)[0]
         return self._nothing(attempt)
 
-    def _go(self, c: Connection, attempt: Attempt, grant: Grant, spent: Spent, decision: Decision, **more: object) -> Admitted:
+    def _go(self, c: Connection, attempt: Attempt, grant: Grant, spent: Spent, decision: CallDecision, **more: object) -> Admitted:
         """Spend what the call sets aside, and let it through."""
         tool = next(t for t in grant.tools if t.tool == attempt.tool)
         spend(c, grant.id, spent, set_aside(tool, spent))
@@ -178,15 +178,15 @@ class Broker:
             self._record(c, "tools.allowed", attempt, grant, **more)
         return Admitted(attempt, decision, grant, tool)
 
-    def _ask(self, c: Connection, attempt: Attempt, grant: Grant, decision: Decision) -> Asked | Denied:
+    def _ask(self, c: Connection, attempt: Attempt, grant: Grant, decision: CallDecision) -> Asked | Denied:
         call = _digest(attempt.arguments)
         if len(repr(attempt.arguments)) > READABLE:
-            return Denied(Decision("deny", f"{decision.why}; and nobody can read so much to let it through", decision.code), grant.id)
+            return Denied(CallDecision("deny", f"{decision.why}; and nobody can read so much to let it through", decision.code), grant.id)
         made = approvals.request(
             c, grant, attempt.tool, attempt.arguments, call, decision.why, self._now(), self._approval_seconds
         )  # fmt: skip
         if made is None:
-            return Denied(Decision("deny", f"{decision.why}; too many such calls wait for a person already", decision.code), grant.id)
+            return Denied(CallDecision("deny", f"{decision.why}; too many such calls wait for a person already", decision.code), grant.id)
         self._record(c, "approvals.ask", attempt, grant, approval=made, why=decision.why[:500])
         return Asked(made, decision, grant.id)
 
@@ -196,7 +196,7 @@ class Broker:
             return Denied(authorize(self._call(attempt, None), attempt.own))
         what = "changes the world" if attempt.effects == "write" else "is none of its own"
         remedy = f"a person can allow it: windlass grants make {attempt.agent} --task '…' --tool {attempt.name}"
-        return Denied(Decision("deny", f"{attempt.agent} has no grant for {attempt.name}, which {what}", "tool", remedy))
+        return Denied(CallDecision("deny", f"{attempt.agent} has no grant for {attempt.name}, which {what}", "tool", remedy))
 
     def _call(self, attempt: Attempt, stop: str | None) -> Call:
         return Call(attempt.agent, attempt.tool, attempt.arguments, self._now(), parameters=attempt.parameters, stopped=stop)

@@ -17,7 +17,7 @@ import msgspec
 from windlass.agentops.arguments import misfit, misfit_own
 from windlass.core.digest import short
 from windlass.core.errors import WindlassError
-from windlass.core.grant import ASKABLE, MICRO, Code, Decision, Grant, GrantedTool, Spent
+from windlass.core.grant import ASKABLE, MICRO, CallDecision, Code, Grant, GrantedTool, Spent
 
 SCHEMA = """
 entity Agent; entity Tool;
@@ -45,7 +45,7 @@ class Call(msgspec.Struct, frozen=True):
     approved: bool = False
 
 
-def authorize(call: Call, grant: Grant) -> Decision:
+def authorize(call: Call, grant: Grant) -> CallDecision:
     """The decision about a call under a grant. Raises nothing: what is odd is denied."""
     try:
         granted = next((t for t in grant.tools if t.tool == call.tool), None)
@@ -53,11 +53,11 @@ def authorize(call: Call, grant: Grant) -> Decision:
         denied = _denied(call, grant, granted, wrong)
         allowed = _cedar(call, grant, wrong is None)
     except (WindlassError, TypeError, ValueError, OverflowError, RecursionError, AttributeError) as e:
-        return Decision("deny", f"the call cannot be read ({type(e).__name__})", "odd", "send plain JSON")
+        return CallDecision("deny", f"the call cannot be read ({type(e).__name__})", "odd", "send plain JSON")
     if denied is None and allowed:
-        return Decision("allow", f"the grant {grant.id[-8:]} lets {call.agent} call {_name(call.tool)}")
+        return CallDecision("allow", f"the grant {grant.id[-8:]} lets {call.agent} call {_name(call.tool)}")
     if denied is None:
-        return Decision("deny", f"the policy of grant {grant.id[-8:]} does not allow it", "policy", "make the grant anew")
+        return CallDecision("deny", f"the policy of grant {grant.id[-8:]} does not allow it", "policy", "make the grant anew")
     if granted and granted.on_miss == "ask" and denied.code in ASKABLE:
         return msgspec.structs.replace(denied, answer="ask", remedy="a person may let this one call through")
     return denied
@@ -87,12 +87,12 @@ def _misfit(call: Call, granted: GrantedTool) -> str | None:
     return misfit(granted.arguments, call.arguments)
 
 
-def _denied(call: Call, grant: Grant, granted: GrantedTool | None, wrong: str | None) -> Decision | None:
+def _denied(call: Call, grant: Grant, granted: GrantedTool | None, wrong: str | None) -> CallDecision | None:
     """The first reason against the call, in words; None where there is none."""
     who, tool = f"grant {grant.id[-8:]}", _name(call.tool)
 
-    def no(code: Code, why: str, remedy: str = "") -> Decision:
-        return Decision("deny", why, code, remedy)
+    def no(code: Code, why: str, remedy: str = "") -> CallDecision:
+        return CallDecision("deny", why, code, remedy)
 
     if call.stopped is not None:
         return no("stopped", call.stopped, "wait until it is lifted")
@@ -109,9 +109,9 @@ def _denied(call: Call, grant: Grant, granted: GrantedTool | None, wrong: str | 
     return _over(call, grant, granted, wrong, who, tool, no)
 
 
-def _over(call: Call, grant: Grant, granted: GrantedTool, wrong: str | None, who: str, tool: str, no: Any) -> Decision | None:
+def _over(call: Call, grant: Grant, granted: GrantedTool, wrong: str | None, who: str, tool: str, no: Any) -> CallDecision | None:
     """What is against the call in its arguments and in what was spent."""
-    found: Decision | None = None
+    found: CallDecision | None = None
     after = set_aside(granted, call.spent)
     if grant.calls is not None and after.calls > grant.calls:
         found = no("calls", f"the {grant.calls} calls of {who} are used up")

@@ -18,7 +18,7 @@ from windlass.agentops.stops import stopped
 from windlass.core.actor import Actor
 from windlass.core.digest import digest_bytes
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
-from windlass.core.grant import Decision, Grant, GrantedTool, Spent
+from windlass.core.grant import CallDecision, Grant, GrantedTool, Spent
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.grants import (
     CallCheck,
@@ -129,7 +129,7 @@ class Grants:
             audit.record(c, actor, "grants.token", asked.project, f"grant:{row.id}", expires=expires)
         return GrantToken(self._tokens.grant(row.id, asked.project, row.agent, expires), row.id, row.agent, expires * 10**9)
 
-    def check(self, actor: Actor, asked: CallCheck) -> Decision:
+    def check(self, actor: Actor, asked: CallCheck) -> CallDecision:
         """Operation `grants.check`: the decision as it would be now; nothing is spent. Raises `NotFound`, `Invalid`."""
         guard(actor, "read", asked.project)
         with read(self._engine) as c:

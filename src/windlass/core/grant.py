@@ -62,7 +62,7 @@ class Spent(msgspec.Struct, frozen=True, omit_defaults=True):
     uses: dict[str, int] = {}
 
 
-class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+class CallDecision(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer about one call, with a sentence: `why` it is so, and what would mend it."""
 
     answer: Answer

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from windlass.core.grant import Bound, Decision, Grant, GrantedTool, Money, Spent
+from windlass.core.grant import Bound, CallDecision, Grant, GrantedTool, Money, Spent
 from windlass.core.operations import Limit, Operation, Page
 
 LATEST = 2**62  # nanoseconds since 1970; what both the store and the policy can hold
@@ -125,7 +125,7 @@ GRANTS = Operation("grants.list", "GET", GrantQuery, GrantPage, "read")
 GRANT = Operation("grants.show", "GET", GrantId, GrantState, "read")
 REVOKE_GRANT = Operation("grants.revoke", "POST", GrantId, GrantState, "deploy")
 GRANT_TOKEN = Operation("grants.token", "POST", TokenRequest, GrantToken, "deploy")
-CHECK_CALL = Operation("grants.check", "POST", CallCheck, Decision, "read")
+CHECK_CALL = Operation("grants.check", "POST", CallCheck, CallDecision, "read")
 STOP = Operation("stops.set", "POST", StopRequest, Stop, "write")
 LIFT_STOP = Operation("stops.lift", "POST", StopLift, Stop, "deploy")
 STOPS = Operation("stops.list", "GET", StopQuery, StopList, "read")

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from windlass.core.errors import Invalid
-from windlass.core.grant import Decision
+from windlass.core.grant import CallDecision
 from windlass.core.ids import now_ns
 from windlass.core.operations.grants import (
     CHECK_CALL,
@@ -56,7 +56,7 @@ class GrantContext(msgspec.Struct, omit_defaults=True):
 
     state: GrantState
     tried: CallCheck | None = None
-    decision: Decision | None = None
+    decision: CallDecision | None = None
     token: GrantToken | None = None
 
 

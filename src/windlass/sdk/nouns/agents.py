@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from windlass.core.grant import Decision
+from windlass.core.grant import CallDecision
 from windlass.core.operations import approvals, grants, tools
 from windlass.sdk.nouns.group import Group
 
@@ -36,7 +36,7 @@ class Grants(Group):
         """What an agent shows to use the grant. Operation `grants.token`."""
         return self._client.call(grants.GRANT_TOKEN, grants.TokenRequest(id, seconds, self._project))
 
-    def check(self, id: str, tool: str, arguments: dict[str, Any] | None = None, agent: str | None = None) -> Decision:
+    def check(self, id: str, tool: str, arguments: dict[str, Any] | None = None, agent: str | None = None) -> CallDecision:
         """Would this call be allowed now? Nothing is called. Operation `grants.check`."""
         return self._client.call(grants.CHECK_CALL, grants.CallCheck(id, tool, arguments or {}, agent, self._project))
 
