@@ -11,6 +11,7 @@ import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -95,6 +96,7 @@ from windlass.runtime.outside import Outside
 from windlass.runtime.process import runner_settings
 from windlass.runtime.retrieval import Retrieval
 from windlass.runtime.runner import Runners
+from windlass.services import SERVICES
 from windlass.settings import MB, Settings
 from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.home import Home
@@ -165,7 +167,7 @@ class Platform:
         self._open_evaluate(commands)
         self._open_monitor(environ)
         self._open_tune()
-        self.handlers = self._handlers()
+        self.handlers: dict[str, Callable[[Actor, Any], Any]] = {name: attrgetter(path)(self) for name, path in SERVICES.items()}
 
     def _open_govern(self, owner_key: str | None) -> None:
         secrets = (self.home.token(), owner_key) if owner_key else (self.home.token(),)
@@ -306,116 +308,6 @@ class Platform:
     async def _keep_pin(self, project: str, id: str) -> None:
         """Keep what a source will forget soon; `id` begins with the pin's name and digest."""
         await asyncio.to_thread(self.pins.keep_before_the_end, project, id.partition(" ")[0])
-
-    def _handlers(self) -> dict[str, Callable[[Actor, Any], Any]]:
-        return {
-            "registry.push": self.push.push,
-            "blobs.missing": self.push.missing,
-            "artifacts.list": self.versions.list,
-            "versions.list": self.versions.versions,
-            "versions.show": self.versions.show,
-            "versions.diff": self.diffs.diff,
-            "lineage.walk": self.lineage.walk,
-            "labels.move": self.labels.move,
-            "rows.compare": self.uploads.compare,
-            "rows.pack": self.uploads.pack,
-            "rows.keep": self.uploads.keep,
-            "datasets.rows": self.datasets.list,
-            "datasets.diff": self.datasets.diff,
-            "datasets.edit": self.edits.edit,
-            "datasets.merge": self.edits.merge,
-            "datasets.duplicates": self.leaks.list,
-            "datasets.harvest": self.harvest.harvest,
-            "pins.add": self.pin_jobs.add,
-            "pins.list": self.pins.list,
-            "pins.show": self.pins.show,
-            "pins.read": self.pins.read,
-            "pins.keep": self.pin_jobs.keep,
-            "pins.compare": self.pin_jobs.compare,
-            "pins.job": self.pin_jobs.show,
-            "indexes.list": self.indexes.list,
-            "indexes.show": self.indexes.show,
-            "indexes.chunks": self.indexes.chunks,
-            "indexes.search": self.indexes.search,
-            "indexes.diff": self.indexes.diff,
-            "registry.verify": self.verify.verify,
-            "weights.add": self.weights.add,
-            "weights.list": self.weights.list,
-            "weights.show": self.weights.show,
-            "weights.check": self.canaries.check,
-            "tune.start": self.tunes.start,
-            "tune.show": self.tunes.show,
-            "tune.list": self.tunes.list,
-            "tune.points": self.tunes.points,
-            "tune.cancel": self.tunes.cancel,
-            "tune.resume": self.tunes.resume,
-            "tune.compare": self.comparing.start,
-            "tune.compared": self.comparing.list,
-            "runs.start": self.executor.run,
-            "runs.stream": self.executor.stream,
-            "models.list": self.catalog.models,
-            "models.search": self.catalog.search,
-            "models.measured": self.measurements.measured,
-            "discover.start": self.bakeoffs.start,
-            "discover.show": self.bakeoffs.show,
-            "discover.list": self.bakeoffs.list,
-            "reviews.add": self.reviews.add,
-            "reviews.list": self.reviews.list,
-            "reviews.show": self.reviews.show,
-            "reviews.decide": self.reviews.decide,
-            "reviews.keep": self.reviews.keep,
-            "evaluations.start": self.evaluations.start,
-            "evaluations.list": self.evaluations.list,
-            "evaluations.show": self.evaluations.show,
-            "evaluations.outcomes": self.evaluations.outcomes,
-            "evaluations.compare": self.evaluations.compare,
-            "gate.start": self.gates.start,
-            "gate.show": self.gates.show,
-            "verdicts.list": self.verdicts.list,
-            "verdicts.show": self.verdicts.show,
-            "releases.promote": self.releases.promote,
-            "releases.rollback": self.releases.rollback,
-            "releases.history": self.releases.history,
-            "releases.list": self.releases.list,
-            "traces.list": self.traces.list,
-            "traces.show": self.traces.show,
-            "traces.live": self.traces.live,
-            "traces.why": self.reasons.why,
-            "versions.why": self.impacts.why,
-            "rows.why": self.row_reasons.why,
-            "versions.impact": self.impacts.impact,
-            "versions.reproduce": self.reproductions.reproduce,
-            "monitors.set": self.monitors.set,
-            "monitors.list": self.monitors.list,
-            "monitors.show": self.monitors.show,
-            "monitors.look": self.monitors.look,
-            "monitors.pause": self.monitors.pause,
-            "monitors.drift": self.drifts.show,
-            "monitors.quality": self.quality.show,
-            "alerts.set": self.alerts.set,
-            "alerts.list": self.alerts.list,
-            "alerts.events": self.alerts.events,
-            "alerts.show": self.alerts.show,
-            "alerts.acknowledge": self.alerts.acknowledge,
-            "alerts.test": self.alerts.test,
-            "tools.list": self.tools.list,
-            "tools.show": self.tools.show,
-            "grants.make": self.grants.make,
-            "grants.list": self.grants.list,
-            "grants.show": self.grants.show,
-            "grants.revoke": self.grants.revoke,
-            "grants.token": self.grants.token,
-            "grants.check": self.grants.check,
-            "approvals.list": self.broker.approvals.list,
-            "approvals.decide": self.broker.approvals.decide,
-            "stops.set": self.stops.set,
-            "stops.lift": self.stops.lift,
-            "stops.list": self.stops.list,
-            "system.status": self.installation.status,
-            "keys.create": self.actors.create,
-            "keys.list": self.actors.list,
-            "keys.revoke": self.actors.revoke,
-        }
 
     async def ask(self, operation: Operation[P, R], actor: Actor, params: P) -> R:
         """Do one operation for somebody. Synchronous services run in a thread. Raises what the service raises."""

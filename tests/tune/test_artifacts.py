@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +127,20 @@ def test_a_data_folder_may_be_moved(shelf: Shelf, tmp_path: Path) -> None:
     for layer in laid_out:
         for path in Path(layer.folder).iterdir():
             assert path.resolve().exists() and not path.readlink().is_absolute()
+
+
+def test_a_process_that_answers_for_longer_than_it_may_idle_ends_after_its_answer(tuned: Desk) -> None:
+    local, asked = tuned.platform.local, ModelRequest("m", (user("my invoice is wrong"),), {"max_tokens": 16})
+    identity = tuned.helped.id_of_model.removeprefix("local/")
+    local._idle = 0.2
+
+    async def slowly() -> None:
+        async for _ in local.find(identity).stream(asked):
+            await asyncio.sleep(0.3)  # who reads is in no hurry, and the process waits for it
+        (process,) = local._processes.values()
+        end = time.monotonic() + 10
+        while process.alive and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        assert not process.alive and not local._processes
+
+    tuned.transport.run(slowly())

@@ -108,6 +108,22 @@ def test_rows_that_a_suite_tests_with_are_refused(desk: Desk) -> None:
         desk.start(data="leaky")
 
 
+def test_rows_are_rendered_by_the_prompt_as_it_was_when_the_tuning_began(desk: Desk) -> None:
+    desk.desk(desk.tiny)
+    rows = [{"key": r["key"], "text": r["prompt"], "completion": r["completion"]} for r in tickets.sft_rows(desk.train)]
+    desk.client.datasets.edit("dataset/texts:main", rows)
+    begun = desk.start(name="rendered", data="texts", prompt="reply", parameters={"steps": 2})
+    desk.edit("prompts/reply.md", "'{{ text }}'", "'Please: {{ text }}'")
+    desk.push()
+    assert str(desk.client.versions.show("prompt/reply").version.digest) not in (begun.prompt or "")
+    done = desk.until(begun)
+    assert done.status == "done", done.error
+    again = desk.platform.tunes.inputs(done)  # what it would be gone on with
+    assert {r.turns[0]["content"] for r in (*again.train, *again.heldout)} == {r["text"] for r in rows}
+    (link,) = [k for k in desk.client.versions.show(done.adapter).version.links if k.kind == "prompt"]
+    assert (link.relation, f"prompt/reply@{link.digest}") == ("uses", done.prompt)
+
+
 def test_without_the_extra_it_says_what_to_install(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("windlass.runtime.local.environment.NEEDED", ("torch", "no_such_library"))
     with pytest.raises(Unavailable) as caught:

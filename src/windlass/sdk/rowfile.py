@@ -80,7 +80,7 @@ class RowFile:
 def _split(lines: Iterable[str]) -> Iterator[str]:
     """Lines that end in a carriage return alone are lines too, to CSV."""
     for line in lines:
-        if "\r" in line[:-2]:
+        if "\r" in line.removesuffix("\n")[:-1]:
             yield from io.StringIO(line, newline="")
         else:
             yield line

@@ -71,12 +71,13 @@ class Tunes:
             raise Invalid("a reward model is not tuned further", where=base.ref.short, remedy="name what it was made of")
         reward = self._reward(request)
         data = self._version(request.data, request.project, "dataset")
-        made = self.inputs(request, data)
-        refuse_leaks(made.raw, self._asked_by(request), self._tests(request))
+        prompt = self._version(request.prompt, request.project, "prompt") if request.prompt else None
+        made = prepare(self._datasets.rows(data), request, data.ref.short, prompt)
+        refuse_leaks(made.raw, sorted(prompt.body["inputs"]) if prompt else [request.question], self._tests(request))
         tune = Tune(
             id=uuid7(), project=request.project, request=request, status="queued", created_ns=now_ns(), base=str(base.ref),
-            data=str(data.ref), reward=str(reward.ref) if reward else None, rows=len(made.train), heldout_rows=len(made.heldout),
-            steps=request.parameters.steps, actor=actor.id,
+            data=str(data.ref), reward=str(reward.ref) if reward else None, prompt=str(prompt.ref) if prompt else None,
+            rows=len(made.train), heldout_rows=len(made.heldout), steps=request.parameters.steps, actor=actor.id,
         )  # fmt: skip
         with write(self._engine) as c:
             c.execute(
@@ -105,16 +106,11 @@ class Tunes:
         ref = self._versions.resolve(parse_ref(text, project=project, kind=kind))
         return self._versions.get(ref.project, ref.kind, ref.name, ref.digest or "")
 
-    def inputs(self, request: TuneRequest, data: Version) -> Inputs:
-        """The rows of a tuning, the same each time for the same dataset version."""
-        prompt = self._version(request.prompt, request.project, "prompt") if request.prompt else None
-        return prepare(self._datasets.rows(data), request, data.ref.short, prompt)
-
-    def _asked_by(self, request: TuneRequest) -> list[str]:
-        """The fields of a row that ask."""
-        if not request.prompt:
-            return [request.question]
-        return sorted(self._version(request.prompt, request.project, "prompt").body["inputs"])
+    def inputs(self, tune: Tune) -> Inputs:
+        """The rows of a tuning, the same each time: of the versions that it began with."""
+        data = self._version(tune.data, tune.project, "dataset")
+        prompt = self._version(tune.prompt, tune.project, "prompt") if tune.prompt else None
+        return prepare(self._datasets.rows(data), tune.request, data.ref.short, prompt)
 
     def _tests(self, request: TuneRequest) -> list[tuple[str, list[dict[str, Any]]]]:
         names = [parse_ref(s, project=request.project, kind="suite") for s in request.suites]
@@ -213,8 +209,7 @@ class Tunes:
 
         try:
             await asyncio.to_thread(save, box[0])
-            data = await asyncio.to_thread(self._version, tune.data, project, "dataset")
-            made = await asyncio.to_thread(self.inputs, tune.request, data)
+            made = await asyncio.to_thread(self.inputs, tune)
             folder = self._folder / id
             await self._working.run(actor, box[0], made, folder, save, wanted)
             await asyncio.to_thread(_tidy, folder)

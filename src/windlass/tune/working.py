@@ -145,6 +145,9 @@ class Working:
             Link("uses", base.kind, base.name, base.digest, "base"),
             Link("trained-on", data.kind, data.name, data.digest or "", "rows"),
         ]
+        if tune.prompt:
+            prompt = parse_ref(tune.prompt)
+            links.append(Link("uses", prompt.kind, prompt.name, prompt.digest or "", "prompt"))
         if tune.reward:
             reward = parse_ref(tune.reward)
             links.append(Link("derived-from", reward.kind, reward.name, reward.digest or "", "reward"))

@@ -96,6 +96,7 @@ class Tune(msgspec.Struct, omit_defaults=True):
     base: str  # ref
     data: str  # ref
     reward: str | None = None  # ref
+    prompt: str | None = None  # ref
     rows: int = 0
     heldout_rows: int = 0
     step: int = 0

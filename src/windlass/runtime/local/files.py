@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -61,16 +62,18 @@ class LocalFiles:
             return made
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f".{secrets.token_hex(8)}"
-        for path, blob in weights.files.items():
-            for _ in self._blobs.pieces(blob):  # reads all of it, and so checks it
-                pass
-            link = partial / path
-            link.parent.mkdir(parents=True, exist_ok=True)
-            # relative: a data folder may be moved, or come back from a backup elsewhere
-            link.symlink_to(os.path.relpath(self._blobs.local(blob).resolve(), link.parent.resolve()))
         try:
+            for path, blob in weights.files.items():
+                for _ in self._blobs.pieces(blob):  # reads all of it, and so checks it
+                    pass
+                link = partial / path
+                link.parent.mkdir(parents=True, exist_ok=True)
+                # relative: a data folder may be moved, or come back from a backup elsewhere
+                link.symlink_to(os.path.relpath(self._blobs.local(blob).resolve(), link.parent.resolve()))
             partial.rename(made)
-        except OSError:  # another process made it meanwhile
-            if not made.is_dir():
+        except OSError:
+            if not made.is_dir():  # no other process made it meanwhile
                 raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
         return made

@@ -106,7 +106,10 @@ class LocalModels:
     def _reap(self) -> None:
         now = time.monotonic()
         for manifest, process in list(self._processes.items()):
-            if not process.waiting and now - self._used[manifest] >= self._idle:
+            if process.waiting:  # it is idle from when this is answered
+                self._used[manifest] = now
+                asyncio.get_running_loop().call_later(self._idle + 0.1, self._reap)
+            elif now - self._used[manifest] >= self._idle:
                 del self._processes[manifest]
                 task = asyncio.ensure_future(process.close())
                 _closing.add(task)
