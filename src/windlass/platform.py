@@ -106,6 +106,7 @@ from windlass.store.packs import Packs
 from windlass.store.spans import Spans
 from windlass.store.tables import evaluations, keys, labels, links, verdicts, versions
 from windlass.traces.harvest import Harvest
+from windlass.traces.local import LocalSpans
 from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
 from windlass.traces.socket import RemoteSpans
@@ -115,6 +116,7 @@ from windlass.tune.working import Working
 
 if TYPE_CHECKING:
     from windlass.monitor.looking import Looking
+    from windlass.traces.projector import Projection
 
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R")
@@ -154,7 +156,7 @@ class Platform:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.journal = Journal(home.path / "journal" / name, settings.journal_segment)
         self.records = Recorder(self.journal)
-        self.spans: Spans = RemoteSpans(home.socket) if address else _local_spans(home, settings)
+        self.spans: Spans = RemoteSpans(home.socket) if address else LocalSpans(lambda: _projection(home, settings))
         self.traces = Traces(self.spans, self.journal)
         self.engine = open_meta(home.database_url)
         self.blobs = FolderBlobs(home.path / "blobs")
@@ -364,7 +366,7 @@ class Platform:
             return {name: c.execute(select(func.count()).select_from(table)).scalar_one() for name, table in COUNTED.items()}
 
 
-def _local_spans(home: Home, settings: Settings) -> Spans:
-    from windlass.traces.projector import LocalSpans, open_projection  # brings DuckDB, which a server's doors never need
+def _projection(home: Home, settings: Settings) -> Projection:
+    from windlass.traces.projector import open_projection  # a server's doors, and most commands, never need it
 
-    return LocalSpans(lambda: open_projection(home, settings.span_memory))
+    return open_projection(home, settings.span_memory)

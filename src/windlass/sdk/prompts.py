@@ -272,11 +272,17 @@ def _template(text: str) -> jinja2.Template:
     return _environment().from_string(text)
 
 
+@functools.lru_cache(maxsize=1024)
+def _places_examples(text: str) -> bool:
+    """Whether a template says itself where the examples stand."""
+    return any(name == "fewshot" for name, _ in undefined(text, "prompt"))
+
+
 def render_body(body: PromptBody, inputs: dict[str, Any], fewshot: Iterable[dict[str, Any]] = ()) -> tuple[Message, ...]:
     """The messages of a prompt. Examples stand before the last user message as turns of their own, unless the template uses
     `fewshot` itself. Raises `Invalid` for a template that fails on these inputs, or that writes without end."""
     rows = list(fewshot)
-    uses = any(name == "fewshot" for m in body.messages for name, _ in undefined(m.text, "prompt"))
+    uses = any(_places_examples(m.text) for m in body.messages)
     messages = [_rendered(m, {**inputs, **({"fewshot": rows} if uses else {})}) for m in body.messages]
     if rows and not uses:
         last = max((i for i, m in enumerate(messages) if m.role == "user"), default=len(messages))

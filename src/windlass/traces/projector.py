@@ -13,20 +13,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from windlass.core.errors import WindlassError
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.settings import load_settings
 from windlass.store.home import Home
 from windlass.store.journal import JournalReader, Position, Record
-from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, SpanRow, SpanStore
-from windlass.store.spans_duckdb import DuckSpans
+from windlass.store.spans import SpanRow, SpanStore
 from windlass.traces.envelope import unseal
+from windlass.traces.local import LocalSpans
 from windlass.traces.mapping import rows
 from windlass.traces.socket import listen
 
@@ -99,56 +96,16 @@ def _by_day(records: list[Record]) -> list[tuple[str, list[Record]]]:
     return found
 
 
-class LocalSpans:
-    """`Spans` in this process: a projection on a thread of its own."""
-
-    def __init__(self, make: Callable[[], Projection]) -> None:
-        self._thread = ThreadPoolExecutor(1, "windlass-projector")
-        self._projection = self._thread.submit(make).result()
-
-    async def ask(self, name: str, params: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._projection.ask, name, params)
-
-    async def traces(self, query: TraceQuery) -> TracePage:
-        found: TracePage = await self.ask("traces", query)
-        return found
-
-    async def trace(self, query: TraceShow) -> Trace:
-        found: Trace = await self.ask("trace", query)
-        return found
-
-    async def live(self, query: LiveQuery) -> LiveFigures:
-        found: LiveFigures = await self.ask("live", query)
-        return found
-
-    async def arrivals(self, query: ArrivalQuery) -> Arrivals:
-        found: Arrivals = await self.ask("arrivals", query)
-        return found
-
-    async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
-        found: list[ScoreSeen] = await self.ask("scores", query)
-        return found
-
-    async def counts(self) -> dict[str, int]:
-        found: dict[str, int] = await self.ask("counts", None)
-        return found
-
-    async def rest(self, seconds: float) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._projection.rest, seconds)
-
-    async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._projection.close)
-        self._thread.shutdown()
-
-
 def open_projection(home: Home, memory_mb: int) -> Projection:
+    from windlass.store.spans_duckdb import DuckSpans  # brings DuckDB, which a command that asks for no spans never needs
+
     return Projection(home.path / "journal", DuckSpans(home.path / "spans", memory_mb))
 
 
 async def _serve(home: Home) -> None:
     settings = load_settings(home.path)
     spans = LocalSpans(lambda: open_projection(home, settings.span_memory))
-
+    await spans.open()
     server = await listen(home.socket, spans.ask)
     stop = asyncio.Event()
     for which in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,70 @@
+"""Questions about spans answered in this process: what a server's doors ask a projector over its socket (`traces.socket`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen
+
+if TYPE_CHECKING:  # it brings DuckDB and OpenTelemetry's formats
+    from windlass.traces.projector import Projection
+
+
+class LocalSpans:
+    """`Spans` in this process: a projection on a thread of its own, opened by the first question."""
+
+    def __init__(self, make: Callable[[], Projection]) -> None:
+        self._thread = ThreadPoolExecutor(1, "windlass-projector")
+        self._make = make
+        self._made: Projection | None = None
+
+    def _projection(self) -> Projection:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    async def open(self) -> None:
+        """Open it now. Raises what opening raises."""
+        await self._do(self._projection)
+
+    async def ask(self, name: str, params: Any) -> Any:
+        return await self._do(lambda: self._projection().ask(name, params))
+
+    async def _do(self, what: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, what)
+
+    async def traces(self, query: TraceQuery) -> TracePage:
+        found: TracePage = await self.ask("traces", query)
+        return found
+
+    async def trace(self, query: TraceShow) -> Trace:
+        found: Trace = await self.ask("trace", query)
+        return found
+
+    async def live(self, query: LiveQuery) -> LiveFigures:
+        found: LiveFigures = await self.ask("live", query)
+        return found
+
+    async def arrivals(self, query: ArrivalQuery) -> Arrivals:
+        found: Arrivals = await self.ask("arrivals", query)
+        return found
+
+    async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
+        found: list[ScoreSeen] = await self.ask("scores", query)
+        return found
+
+    async def counts(self) -> dict[str, int]:
+        found: dict[str, int] = await self.ask("counts", None)
+        return found
+
+    async def rest(self, seconds: float) -> None:
+        await self._do(lambda: self._projection().rest(seconds))
+
+    async def close(self) -> None:
+        if self._made is not None:
+            await self._do(self._made.close)
+        self._thread.shutdown()
