@@ -1,4 +1,9 @@
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,18 +21,39 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def toured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server in which the tour was walked: once, and each worker has a copy."""
-    from windlass.doors.cli.tour import walk
-
-    with made_once(tmp_path_factory, "toured") as (shared, is_made):
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `windlass up` walked the tour, stopped once and begun again: its data folder `home`, and what it said
+    before and after as `first` and `second`. Walked once; tests work on copies."""
+    with made_once(tmp_path_factory, "walked") as (shared, is_made):
         if not is_made:
-            first = Server(shared / "home")
-            with first.client() as client:
-                walk(client, lambda *texts: None, lambda path: first.address + path)
-            first.stop()
+            _up(shared, "first", "first  pushed")
+            _up(shared, "second", "ask it something")
+    return shared
+
+
+def _up(folder: Path, told: str, until: str) -> None:
+    """`windlass up` from its start until it has said this, then Ctrl-C."""
+    command = [sys.executable, "-m", "windlass.doors.cli.main", "up", "--port", "0"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "WINDLASS_HOME": str(folder / "home")}
+    with (folder / told).open("w") as out:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        end = time.monotonic() + 600
+        while until not in (said := (folder / told).read_text()) or (until == "ask it something" and (folder / "home/run/tour").exists()):
+            assert process.poll() is None and time.monotonic() < end, said
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, (folder / told).read_text()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def toured(tmp_path_factory: pytest.TempPathFactory, walked: Path) -> Iterator[Server]:
+    """A server in which the tour was walked; each worker has a copy."""
     home = tmp_path_factory.mktemp("toured") / "home"
-    shutil.copytree(shared / "home", home, ignore=shutil.ignore_patterns("run"))  # what is of its processes
+    shutil.copytree(walked / "home", home, ignore=shutil.ignore_patterns("run"))  # what is of its processes
     made = Server(home)
     yield made
     made.stop()

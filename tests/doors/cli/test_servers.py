@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,30 +155,16 @@ def test_what_is_written_is_printed_as_it_is(shop: Shell, served: Server, edit: 
     assert "\x1b" not in shop("show", "chain/shop").stdout
 
 
-def test_up_walks_the_tour_goes_on_with_one_that_was_cut_off_and_init_does_not_meet_it(shell: Shell) -> None:
-    def start() -> tuple[subprocess.Popen[str], Path]:
-        told = shell.folder / "told"
-        command = [sys.executable, "-m", "windlass.doors.cli.main", "up", "--port", "0"]
-        with told.open("w") as out:
-            return subprocess.Popen(command, cwd=shell.folder, env=shell.env, stdout=out, stderr=subprocess.STDOUT, text=True), told
-
-    def stop(process: subprocess.Popen[str]) -> None:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-
-    process, told = start()
-    until(lambda: "first  pushed" in told.read_text(), 300)
-    stop(process)
-    first = told.read_text()
+def test_up_walks_the_tour_goes_on_with_one_that_was_cut_off_and_init_does_not_meet_it(walked: Path, shell: Shell) -> None:
+    first, second = ((walked / name).read_text() for name in ("first", "second"))
     assert re.match(r"Windlass is at http://127\.0\.0\.1:\d+/\?once=\S+ ", first)
     assert "BLOCK" not in first
     assert "stopped; everything is kept" in first
-    process, told = start()
-    until(lambda: "ask it something" in told.read_text(), 300)
-    second = told.read_text()
     assert second.count("PROMOTE") + first.count("PROMOTE") == 3
     assert re.search("BLOCK.*SKEWED.*a new topic.*watched again", second, re.DOTALL)
-    until(lambda: not (Path(shell.env["WINDLASS_HOME"]) / "run" / "tour").exists())
+    home = Path(shell.env["WINDLASS_HOME"])
+    shutil.copytree(walked / "home", home, ignore=shutil.ignore_patterns("run"))
+    served = Server(home)
     assert json.loads(shell("tour", "--json").stdout)["stages"] == []
     (state,) = (r for r in shell.json("releases")["items"] if r["name"] == "answer")
     assert "production" in state["environments"]
@@ -185,4 +172,4 @@ def test_up_walks_the_tour_goes_on_with_one_that_was_cut_off_and_init_does_not_m
     shell.cwd = shell.folder / "shop"
     assert {c["status"] for c in shell.json("push")["changes"] if c["kind"] != "model"} == {"new"}
     assert "FIRST RELEASE" in shell("gate", "shop").stdout
-    stop(process)
+    served.stop()
