@@ -40,6 +40,9 @@ def some_traces(rnd: random.Random) -> list[SpanRow]:
             at = began + step * rnd.choice([1, 1, 300, -400]) * SECOND
             spent = {"kind": "model", "cost": 0.25, "tokens_in": 3, "model": rnd.choice(["a", "b"])} if step % 2 else {}
             rows.append(span(trace, number, parent, at, **common, **spent))
+            if spent and rnd.random() < 0.3:  # the application's own account of a call, and the gateway's under it
+                number += 1
+                rows.append(span(trace, number, rows[-1].span_id, at, **common, **(spent | {"cost": 0.5, "tokens_in": 7})))
     return rows
 
 
@@ -58,10 +61,12 @@ def expected(rows: list[SpanRow], fits) -> list[tuple]:
     for trace, group in groupby(sorted(rows, key=lambda r: r.trace_id), key=lambda r: r.trace_id):
         spans = list(group)
         if fits(spans):
-            costs = [s.cost for s in spans if s.kind == "model"]
+            outer = {s.parent for s in spans if s.kind == "model"}
+            calls = [s for s in spans if s.kind == "model" and s.span_id not in outer]
+            costs = [s.cost for s in calls]
             rooted = any(s.parent is None for s in spans)
             failed = any(s.status == "error" and (s.parent is None or not rooted) for s in spans)
-            tokens = 3 * len(costs) if costs else None
+            tokens = sum(s.tokens_in for s in calls) if calls else None
             line = (trace, min(s.start_ns for s in spans), len(spans), sum(costs) if costs else None, tokens, "error" if failed else "ok")
             found.append(line)
     return sorted(found, key=lambda f: (-f[1], f[0]))
@@ -213,4 +218,21 @@ def test_what_memory_cannot_hold_is_laid_into_the_data_folder(tmp_path, monkeypa
     assert not left.exists()
     store._db.execute("SELECT * FROM (SELECT range AS n, repeat(range::VARCHAR, 20) AS t FROM range(1500000)) ORDER BY t").fetchone()
     assert list((tmp_path / "spans" / "spill").glob("duckdb_temp*")) and not list(here.iterdir())
+    store.close()
+
+
+def test_a_call_that_the_application_and_the_gateway_tell_of_is_counted_once(tmp_path) -> None:
+    """The application's span knows tokens and no price; the gateway's under it knows both."""
+    store = DuckSpans(tmp_path)
+    rows = [
+        span("a" * 32, 1, None, NOW),
+        span("a" * 32, 2, f"{1:016x}", NOW, kind="model", tokens_in=20, tokens_out=9),
+        span("a" * 32, 3, f"{2:016x}", NOW, kind="model", tokens_in=21, tokens_out=9, cost=0.5),
+        span("a" * 32, 4, f"{1:016x}", NOW, kind="model", tokens_in=1, tokens_out=1, cost=0.25),
+    ]
+    store.write("2027-01-15", rows, "w", Position(1, 1))
+    (summary,) = store.traces(TraceQuery()).items
+    assert (summary.cost, summary.tokens) == (0.75, 32)
+    live = store.live(LiveQuery(hours=10**6))
+    assert (live.cost, live.tokens) == (0.75, 32)
     store.close()

@@ -24,6 +24,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from windlass.core import span as names
+from windlass.sdk.propagating import carry
 from windlass.sdk.servers import find_server
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,6 +66,7 @@ def init(url: str | None = None, key: str | None = None, *, service: str | None 
             api.set_tracer_provider(provider)
         _sending[server.url] = Sender(server.url, server.key)
         provider.add_span_processor(_sending[server.url])
+    carry(server.url)
     if instrument:
         _instrument()
 

@@ -192,7 +192,8 @@ class DuckSpans:
         ).fetchall()
 
     def _summaries(self, filters: Filters, found: list[tuple[str, int, int]]) -> tuple[TraceSummary, ...]:
-        """Of a revised span the newest counts. A trace is named by its root, or by its earliest span where the root is not here."""
+        """Of a revised span the newest counts. A trace is named by its root, or by its earliest span where the root is not here. A call
+        that both an application and the gateway under it tell of is one: only the innermost counts."""
         if not found:
             return ()
         where, _, given, _ = filters
@@ -200,14 +201,16 @@ class DuckSpans:
         light = 'trace_id, span_id, parent, start_ns, end_ns, status, kind, tokens_in, tokens_out, cost, release, session, "user"'
         rows = self._db.execute(
             f"WITH s AS (SELECT {light} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ({_marks(found)})"
-            " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1)"
+            " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
+            f" t AS (SELECT *, (trace_id, span_id) NOT IN ({_outer('s')}) AS innermost FROM s)"
             " SELECT trace_id, min(start_ns) AS start_ns, max(end_ns) - min(start_ns) AS took, count(*) AS spans,"
             " bool_or(status = 'error' AND parent IS NULL) AS failed, bool_or(status = 'error') AS inner_error,"
-            " count(*) FILTER (parent IS NULL) AS roots, sum(tokens_in) FILTER (kind = 'model') AS tin,"
-            " sum(tokens_out) FILTER (kind = 'model') AS tout, sum(cost) FILTER (kind IN ('model', 'embedding')) AS cost,"
+            " count(*) FILTER (parent IS NULL) AS roots, sum(tokens_in) FILTER (kind = 'model' AND innermost) AS tin,"
+            " sum(tokens_out) FILTER (kind = 'model' AND innermost) AS tout,"
+            " sum(cost) FILTER (kind IN ('model', 'embedding') AND innermost) AS cost,"
             ' any_value(release) AS release, any_value(session) AS session, any_value("user") AS usr,'
             " arg_min(span_id, {'inner': parent IS NOT NULL, 'start': start_ns}) AS head"
-            " FROM s GROUP BY trace_id ORDER BY start_ns DESC, trace_id",
+            " FROM t GROUP BY trace_id ORDER BY start_ns DESC, trace_id",
             [*given, first, last, *(f[0] for f in found)],
         ).fetchall()
         heads = self._db.execute(
@@ -287,10 +290,12 @@ class DuckSpans:
         if not total[1]:
             return LiveFigures(0, 0)
         spent = self._db.execute(
-            base + ", m AS (SELECT arg_max_null(cost, receipt_ns) AS cost, arg_max_null(tokens_in, receipt_ns) AS tokens_in,"
+            base + ", m AS MATERIALIZED (SELECT trace_id, span_id, any_value(parent) AS parent, any_value(kind) AS kind,"
+            " arg_max_null(cost, receipt_ns) AS cost, arg_max_null(tokens_in, receipt_ns) AS tokens_in,"
             " arg_max_null(tokens_out, receipt_ns) AS tokens_out FROM spans WHERE project = ? AND kind = 'model'"
             " AND trace_id IN (SELECT trace_id FROM r) GROUP BY trace_id, span_id)"
-            " SELECT sum(cost), count(*) FILTER (cost IS NULL), sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)) FROM m",
+            " SELECT sum(cost), count(*) FILTER (cost IS NULL), sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)) FROM m"
+            f" WHERE (trace_id, span_id) NOT IN ({_outer('m')})",
             [*values, query.project],
         ).fetchone()
         assert spent is not None
@@ -341,6 +346,11 @@ class DuckSpans:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _outer(spans: str) -> str:
+    """Which of these spans have a call of a model beneath them."""
+    return f"SELECT (trace_id, parent) FROM {spans} WHERE kind = 'model' AND parent IS NOT NULL"
 
 
 def _marks(values: Sequence[Any]) -> str:

@@ -1,6 +1,6 @@
 """From a span to a row: which attribute of which convention means what. Tables, not code.
 
-First forms of Windlass's own names, OpenTelemetry's GenAI conventions (old and new names) and OpenInference. The raw attributes
+First forms of Windlass's own names, OpenTelemetry's GenAI conventions (old and new names), OpenInference and OpenLLMetry. The raw attributes
 stay with the row, so that newer tables can read older spans again.
 """
 
@@ -26,8 +26,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "tokens_out": (names.OUTPUT_TOKENS, "gen_ai.usage.completion_tokens", "llm.token_count.completion"),
     "tokens_cached": (names.CACHED_TOKENS, "gen_ai.usage.cached_input_tokens", "llm.token_count.prompt_details.cache_read"),
     "cost": (names.COST,),
-    "input": (names.INPUT, names.INPUT_MESSAGES, "input.value", "gen_ai.prompt"),
-    "output": (names.OUTPUT, names.OUTPUT_MESSAGES, "output.value", "gen_ai.completion"),
+    "input": (names.INPUT, names.INPUT_MESSAGES, "input.value", "gen_ai.prompt", "traceloop.entity.input"),
+    "output": (names.OUTPUT, names.OUTPUT_MESSAGES, "output.value", "gen_ai.completion", "traceloop.entity.output"),
     "session": (names.SESSION, "session.id"),
     "user": (names.USER, "enduser.id"),
     "release": (names.RELEASE,),
@@ -49,9 +49,10 @@ KINDS: tuple[tuple[str, dict[str, str]], ...] = (
         "openinference.span.kind",
         {
             "LLM": "model", "CHAIN": "chain", "TOOL": "tool", "AGENT": "agent", "RETRIEVER": "retrieval", "EMBEDDING": "embedding",
-            "EVALUATOR": "evaluator",
+            "EVALUATOR": "evaluator", "RERANKER": "retrieval", "PROMPT": "span", "GUARDRAIL": "span", "UNKNOWN": "span",
         },
     ),
+    ("traceloop.span.kind", {"workflow": "chain", "task": "span", "agent": "agent", "tool": "tool"}),
 )  # fmt: skip
 _STATUS: dict[int, Status] = {0: "unset", 1: "ok", 2: "error"}
 _LATEST = 2**63 - 1
