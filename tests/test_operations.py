@@ -22,6 +22,7 @@ from windlass.core.operations import (
     indexes,
     monitors,
     pins,
+    prompts,
     registry,
     reviews,
     runs,
@@ -53,6 +54,7 @@ CONSTANTS = {
         indexes,
         monitors,
         pins,
+        prompts,
         registry,
         reviews,
         runs,
@@ -72,6 +74,7 @@ NO_PAGE = {
     "rows.pack": "part of a push",
     "rows.keep": "part of a push",
     "weights.add": "a model lies in a folder, which a browser does not have",
+    "prompts.get": "for applications; the page of a version shows its text",
     "runs.start": "the playground runs by runs.stream",
 }
 
@@ -123,4 +126,4 @@ def test_every_operation_has_a_page() -> None:
 
 def test_no_operation_is_asked_of_a_service_without_leave() -> None:
     """Each service method asks `guard` before it does anything; here that nobody with no rights gets through is in test_api."""
-    assert all(op.permission in ("read", "write", "run", "deploy", "admin") for op in OPERATIONS.values())
+    assert all(op.permission in ("read", "write", "run", "deploy", "admin", "call") for op in OPERATIONS.values())

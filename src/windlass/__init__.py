@@ -20,6 +20,7 @@ _PUBLIC = {
     "function": "suite", "git_sha": "suite",
     "Output": "output", "text": "output",
     "Client": "client", "init": "tracing", "trace": "tracing", "flush": "tracing",
+    "prompt": "registered", "Prompt": "registered",
 }  # fmt: skip
 _CORE = {"Message": "message", "WindlassError": "errors"}
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from windlass.sdk.index import whole as whole
     from windlass.sdk.output import Output as Output
     from windlass.sdk.output import text as text
+    from windlass.sdk.registered import Prompt as Prompt
+    from windlass.sdk.registered import prompt as prompt
     from windlass.sdk.suite import at_least as at_least
     from windlass.sdk.suite import command as command
     from windlass.sdk.suite import data as data

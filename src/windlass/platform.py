@@ -72,6 +72,7 @@ from windlass.registry.leaks import Leaks
 from windlass.registry.lineage import Lineage
 from windlass.registry.pin_jobs import PinJobs
 from windlass.registry.pins import Pins
+from windlass.registry.prompts import Prompts
 from windlass.registry.push import Push
 from windlass.registry.rows import Rows
 from windlass.registry.sources import Sources
@@ -185,6 +186,7 @@ class Platform:
         self.packs = Packs(self.blobs, self.home.path / "run")
         self.rows = Rows(self.engine, self.blobs, self.packs)
         self.datasets = Datasets(self.engine, self.versions, self.rows, self.blobs)
+        self.prompts = Prompts(self.versions, self.datasets)
         self.uploads = Uploads(self.engine, self.versions, self.datasets, self.rows)
         self.edits = Edits(self.engine, self.versions, self.datasets, self.rows)
         self.leaks = Leaks(self.versions, self.datasets)
@@ -242,7 +244,7 @@ class Platform:
 
     def _open_evaluate(self, commands: bool) -> None:
         outcomes = self.outcomes = Outcomes(self.engine)
-        targets = Targets(self.executor, self.records, self.models.http, self.settings.runner_seconds, commands=commands)
+        targets = Targets(self.executor, self.records, self.models.http, self.settings.runner_seconds, self._environment, commands=commands)
         self.experiments = Experiments(
             outcomes=outcomes, versions=self.versions, datasets=self.datasets, targets=targets, judges=self.executor,
             records=self.records, concurrency=self.settings.evaluation_concurrency,
@@ -357,9 +359,9 @@ class Platform:
         """What a run's own clients need to come back through the gateway."""
         if self.address is None:
             return {}
-        return gateway_environment(
-            self.address, self.actors.tokens.run(context.run, context.project, self.settings.runner_seconds + TOKEN_GRACE)
-        )
+        seconds = self.settings.runner_seconds + TOKEN_GRACE
+        token = self.actors.tokens.run(context.run, context.project, seconds, context.evaluation)
+        return gateway_environment(self.address, token, context.evaluation)
 
     def _counts(self) -> dict[str, int]:
         with read(self.engine) as c:

@@ -19,6 +19,7 @@ SERVICES = {
     "datasets.merge": "edits.merge",
     "datasets.duplicates": "leaks.list",
     "datasets.harvest": "harvest.harvest",
+    "prompts.get": "prompts.get",
     "pins.add": "pin_jobs.add",
     "pins.list": "pins.list",
     "pins.show": "pins.show",

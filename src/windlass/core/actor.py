@@ -19,6 +19,7 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
     project: str = "default"
     scopes: tuple[str, ...] = ()
     run: str | None = None
+    evaluation: str | None = None  # that the run belongs to
     grant: str | None = None
 
 

@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -30,6 +31,9 @@ TRIES = 3
 DRAIN_SECONDS = 5.0
 BUSY = frozenset({429, 502, 503, 504})
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")  # of the environment, to a foreign command
+
+
+Environment = Callable[[RunContext], dict[str, str]]
 
 
 class Answered(NamedTuple):
@@ -91,12 +95,12 @@ class _Foreign:
         with step(self._records, context, self._name, "request", input=given) as span:
             context.ledger.root = span.context.parent
             header = span.context.parent.header() if span.context.parent else ""
-            data = await self._send(msgspec.json.encode({"input": given}), header)
+            data = await self._send(msgspec.json.encode({"input": given}), header, context)
             output = self._read(data)
             span.output(output)
         return Answered(output, text_of(output, None) if not isinstance(output, dict) else _text(output))
 
-    async def _send(self, body: bytes, traceparent: str) -> bytes:
+    async def _send(self, body: bytes, traceparent: str, context: RunContext) -> bytes:
         raise NotImplementedError
 
     def _read(self, data: bytes) -> Any:
@@ -115,7 +119,7 @@ class Url(_Foreign):
         self._address = address
         self._session = session
 
-    async def _send(self, body: bytes, traceparent: str) -> bytes:
+    async def _send(self, body: bytes, traceparent: str, context: RunContext) -> bytes:
         for attempt in range(1, TRIES + 1):
             try:
                 status, data = await asyncio.wait_for(self._once(body, traceparent), self._seconds)
@@ -150,15 +154,18 @@ class Sessions(Protocol):
 
 
 class Command(_Foreign):
-    """An application that is a command, started anew for each row in the workspace's folder, with little of our environment."""
+    """An application that is a command, started anew for each row in the workspace's folder, with little of our environment, and with
+    what its clients need to call models through the gateway."""
 
-    def __init__(self, arguments: list[str], folder: str, field: str, records: Records, seconds: float) -> None:
+    def __init__(self, arguments: list[str], folder: str, field: str, records: Records, seconds: float, environment: Environment) -> None:
         super().__init__(shlex.join(arguments), field, records, seconds)
+        self._environment = environment
         self._arguments = arguments
         self._folder = folder
 
-    async def _send(self, body: bytes, traceparent: str) -> bytes:
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"TRACEPARENT": traceparent}
+    async def _send(self, body: bytes, traceparent: str, context: RunContext) -> bytes:
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment |= {"TRACEPARENT": traceparent, **self._environment(context)}
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -223,14 +230,18 @@ class Targets:
         records: where spans of foreign targets go.
         sessions: HTTP sessions.
         seconds: how long one answer may take.
+        environment: what a command's own clients need to call models here.
         commands: whether commands may be started on this machine; a server that others reach does not.
     """
 
-    def __init__(self, runs: Runs, records: Records, sessions: Sessions, seconds: float, *, commands: bool) -> None:
+    def __init__(
+        self, runs: Runs, records: Records, sessions: Sessions, seconds: float, environment: Environment, *, commands: bool
+    ) -> None:
         self._runs = runs
         self._records = records
         self._sessions = sessions
         self._seconds = seconds
+        self._environment = environment
         self._commands = commands
 
     async def registered(self, ref: Ref) -> Target:
@@ -252,8 +263,8 @@ class Targets:
         if not folder or not Path(folder).is_dir():
             raise Invalid(f"the workspace's folder {folder!r} is not on this machine", remedy="push the workspace from here")
         if line := target.get("command"):
-            return Command(shlex.split(str(line)), folder, field, *common)
-        return Command([sys.executable, "-m", "windlass.sdk.foreign", str(target["callable"])], folder, field, *common)
+            return Command(shlex.split(str(line)), folder, field, *common, self._environment)
+        return Command([sys.executable, "-m", "windlass.sdk.foreign", str(target["callable"])], folder, field, *common, self._environment)
 
 
 def foreign_name(target: dict[str, Any]) -> str:

@@ -132,7 +132,7 @@ class Actors:
 
     def _of_run(self, token: str) -> Actor:
         said = self.tokens.read_run(token, GIVE)
-        return Actor(f"run:{said.run}", "run", said.project, run=said.run)
+        return Actor(f"run:{said.run}", "run", said.project, run=said.run, evaluation=said.evaluation)
 
     def _of_grant(self, token: str) -> Actor:
         said = self.tokens.read_grant(token)

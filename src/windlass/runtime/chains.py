@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from windlass.agentops.secrets import Secrets, hidden, hide_in
+from windlass.core import span as names
 from windlass.core.artifacts import Code, ToolBody, Version
 from windlass.core.errors import Unavailable, WindlassError
 from windlass.core.span import SpanKind
@@ -26,9 +27,11 @@ from windlass.runtime.runner import Runners
 from windlass.sdk.frames import Start
 
 
-def gateway_environment(address: str, token: str) -> dict[str, str]:
-    """The variables by which clients in a run find the gateway, with the run's token for a key. `address` has no path."""
+def gateway_environment(address: str, token: str, evaluation: str | None = None) -> dict[str, str]:
+    """The variables by which clients in a run find the gateway, with the run's token for a key, and by which spans of their own say
+    that they belong to an evaluation. `address` has no path."""
     return {
+        **({"OTEL_RESOURCE_ATTRIBUTES": f"{names.EVALUATION}={evaluation}"} if evaluation else {}),
         "WINDLASS_URL": address, "WINDLASS_KEY": token, "OPENAI_BASE_URL": f"{address}/v1", "OPENAI_API_KEY": token,
         "ANTHROPIC_BASE_URL": address, "ANTHROPIC_API_KEY": token,
     }  # fmt: skip

@@ -93,6 +93,14 @@ class Executor:
         """The context of a run under way, for what its token asks of the gateway."""
         return self._running.get(run)
 
+    async def knows(self, target: Ref) -> bool:
+        """Whether there is such a version now."""
+        try:
+            await self._library.find(target)
+        except NotFound:
+            return False
+        return True
+
     async def execute(self, target: Ref, given: Any, context: RunContext, send: Send | None = None) -> RunResult:
         """Run a target for a caller who was already let in. What it used is in `context.ledger`, also when it fails."""
         version, context = await self._enter(target, context)

@@ -25,7 +25,7 @@ from windlass.core.operations import (
 from windlass.core.operations.query import encode
 from windlass.sdk.collect import collect
 from windlass.sdk.nouns.agents import Approvals, Grants, Stops, Tools
-from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Versions
+from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Prompts, Versions
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
 from windlass.sdk.nouns.production import Alerts, Keys, Monitors, Traces
 from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews
@@ -59,6 +59,7 @@ class Client:
         self.datasets = Datasets(self)
         self.indexes = Indexes(self)
         self.pins = Pins(self)
+        self.prompts = Prompts(self)
         self.grants = Grants(self)
         self.stops = Stops(self)
         self.approvals = Approvals(self)

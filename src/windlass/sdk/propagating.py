@@ -1,7 +1,7 @@
 """A model call of an application, as a step of the application's trace: requests to the server say which step they belong to.
 
-The clients of model providers (OpenAI's, Anthropic's, those of LangChain and agents' frameworks above them) send by httpx2 or httpx. Their
-transports are given W3C's `traceparent` for requests to the server, and are left alone for all others: who asks another server tells it nothing.
+The clients of model providers (OpenAI's, Anthropic's, and above them LangChain's and those of agents' frameworks) send by httpx2 or httpx.
+Their transports add W3C's `traceparent` to requests to the server, and to no others: who asks another server tells it nothing.
 """
 
 from __future__ import annotations

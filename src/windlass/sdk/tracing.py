@@ -25,14 +25,18 @@ import msgspec
 
 from windlass.core import span as names
 from windlass.sdk.propagating import carry
-from windlass.sdk.servers import find_server
+from windlass.sdk.servers import Server, find_server
 
 F = TypeVar("F", bound=Callable[..., Any])
-INSTRUMENTED = ("openai", "anthropic", "langchain", "google_genai", "vertexai", "bedrock", "mistralai", "cohere", "litellm", "mcp")
+INSTRUMENTED = (
+    "openai", "anthropic", "langchain", "google_genai", "vertexai", "bedrock", "mistralai", "cohere", "litellm", "mcp", "pydantic_ai",
+    "crewai", "llama_index", "haystack",
+)  # fmt: skip
 SHOWN = 32_000  # characters of an input or output that a span keeps
 
 _lock = threading.Lock()
 _sending: dict[str, Any] = {}
+_servers: list[Server] = []
 
 
 def init(url: str | None = None, key: str | None = None, *, service: str | None = None, instrument: bool = True) -> None:
@@ -65,6 +69,7 @@ def init(url: str | None = None, key: str | None = None, *, service: str | None 
             provider = TracerProvider(resource=made)
             api.set_tracer_provider(provider)
         _sending[server.url] = Sender(server.url, server.key)
+        _servers.append(server)
         provider.add_span_processor(_sending[server.url])
     carry(server.url)
     if instrument:
@@ -74,6 +79,11 @@ def init(url: str | None = None, key: str | None = None, *, service: str | None 
 def flush(seconds: float = 10.0) -> bool:
     """Wait until what was recorded so far is sent; whether it was."""
     return all(sender.force_flush(int(seconds * 1000)) for sender in list(_sending.values()))
+
+
+def sent_to() -> Server | None:
+    """The server that this process sends its spans to, the last where there are several."""
+    return _servers[-1] if _servers else None
 
 
 def _instrument() -> None:

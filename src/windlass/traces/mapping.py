@@ -1,7 +1,7 @@
 """From a span to a row: which attribute of which convention means what. Tables, not code.
 
-First forms of Windlass's own names, OpenTelemetry's GenAI conventions (old and new names), OpenInference and OpenLLMetry. The raw attributes
-stay with the row, so that newer tables can read older spans again.
+First forms of Windlass's own names, OpenTelemetry's GenAI conventions (old and new names), OpenInference and OpenLLMetry. The raw
+attributes stay with the row, so that newer tables can read older spans again.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
 INTEGERS = ("tokens_in", "tokens_out", "tokens_cached")
 KINDS: tuple[tuple[str, dict[str, str]], ...] = (
     (names.KIND, {}),
+    ("traceloop.span.kind", {"workflow": "chain", "task": "span", "agent": "agent", "tool": "tool"}),
     (
         names.OPERATION,
         {
@@ -52,7 +53,6 @@ KINDS: tuple[tuple[str, dict[str, str]], ...] = (
             "EVALUATOR": "evaluator", "RERANKER": "retrieval", "PROMPT": "span", "GUARDRAIL": "span", "UNKNOWN": "span",
         },
     ),
-    ("traceloop.span.kind", {"workflow": "chain", "task": "span", "agent": "agent", "tool": "tool"}),
 )  # fmt: skip
 _STATUS: dict[int, Status] = {0: "unset", 1: "ok", 2: "error"}
 _LATEST = 2**63 - 1
@@ -123,7 +123,7 @@ def _digest(data: bytes) -> str:
 def _first(sources: tuple[str, ...], attributes: dict[str, Any], shared: dict[str, Any], column: str) -> Any:
     for source in sources:
         value = attributes.get(source)
-        if value is None and column == "environment":
+        if value is None and column in ("environment", "evaluation"):
             value = shared.get(source)
         if value is None:
             continue

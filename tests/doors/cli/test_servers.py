@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.doors.cli.conftest import Edit, Shell
-from tests.doors.server import Server, until
+from tests.doors.server import Server
 
 pytestmark = pytest.mark.slow
 

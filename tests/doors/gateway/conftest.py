@@ -85,6 +85,9 @@ class Runs:
             yield RunPiece(text=word + " ")
         yield RunPiece(result=result)
 
+    async def knows(self, target: Ref) -> bool:
+        return target.name in (*self.INPUT, "gpt-5-nano")
+
     def running(self, run: str) -> RunContext | None:
         return RunContext(actor=ACTORS["wk-run"], run=run, trace="ab" * 16, evaluation="ev-1") if run == "run-1" else None
 

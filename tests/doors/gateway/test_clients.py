@@ -205,6 +205,23 @@ async def test_models_that_are_not_there(live: Live) -> None:
         await anthropic_chat(live, "nothing", stream=False)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_name_alone_is_a_model_of_the_provider_whose_dialect_is_spoken(live: Live, stream: bool) -> None:
+    """As applications call it that were written for the provider; what no table knows is never sent there."""
+    live.provider.say("Hello")
+    assert (await openai_chat(live, "gpt-5-mini", stream=stream))[0] == "Hello"
+    assert live.provider.requests[-1].body["model"] == "gpt-5-mini"
+    assert (await live.span()).attributes["gen_ai.request.model"] == "openai/gpt-5-mini"
+    assert (await anthropic_chat(live, "claude-sonnet-4-5", stream=stream))[0] == "Hello"
+    asked = len(live.provider.requests)
+    for name in ("gpt-5-minni", "gpt-5-nano"):  # misspelt; and one that a release is called by
+        with pytest.raises(openai.NotFoundError, match=f"no release '{name}'"):
+            await openai_chat(live, name, stream=False)
+    with pytest.raises(openai.NotFoundError, match="no release 'claude-sonnet-4-5'"):
+        await openai_chat(live, "claude-sonnet-4-5", stream=False)
+    assert len(live.provider.requests) == asked
+
+
 async def test_the_list_of_models_suits_both_clients(live: Live) -> None:
     async with live.openai() as client:
         assert [m.id async for m in client.models.list()] == ["answer", "baseline"]

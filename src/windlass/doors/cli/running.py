@@ -1,4 +1,4 @@
-"""`run`."""
+"""`run`, `render`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ from windlass.core.operations.runs import RunResult
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain, printable
+from windlass.sdk.registered import Prompt
 
 TRIED = ("chain", "agent", "component")
 
 
+class Rendered(msgspec.Struct):
+    ref: str
+    messages: list[dict[str, str]]
+    parameters: dict[str, Any]
+
+
 def add(app: typer.Typer) -> None:
     command(app, "run", "runs.start", "runs.stream", panel="Develop")(run)
+    command(app, "render", "prompts.get", panel="Develop")(render)
 
 
 def run(
@@ -67,6 +75,26 @@ def run(
     session.print(f"[dim]{words.short_ref(result.target)} · trace {trace} · {took} · why: windlass why {result.trace[:8]}[/dim]")
     if newer:
         session.print(f"[dim]this is what production runs; the newest is {newer}[/dim]")
+
+
+def render(
+    session: Session,
+    prompt: Annotated[str, typer.Argument(help="A prompt: reply for what production uses, reply:main, reply@digest.")],
+    given: Annotated[list[str] | None, typer.Argument(metavar="[INPUT]...", help="name=value for each input.")] = None,
+    input: Annotated[str | None, typer.Option("--input", "-i", help="A JSON file with the inputs, or - for standard input.")] = None,
+) -> None:
+    """The messages of a prompt, as an application gets them by `windlass.prompt`."""
+    found = Prompt(session.client.prompts.get(prompt if set(prompt) & set("@:") else f"{prompt}:production"))
+    arguments = _input(given or [], input) or {}
+    if isinstance(arguments, str) and len(found.inputs) == 1:
+        arguments = {found.inputs[0]: arguments}
+    if not isinstance(arguments, dict):
+        raise Invalid("inputs go by name", remedy="write name=value for each")
+    said = Rendered(found.ref, found.messages(**arguments), found.parameters)
+    session.result(said)
+    session.print(f"[dim]{words.short_ref(said.ref)}[/dim]")
+    for message in said.messages:
+        session.print(f"[bold]{message['role']}[/bold]", plain(message["content"]))
 
 
 def _target(session: Session, given: str) -> tuple[str, str]:

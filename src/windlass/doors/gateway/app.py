@@ -6,7 +6,9 @@
     POST /invoke/{release}                                             typed JSON
 
 A model with a provider in front (`openai/gpt-5-mini`, `baseline`) is called as it is; any other name is a release
-(`answer`, `answer:staging`, `answer@3f9a`) or a ref with its kind (`component/reply`). Raw ASGI and msgspec: this is a hot path.
+(`answer`, `answer:staging`, `answer@3f9a`) or a ref with its kind (`component/reply`). Applications that were written for a provider
+name its models alone: `gpt-5-mini` at OpenAI's paths is that model, where the table of prices knows it and no release has its name.
+Raw ASGI and msgspec: this is a hot path.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import msgspec
 
 from windlass.core.actor import Actor
 from windlass.core.errors import Forbidden, Invalid, ModelFailed, NotFound, WindlassError
+from windlass.core.ids import now_ns
+from windlass.core.message import Usage
 from windlass.core.operations.runs import ModelEntry
 from windlass.core.ref import KINDS, Ref, parse_ref
 from windlass.doors.gateway.answers import CHAT, FACES, Face, Runs, answer_invoke, answer_model, answer_release
@@ -128,6 +132,8 @@ class Gateway:
         target = self._target(call.model, call.actor) if "/" not in call.model or call.model.split("/")[0] in KINDS else None
         if call.model == "baseline" or call.model.startswith("baseline@"):
             target = None
+        if target is not None and await self._is_providers(dialect, call.model, target):
+            call.model, target = f"{dialect}/{call.model}", None
         if target is not None:
             self._narrow(call.actor, f"{target.kind}/{target.name}")
             if path not in CHAT:
@@ -145,6 +151,12 @@ class Gateway:
         body = _json(raw)
         request = msgspec.structs.replace(face.request_of(body, self._keep), model=call.model)
         await answer_model(exchange, call, model, face, request, body, self._records)
+
+    async def _is_providers(self, dialect: str, name: str, target: Ref) -> bool:
+        """Whether a name alone is a model of the provider whose dialect is spoken. Only one that is known to be: a misspelt release
+        must not send what it was asked abroad."""
+        known = not set(name) & set("/@:") and self._models.price(dialect, name, Usage(0, 0), now_ns()) is not None
+        return known and not await self._runs.knows(target)
 
     def _target(self, text: str, actor: Actor) -> Ref:
         """What a name means: a release in production unless it says otherwise, or a ref with its kind."""

@@ -36,7 +36,7 @@ class Call:
         self.provider = ""
         self.session = headers.get("windlass-session")
         self.user = headers.get("windlass-user")
-        self.run_attributes = run.attributes() if run else {}
+        self.run_attributes = run.attributes() if run else {names.EVALUATION: actor.evaluation}
 
     def span(self, messages: tuple[Message, ...] | None, reply: ModelReply | None, problem: str = "", *, estimated: bool = False) -> Span:
         """The finished span. `problem` says why the call failed; `estimated` that output tokens were counted by chunks."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from windlass.core.errors import error_from_dict
-from windlass.core.operations import datasets, graph, indexes, pins, registry
+from windlass.core.operations import datasets, graph, indexes, pins, prompts, registry
 from windlass.sdk.adding import add_file
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
 
@@ -62,6 +62,12 @@ class Versions(Group):
     def verify(self) -> registry.VerifyReport:
         """Re-derive every digest and link. Operation `registry.verify`."""
         return self._client.call(registry.VERIFY, registry.VerifyQuery(self._project))
+
+
+class Prompts(Group):
+    def get(self, ref: str) -> prompts.PromptVersion:
+        """A prompt with all that rendering needs: `name:label` or `name@digest`. Operation `prompts.get`."""
+        return self._client.call(prompts.GET, registry.RefQuery(ref, self._project))
 
 
 class Datasets(Group):

@@ -1,0 +1,45 @@
+"""Prompts for applications that render them by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from windlass.core.actor import Actor
+from windlass.core.artifacts import PromptBody, Version
+from windlass.core.errors import Invalid, NotFound
+from windlass.core.operations.prompts import PromptVersion
+from windlass.core.operations.registry import RefQuery
+from windlass.core.ref import parse_ref
+from windlass.govern.permissions import guard
+from windlass.registry.datasets import Datasets
+from windlass.registry.versions import Versions
+
+
+class Prompts:
+    """Service of prompts. Who may call an application may have the prompts it is made of."""
+
+    def __init__(self, versions: Versions, datasets: Datasets) -> None:
+        self._versions = versions
+        self._datasets = datasets
+
+    def get(self, actor: Actor, query: RefQuery) -> PromptVersion:
+        """Operation `prompts.get`: the version that a digest or a label names; `production` is what production's release uses.
+        Raises `Forbidden`, `NotFound`, `Invalid` for what is no prompt."""
+        ref = parse_ref(query.ref, project=query.project, kind="prompt")
+        guard(actor, "call", ref.project, f"{ref.kind}/{ref.name}")
+        if ref.kind != "prompt":
+            raise Invalid(f"{ref.short} is no prompt", where="ref", remedy="write prompt/name, with :label or @digest")
+        exact = self._versions.resolve(ref)
+        version = self._versions.get(exact.project, exact.kind, exact.name, exact.digest or "")
+        body = msgspec.convert(version.body, PromptBody)
+        return PromptVersion(str(exact), body, tuple(self._examples(version, body)))
+
+    def _examples(self, version: Version, body: PromptBody) -> list[dict[str, Any]]:
+        if body.fewshot is None:
+            return []
+        link = next((x for x in version.links if x.digest == body.fewshot), None)
+        if link is None:
+            raise NotFound(f"{version.ref.short} has no link to its examples", remedy="windlass verify")
+        return list(self._datasets.rows(self._versions.get(version.project, link.kind, link.name, link.digest)))
