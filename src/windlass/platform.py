@@ -54,6 +54,7 @@ from windlass.evaluate.verdicts import Verdicts
 from windlass.govern.actors import Actors
 from windlass.govern.installation import Installation
 from windlass.govern.prices import Prices
+from windlass.govern.rulings import Rulings
 from windlass.govern.sessions import Sessions
 from windlass.jobs.durable import DurableJobs
 from windlass.jobs.work import Jobs, LoopJobs, Work
@@ -173,6 +174,7 @@ class Platform:
         secrets = (self.home.token(), owner_key) if owner_key else (self.home.token(),)
         sessions = Sessions(self.home.path / "run")
         self.actors = Actors(self.engine, sessions, secrets, self.home.signing_key(), cookie_name(self.address))
+        self.rulings = Rulings(self.actors)
         self.installation = Installation(
             self.home.path, windlass.__version__, self.address,
             counts=self._counts, ingest=self.traces.counts, providers=lambda: {"baseline": "ready", **self.providers.detected()},

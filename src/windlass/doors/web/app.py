@@ -32,6 +32,7 @@ from windlass.doors.web import (
     monitors,
     pins,
     playground,
+    policy,
     releases,
     reviews,
     status,
@@ -66,6 +67,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *models.PAGES,
     *bakeoffs.PAGES,
     *tuning.PAGES,
+    *policy.PAGES,
     *status.PAGES,
 )
 FORMS: tuple[tuple[str, Handler], ...] = (

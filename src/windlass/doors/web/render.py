@@ -74,7 +74,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("alerts", "Alerts", "/alerts"),
         ),
     ),
-    ("Govern", (("lineage", "Lineage", "/lineage"), ("status", "Installation", "/status"))),
+    ("Govern", (("lineage", "Lineage", "/lineage"), ("policy", "Policy", "/policy"), ("status", "Installation", "/status"))),
 )
 
 
