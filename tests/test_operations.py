@@ -12,6 +12,7 @@ from windlass.core.operations import (
     Operation,
     alerts,
     approvals,
+    audit,
     bakeoffs,
     datasets,
     deploy,
@@ -44,6 +45,7 @@ CONSTANTS = {
     for module in (
         alerts,
         approvals,
+        audit,
         bakeoffs,
         datasets,
         deploy,

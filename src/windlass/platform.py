@@ -52,6 +52,7 @@ from windlass.evaluate.reviews import Reviews
 from windlass.evaluate.targets import Targets
 from windlass.evaluate.verdicts import Verdicts
 from windlass.govern.actors import Actors
+from windlass.govern.audit import Audit
 from windlass.govern.installation import Installation
 from windlass.govern.prices import Prices
 from windlass.govern.rulings import Rulings
@@ -175,6 +176,7 @@ class Platform:
         sessions = Sessions(self.home.path / "run")
         self.actors = Actors(self.engine, sessions, secrets, self.home.signing_key(), cookie_name(self.address))
         self.rulings = Rulings(self.actors)
+        self.audit = Audit(self.engine)
         self.installation = Installation(
             self.home.path, windlass.__version__, self.address,
             counts=self._counts, ingest=self.traces.counts, providers=lambda: {"baseline": "ready", **self.providers.detected()},

@@ -105,6 +105,8 @@ SERVICES = {
     "stops.lift": "stops.lift",
     "stops.list": "stops.list",
     "system.status": "installation.status",
+    "audit.list": "audit.list",
+    "audit.verify": "audit.verify",
     "policy.show": "rulings.show",
     "policy.why": "rulings.why",
     "keys.create": "actors.create",

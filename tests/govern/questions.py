@@ -119,6 +119,8 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "stops.lift": {"subject": "agent/nobody", **d},
         "stops.list": d,
         "system.status": {},
+        "audit.list": d,
+        "audit.verify": {},
         "policy.show": {},
         "policy.why": {"actor": "viewer", "action": "write", **d},
         "keys.create": {"name": "another", "role": "caller", **d},
@@ -253,6 +255,7 @@ def pages(w: World) -> dict[str, Asked]:
         "/tunes": "/tunes",
         "/tunes/{id}": f"/tunes/{w.tune}",
         "/weights": "/weights?which=tiny",
+        "/audit": "/audit?action=registry.",
         "/policy": "/policy",
         "/status": "/status",
     }
@@ -305,6 +308,7 @@ def forms(w: World) -> dict[str, Asked]:
         "/alerts": form("write", "/alerts", name="by-form", monitors="watch"),
         "/alerts/{id}/acknowledge": form("write", f"/alerts/{w.event}/acknowledge"),
         "/alerts/rules/{name}/test": form("write", "/alerts/rules/letters/test"),
+        "/audit/verify": form("read", "/audit/verify"),  # somebody who may not verify sees the list without
         "/status/keys": form("admin", "/status/keys", name="by form", role="caller"),
         "/status/keys/{id}/revoke": form("admin", f"/status/keys/{w.keys['revoked']}/revoke"),
         "/status/verify": form("read", "/status/verify"),

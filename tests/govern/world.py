@@ -233,3 +233,4 @@ class World:
     def close(self) -> None:
         self.transport.run(self.platform.close())
         self.transport.close()
+        self.home.unlock()

@@ -260,4 +260,5 @@ audit = Table(
     "audit", metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
     _ns("at_ns"), _text("actor"), _text("action"), _text("project"), _text("subject"), _text("details"), _text("previous"), _text("hash"),
+    Index("audit_by_project", "project", "seq"),
 )  # fmt: skip

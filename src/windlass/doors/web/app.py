@@ -20,6 +20,7 @@ from windlass.doors.web import (
     alerts,
     approvals,
     artifacts,
+    audit,
     bakeoffs,
     datasets,
     evaluations,
@@ -68,6 +69,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *bakeoffs.PAGES,
     *tuning.PAGES,
     *policy.PAGES,
+    *audit.PAGES,
     *status.PAGES,
 )
 FORMS: tuple[tuple[str, Handler], ...] = (
@@ -86,6 +88,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *approvals.FORMS,
     *monitors.FORMS,
     *alerts.FORMS,
+    *audit.FORMS,
     *status.FORMS,
 )
 

@@ -1,10 +1,10 @@
-"""Who may do what: keys, and the policy."""
+"""Who may do what, and what was done: keys, the policy, the audit."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from windlass.core.operations import Empty, policy, system
+from windlass.core.operations import Empty, audit, policy, system
 from windlass.sdk.nouns.group import Group
 
 
@@ -30,3 +30,13 @@ class Policy(Group):
     def why(self, actor: str, action: str, subject: str = "") -> policy.Ruling:
         """May they, and by which rule? Nothing is done. Operation `policy.why`."""
         return self._client.call(policy.POLICY_WHY, policy.PolicyQuestion(actor, action, subject, self._project))
+
+
+class Audit(Group):
+    def list(self, **filters: Any) -> audit.AuditPage:
+        """Filters are the fields of `AuditQuery`. Operation `audit.list`."""
+        return self._client.call(audit.AUDIT, audit.AuditQuery(project=self._project, **filters))
+
+    def verify(self, head: str | None = None) -> audit.AuditState:
+        """Whether the record of what was done is still what was written. Operation `audit.verify`."""
+        return self._client.call(audit.VERIFY_AUDIT, audit.AuditVerify(head))
