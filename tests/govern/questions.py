@@ -84,6 +84,9 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "gate.show": {"id": w.gate.id, **d},
         "verdicts.list": d,
         "verdicts.show": {"id": w.again.verdict.id, **d},
+        "releases.approve": {"release": "answer", **d},
+        "releases.withdraw": {"release": "answer", **d},
+        "releases.approvals": {"release": "answer", "verdict": w.again.verdict.id, **d},
         "releases.promote": {"release": "answer", **d},
         "releases.rollback": {"release": "answer", **d},
         "releases.history": d,
@@ -140,6 +143,8 @@ LATER = {
     "tune.cancel": ({409}, "it is done"),
     "tune.resume": ({409, 503}, "it is done; or PyTorch is not there"),
     "tune.compare": ({400}, "it left no model"),
+    "releases.approve": ({400}, "nobody demands approvals"),
+    "releases.withdraw": ({400}, "nobody approved it"),
     "registry.push": ({400}, "a push of nothing"),
 }
 # what a rule beyond the role asks for more: the same operation, and what it needs then
@@ -148,7 +153,11 @@ MORE: dict[str, tuple[dict[str, Any], str]] = {
     "alerts.set": ({"name": "letters", "email": ["a@b.example"]}, "admin"),
     "labels.move": ({"ref": "alert/letters:main"}, "admin"),
 }
-MORE_ELSEWHERE = {"pins.read": "tests/registry/test_pins.py: rows that lie only at their source"}
+MORE_ELSEWHERE = {
+    "pins.read": "tests/registry/test_pins.py: rows that lie only at their source",
+    "releases.promote": "tests/deploy/test_approvals.py: an override where approvals are demanded",
+    "releases.approve": "tests/deploy/test_approvals.py: by whoever proposed it",
+}
 
 
 class Asked(NamedTuple):
@@ -293,6 +302,8 @@ def forms(w: World) -> dict[str, Asked]:
         "/reviews/{queue}/keep": form("write", "/reviews/looked-at/keep"),
         "/reviews/{queue}/{id}": form("run", f"/reviews/looked-at/{w.item}", skip="no idea", do="skip"),
         "/releases/{name}/promote": form("deploy", "/releases/answer/promote", verdict=w.again.verdict.id, environment="production"),
+        "/releases/{name}/approve": form("deploy", "/releases/answer/approve", verdict=w.again.verdict.id),
+        "/releases/{name}/withdraw": form("deploy", "/releases/answer/withdraw", verdict=w.again.verdict.id),
         "/releases/{name}/rollback": form("deploy", "/releases/answer/rollback", environment="production"),
         "/tools/{name}/suspend": form("write", "/tools/refund/suspend", reason="look first"),
         "/tools/{name}/resume": form("deploy", "/tools/refund/resume"),

@@ -23,7 +23,7 @@ from windlass.core.operations import Empty
 from windlass.core.operations.system import KeyInfo, KeyList, KeyQuery, KeyRequest
 from windlass.core.ref import KINDS, check_name
 from windlass.govern import audit
-from windlass.govern.permissions import guard
+from windlass.govern.permissions import guard, ruling
 from windlass.govern.sessions import Sessions
 from windlass.govern.tokens import Tokens
 from windlass.store.meta import read, write
@@ -182,6 +182,17 @@ class Actors:
 def actor_of(key: KeyInfo) -> Actor:
     """Who shows this key."""
     return Actor(f"key:{key.id}", key.role, key.project, key.scopes)
+
+
+def people(c: Connection, permission: str, project: str) -> dict[str, str]:
+    """Who may do this now, by actor: the owner, and every key that holds, with its name."""
+    found = {OWNER.id: "owner"}
+    for row in c.execute(select(keys).where(keys.c.revoked_ns.is_(None)).order_by(keys.c.created_ns)):
+        key = _info(row)
+        live = key.expires_ns is None or key.expires_ns > now_ns()
+        if live and ruling(actor_of(key), permission, project).allowed:
+            found[f"key:{key.id}"] = f"{key.name} (key:{key.id[-6:]})"
+    return found
 
 
 def _credential(headers: Mapping[str, str]) -> str | None:

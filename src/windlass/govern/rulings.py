@@ -4,6 +4,7 @@ does, and is asked the same way here."""
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import cast, get_args
 
 import msgspec
@@ -16,6 +17,7 @@ from windlass.core.operations.policy import OperationRule, PolicyQuestion, Polic
 from windlass.core.ref import check_name, parse_ref
 from windlass.govern.actors import Actors, actor_of
 from windlass.govern.permissions import PERMISSIONS, ROLES, guard, ruling
+from windlass.govern.policy import PolicyFile
 
 SAID = {
     "owner": "has the data folder or the owner's key, or a key of this role; the only one who reaches every project",
@@ -30,15 +32,17 @@ SAID = {
 class Rulings:
     """Service of the policy."""
 
-    def __init__(self, actors: Actors) -> None:
+    def __init__(self, actors: Actors, policy: Callable[[], PolicyFile] = PolicyFile) -> None:
         self._actors = actors
+        self._policy = policy
 
     def show(self, actor: Actor, params: Empty) -> PolicyTable:
         """Operation `policy.show`. Raises `Forbidden`."""
         guard(actor, "read", actor.project)
         roles = tuple(RoleRules(cast(Role, role), tuple(p for p in PERMISSIONS if p in may), SAID[role]) for role, may in ROLES.items())
         asked = tuple(OperationRule(name, op.permission, op.also) for name, op in sorted(OPERATIONS.items()))
-        return PolicyTable(PERMISSIONS, roles, asked)
+        mine = tuple(r for r in self._policy().approval if actor.role == "owner" or r.project in (None, actor.project))
+        return PolicyTable(PERMISSIONS, roles, asked, mine)
 
     def why(self, actor: Actor, question: PolicyQuestion) -> Ruling:
         """Operation `policy.why`. Of other people's keys an owner may ask. Raises `Forbidden`, `Invalid`, `NotFound`."""

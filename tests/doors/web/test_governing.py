@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.doors.cli.conftest import Shell
 from tests.doors.server import Server
 from tests.doors.web.conftest import Opened
 from tests.govern.world import MARK, World
@@ -28,16 +29,18 @@ def governed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def people(browser: Any, governed: Server) -> dict[str, Any]:
     """Cookies of an owner, and of a viewer who logs in with a key."""
     found = {}
+    secrets = {}
     with governed.client() as client:
-        secret = client.keys.create("looks", "viewer").secret
-    for who in ("owner", "viewer"):
+        for name, role in (("viewer", "viewer"), ("ann", "developer")):
+            secrets[name] = client.keys.create(name, role).secret
+    for who in ("owner", *secrets):
         context = browser.new_context()
         page = context.new_page()
         if who == "owner":
             page.goto(governed.told["link"])
         else:
             page.goto(governed.address)
-            page.locator("input[name=key]").fill(secret)
+            page.locator("input[name=key]").fill(secrets[who])
             page.keyboard.press("Enter")
             page.wait_for_load_state()
         found[who] = context.storage_state()
@@ -99,6 +102,36 @@ def test_a_viewer_sees_what_was_done_and_not_the_whole_audits_state(opened: Open
     page = opened.go("/audit")
     assert page.locator(".found").count() > 5
     assert "an owner can ask" in page.locator("main").inner_text() and page.locator(".tag", has_text="agrees").count() == 0
+
+
+@pytest.mark.parametrize("opened", ["ann"], indirect=True)
+def test_a_release_waits_for_two_people(opened: Opened, governed: Server, tmp_path: Path) -> None:
+    (governed.home / "policy.toml").write_text("[[approval]]\npeople = 2\n")
+    with governed.client() as client:
+        bob = client.keys.create("bob", "developer").secret
+        verdict = client.gates.verdicts().items[0]
+    shell = Shell(tmp_path)
+    shell.env |= {"WINDLASS_URL": governed.address, "WINDLASS_KEY": bob or ""}
+    del shell.env["WINDLASS_HOME"]
+    assert "waits  production needs 2 approvals" in shell("approvers", "answer", code=1).stdout
+    assert "2 of those who may deploy approve a release of any project before it moves to production" in shell("policy", "show").stdout
+    page = opened.go("/releases")
+    assert "and has 0" in page.locator("main").inner_text()
+    page = opened.go(f"/verdicts/{verdict.id}")
+    assert page.get_by_role("button", name="Promote to production").count() == 0
+    page.get_by_label("Why, for the others").fill("I <b>asked</b> it.")
+    page.get_by_role("button", name="Approve answer").click()
+    page.get_by_role("button", name="Withdraw your approval").wait_for()
+    assert "I <b>asked</b> it." in page.locator("main").inner_text() and "and has 1 (ann" in page.locator("main").inner_text()
+    failed = shell("promote", "answer", code=1)
+    assert "and has 1 (ann" in failed.stderr and "windlass approve answer" in failed.stderr
+    assert "enough" in shell("approve", "answer", "--note", "me too").stdout
+    shell("approvers", "answer")
+    page.reload()
+    page.get_by_role("button", name="Promote to production").click()
+    page.wait_for_url("**/releases")
+    assert "approved by key:" in page.locator(".timeline").inner_text()
+    assert opened.complaints == []
 
 
 def test_an_audit_that_was_cut_says_so(opened: Opened, governed: Server) -> None:

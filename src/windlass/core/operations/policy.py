@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -26,12 +26,23 @@ class OperationRule(msgspec.Struct, omit_defaults=True):
     also: str = ""
 
 
+class ApprovalRule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """So many `people`, besides whoever proposed it, approve a release of the project (of any, where it names none) before it moves to
+    the environment; an approval is good for so many `hours`."""
+
+    people: Annotated[int, msgspec.Meta(ge=1, le=20)]
+    project: str | None = None
+    environment: Literal["production", "staging"] = "production"
+    hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 366)] = 24 * 7
+
+
 class PolicyTable(msgspec.Struct):
-    """Everything roles decide: what each may do, and what each operation needs."""
+    """Everything roles decide: what each may do, and what each operation needs; and the approvals that are demanded."""
 
     permissions: tuple[str, ...]
     roles: tuple[RoleRules, ...]
     operations: tuple[OperationRule, ...]
+    approvals: tuple[ApprovalRule, ...] = ()
 
 
 class PolicyQuestion(msgspec.Struct, omit_defaults=True):

@@ -37,6 +37,11 @@ def show(
     session.table(("role", *found.permissions), [(r.role, *("yes" if p in r.may else "" for p in found.permissions)) for r in found.roles])
     for role in found.roles:
         session.print(f"[bold]{role.role}[/bold]  [dim]{plain(role.said)}[/dim]")
+    for rule in found.approvals:
+        session.print(
+            f"{rule.people} of those who may deploy approve a release of {plain(rule.project or 'any project')} "
+            f"before it moves to {rule.environment}, within {words.many(rule.hours, 'hour')}"
+        )
     if operations:
         session.table(("operation", "needs", "more"), [(o.operation, o.permission, o.also) for o in found.operations])
 
