@@ -31,6 +31,7 @@ from windlass.core.operations.runs import ModelEntry
 from windlass.core.operations.tuning import Tune
 from windlass.core.ref import parse_ref
 from windlass.core.weights import parse_identity
+from windlass.deploy.approvals import ReleaseApprovers
 from windlass.deploy.impact import Impacts
 from windlass.deploy.releases import Releases
 from windlass.deploy.reproduce import Reproductions
@@ -52,8 +53,12 @@ from windlass.evaluate.reviews import Reviews
 from windlass.evaluate.targets import Targets
 from windlass.evaluate.verdicts import Verdicts
 from windlass.govern.actors import Actors
+from windlass.govern.audit import Audit
 from windlass.govern.installation import Installation
+from windlass.govern.policy import FILE as POLICY_FILE
+from windlass.govern.policy import PolicyFile, read_policy_file
 from windlass.govern.prices import Prices
+from windlass.govern.rulings import Rulings
 from windlass.govern.sessions import Sessions
 from windlass.jobs.durable import DurableJobs
 from windlass.jobs.work import Jobs, LoopJobs, Work
@@ -176,6 +181,8 @@ class Platform:
         secrets = (self.home.token(), owner_key) if owner_key else (self.home.token(),)
         sessions = Sessions(self.home.path / "run")
         self.actors = Actors(self.engine, sessions, secrets, self.home.signing_key(), cookie_name(self.address))
+        self.rulings = Rulings(self.actors, self.policy)
+        self.audit = Audit(self.engine)
         self.installation = Installation(
             self.home.path, windlass.__version__, self.address,
             counts=self._counts, ingest=self.traces.counts, providers=lambda: {"baseline": "ready", **self.providers.detected()},
@@ -253,12 +260,13 @@ class Platform:
         leakage = self.leakage = Leakage(self.versions, self.datasets, self.leaks)
         self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs, self.experiments, leakage)
         self.verdicts = Verdicts(self.engine)
-        policy = read_policy(self.home.path / "policy.toml") if (self.home.path / "policy.toml").exists() else ()
+        policy = read_policy(self.home.path / POLICY_FILE)
         self.bakeoffs = Bakeoffs(self.engine, self.versions, self.evaluations, self.experiments, self.catalog, self.jobs, leakage, policy)
         items = Items(self.engine, self.traces, self.versions, self.datasets, self.leaks)
         self.reviews = Reviews(self.engine, items, Forms(self.versions, self.datasets), self.edits)
         self.measurements = Measurements(self.engine, self.versions, outcomes)
-        self.releases = Releases(self.engine)
+        self.approvers = ReleaseApprovers(self.engine, self.policy)
+        self.releases = Releases(self.engine, self.approvers)
         self.reasons = Reasons(self.engine, self.traces)
         self.impacts = Impacts(self.engine, self.versions, self.datasets, self.lineage, self.traces)
         self.row_reasons = RowReasons(self.engine, self.versions, self.datasets)
@@ -280,6 +288,10 @@ class Platform:
                      path=f"/tunes/{tune.id}", key=tune.id)
         )  # fmt: skip
         return lambda: self.alerts.begin(noted)
+
+    def policy(self) -> PolicyFile:
+        """What `policy.toml` says now. Raises `Invalid`."""
+        return read_policy_file(self.home.path / POLICY_FILE)
 
     def works(self) -> dict[str, Work]:
         """Long work by kind."""

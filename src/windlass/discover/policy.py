@@ -17,38 +17,29 @@ machine keeps its data wherever the machine is, so it passes every rule about re
 from __future__ import annotations
 
 import fnmatch
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-
-import msgspec
 
 from windlass.core.errors import Invalid
 from windlass.core.models import BASELINE
 from windlass.core.operations.bakeoffs import Excluded, Rule, When
 from windlass.core.operations.discover import CatalogEntry
 from windlass.discover.fitting import stays_in
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    rule: list[Rule] = []
+from windlass.govern.policy import parse_policy_file, read_policy_file
 
 
 def read_policy(path: Path) -> tuple[Rule, ...]:
     """The rules of a file. Raises `Invalid` naming what is wrong with it."""
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise Invalid(f"the policy cannot be read: {e}", where=str(path)) from e
-    return parse_policy(text, str(path))
+    return checked(read_policy_file(path).rule, str(path))
 
 
 def parse_policy(text: str, where: str) -> tuple[Rule, ...]:
     """The rules of a TOML text. Raises `Invalid`."""
-    try:
-        rules = tuple(msgspec.convert(tomllib.loads(text), _File).rule)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as e:
-        raise Invalid(f"the policy cannot be read: {e}", where=where, remedy="see docs/models.md for its form") from e
+    return checked(parse_policy_file(text, where).rule, where)
+
+
+def checked(rules: tuple[Rule, ...], where: str) -> tuple[Rule, ...]:
+    """The rules of a file, if each is one. Raises `Invalid`."""
     for rule in rules:
         if not rule.name.strip():
             raise Invalid("a rule has no name: whoever meets it must be told which it is", where=where)

@@ -14,16 +14,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, insert, select, update
 
-from windlass.core.actor import OWNER, Actor, Role
+from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import Invalid, NotFound, Unauthenticated
 from windlass.core.ids import now_ns
 from windlass.core.operations import Empty
 from windlass.core.operations.system import KeyInfo, KeyList, KeyQuery, KeyRequest
 from windlass.core.ref import KINDS, check_name
 from windlass.govern import audit
-from windlass.govern.permissions import guard
+from windlass.govern.permissions import guard, ruling
 from windlass.govern.sessions import Sessions
 from windlass.govern.tokens import Tokens
 from windlass.store.meta import read, write
@@ -116,19 +116,22 @@ class Actors:
             return KeyList(tuple(_info(row) for row in c.execute(select(keys).order_by(keys.c.created_ns.desc()))))
 
     def revoke(self, actor: Actor, params: KeyQuery) -> KeyInfo:
-        """Operation `keys.revoke`; again is harmless. Raises `Forbidden`, `NotFound`."""
+        """Operation `keys.revoke`, of a key by its id or the end of it; again is harmless. Raises `Forbidden`, `NotFound`, `Invalid`."""
+        guard(actor, "admin", actor.project)
         with write(self._engine) as c:
-            row = c.execute(select(keys).where(keys.c.id == params.id)).first()
-            guard(actor, "admin", row.project if row else actor.project)
-            if row is None:
-                raise NotFound(f"there is no key {params.id!r}", remedy="`windlass keys` lists them")
-            info = _info(row)
+            info = _find(c, params.id)
+            guard(actor, "admin", info.project)
             if info.revoked_ns is None:
                 info.revoked_ns = now_ns()
-                c.execute(update(keys).where(keys.c.id == params.id).values(revoked_ns=info.revoked_ns))
-                audit.record(c, actor, "keys.revoke", row.project, f"key:{params.id}", name=row.name)
-        self._known = {d: known for d, known in self._known.items() if known[1] != params.id}
+                c.execute(update(keys).where(keys.c.id == info.id).values(revoked_ns=info.revoked_ns))
+                audit.record(c, actor, "keys.revoke", info.project, f"key:{info.id}", name=info.name)
+        self._known = {d: known for d, known in self._known.items() if known[1] != info.id}
         return info
+
+    def key(self, id: str) -> KeyInfo:
+        """A key by its id, or the end of it where only one ends so. Raises `NotFound`, `Invalid`."""
+        with read(self._engine) as c:
+            return _find(c, id)
 
     def _of_run(self, token: str) -> Actor:
         said = self.tokens.read_run(token, GIVE)
@@ -159,8 +162,7 @@ class Actors:
             raise Unauthenticated(f"the key {row.name!r} was revoked", remedy=GIVE)
         if row.expires_ns is not None and row.expires_ns <= now_ns():
             raise Unauthenticated(f"the key {row.name!r} has expired", remedy=GIVE)
-        role: Role = row.role
-        return Actor(f"key:{identity}", role, row.project, tuple(msgspec.json.decode(row.scopes)))
+        return actor_of(_info(row))
 
     def _of_session(self, secret: str) -> Actor:
         session = self.sessions.find(secret)
@@ -177,6 +179,22 @@ class Actors:
         return hmac.digest(self._signing_key, b"session\0" + secret, "sha256").hex()
 
 
+def actor_of(key: KeyInfo) -> Actor:
+    """Who shows this key."""
+    return Actor(f"key:{key.id}", key.role, key.project, key.scopes)
+
+
+def people(c: Connection, permission: str, project: str) -> dict[str, str]:
+    """Who may do this now, by actor: the owner, and every key that holds, with its name."""
+    found = {OWNER.id: "owner"}
+    for row in c.execute(select(keys).where(keys.c.revoked_ns.is_(None)).order_by(keys.c.created_ns)):
+        key = _info(row)
+        live = key.expires_ns is None or key.expires_ns > now_ns()
+        if live and ruling(actor_of(key), permission, project).allowed:
+            found[f"key:{key.id}"] = f"{key.name} (key:{key.id[-6:]})"
+    return found
+
+
 def _credential(headers: Mapping[str, str]) -> str | None:
     """The secret given; None where no header for one is there. An empty one is a wrong one."""
     given = headers.get("authorization")
@@ -185,6 +203,15 @@ def _credential(headers: Mapping[str, str]) -> str | None:
     if given[:7].lower() != "bearer ":
         raise Unauthenticated("only `Bearer` is understood in Authorization", remedy=GIVE)
     return given[7:].strip()
+
+
+def _find(c: Connection, id: str) -> KeyInfo:
+    found = list(c.execute(select(keys).where(keys.c.id.endswith(id, autoescape=True)).limit(2))) if id else []
+    if not found:
+        raise NotFound(f"there is no key {id!r}", remedy="`windlass keys list` lists them")
+    if len(found) > 1:
+        raise Invalid(f"several keys end with {id!r}", remedy="write more of its id")
+    return _info(found[0])
 
 
 def _check(params: KeyRequest) -> None:

@@ -100,14 +100,18 @@ def move_label(
 
 
 def move_environment(
-    c: Connection, actor: Actor, target: Ref, environment: str, expected: str | None, *, how: str, verdict: str | None, reason: str | None
-) -> int:
-    """Move an environment label of a release, audited. Raises `Forbidden` without a verdict or a reason, `Conflict` as `move_label`."""
+    c: Connection, actor: Actor, target: Ref, environment: str, expected: str | None, *, how: str, verdict: str | None, reason: str | None,
+    approved: tuple[str, ...] = (),
+) -> int:  # fmt: skip
+    """Move an environment label of a release, audited with who `approved` it.
+
+    Raises `Forbidden` without a verdict or a reason, `Conflict` as `move_label`."""
     if target.kind != "release" or environment not in ENVIRONMENTS:
         raise Forbidden(f"{environment!r} is no environment of a {target.kind}", remedy="environments: " + ", ".join(ENVIRONMENTS))
     if not verdict and not reason:
         raise Forbidden(f"{environment} moves only with a verdict", remedy="windlass gate, or give a reason with --override")
     at = move_label(c, actor, target, environment, expected, how=how, verdict=verdict, reason=reason)
     subject = f"release/{target.name}:{environment}"
-    audit.record(c, actor, f"releases.{how}", target.project, subject, before=expected, after=target.digest, verdict=verdict, reason=reason)
+    said = {"verdict": verdict, "reason": reason, **({"approved_by": list(approved)} if approved else {})}
+    audit.record(c, actor, f"releases.{how}", target.project, subject, before=expected, after=target.digest, **said)
     return at

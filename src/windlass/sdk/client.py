@@ -26,8 +26,9 @@ from windlass.core.operations.query import encode
 from windlass.sdk.collect import collect
 from windlass.sdk.nouns.agents import Approvals, Grants, Stops, Tools
 from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Prompts, Versions
+from windlass.sdk.nouns.governing import Audit, Keys, Policy
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
-from windlass.sdk.nouns.production import Alerts, Keys, Monitors, Traces
+from windlass.sdk.nouns.production import Alerts, Monitors, Traces
 from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews
 from windlass.sdk.servers import find_server
 from windlass.sdk.transport import Answer, HttpTransport, Transport
@@ -74,6 +75,8 @@ class Client:
         self.monitors = Monitors(self)
         self.alerts = Alerts(self)
         self.keys = Keys(self)
+        self.policy = Policy(self)
+        self.audit = Audit(self)
         self.weights = Weights(self)
         self.tunes = Tunes(self)
 

@@ -1,6 +1,6 @@
 """The data folder: its layout, its format number, its lock and its token.
 
-    FORMAT  lock  token  windlass.db  blobs/  journal/  spans/  indexes/  run/  logs/
+    FORMAT  lock  token  windlass.db  audit.anchors  blobs/  journal/  spans/  indexes/  run/  logs/
 
 One server holds the lock; the file says where it answers, so that a command can find it.
 """

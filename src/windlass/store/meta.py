@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from windlass.core.errors import Invalid, Unavailable
 
 BUSY_MS = 10_000
+_AFTERWARDS = "windlass.afterwards"
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0011"  # the newest revision among them; a test holds it
+HEAD = "0013"  # the newest revision among them; a test holds it
 
 
 def open_meta(url: str) -> Engine:
@@ -76,8 +77,17 @@ def read(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def write(engine: Engine) -> Iterator[Connection]:
     """A transaction that has the store for itself; durable when the block ends, undone when it raises."""
-    with _plainly(str(engine.url)), engine.connect().execution_options(write=True) as connection, connection.begin():
-        yield connection
+    with _plainly(str(engine.url)), engine.connect().execution_options(write=True) as connection:
+        connection.info.pop(_AFTERWARDS, None)  # of a transaction that was undone
+        with connection.begin():
+            yield connection
+        for done in connection.info.pop(_AFTERWARDS, ()):
+            done()
+
+
+def afterwards(connection: Connection, do: Callable[[], None]) -> None:
+    """Have something done once the transaction of `write` is durable, and not when it is undone. It must not raise."""
+    connection.info.setdefault(_AFTERWARDS, []).append(do)
 
 
 @contextmanager

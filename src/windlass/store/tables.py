@@ -203,6 +203,12 @@ tune_comparisons = Table(
     Index("tune_comparisons_by_tune", "project", "tune", "id"),
 )  # fmt: skip
 
+release_approvals = Table(
+    "release_approvals", metadata,
+    _text("project"), _text("verdict"), _text("actor"), _text("candidate"), _ns("at_ns"), _text("note"),
+    PrimaryKeyConstraint("project", "verdict", "actor"),
+)  # fmt: skip
+
 grants = Table(
     "grants", metadata,
     Column("id", Text, primary_key=True),
@@ -260,4 +266,5 @@ audit = Table(
     "audit", metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
     _ns("at_ns"), _text("actor"), _text("action"), _text("project"), _text("subject"), _text("details"), _text("previous"), _text("hash"),
+    Index("audit_by_project", "project", "seq"),
 )  # fmt: skip

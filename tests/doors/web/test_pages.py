@@ -185,6 +185,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/traces/{id}": f"/traces/{trace.trace_id}",
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",
+        "/audit": "/audit",
+        "/policy": "/policy?actor=developer&action=keys.create",
         "/monitors": "/monitors",
         "/monitors/{name}": "/monitors/questions",
         "/monitors/{name}/drift": "/monitors/questions/drift?hours=1",

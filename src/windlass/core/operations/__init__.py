@@ -23,18 +23,20 @@ class Operation(Generic[P, R]):
     """One thing that can be asked.
 
     `GET` sends its params as a query string, `POST` as a JSON body; the path is `/api/v1/` and the name with `.` as `/`.
-    `streams` operations answer server-sent events whose last one is the result.
+    `streams` operations answer server-sent events whose last one is the result. `also` says when one needs more than `permission`.
     """
 
     def __init__(
-        self, name: str, verb: Literal["GET", "POST"], params: type[P], result: type[R], permission: Permission, *, streams: bool = False
-    ) -> None:
+        self, name: str, verb: Literal["GET", "POST"], params: type[P], result: type[R], permission: Permission, *, streams: bool = False,
+        also: str = "",
+    ) -> None:  # fmt: skip
         self.name = name
         self.verb = verb
         self.params = params
         self.result = result
         self.permission = permission
         self.streams = streams
+        self.also = also
         assert name not in OPERATIONS
         OPERATIONS[name] = self
 

@@ -145,7 +145,7 @@ class AlertTest(msgspec.Struct, omit_defaults=True):
     project: str = "default"
 
 
-SET_ALERT = Operation("alerts.set", "POST", AlertSet, AlertState, "write")
+SET_ALERT = Operation("alerts.set", "POST", AlertSet, AlertState, "write", also="one that tells somebody outside, or did: admin")
 ALERTS = Operation("alerts.list", "GET", AlertQuery, AlertPage, "read")
 EVENTS = Operation("alerts.events", "GET", EventQuery, EventPage, "read")
 SHOW_EVENT = Operation("alerts.show", "GET", EventShow, EventDetail, "read")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from windlass.core.operations import Limit, Operation, Page
@@ -40,6 +42,7 @@ class Move(msgspec.Struct, omit_defaults=True):
     actor: str
     verdict: str | None = None
     reason: str | None = None
+    approved_by: tuple[str, ...] = ()
 
 
 class HistoryQuery(msgspec.Struct, omit_defaults=True):
@@ -75,7 +78,62 @@ class ReleaseList(msgspec.Struct):
     items: tuple[ReleaseState, ...]
 
 
-PROMOTE = Operation("releases.promote", "POST", PromoteRequest, Move, "deploy")
+class ApproveRequest(msgspec.Struct, omit_defaults=True):
+    """Approve, or withdraw one's approval: of what would be promoted now, or of what a `verdict` is about."""
+
+    release: str
+    verdict: str | None = None
+    note: Annotated[str, msgspec.Meta(max_length=2000)] = ""
+    environment: str = "production"
+    project: str = "default"
+
+
+class ApprovalsQuery(msgspec.Struct, omit_defaults=True):
+    release: str
+    verdict: str | None = None
+    environment: str = "production"
+    project: str = "default"
+
+
+class ReleaseApproval(msgspec.Struct, omit_defaults=True):
+    """One person's approval. `why_not` says why it counts no longer."""
+
+    actor: str
+    name: str
+    at_ns: int
+    expires_ns: int
+    note: str = ""
+    why_not: str = ""
+
+    @property
+    def counts(self) -> bool:
+        return not self.why_not
+
+
+class ReleaseApprovals(msgspec.Struct, omit_defaults=True):
+    """How the approvals of one release by one verdict stand. `could` are names of those who could give one; `may` and `mine` are of
+    whoever asks: whether they may approve it, and whether they have."""
+
+    release: str
+    environment: str
+    digest: str
+    verdict: str
+    needed: int = 0
+    given: tuple[ReleaseApproval, ...] = ()
+    proposed_by: tuple[str, ...] = ()
+    could: tuple[str, ...] = ()
+    enough: bool = True
+    may: bool = False
+    mine: bool = False
+    sentence: str = ""
+
+
+PROMOTE = Operation(
+    "releases.promote", "POST", PromoteRequest, Move, "deploy", also="an override where policy.toml demands approvals: an owner"
+)
 ROLLBACK = Operation("releases.rollback", "POST", RollbackRequest, Move, "deploy")
 HISTORY = Operation("releases.history", "GET", HistoryQuery, History, "read")
 RELEASES = Operation("releases.list", "GET", ReleaseQuery, ReleaseList, "read")
+APPROVE = Operation("releases.approve", "POST", ApproveRequest, ReleaseApprovals, "deploy", also="not by whoever proposed it")
+WITHDRAW = Operation("releases.withdraw", "POST", ApproveRequest, ReleaseApprovals, "deploy")
+RELEASE_APPROVALS = Operation("releases.approvals", "GET", ApprovalsQuery, ReleaseApprovals, "read")

@@ -143,7 +143,7 @@ class PinJobQuery(msgspec.Struct, omit_defaults=True):
 ADD_PIN = Operation("pins.add", "POST", PinAdd, PinJob, "admin")
 PINS = Operation("pins.list", "GET", PinQuery, PinPage, "read")
 SHOW_PIN = Operation("pins.show", "GET", PinShow, PinDetail, "read")
-READ_PIN = Operation("pins.read", "POST", PinRead, PinRows, "read")
+READ_PIN = Operation("pins.read", "POST", PinRead, PinRows, "read", also="rows that are not kept here, which are asked for again: write")
 COMPARE_PIN = Operation("pins.compare", "POST", PinCompare, PinJob, "write")
 KEEP_PIN = Operation("pins.keep", "POST", PinKeep, PinJob, "write")
 PIN_JOB = Operation("pins.job", "GET", PinJobQuery, PinJob, "read")

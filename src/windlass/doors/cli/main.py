@@ -20,6 +20,7 @@ from windlass.doors.cli import (
     discovering,
     encoding,
     evaluating,
+    governing,
     granting,
     indexing,
     looking,
@@ -76,6 +77,7 @@ for part in (
     tools,
     granting,
     asking,
+    governing,
     encoding,
     serving,
 ):

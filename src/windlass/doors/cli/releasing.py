@@ -1,4 +1,4 @@
-"""`promote`, `rollback`, `history`, `releases`."""
+"""`promote`, `approve`, `withdraw`, `approvers`, `rollback`, `history`, `releases`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from windlass.core.digest import short
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
-from windlass.core.operations.deploy import Move, ReleaseState
+from windlass.core.operations.deploy import Move, ReleaseApprovals, ReleaseState
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
@@ -20,6 +20,9 @@ Name = Annotated[str | None, typer.Argument(help="The release; the only one by d
 
 def add(app: typer.Typer) -> None:
     command(app, "promote", "releases.promote", panel="Release")(promote)
+    command(app, "approve", "releases.approve", panel="Release")(approve)
+    command(app, "withdraw", "releases.withdraw", panel="Release")(withdraw)
+    command(app, "approvers", "releases.approvals", panel="Release")(approvers)
     command(app, "rollback", "releases.rollback", panel="Release")(rollback)
     command(app, "history", "releases.history", panel="Release")(history)
     command(app, "releases", "releases.list", panel="Release")(releases)
@@ -51,6 +54,36 @@ def promote(
     show_move(session, move)
 
 
+By = Annotated[str | None, typer.Option("--verdict", help="By this verdict; the newest that promotes by default.")]
+Note = Annotated[str, typer.Option("--note", help="Why, for the others.")]
+
+
+def approve(session: Session, release: Name = None, to: To = "production", verdict: By = None, note: Note = "") -> None:
+    """Approve what would be promoted now, where the project demands that several people do. Not for whoever proposed it."""
+    _approvals(session, session.client.releases.approve(_sole(session, release, "approve"), verdict, note, to))
+
+
+def withdraw(session: Session, release: Name = None, to: To = "production", verdict: By = None, note: Note = "") -> None:
+    """Take back one's approval."""
+    _approvals(session, session.client.releases.withdraw(_sole(session, release, "withdraw"), verdict, note, to))
+
+
+def approvers(session: Session, release: Name = None, to: To = "production", verdict: By = None) -> int:
+    """Who approved what would be promoted now, and who could. Exit 1 while that is not enough."""
+    found = session.client.releases.approvals(_sole(session, release, "approvers"), verdict, to)
+    _approvals(session, found)
+    return 0 if found.enough else 1
+
+
+def _approvals(session: Session, found: ReleaseApprovals) -> None:
+    session.result(found)
+    session.print(f"{'[green]enough[/]' if found.enough else '[yellow]waits[/]'}  {plain(found.sentence)}")
+    for each in found.given:
+        end = f"[red]does not count: {plain(each.why_not)}[/]" if each.why_not else f"good until {words.ago(each.expires_ns, now_ns())}"
+        note = f"  {plain(each.note)}" if each.note else ""
+        session.print(f"  {plain(each.name)}{note} [dim]{words.ago(each.at_ns, now_ns())}, {end}[/dim]")
+
+
 def rollback(
     session: Session, release: Name = None, to: Annotated[str, typer.Option("--in", help="The environment.")] = "production"
 ) -> None:
@@ -64,7 +97,8 @@ def show_move(session: Session, m: Move) -> None:
     by = f"by verdict {m.verdict[-8:]}" if m.verdict else f"by override: {plain(m.reason or '')}"
     before = f"{short(m.before)} → " if m.before else ""
     back = f"   [dim]back with: windlass rollback {m.release}[/dim]" if m.before and m.kind != "rollback" else ""
-    session.print(f"{m.environment}  {before}{short(m.after)}   {by}{back}")
+    approved = f", approved by {plain(', '.join(m.approved_by))}" if m.approved_by else ""
+    session.print(f"{m.environment}  {before}{short(m.after)}   {by}{approved}{back}")
 
 
 def history(

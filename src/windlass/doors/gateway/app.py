@@ -37,13 +37,16 @@ Guard = Callable[[Actor, str, str], None]  # actor, action, project: raises Forb
 Listed = Callable[[Actor], Awaitable[tuple[Sequence[str], Sequence[ModelEntry]]]]  # names of releases, models
 
 BODY_LIMIT = 64 * 2**20
-_ROUTES = {
+ROUTES = {
     "/v1/chat/completions": ("openai", "/chat/completions", "chat"),
     "/v1/embeddings": ("openai", "/embeddings", "embeddings"),
     "/v1/responses": ("openai", "/responses", "responses"),
     "/v1/messages": ("anthropic", "/messages", "chat"),
     "/v1/messages/count_tokens": ("anthropic", "/messages/count_tokens", "count_tokens"),
 }
+# by path, and what lies below those that end in a slash
+OTHERS = {"/v1/models": "GET", "/v1/models/": "GET", "/invoke/": "POST"}
+_BELOW = tuple(path for path in OTHERS if path.endswith("/"))
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _log = logging.getLogger("windlass.gateway")
 
@@ -79,7 +82,7 @@ class Gateway:
     @staticmethod
     def serves(path: str) -> bool:
         """Whether a path is the gateway's."""
-        return path in _ROUTES or path == "/v1/models" or path.startswith(("/v1/models/", "/invoke/"))
+        return path in ROUTES or path in OTHERS or path.startswith(_BELOW)
 
     def stop(self) -> None:
         """Tell everyone who waits for an answer that there will be none."""
@@ -88,7 +91,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._watching)
-        route = _ROUTES.get(exchange.path)
+        route = ROUTES.get(exchange.path)
         anthropic = route[0] == "anthropic" if route else "anthropic-version" in exchange.headers
         face = FACES["anthropic" if anthropic else "openai"]
         try:
@@ -177,6 +180,8 @@ class Gateway:
         releases, entries = await self._listed(actor)
         rows = [_row(name, "windlass") for name in releases]
         rows += [_row(e.id, e.provider) for e in entries if e.available]
+        if actor.scopes:
+            rows = [r for r in rows if {f"release/{r['id']}", f"model/{r['id']}"} & set(actor.scopes)]
         wanted = exchange.path.removeprefix("/v1/models").lstrip("/")
         if not wanted:
             ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {}

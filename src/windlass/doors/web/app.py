@@ -20,6 +20,7 @@ from windlass.doors.web import (
     alerts,
     approvals,
     artifacts,
+    audit,
     bakeoffs,
     datasets,
     evaluations,
@@ -32,6 +33,7 @@ from windlass.doors.web import (
     monitors,
     pins,
     playground,
+    policy,
     releases,
     reviews,
     status,
@@ -66,6 +68,8 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *models.PAGES,
     *bakeoffs.PAGES,
     *tuning.PAGES,
+    *policy.PAGES,
+    *audit.PAGES,
     *status.PAGES,
 )
 FORMS: tuple[tuple[str, Handler], ...] = (
@@ -84,6 +88,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *approvals.FORMS,
     *monitors.FORMS,
     *alerts.FORMS,
+    *audit.FORMS,
     *status.FORMS,
 )
 

@@ -74,7 +74,15 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("alerts", "Alerts", "/alerts"),
         ),
     ),
-    ("Govern", (("lineage", "Lineage", "/lineage"), ("status", "Installation", "/status"))),
+    (
+        "Govern",
+        (
+            ("lineage", "Lineage", "/lineage"),
+            ("policy", "Policy", "/policy"),
+            ("audit", "Audit", "/audit"),
+            ("status", "Installation", "/status"),
+        ),
+    ),
 )
 
 
@@ -124,6 +132,7 @@ def _environment() -> jinja2.Environment:
         in_a_cell=_in_a_cell,
         linked=_linked,
         many=words.many,
+        said_of=lambda details: {k: v for k, v in details.items() if v not in (None, "", [], {})},
         short_id=words.short_id,
         short=short,
         pretty=_pretty,

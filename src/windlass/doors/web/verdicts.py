@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from windlass.core.operations.deploy import RELEASES, ReleaseQuery
+from windlass.core.operations.deploy import RELEASES, ReleaseApprovals, ReleaseQuery
 from windlass.core.operations.evaluation import (
     GATE,
     GATE_JOB,
@@ -22,6 +22,7 @@ from windlass.core.operations.evaluation import (
 )
 from windlass.core.operations.registry import ARTIFACTS, ArtifactQuery, ArtifactSummary
 from windlass.core.score import GuardResult, Verdict
+from windlass.doors.web.releases import approvals
 from windlass.doors.web.render import Asker, Handler, respond
 
 
@@ -41,7 +42,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class VerdictContext(msgspec.Struct):
-    """`standing` says whether the candidate can still be promoted by this verdict, or why not."""
+    """`standing` says whether the candidate can still be promoted by this verdict, or why not; `approvals` are those demanded first."""
 
     verdict: Verdict
     name: str
@@ -50,6 +51,7 @@ class VerdictContext(msgspec.Struct):
     worse: int
     standing: str
     can_promote: bool
+    approvals: ReleaseApprovals | None = None
 
 
 class GateContext(msgspec.Struct):
@@ -93,6 +95,7 @@ async def verdict(request: Request, ask: Asker) -> Response:
         standing = f"{found.environment} has moved since: gate again"
     else:
         standing = "ready"
+    waits = await approvals(ask, name, found.id, found.environment) if standing == "ready" else None
     context = VerdictContext(
         verdict=found,
         name=name,
@@ -100,7 +103,8 @@ async def verdict(request: Request, ask: Asker) -> Response:
         better=sum(c.candidate > c.base for c in found.changes),
         worse=sum(c.candidate < c.base for c in found.changes),
         standing=standing,
-        can_promote=standing == "ready",
+        can_promote=standing == "ready" and (waits is None or waits.enough),
+        approvals=waits,
     )
     return respond(request, "verdict.html", context, nav="verdicts", title=f"{found.decision.capitalize()}: {name}")
 

@@ -1,4 +1,4 @@
-"""What production does, and who may: traces, monitors, alerts, keys."""
+"""What production does: traces, monitors, alerts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from windlass.core.errors import error_from_dict
-from windlass.core.operations import Empty, alerts, monitors, system, traces
+from windlass.core.operations import alerts, monitors, traces
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
 
 
@@ -91,17 +91,3 @@ class Alerts(Group):
     def test(self, name: str) -> alerts.EventDetail:
         """Send a test event through one alert, and see what came of it. Operation `alerts.test`."""
         return self._client.call(alerts.TEST_ALERT, alerts.AlertTest(name, self._project))
-
-
-class Keys(Group):
-    def create(self, name: str, role: Any = "caller", *, scopes: tuple[str, ...] = (), expires_ns: int | None = None) -> system.KeyInfo:
-        """Operation `keys.create`."""
-        return self._client.call(system.KEY_CREATE, system.KeyRequest(name, role, self._project, scopes, expires_ns))
-
-    def list(self) -> system.KeyList:
-        """Operation `keys.list`."""
-        return self._client.call(system.KEYS, Empty())
-
-    def revoke(self, id: str) -> system.KeyInfo:
-        """Operation `keys.revoke`."""
-        return self._client.call(system.KEY_REVOKE, system.KeyQuery(id))

@@ -115,6 +115,20 @@ class Releases(Group):
         """Operation `releases.promote`."""
         return self._client.call(deploy.PROMOTE, deploy.PromoteRequest(release, environment, digest, verdict, override, self._project))
 
+    def approve(self, release: str, verdict: str | None = None, note: str = "", environment: str = "production") -> deploy.ReleaseApprovals:
+        """Operation `releases.approve`."""
+        return self._client.call(deploy.APPROVE, deploy.ApproveRequest(release, verdict, note, environment, self._project))
+
+    def withdraw(
+        self, release: str, verdict: str | None = None, note: str = "", environment: str = "production"
+    ) -> deploy.ReleaseApprovals:
+        """Take back one's approval. Operation `releases.withdraw`."""
+        return self._client.call(deploy.WITHDRAW, deploy.ApproveRequest(release, verdict, note, environment, self._project))
+
+    def approvals(self, release: str, verdict: str | None = None, environment: str = "production") -> deploy.ReleaseApprovals:
+        """Who approved it, who could, and whether that is enough. Operation `releases.approvals`."""
+        return self._client.call(deploy.RELEASE_APPROVALS, deploy.ApprovalsQuery(release, verdict, environment, self._project))
+
     def rollback(self, release: str, environment: str = "production") -> deploy.Move:
         """Operation `releases.rollback`."""
         return self._client.call(deploy.ROLLBACK, deploy.RollbackRequest(release, environment, self._project))

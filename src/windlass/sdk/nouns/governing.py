@@ -1,0 +1,42 @@
+"""Who may do what, and what was done: keys, the policy, the audit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from windlass.core.operations import Empty, audit, policy, system
+from windlass.sdk.nouns.group import Group
+
+
+class Keys(Group):
+    def create(self, name: str, role: Any = "caller", *, scopes: tuple[str, ...] = (), expires_ns: int | None = None) -> system.KeyInfo:
+        """Operation `keys.create`."""
+        return self._client.call(system.KEY_CREATE, system.KeyRequest(name, role, self._project, scopes, expires_ns))
+
+    def list(self) -> system.KeyList:
+        """Operation `keys.list`."""
+        return self._client.call(system.KEYS, Empty())
+
+    def revoke(self, id: str) -> system.KeyInfo:
+        """Operation `keys.revoke`."""
+        return self._client.call(system.KEY_REVOKE, system.KeyQuery(id))
+
+
+class Policy(Group):
+    def show(self) -> policy.PolicyTable:
+        """What each role may do, and what each operation needs. Operation `policy.show`."""
+        return self._client.call(policy.POLICY, Empty())
+
+    def why(self, actor: str, action: str, subject: str = "") -> policy.Ruling:
+        """May they, and by which rule? Nothing is done. Operation `policy.why`."""
+        return self._client.call(policy.POLICY_WHY, policy.PolicyQuestion(actor, action, subject, self._project))
+
+
+class Audit(Group):
+    def list(self, **filters: Any) -> audit.AuditPage:
+        """Filters are the fields of `AuditQuery`. Operation `audit.list`."""
+        return self._client.call(audit.AUDIT, audit.AuditQuery(project=self._project, **filters))
+
+    def verify(self, head: str | None = None) -> audit.AuditState:
+        """Whether the record of what was done is still what was written. Operation `audit.verify`."""
+        return self._client.call(audit.VERIFY_AUDIT, audit.AuditVerify(head))

@@ -1,0 +1,146 @@
+"""Pages of Govern in a real browser, over the world that the matrix asks about."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.doors.cli.conftest import Shell
+from tests.doors.server import Server
+from tests.doors.web.conftest import Opened
+from tests.govern.world import MARK, World
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def governed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("governed")
+    World(folder).close()
+    made = Server(folder / "home")
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def people(browser: Any, governed: Server) -> dict[str, Any]:
+    """Cookies of an owner, and of a viewer who logs in with a key."""
+    found = {}
+    secrets = {}
+    with governed.client() as client:
+        for name, role in (("viewer", "viewer"), ("ann", "developer")):
+            secrets[name] = client.keys.create(name, role).secret
+    for who in ("owner", *secrets):
+        context = browser.new_context()
+        page = context.new_page()
+        if who == "owner":
+            page.goto(governed.told["link"])
+        else:
+            page.goto(governed.address)
+            page.locator("input[name=key]").fill(secrets[who])
+            page.keyboard.press("Enter")
+            page.wait_for_load_state()
+        found[who] = context.storage_state()
+        context.close()
+    return found
+
+
+@pytest.fixture(params=["owner"])
+def opened(request: pytest.FixtureRequest, browser: Any, governed: Server, people: dict[str, Any]) -> Iterator[Opened]:
+    context = browser.new_context(storage_state=people[request.param], viewport={"width": 1280, "height": 900})
+    yield Opened(context.new_page(), governed.address)
+    context.close()
+
+
+def test_a_question_about_the_policy_is_answered_with_its_rule(opened: Opened, governed: Server) -> None:
+    page = opened.go("/policy")
+    page.get_by_label("May", exact=True).fill("viewer")
+    page.get_by_label("do", exact=True).fill("releases.promote")
+    page.get_by_role("button", name="Ask").click()
+    page.wait_for_url("**/policy?*")
+    said = page.locator(".card").first.inner_text()
+    assert "denied" in said and "is a viewer and may not deploy" in said and "Rule: role." in said
+    page.get_by_label("May", exact=True).fill("me")
+    page.get_by_label("do", exact=True).press("Enter")
+    page.wait_for_url("**actor=me*")
+    assert "allowed" in page.locator(".card").first.inner_text()
+    page.get_by_label("do", exact=True).fill("<b>nothing</b>")
+    page.keyboard.press("Enter")
+    page.locator(".tag", has_text="no answer").wait_for()
+    assert "'<b>nothing</b>' is no operation and no permission" in page.locator(".card").first.inner_text()
+    with governed.owner() as http:
+        table = http.get("/policy.json").json()["table"]
+    for role in table["roles"]:
+        cells = page.locator("tr", has=page.get_by_role("cell", name=role["role"], exact=True)).first.locator("td").all_inner_texts()[1:]
+        assert [p for p, cell in zip(table["permissions"], cells, strict=True) if cell == "yes"] == role["may"]
+    assert opened.complaints == []
+
+
+def test_the_audit_is_narrowed_and_says_that_it_agrees(opened: Opened) -> None:
+    page = opened.go("/audit")
+    assert page.locator(".tag", has_text="agrees").count() == 1
+    whole = page.locator(".found").count()
+    page.get_by_label("Did", exact=True).fill("keys.")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**action=keys.*")
+    keys = page.locator(".found").count()
+    assert 0 < keys < whole and all(t.strip().split()[1].startswith("keys.") for t in page.locator(".found").all_inner_texts())
+    page.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    assert "sha256:" in page.locator(".found").first.inner_text()
+    page.get_by_label("To", exact=True).fill("<b>nobody</b>")
+    page.keyboard.press("Enter")
+    page.get_by_text("Nothing of this was done.").wait_for()
+    assert opened.complaints == []
+
+
+@pytest.mark.parametrize("opened", ["viewer"], indirect=True)
+def test_a_viewer_sees_what_was_done_and_not_the_whole_audits_state(opened: Opened) -> None:
+    page = opened.go("/audit")
+    assert page.locator(".found").count() > 5
+    assert "an owner can ask" in page.locator("main").inner_text() and page.locator(".tag", has_text="agrees").count() == 0
+
+
+@pytest.mark.parametrize("opened", ["ann"], indirect=True)
+def test_a_release_waits_for_two_people(opened: Opened, governed: Server, tmp_path: Path) -> None:
+    (governed.home / "policy.toml").write_text("[[approval]]\npeople = 2\n")
+    with governed.client() as client:
+        bob = client.keys.create("bob", "developer").secret
+        verdict = client.gates.verdicts().items[0]
+    shell = Shell(tmp_path)
+    shell.env |= {"WINDLASS_URL": governed.address, "WINDLASS_KEY": bob or ""}
+    del shell.env["WINDLASS_HOME"]
+    assert "waits  production needs 2 approvals" in shell("approvers", "answer", code=1).stdout
+    assert "2 of those who may deploy approve a release of any project before it moves to production" in shell("policy", "show").stdout
+    page = opened.go("/releases")
+    assert "and has 0" in page.locator("main").inner_text()
+    page = opened.go(f"/verdicts/{verdict.id}")
+    assert page.get_by_role("button", name="Promote to production").count() == 0
+    page.get_by_label("Why, for the others").fill("I <b>asked</b> it.")
+    page.get_by_role("button", name="Approve answer").click()
+    page.get_by_role("button", name="Withdraw your approval").wait_for()
+    assert "I <b>asked</b> it." in page.locator("main").inner_text() and "and has 1 (ann" in page.locator("main").inner_text()
+    failed = shell("promote", "answer", code=1)
+    assert "and has 1 (ann" in failed.stderr and "windlass approve answer" in failed.stderr
+    assert "enough" in shell("approve", "answer", "--note", "me too").stdout
+    shell("approvers", "answer")
+    page.reload()
+    page.get_by_role("button", name="Promote to production").click()
+    page.wait_for_url("**/releases")
+    assert "approved by key:" in page.locator(".timeline").inner_text()
+    assert opened.complaints == []
+
+
+def test_an_audit_that_was_cut_says_so(opened: Opened, governed: Server) -> None:
+    """Last: it leaves the audit as it is then."""
+    path = Path(governed.home) / "windlass.db"
+    with sqlite3.connect(path) as c:
+        last = c.execute("SELECT max(seq) FROM audit").fetchone()[0]
+        c.execute("DELETE FROM audit WHERE seq = ?", (last,))
+    page = opened.go("/audit")
+    assert f"entry {last} was cut off at the end" in page.locator(".card").first.inner_text()
+    assert page.locator(".tag.bad", has_text="disagrees").count() == 1
+    assert MARK not in page.locator(".card").first.inner_text()

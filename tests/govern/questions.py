@@ -1,0 +1,326 @@
+"""For every operation something to ask of the world of `world.py`, and for every other route a request: the rows of the matrix."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode
+
+from tests.govern.world import MARK, World
+
+from windlass.core.digest import TAG
+
+
+def operations(w: World) -> dict[str, dict[str, Any]]:
+    """Parameters by operation; each with its project, where it has one. In an order in which all of them can be done."""
+    release, chain, rows = (f"{n}@{w.digests[n]}" for n in ("release/answer", "chain/answer", "dataset/rows"))
+    d = {"project": "default"}
+    idle = {
+        "registry.push": {"workspace": "shop", "versions": [], "snapshot": w.blob, **d},
+        "blobs.missing": {"digests": [w.blob]},
+        "artifacts.list": d,
+        "versions.list": {"ref": "chain/answer", **d},
+        "versions.show": {"ref": chain, **d},
+        "versions.diff": {"a": rows, "b": "dataset/rows:more", **d},
+        "versions.why": {"ref": chain, **d},
+        "versions.impact": {"ref": chain, **d},
+        "versions.reproduce": {"what": w.run.trace, **d},
+        "lineage.walk": {"ref": release, **d},
+        "labels.move": {"ref": "chain/answer:looked", "digest": w.digests["chain/answer"], **d},
+        "rows.compare": {"kind": "dataset", "name": "rows", "rows": "sha256:" + "0" * 64, "leaves": [], **d},
+        "rows.pack": {"lines": ['{"key":"r1","question":"x"}'], **d},
+        "rows.keep": {"rows": "sha256:" + "0" * 64, **d},
+        "rows.why": {"ref": "dataset/rows", "key": "r1", **d},
+        "datasets.rows": {"ref": rows, **d},
+        "datasets.diff": {"a": rows, "b": "dataset/rows:more", **d},
+        "datasets.edit": {"ref": "dataset/rows:more", "set": [{"key": "r2", "question": f"{MARK} edited"}], **d},
+        "datasets.merge": {"ours": "dataset/rows:main", "theirs": "dataset/rows:more", **d},
+        "datasets.duplicates": {"ref": rows, **d},
+        "datasets.harvest": {"ref": "dataset/harvested-2", "traces": [w.run.trace], **d},
+        "pins.add": {"name": "others", "source": str(w.folder / "pinned"), **d},
+        "pins.list": d,
+        "pins.show": {"name": "files", **d},
+        "pins.read": {"name": "files", **d},
+        "pins.keep": {"name": "files", **d},
+        "pins.compare": {"name": "files", **d},
+        "pins.job": {"id": w.look.id, **d},
+        "indexes.list": d,
+        "indexes.show": {"ref": "index/handbook", **d},
+        "indexes.chunks": {"ref": "index/handbook", **d},
+        "indexes.search": {"ref": "index/handbook", "query": "travel", **d},
+        "indexes.diff": {"a": "index/handbook", "b": "index/handbook", **d},
+        "registry.verify": d,
+        "weights.add": {"name": "tiny", "files": {"config.json": w.blob}, "licence": "MIT", **d},
+        "weights.list": d,
+        "weights.show": {"which": "tiny", **d},
+        "weights.check": {"which": "tiny", **d},
+        "tune.start": {"method": "sft", "name": "desk", "base": "tiny", "data": "rows", **d},
+        "tune.show": {"id": w.tune, **d},
+        "tune.list": d,
+        "tune.points": {"id": w.tune, **d},
+        "tune.cancel": {"id": w.tune, **d},
+        "tune.resume": {"id": w.tune, **d},
+        "tune.compare": {"id": w.tune, "suite": "answers", **d},
+        "tune.compared": {"tune": w.tune, **d},
+        "runs.start": {"target": "release/answer:production", "input": "who?", **d},
+        "runs.stream": {"target": "release/answer:production", "input": "who?", **d},
+        "models.list": {},
+        "models.search": {"search": "baseline"},
+        "models.measured": d,
+        "discover.start": {"suite": "answers", "models": ["baseline", "baseline/lead"], "rows": 5, **d},
+        "discover.show": {"id": w.bakeoff.id, **d},
+        "discover.list": d,
+        "reviews.add": {"queue": "pairs", "items": [{"input": f"{MARK} more", "outputs": ["a", "b"]}], **d},
+        "reviews.list": {"queue": "looked-at", **d},
+        "reviews.show": {"id": w.item, **d},
+        "reviews.decide": {"id": w.item, "fields": {"question": MARK}, **d},
+        "reviews.keep": {"queue": "looked-at", **d},
+        "evaluations.start": {"suite": "answers", **d},
+        "evaluations.list": d,
+        "evaluations.show": {"id": w.evaluation.id, **d},
+        "evaluations.outcomes": {"id": w.evaluation.id, **d},
+        "evaluations.compare": {"a": w.evaluation.id, "b": w.evaluation.id, "only": "all", **d},
+        "gate.start": {"suite": "answers", **d},
+        "gate.show": {"id": w.gate.id, **d},
+        "verdicts.list": d,
+        "verdicts.show": {"id": w.again.verdict.id, **d},
+        "releases.approve": {"release": "answer", **d},
+        "releases.withdraw": {"release": "answer", **d},
+        "releases.approvals": {"release": "answer", "verdict": w.again.verdict.id, **d},
+        "releases.promote": {"release": "answer", **d},
+        "releases.rollback": {"release": "answer", **d},
+        "releases.history": d,
+        "releases.list": d,
+        "traces.list": d,
+        "traces.show": {"id": w.run.trace, **d},
+        "traces.live": d,
+        "traces.why": {"id": w.run.trace, **d},
+        "monitors.set": {"name": "watch-2", "suite": "answers", **d},
+        "monitors.list": d,
+        "monitors.show": {"name": "watch", **d},
+        "monitors.look": {"name": "watch", **d},
+        "monitors.pause": {"name": "watch", **d},
+        "monitors.drift": {"name": "watch", **d},
+        "monitors.quality": {"release": "answer", **d},
+        "alerts.set": {"name": "quiet", "monitors": ["watch"], **d},
+        "alerts.list": d,
+        "alerts.events": d,
+        "alerts.show": {"id": w.event, **d},
+        "alerts.acknowledge": {"id": w.event, **d},
+        "alerts.test": {"name": "letters", **d},
+        "tools.list": d,
+        "tools.show": {"name": "refund", **d},
+        "grants.make": {"agent": "desk", "task": f"More {MARK}", "tools": [{"tool": "tool/refund"}], **d},
+        "grants.list": d,
+        "grants.show": {"id": w.grant, **d},
+        "grants.check": {"id": w.grant, "tool": "refund", "arguments": {"order": MARK}, **d},
+        "grants.token": {"id": w.grant, **d},
+        "grants.revoke": {"id": w.grant, **d},
+        "approvals.list": d,
+        "approvals.decide": {"id": w.approval, "allow": True, **d},
+        "stops.set": {"subject": "agent/nobody-else", "reason": MARK, **d},
+        "stops.lift": {"subject": "agent/nobody", **d},
+        "stops.list": d,
+        "system.status": {},
+        "audit.list": d,
+        "audit.verify": {},
+        "policy.show": {},
+        "policy.why": {"actor": "viewer", "action": "write", **d},
+        "keys.create": {"name": "another", "role": "caller", **d},
+        "keys.list": {},
+        "keys.revoke": {"id": w.keys["revoked"]},
+    }
+    return {name: dict(asked) for name, asked in idle.items()}
+
+
+# what an owner is answered where it is not 200: allowed, but there is nothing of it in this world
+LATER = {
+    "rows.keep": ({400}, "those rows were not sent"),
+    "weights.add": ({400}, "no model lies there"),
+    "weights.show": ({404}, "no weights were added"),
+    "weights.check": ({404}, "no weights were added"),
+    "tune.start": ({404, 503}, "no weights were added; or PyTorch is not there"),
+    "tune.cancel": ({409}, "it is done"),
+    "tune.resume": ({409, 503}, "it is done; or PyTorch is not there"),
+    "tune.compare": ({400}, "it left no model"),
+    "releases.approve": ({400}, "nobody demands approvals"),
+    "releases.withdraw": ({400}, "nobody approved it"),
+    "registry.push": ({400}, "a push of nothing"),
+}
+# what a rule beyond the role asks for more: the same operation, and what it needs then
+MORE: dict[str, tuple[dict[str, Any], str]] = {
+    "registry.verify": ({"project": None}, "admin"),
+    "alerts.set": ({"name": "letters", "email": ["a@b.example"]}, "admin"),
+    "labels.move": ({"ref": "alert/letters:main"}, "admin"),
+}
+MORE_ELSEWHERE = {
+    "pins.read": "tests/registry/test_pins.py: rows that lie only at their source",
+    "releases.promote": "tests/deploy/test_approvals.py: an override where approvals are demanded",
+    "releases.approve": "tests/deploy/test_approvals.py: by whoever proposed it",
+}
+
+
+class Asked(NamedTuple):
+    """One request: what it needs, and how it is made. `needs` is a permission, or `public`, `grant` or `known`: anybody who is somebody."""
+
+    needs: str
+    method: str
+    path: str
+    body: bytes = b""
+    kind: str = "application/json"
+    query: dict[str, str] = {}
+
+
+def form(needs: str, path: str, **fields: str) -> Asked:
+    return Asked(needs, "POST", path, urlencode(fields).encode(), "application/x-www-form-urlencoded")
+
+
+CHAT = b'{"model": "baseline", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}'
+SPAN = b'{"traceId": "%s", "spanId": "%s", "name": "x", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}' % (b"ab" * 16, b"cd" * 8)
+SPANS = b'{"resourceSpans": [{"scopeSpans": [{"spans": [%s]}]}]}' % SPAN
+
+
+def doors(w: World) -> dict[str, Asked]:
+    """Requests to what is no operation and no page, by method and path of the route."""
+    ping = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'
+    return {
+        "GET /healthz": Asked("public", "GET", "/healthz"),
+        "GET /static": Asked("public", "GET", "/static/style.css"),
+        "GET /api/v1/openapi.json": Asked("public", "GET", "/api/v1/openapi.json"),
+        "ANY /api/{rest:path}": Asked("nothing", "GET", "/api/v1/nothing"),
+        "GET /api/v1/blobs/{digest}": Asked("read", "GET", f"/api/v1/blobs/{w.blob}"),
+        "PUT /api/v1/blobs/{digest}": Asked("write", "PUT", f"/api/v1/blobs/{TAG}{NEW_DIGEST}", NEW_BLOB),
+        "POST /login": Asked("login", "POST", "/login", b"key=nonsense", "application/x-www-form-urlencoded"),
+        "POST /logout": Asked("logout", "POST", "/logout"),
+        "ANY /mcp/{agent:path}": Asked("grant", "POST", "/mcp/desk", ping),
+        "POST /v1/traces": Asked("trace", "POST", "/v1/traces", SPANS),
+        "POST /v1/chat/completions": Asked("call", "POST", "/v1/chat/completions", CHAT),
+        "POST /v1/messages": Asked("call", "POST", "/v1/messages", CHAT),
+        "POST /v1/messages/count_tokens": Asked("call", "POST", "/v1/messages/count_tokens", CHAT),
+        "POST /v1/embeddings": Asked("call", "POST", "/v1/embeddings", b'{"model": "baseline", "input": "x"}'),
+        "POST /v1/responses": Asked("call", "POST", "/v1/responses", b'{"model": "baseline", "input": "x"}'),
+        "GET /v1/models": Asked("call", "GET", "/v1/models"),
+        "GET /v1/models/": Asked("call", "GET", "/v1/models/answer"),
+        "POST /invoke/": Asked("call", "POST", "/invoke/answer", b'{"question": "who?"}'),
+    }
+
+
+NEW_BLOB = b"what nobody has sent yet"
+NEW_DIGEST = hashlib.sha256(NEW_BLOB).hexdigest()
+
+
+def pages(w: World) -> dict[str, Asked]:
+    """Requests to pages by route; each has a twin."""
+    release = f"release/answer@{w.digests['release/answer']}"
+    rows = f"dataset/rows@{w.digests['dataset/rows']}"
+    found = {
+        "/": "/",
+        "/artifacts": "/artifacts",
+        "/artifacts/{kind}/{name}": "/artifacts/chain/answer",
+        "/artifacts/{kind}/{name}/{digest}": f"/artifacts/chain/answer/{w.digests['chain/answer']}",
+        "/diff": f"/diff?a={rows}&b=dataset/rows:more",
+        "/datasets": "/datasets",
+        "/datasets/{kind}/{name}": "/datasets/dataset/rows",
+        "/datasets/{kind}/{name}/diff": f"/datasets/dataset/rows/diff?a={rows}&b=dataset/rows:more",
+        "/datasets/{kind}/{name}/rows/{key:path}": "/datasets/dataset/rows/rows/r1",
+        "/datasets/{kind}/{name}/merge": "/datasets/dataset/rows/merge?ours=dataset/rows:main&theirs=dataset/rows:more",
+        "/datasets/{kind}/{name}/duplicates": "/datasets/dataset/rows/duplicates",
+        "/pins": "/pins",
+        "/pins/{name}": "/pins/files",
+        "/pins/jobs/{id}": f"/pins/jobs/{w.look.id}",
+        "/indexes": "/indexes",
+        "/indexes/{name}": "/indexes/handbook",
+        "/indexes/{name}/diff": "/indexes/handbook/diff?a=index/handbook&b=index/handbook",
+        "/lineage": f"/lineage?ref={release}",
+        "/impact": f"/impact?ref={release}",
+        "/evaluations": "/evaluations",
+        "/evaluations/{id}": f"/evaluations/{w.evaluation.id}",
+        "/compare": f"/compare?a={w.evaluation.id}&b={w.evaluation.id}",
+        "/verdicts": "/verdicts",
+        "/verdicts/{id}": f"/verdicts/{w.again.verdict.id}",
+        "/gates/{id}": f"/gates/{w.gate.id}",
+        "/reviews": "/reviews",
+        "/reviews/{queue}": "/reviews/looked-at",
+        "/reviews/{queue}/{id}": f"/reviews/looked-at/{w.item}",
+        "/releases": "/releases",
+        "/tools": "/tools",
+        "/tools/{name}": "/tools/refund",
+        "/grants": "/grants",
+        "/grants/{id}": f"/grants/{w.grant}",
+        "/approvals": "/approvals",
+        "/alerts": "/alerts",
+        "/alerts/{id}": f"/alerts/{w.event}",
+        "/traces": "/traces",
+        "/traces/{id}": f"/traces/{w.run.trace}",
+        "/monitors": "/monitors",
+        "/monitors/{name}": "/monitors/watch",
+        "/monitors/{name}/drift": "/monitors/watch/drift",
+        "/quality": "/quality?release=answer",
+        "/playground": "/playground",
+        "/models": "/models",
+        "/models/{id:path}": "/models/baseline",
+        "/bakeoffs": "/bakeoffs",
+        "/bakeoffs/{id}": f"/bakeoffs/{w.bakeoff.id}",
+        "/tunes": "/tunes",
+        "/tunes/{id}": f"/tunes/{w.tune}",
+        "/weights": "/weights?which=tiny",
+        "/audit": "/audit?action=registry.",
+        "/policy": "/policy",
+        "/status": "/status",
+    }
+    asked = {}
+    for route, path in found.items():
+        place, _, query = path.partition("?")
+        needs = "write" if route.endswith("/merge") else "read"  # what it would come to, asked by the operation that does it
+        asked[route] = Asked(needs, "GET", place, query=dict(parse_qsl(query)))
+    return asked
+
+
+def forms(w: World) -> dict[str, Asked]:
+    """Requests to forms by route."""
+    return {
+        "/artifacts/{kind}/{name}/label": form("write", "/artifacts/chain/answer/label", label="mine", digest=w.digests["chain/answer"]),
+        "/datasets/harvest": form("write", "/datasets/harvest", traces=w.run.trace, dataset="harvested-3", fields='{"a": 1}'),
+        "/datasets/{kind}/{name}/edit": form("write", "/datasets/dataset/rows/edit", branch="edits", rows='{"key": "r9", "question": "x"}'),
+        "/datasets/{kind}/{name}/merge": form(
+            "write", "/datasets/dataset/rows/merge", ours="dataset/rows:main", theirs="dataset/rows:more"
+        ),
+        "/pins": form("admin", "/pins", name="by-form", source=str(w.folder / "pinned"), key="key"),
+        "/pins/{name}/compare": form("write", "/pins/files/compare"),
+        "/pins/{name}/keep": form("write", "/pins/files/keep"),
+        "/reproduce": form("run", "/reproduce", what=w.run.trace),
+        "/evaluations": form("run", "/evaluations", suite="answers"),
+        "/bakeoffs": form("run", "/bakeoffs", suite="answers", models="baseline baseline/lead", rows="5"),
+        "/tunes": form("run", "/tunes", method="sft", name="desk", base="tiny", data="rows"),
+        "/tunes/{id}/cancel": form("run", f"/tunes/{w.tune}/cancel"),
+        "/tunes/{id}/resume": form("run", f"/tunes/{w.tune}/resume"),
+        "/tunes/{id}/compare": form("run", f"/tunes/{w.tune}/compare", suite="answers"),
+        "/weights": form("run", "/weights", which="tiny"),
+        "/gates": form("run", "/gates", suite="answers"),
+        "/reviews": form("write", "/reviews", queue="by-form", kind="label", raters="1"),
+        "/reviews/add": form("write", "/reviews/add", traces=w.run.trace, dataset="looked-at"),
+        "/reviews/{queue}/keep": form("write", "/reviews/looked-at/keep"),
+        "/reviews/{queue}/{id}": form("run", f"/reviews/looked-at/{w.item}", skip="no idea", do="skip"),
+        "/releases/{name}/promote": form("deploy", "/releases/answer/promote", verdict=w.again.verdict.id, environment="production"),
+        "/releases/{name}/approve": form("deploy", "/releases/answer/approve", verdict=w.again.verdict.id),
+        "/releases/{name}/withdraw": form("deploy", "/releases/answer/withdraw", verdict=w.again.verdict.id),
+        "/releases/{name}/rollback": form("deploy", "/releases/answer/rollback", environment="production"),
+        "/tools/{name}/suspend": form("write", "/tools/refund/suspend", reason="look first"),
+        "/tools/{name}/resume": form("deploy", "/tools/refund/resume"),
+        "/grants": form("deploy", "/grants", agent="desk", task="by form", tools="refund", arguments="{}"),
+        "/grants/stop": form("write", "/grants/stop", subject="agent/by-form", reason="enough"),
+        "/grants/lift": form("deploy", "/grants/lift", subject="agent/nobody"),
+        "/grants/{id}/revoke": form("deploy", f"/grants/{w.grant}/revoke"),
+        "/grants/{id}/token": form("deploy", f"/grants/{w.grant}/token"),
+        "/approvals/{id}": form("deploy", f"/approvals/{w.approval}", answer="deny"),
+        "/monitors": form("write", "/monitors", name="by-form", suite="answers"),
+        "/monitors/{name}/look": form("run", "/monitors/watch/look"),
+        "/monitors/{name}/pause": form("write", "/monitors/watch/pause", paused="1"),
+        "/alerts": form("write", "/alerts", name="by-form", monitors="watch"),
+        "/alerts/{id}/acknowledge": form("write", f"/alerts/{w.event}/acknowledge"),
+        "/alerts/rules/{name}/test": form("write", "/alerts/rules/letters/test"),
+        "/audit/verify": form("read", "/audit/verify"),  # somebody who may not verify sees the list without
+        "/status/keys": form("admin", "/status/keys", name="by form", role="caller"),
+        "/status/keys/{id}/revoke": form("admin", f"/status/keys/{w.keys['revoked']}/revoke"),
+        "/status/verify": form("read", "/status/verify"),
+    }
