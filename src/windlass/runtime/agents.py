@@ -15,10 +15,10 @@ import msgspec
 
 from windlass.agentops.broker import Refused
 from windlass.core.artifacts import AgentBody, IndexBody, ToolBody, Version
-from windlass.core.errors import Invalid, NotFound, RunFailed
+from windlass.core.errors import Forbidden, Invalid, NotFound, RunFailed
 from windlass.core.grant import Grant
 from windlass.core.message import Message, ModelReply, ModelRequest, ToolCallPart, ToolResultPart, ToolSpec
-from windlass.runtime.brokering import Brokering, Tools, own_grant, refusal
+from windlass.runtime.brokering import Brokering, Tools, Usable, own_grant, refusal
 from windlass.runtime.chains import Dispatch
 from windlass.runtime.components import Asking, Components, Send, model_id, read_output
 from windlass.runtime.context import Records, RunContext, step
@@ -110,7 +110,7 @@ class Agents:
         messages, parameters, prompt, model = await self._components.render(version, arguments)
         schema = body.output if body.output is not None else body_of(prompt).output
         tools = await self._tools(version, body)
-        specs, own = tuple(spec for spec, _ in tools.values()), own_grant(version, tools)
+        specs, own = tuple(t.spec for t in tools.values()), own_grant(version, tools)
         while True:
             if (met := spent.met()) is not None:
                 raise spent.failure(version.ref.short, met)
@@ -140,13 +140,12 @@ class Agents:
                 raise Invalid("no tool calls are left; answer now")
             if call.name not in tools:
                 raise NotFound(f"there is no tool {call.name!r}", remedy="the tools are " + (", ".join(tools) or "none"))
-            spec, tool = tools[call.name]
-            check_arguments(spec.parameters, call.arguments, call.name)
-            run = partial(dispatch, tool, call.arguments)
+            check_arguments(tools[call.name].spec.parameters, call.arguments, call.name)
+            run = partial(dispatch, tools[call.name].version, call.arguments)
             return ToolResultPart(
                 call.id, await self._brokering.call(f"agent/{agent.name}", own, call.name, tools, call.arguments, context, run)
             )
-        except (RunFailed, Invalid, NotFound, Refused) as e:
+        except (RunFailed, Invalid, NotFound, Forbidden) as e:
             about = context.deciding(refusal(e)) if isinstance(e, Refused) else context
             with step(self._records, about, f"told: {call.name}", "span", input=call.arguments) as span:
                 span.output(str(e))
@@ -165,7 +164,7 @@ class Agents:
             spec = spec_of(tool)
             if spec.name in found:
                 raise Invalid(f"{version.ref.short} has two tools named {spec.name!r}")
-            found[spec.name] = spec, tool
+            found[spec.name] = Usable(spec, tool, *await self._library.effects(tool))
         return found
 
 

@@ -97,6 +97,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     - `replay`: only kept answers; a request that was never answered fails.
 
     `parent` is where the run hangs in a trace that somebody else began. `grant` names the one grant that counts for its agents' calls.
+    `agents` are those inside which this happens, the outermost first: who stops one stops this.
     `decided` is what the next span says of the broker's decision.
     """
 
@@ -114,6 +115,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     user: str | None = None
     grant: str | None = None
+    agents: tuple[str, ...] = ()
     depth: int = 0
     decided: dict[str, Any] = {}
     ledger: Ledger = msgspec.field(default_factory=Ledger)
@@ -125,6 +127,10 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     def deciding(self, decided: dict[str, Any]) -> RunContext:
         """The context of the one span that a decision is about."""
         return msgspec.structs.replace(self, decided=decided)
+
+    def inside(self, agent: str) -> RunContext:
+        """The context of what an agent does."""
+        return self if self.agents[-1:] == (agent,) else msgspec.structs.replace(self, agents=(*self.agents, agent))
 
     def deeper(self) -> RunContext:
         """The context of a run inside this run."""
