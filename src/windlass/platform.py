@@ -108,6 +108,7 @@ from windlass.store.tables import evaluations, keys, labels, links, verdicts, ve
 from windlass.traces.harvest import Harvest
 from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
+from windlass.traces.sessions import Sessions as Conversations
 from windlass.traces.socket import RemoteSpans
 from windlass.tune.comparing import Comparing
 from windlass.tune.tunes import Tunes
@@ -156,6 +157,7 @@ class Platform:
         self.records = Recorder(self.journal)
         self.spans: Spans = RemoteSpans(home.socket) if address else _local_spans(home, settings)
         self.traces = Traces(self.spans, self.journal)
+        self.conversations = Conversations(self.traces)
         self.engine = open_meta(home.database_url)
         self.blobs = FolderBlobs(home.path / "blobs")
         self.prices = Prices(home.path / "prices.toml")
@@ -223,7 +225,7 @@ class Platform:
         self.canaries = Canaries(self.weights, self.local)
         self.retrieval = Retrieval(self.home.path / "indexes", self.blobs, self.encoders)
         self.indexes = Indexes(self.engine, self.versions, self.retrieval, self.blobs)
-        library, brokering = Library(self.versions), Brokering(self.broker)
+        library, brokering = Library(self.versions), Brokering(self.broker, self.records)
         self.executor = Executor(
             versions=self.versions, models=self.models, runners=self.runners, records=self.records, retrieval=self.retrieval,
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, broker=self.broker, secrets=self.secrets,

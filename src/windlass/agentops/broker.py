@@ -59,12 +59,14 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 class Admitted(msgspec.Struct, frozen=True):
     """A call that may go ahead. `tool` is what was set aside for it; None: it goes by the agent's version, or code made it, and nothing
-    was. `grant` is what let it through; None: no model chose it."""
+    was. `grant` is what let it through; None: no model chose it. `audit` is the number of
+    the entry that records it."""
 
     attempt: Attempt
     decision: CallDecision
     grant: Grant | None
     tool: GrantedTool | None = None
+    audit: int | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -88,12 +90,14 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Refused(Forbidden):
-    """A call that was not allowed. The code of its decision is among the details; `halts`: its agent is stopped, so no other would be."""
+    """A call that was not allowed. The code of its decision is among the details; `halts`: its agent is stopped, so no other would be;
+    `grant` is the one that says no, where one has something to do with it."""
 
-    def __init__(self, decision: CallDecision, attempt: Attempt, halts: bool = False) -> None:
+    def __init__(self, decision: CallDecision, attempt: Attempt, halts: bool = False, grant: str = "") -> None:
         super().__init__(decision.why, remedy=decision.remedy or None, decision=decision.code, answer=decision.answer, tool=attempt.name)
         self.decision = decision
         self.halts = halts
+        self.grant = grant
 
 
 class Broker:
@@ -120,7 +124,7 @@ class Broker:
                 return found
             self._record_denied(c, attempt, found)
             halts = stopped(c, attempt.project, *attempt.agents) is not None
-        raise Refused(found.decision, attempt, halts)
+        raise Refused(found.decision, attempt, halts, found.grant)
 
     def pass_code(self, attempt: Attempt) -> Admitted:
         """Let a call through that no model chose: code makes it, or somebody by hand. It needs no grant, but switches hold, and what
@@ -134,10 +138,9 @@ class Broker:
                 why = f"{attempt.name} changes the world, and {attempt.actor.id} could not grant it to anybody"
                 decision = CallDecision("deny", why, "tool", "a developer may run it, or an agent that has a grant for it")
             if decision is None:
-                if writes:
-                    self._record(c, "tools.allowed", attempt, None)
+                entry = self._record(c, "tools.allowed", attempt, None) if writes else None
                 how = "runs it by hand" if by_hand else "calls it in its code"
-                return Admitted(attempt, CallDecision("allow", f"{attempt.agent} {how}: no model chose"), None)
+                return Admitted(attempt, CallDecision("allow", f"{attempt.agent} {how}: no model chose"), None, None, entry)
         with write(self._engine) as c:
             self._record_denied(c, attempt, Denied(decision))
             halts = stopped(c, attempt.project, *attempt.agents) is not None
@@ -163,7 +166,7 @@ class Broker:
                 decision = CallDecision("deny", f"{asked.decision.why}; {why}", asked.decision.code)
             self._record_denied(c, attempt, Denied(decision, grant.id))
             halts = stopped(c, attempt.project, *attempt.agents) is not None
-        raise Refused(decision, attempt, halts)
+        raise Refused(decision, attempt, halts, grant.id)
 
     def settle(self, admitted: Admitted, took_ns: int, dollars: float, outcome: str) -> None:
         """After an allowed call has ended, however it ended: give back what it did not need, and record what came of it."""
@@ -207,10 +210,16 @@ class Broker:
     def _go(self, c: Connection, attempt: Attempt, grant: Grant, spent: Spent, decision: CallDecision, **more: object) -> Admitted:
         """Spend what the call sets aside, and let it through."""
         tool = next(t for t in grant.tools if t.tool == attempt.tool)
-        spend(c, grant.id, spent, set_aside(tool, spent))
-        if attempt.effects == "write" or more:
-            self._record(c, "tools.allowed", attempt, grant, **more)
-        return Admitted(attempt, decision, grant, tool)
+        after = set_aside(tool, spent)
+        spend(c, grant.id, spent, after)
+        entry = self._record(c, "tools.allowed", attempt, grant, **more) if attempt.effects == "write" or more else None
+        counted = [
+            *([f"use {after.uses[tool.tool]} of {tool.uses}"] if tool.uses is not None else []),
+            *([f"call {after.calls} of {grant.calls}"] if grant.calls is not None else []),
+        ]
+        if counted:
+            decision = msgspec.structs.replace(decision, why=f"{decision.why}: {', '.join(counted)}")
+        return Admitted(attempt, decision, grant, tool, entry)
 
     def _ask(self, c: Connection, attempt: Attempt, grant: Grant, decision: CallDecision) -> Asked | Denied:
         call = _digest(attempt.arguments)
@@ -244,12 +253,12 @@ class Broker:
         if times & (times - 1) == 0:
             self._record(c, "tools.denied", attempt, None, code=decision.code, why=decision.why[:500], by=denied.grant, times=times)
 
-    def _record(self, c: Connection, action: str, attempt: Attempt, grant: Grant | None, **more: object) -> None:
+    def _record(self, c: Connection, action: str, attempt: Attempt, grant: Grant | None, **more: object) -> int:
         """With digests of the grant and of the arguments: what was allowed can be proven, and nothing of it is told."""
         if grant is not None:
             more |= {"grant": grant.id, "grant_digest": digest_of(grant)}
         what = {"agent": attempt.agent, "tool": attempt.tool[:300], "arguments": _digest(attempt.arguments), **more}
-        audit.record(c, attempt.actor, action, attempt.project, attempt.name[:200], **what)
+        return audit.record(c, attempt.actor, action, attempt.project, attempt.name[:200], **what)
 
 
 def _digest(arguments: dict[str, object]) -> str:

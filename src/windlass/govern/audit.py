@@ -22,8 +22,8 @@ def _hash(seq: int, at_ns: int, actor: str, action: str, project: str, subject: 
     return digest_json([seq, str(at_ns), actor, action, project, subject, details, previous])
 
 
-def record(connection: Connection, actor: Actor, action: str, project: str, subject: str, **details: Any) -> None:
-    """Append one entry. `connection` must be a write transaction; secrets do not belong in `details`."""
+def record(connection: Connection, actor: Actor, action: str, project: str, subject: str, **details: Any) -> int:
+    """Append one entry; returns its number. `connection` must be a write transaction; secrets do not belong in `details`."""
     last = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
     seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
     at, text = now_ns(), canonical(details).decode()
@@ -33,6 +33,7 @@ def record(connection: Connection, actor: Actor, action: str, project: str, subj
             seq=seq, at_ns=at, actor=actor.id, action=action, project=project, subject=subject, details=text, previous=previous, hash=digest
         )
     )
+    return seq
 
 
 def verify(connection: Connection) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from windlass.agentops.broker import Refused
+from windlass.core import span as names
 from windlass.core.artifacts import AgentBody, IndexBody, ToolBody, Version
 from windlass.core.errors import Forbidden, Invalid, NotFound, RunFailed
 from windlass.core.grant import Grant
@@ -116,6 +117,7 @@ class Agents:
                 raise spent.failure(version.ref.short, met)
             spent.steps += 1
             with step(self._records, context, f"step {spent.steps}", "span", versions=[str(prompt.ref)]) as span:
+                span.set(step=spent.steps)
                 request = ModelRequest(model_id(model), messages, parameters, specs, schema)
                 reply = await self._asking.ask(model, request, span.context)
                 if not reply.message.tool_calls:
@@ -135,6 +137,8 @@ class Agents:
     ) -> ToolResultPart:
         """Run one tool. What the model or the tool did wrong is told to the model; what is wrong with us is raised."""
         spent.tool_calls += 1
+        who = f"agent/{agent.name}"
+        about = context.deciding({names.TOOL_NAME: call.name, names.TOOL_CALL: call.id, names.CALLER: who})
         try:
             if spent.tool_calls > spent.limits.tool_calls:
                 raise Invalid("no tool calls are left; answer now")
@@ -142,11 +146,9 @@ class Agents:
                 raise NotFound(f"there is no tool {call.name!r}", remedy="the tools are " + (", ".join(tools) or "none"))
             check_arguments(tools[call.name].spec.parameters, call.arguments, call.name)
             run = partial(dispatch, tools[call.name].version, call.arguments)
-            return ToolResultPart(
-                call.id, await self._brokering.call(f"agent/{agent.name}", own, call.name, tools, call.arguments, context, run)
-            )
+            return ToolResultPart(call.id, await self._brokering.call(who, own, call.name, tools, call.arguments, about, run))
         except (RunFailed, Invalid, NotFound, Forbidden) as e:
-            about = context.deciding(refusal(e)) if isinstance(e, Refused) else context
+            about = about.deciding(refusal(e)) if isinstance(e, Refused) else about
             with step(self._records, about, f"told: {call.name}", "span", input=call.arguments) as span:
                 span.output(str(e))
             if isinstance(e, Refused) and e.halts:

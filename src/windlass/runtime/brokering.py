@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from windlass.agentops.broker import Admitted, Attempt, Broker, Refused
+from windlass.core import span as names
 from windlass.core.artifacts import Effects, Version
 from windlass.core.errors import RunFailed, WindlassError
 from windlass.core.grant import Grant, GrantedTool
 from windlass.core.message import ToolSpec
 from windlass.core.untrusted import signs
-from windlass.runtime.context import RunContext
+from windlass.runtime.context import Records, RunContext, step
 
 LOOK_SECONDS = 0.2  # between two looks whether a person has decided
 TOLD = 20_000  # characters of a tool's result that the model reads
@@ -44,8 +45,9 @@ Body = Callable[[RunContext], Awaitable[Any]]
 class Brokering:
     """Runs tools as the broker allows."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, records: Records) -> None:
         self._broker = broker
+        self._records = records
 
     async def call(
         self, agent: str, own: Grant | None, name: str, tools: Tools, arguments: dict[str, Any], context: RunContext, body: Body
@@ -53,7 +55,7 @@ class Brokering:
         """What the model is told of one call. `body` runs the tool in the context it is given. Raises `Refused` as the broker does, and
         `RunFailed`, `Invalid`, `NotFound` of the tool."""
         attempt = self._attempt(agent, tools[name], arguments, context, own=own, grant=context.grant)
-        admitted = await self._admitted(attempt)
+        admitted = await self._admitted(attempt, context)
         return told(await self._within(admitted, context, body))
 
     async def code(self, caller: str, tool: Usable, arguments: dict[str, Any], context: RunContext, body: Body) -> Any:
@@ -70,19 +72,22 @@ class Brokering:
             arguments=arguments, parameters=tool.spec.parameters, effects=tool.effects, by=tool.by, within=context.agents, **more,
         )  # fmt: skip
 
-    async def _admitted(self, attempt: Attempt) -> Admitted:
+    async def _admitted(self, attempt: Attempt, context: RunContext) -> Admitted:
         """Let through, at once or once a person says so. The time the agent waits is its own."""
         found = await asyncio.to_thread(self._broker.admit, attempt)
         if isinstance(found, Admitted):
             return found
-        over = False
-        try:
-            while not over:
-                await asyncio.sleep(LOOK_SECONDS)
-                over = await asyncio.to_thread(self._broker.approvals.state, found.approval) != "waiting"
-        finally:
-            if not over:
-                await asyncio.shield(asyncio.to_thread(self._broker.approvals.give_up, found.approval))
+        asked = {names.APPROVAL: found.approval, names.GRANT: found.grant, names.DECISION: "ask", names.DECISION_WHY: found.decision.why}
+        state = "waiting"
+        with step(self._records, context.deciding(asked), f"waits for a person: {attempt.name}", "span", input=attempt.arguments) as span:
+            try:
+                while state == "waiting":
+                    await asyncio.sleep(LOOK_SECONDS)
+                    state = await asyncio.to_thread(self._broker.approvals.state, found.approval)
+            finally:
+                span.set(approved="given-up" if state == "waiting" else state)
+                if state == "waiting":
+                    await asyncio.shield(asyncio.to_thread(self._broker.approvals.give_up, found.approval))
         return await asyncio.to_thread(self._broker.resume, attempt, found)
 
     async def _within(self, admitted: Admitted, context: RunContext, body: Body) -> Any:
@@ -111,14 +116,16 @@ def own_grant(agent: Version, tools: Tools) -> Grant:
 
 def facts(admitted: Admitted) -> dict[str, Any]:
     """What the span of a call says of how it came to be allowed."""
-    by = {} if admitted.tool is None or admitted.grant is None else {"windlass.grant": admitted.grant.id}
-    return {"windlass.decision": "allow", "windlass.decision.why": admitted.decision.why, **by}
+    by = {} if admitted.tool is None or admitted.grant is None else {names.GRANT: admitted.grant.id}
+    entry = {} if admitted.audit is None else {names.AUDIT: admitted.audit}
+    return {names.DECISION: "allow", names.DECISION_WHY: admitted.decision.why, **by, **entry}
 
 
 def refusal(refused: Refused) -> dict[str, Any]:
     """The same of one that was not."""
     decision = refused.decision
-    return {"windlass.decision": decision.answer, "windlass.decision.code": decision.code, "windlass.decision.why": decision.why}
+    by = {names.GRANT: refused.grant} if refused.grant else {}
+    return {names.DECISION: decision.answer, names.DECISION_CODE: decision.code, names.DECISION_WHY: decision.why, **by}
 
 
 def told(result: Any) -> str:

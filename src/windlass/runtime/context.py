@@ -98,7 +98,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
 
     `parent` is where the run hangs in a trace that somebody else began. `grant` names the one grant that counts for its agents' calls.
     `agents` are those inside which this happens, the outermost first: who stops one stops this.
-    `decided` is what the next span says of the broker's decision.
+    `decided` is what the next span says of a call of a tool and of the broker's decision.
     """
 
     actor: Actor
@@ -125,8 +125,8 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, parent=parent, trace=parent.trace_id, decided={})
 
     def deciding(self, decided: dict[str, Any]) -> RunContext:
-        """The context of the one span that a decision is about."""
-        return msgspec.structs.replace(self, decided=decided)
+        """The context of the one span that a call of a tool, or the decision about it, is about."""
+        return msgspec.structs.replace(self, decided=self.decided | decided)
 
     def inside(self, agent: str) -> RunContext:
         """The context of what an agent does."""

@@ -17,6 +17,7 @@ import msgspec
 
 from windlass.agentops.broker import Broker, Refused
 from windlass.agentops.secrets import Secrets
+from windlass.core import span as names
 from windlass.core.actor import Actor
 from windlass.core.artifacts import SEARCH_ENTRY, EvaluatorBody, ReleaseBody, Version
 from windlass.core.errors import Forbidden, Invalid, ModelFailed, NotFound, RunFailed, WindlassError
@@ -77,7 +78,7 @@ class Executor:
         self._running: dict[str, RunContext] = {}
         asking = Asking(models, draws, records)
         self._components = Components(self._library, asking, rows, records)
-        self._brokering = Brokering(broker)
+        self._brokering = Brokering(broker, records)
         self._agents = Agents(self._library, self._components, asking, self._brokering, records)
         self._chains = Chains(self._library, runners, records, environment, secrets)
 
@@ -107,7 +108,7 @@ class Executor:
                 context.ledger.root = root.context.parent
                 arguments = arguments_of(given, await self._input(version), version.ref.short)
                 check_arguments(await self._input(version), arguments, version.ref.short)
-                output = await self._entered(version, arguments, root.context, send, let=bool(context.decided))
+                output = await self._entered(version, arguments, root.context, send, let=names.DECISION in context.decided)
                 root.output(output)
                 root.set(versions=list(context.ledger.versions), cost=context.ledger.total, reused=_all_reused(context))
         finally:
@@ -182,10 +183,11 @@ class Executor:
         """Call a tool that no model chose. A refused call has a span of its own, as one of an agent has."""
         tool = Usable(spec_of(version), version, *await self._library.effects(version))
         body = partial(self.dispatch, version, arguments, send=send)
+        about = context.deciding({names.TOOL_NAME: tool.spec.name, names.CALLER: caller})
         try:
-            return await self._brokering.code(caller, tool, arguments, context, body)
+            return await self._brokering.code(caller, tool, arguments, about, body)
         except Refused as e:
-            with step(self._records, context.deciding(refusal(e)), f"told: {tool.spec.name}", "span", input=arguments) as span:
+            with step(self._records, about.deciding(refusal(e)), f"told: {tool.spec.name}", "span", input=arguments) as span:
                 span.output(str(e))
             raise
 

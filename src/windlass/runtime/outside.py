@@ -10,9 +10,11 @@ import msgspec
 
 from windlass.agentops.broker import Refused
 from windlass.agentops.grants import Grants
+from windlass.core import span as names
 from windlass.core.actor import Actor
 from windlass.core.errors import Forbidden, Invalid, NotFound, RunFailed, Unavailable
 from windlass.core.grant import Grant
+from windlass.core.ids import uuid7
 from windlass.core.message import ToolSpec
 from windlass.core.ref import Ref, parse_ref
 from windlass.runtime.agents import spec_of
@@ -62,7 +64,9 @@ class Outside:
     async def call(self, actor: Actor, agent: str, name: str, arguments: dict[str, Any]) -> Told:
         """Call a tool. Raises as `tools`; whatever else is wrong is told to the agent."""
         grant = await asyncio.to_thread(self._grants.opened, actor, agent)
-        context = RunContext(actor=actor, project=grant.project, grant=grant.id, agents=(grant.agent,))
+        # all that is done under a grant is one session: it is one task
+        context = RunContext(actor=actor, project=grant.project, grant=grant.id, agents=(grant.agent,), session=grant.id)
+        context = context.deciding({names.TOOL_NAME: name[:100], names.TOOL_CALL: uuid7(), names.CALLER: grant.agent})
         try:
             tools = await self._tools(grant)
             if name not in tools:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from windlass.core.errors import WindlassError
+from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.settings import load_settings
 from windlass.store.home import Home
@@ -123,6 +124,10 @@ class LocalSpans:
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:
         found: Arrivals = await self.ask("arrivals", query)
+        return found
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        found: SessionPage = await self.ask("sessions", query)
         return found
 
     async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
