@@ -115,6 +115,7 @@ from windlass.traces.harvest import Harvest
 from windlass.traces.local import LocalSpans
 from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
+from windlass.traces.sessions import Sessions as Conversations
 from windlass.traces.socket import RemoteSpans
 from windlass.tune.comparing import Comparing
 from windlass.tune.tunes import Tunes
@@ -164,6 +165,7 @@ class Platform:
         self.records = Recorder(self.journal)
         self.spans: Spans = RemoteSpans(home.socket) if address else LocalSpans(lambda: _projection(home, settings))
         self.traces = Traces(self.spans, self.journal)
+        self.conversations = Conversations(self.traces)
         self.engine = open_meta(home.database_url)
         self.blobs = FolderBlobs(home.path / "blobs")
         self.prices = Prices(home.path / "prices.toml")
@@ -234,7 +236,7 @@ class Platform:
         self.canaries = Canaries(self.weights, self.local)
         self.retrieval = Retrieval(self.home.path / "indexes", self.blobs, self.encoders)
         self.indexes = Indexes(self.engine, self.versions, self.retrieval, self.blobs)
-        library, brokering = Library(self.versions), Brokering(self.broker)
+        library, brokering = Library(self.versions), Brokering(self.broker, self.records)
         self.executor = Executor(
             versions=self.versions, models=self.models, runners=self.runners, records=self.records, retrieval=self.retrieval,
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, broker=self.broker, secrets=self.secrets,

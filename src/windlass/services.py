@@ -78,6 +78,8 @@ SERVICES = {
     "traces.show": "traces.show",
     "traces.live": "traces.live",
     "traces.why": "reasons.why",
+    "sessions.list": "conversations.list",
+    "sessions.show": "conversations.show",
     "versions.why": "impacts.why",
     "rows.why": "row_reasons.why",
     "versions.impact": "impacts.impact",

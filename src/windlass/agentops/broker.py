@@ -1,8 +1,9 @@
-"""The broker: every call of a tool by an agent is let through here, or not.
+"""The broker: every call of a tool is let through here, or not.
 
 The version of an agent is its grant by default: it may call the tools it was registered with, at their digests, as long as they only look
 or compute. A tool that changes the world needs a grant for it. A call that a grant allows is spent in the transaction that allows it;
-what is denied, and what may change the world, is entered in the record of what was done.
+what is denied, and what may change the world, is entered in the record of what was done. A call that no model chose (code makes it, or
+somebody by hand) needs no grant; switches and the record hold for it too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from windlass.core.errors import Forbidden, WindlassError
 from windlass.core.grant import CallDecision, Code, Grant, GrantedTool, Spent
 from windlass.core.ids import now_ns
 from windlass.govern import audit
+from windlass.govern.permissions import explain
 from windlass.store.meta import read, write
 
 READABLE = 10_000  # characters of arguments that a person can be asked about: what is let through was seen whole
@@ -31,8 +33,10 @@ ELSEWHERE: frozenset[Code] = frozenset({"agent", "tool"})  # a grant says so tha
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that an agent asks for. `tool` is the whole ref of what would run, `name` its `kind/name`; `own` the agent's version as a
-    grant, where it runs here; `grant` names the one grant that counts, where one was named."""
+    """A call that somebody asks for. `tool` is the whole ref of what would run, `name` its `kind/name`; `effects` counts what its code
+    calls, and `by` names what does more than it declares. `agent` is whose model wants it, or the `kind/name` of the code that calls, or
+    who runs it by hand. `own` is the agent's version as a grant, where it runs here; `grant` names the one grant that counts, where one
+    was named; `within` are the agents inside which it happens."""
 
     actor: Actor
     project: str
@@ -42,17 +46,27 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     arguments: dict[str, object]
     parameters: dict[str, object]
     effects: str
+    by: str = ""
     own: Grant | None = None
     grant: str | None = None
+    within: tuple[str, ...] = ()
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Whoever stops one of these stops the call."""
+        return (*self.within, self.agent)
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """A call that may go ahead. `tool` is what was set aside for it; None: it goes by the agent's version, and nothing was."""
+    """A call that may go ahead. `tool` is what was set aside for it; None: it goes by the agent's version, or code made it, and nothing
+    was. `grant` is what let it through; None: no model chose it. `audit` is the number of
+    the entry that records it."""
 
     attempt: Attempt
     decision: CallDecision
-    grant: Grant
+    grant: Grant | None
     tool: GrantedTool | None = None
+    audit: int | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -76,12 +90,14 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Refused(Forbidden):
-    """A call that was not allowed. The code of its decision is among the details; `halts`: its agent is stopped, so no other would be."""
+    """A call that was not allowed. The code of its decision is among the details; `halts`: its agent is stopped, so no other would be;
+    `grant` is the one that says no, where one has something to do with it."""
 
-    def __init__(self, decision: CallDecision, attempt: Attempt, halts: bool = False) -> None:
+    def __init__(self, decision: CallDecision, attempt: Attempt, halts: bool = False, grant: str = "") -> None:
         super().__init__(decision.why, remedy=decision.remedy or None, decision=decision.code, answer=decision.answer, tool=attempt.name)
         self.decision = decision
         self.halts = halts
+        self.grant = grant
 
 
 class Broker:
@@ -97,7 +113,7 @@ class Broker:
         """Let a call through, or ask a person. Raises `Refused` with the reason."""
         if attempt.grant is None and attempt.own is not None and attempt.effects != "write":
             with read(self._engine) as c:
-                stop = stopped(c, attempt.project, attempt.agent, attempt.name)
+                stop = stopped(c, attempt.project, *attempt.agents, attempt.name)
             decision = authorize(self._call(attempt, stop), attempt.own)
             if decision.answer == "allow":
                 why = f"{attempt.agent} was registered with {attempt.name}, which changes nothing"
@@ -107,8 +123,28 @@ class Broker:
             if not isinstance(found, Denied):
                 return found
             self._record_denied(c, attempt, found)
-            halts = stopped(c, attempt.project, attempt.agent) is not None
-        raise Refused(found.decision, attempt, halts)
+            halts = stopped(c, attempt.project, *attempt.agents) is not None
+        raise Refused(found.decision, attempt, halts, found.grant)
+
+    def pass_code(self, attempt: Attempt) -> Admitted:
+        """Let a call through that no model chose: code makes it, or somebody by hand. It needs no grant, but switches hold, and what
+        changes the world is recorded. Raises `Refused`."""
+        writes = attempt.effects == "write"
+        by_hand = attempt.agent == attempt.actor.id
+        with (write if writes else read)(self._engine) as c:
+            stop = stopped(c, attempt.project, *attempt.agents, attempt.name)
+            decision = CallDecision("deny", stop, "stopped", "wait until it is lifted") if stop else None
+            if by_hand and writes and explain(attempt.actor, "deploy", attempt.project, attempt.name) is not None:
+                why = f"{attempt.name} changes the world, and {attempt.actor.id} could not grant it to anybody"
+                decision = CallDecision("deny", why, "tool", "a developer may run it, or an agent that has a grant for it")
+            if decision is None:
+                entry = self._record(c, "tools.allowed", attempt, None) if writes else None
+                how = "runs it by hand" if by_hand else "calls it in its code"
+                return Admitted(attempt, CallDecision("allow", f"{attempt.agent} {how}: no model chose"), None, None, entry)
+        with write(self._engine) as c:
+            self._record_denied(c, attempt, Denied(decision))
+            halts = stopped(c, attempt.project, *attempt.agents) is not None
+        raise Refused(decision, attempt, halts)
 
     def resume(self, attempt: Attempt, asked: Asked) -> Admitted:
         """Let a call through that a person was asked about. Raises `Refused` unless it was approved, in time, and all else still holds."""
@@ -116,7 +152,7 @@ class Broker:
             row = find(c, attempt.project, asked.grant)
             grant, spent, now = grant_of(row), spent_of(c, row), self._now()
             found = approvals.take(c, asked.approval, grant, attempt.tool, _digest(attempt.arguments), now)
-            stop = stopped(c, attempt.project, attempt.agent, attempt.name)
+            stop = stopped(c, attempt.project, *attempt.agents, attempt.name)
             call = msgspec.structs.replace(
                 self._call(attempt, stop), spent=spent, revoked=row.revoked_ns is not None, approved=found.state == "used"
             )
@@ -129,19 +165,20 @@ class Broker:
                 why = said.get(found.state, "nobody let it through in time")
                 decision = CallDecision("deny", f"{asked.decision.why}; {why}", asked.decision.code)
             self._record_denied(c, attempt, Denied(decision, grant.id))
-            halts = stopped(c, attempt.project, attempt.agent) is not None
-        raise Refused(decision, attempt, halts)
+            halts = stopped(c, attempt.project, *attempt.agents) is not None
+        raise Refused(decision, attempt, halts, grant.id)
 
     def settle(self, admitted: Admitted, took_ns: int, dollars: float, outcome: str) -> None:
         """After an allowed call has ended, however it ended: give back what it did not need, and record what came of it."""
-        attempt, tool = admitted.attempt, admitted.tool
-        if tool is None:
+        attempt, tool, grant = admitted.attempt, admitted.tool, admitted.grant
+        if tool is None and (grant is not None or attempt.effects != "write"):
             return
         with write(self._engine) as c:
-            unused = tool.seconds * 1000 - -(-took_ns // 1_000_000)
-            give_back(c, admitted.grant.id, unused, micro(tool.dollars) - micro(dollars))
+            if tool is not None and grant is not None:
+                unused = tool.seconds * 1000 - -(-took_ns // 1_000_000)
+                give_back(c, grant.id, unused, micro(tool.dollars) - micro(dollars))
             if attempt.effects == "write":
-                self._record(c, "tools.ended", attempt, admitted.grant, outcome=outcome, took_ms=took_ns // 1_000_000)
+                self._record(c, "tools.ended", attempt, grant, outcome=outcome, took_ms=took_ns // 1_000_000)
 
     def _granted(self, c: Connection, attempt: Attempt) -> Admitted | Asked | Denied:
         """By the grants in the store: the first that allows the call, else a person where one says so, else why none does."""
@@ -150,7 +187,7 @@ class Broker:
             rows = [find(c, attempt.project, attempt.grant)] if attempt.grant else live(c, attempt.project, attempt.agent, now)
         except WindlassError as e:
             return Denied(CallDecision("deny", e.message, "revoked", e.remedy or ""))
-        stop = stopped(c, attempt.project, attempt.agent, attempt.name)
+        stop = stopped(c, attempt.project, *attempt.agents, attempt.name)
         reasons, askable = [], []
         for row in rows:
             grant, spent = grant_of(row), spent_of(c, row)
@@ -173,10 +210,16 @@ class Broker:
     def _go(self, c: Connection, attempt: Attempt, grant: Grant, spent: Spent, decision: CallDecision, **more: object) -> Admitted:
         """Spend what the call sets aside, and let it through."""
         tool = next(t for t in grant.tools if t.tool == attempt.tool)
-        spend(c, grant.id, spent, set_aside(tool, spent))
-        if attempt.effects == "write" or more:
-            self._record(c, "tools.allowed", attempt, grant, **more)
-        return Admitted(attempt, decision, grant, tool)
+        after = set_aside(tool, spent)
+        spend(c, grant.id, spent, after)
+        entry = self._record(c, "tools.allowed", attempt, grant, **more) if attempt.effects == "write" or more else None
+        counted = [
+            *([f"use {after.uses[tool.tool]} of {tool.uses}"] if tool.uses is not None else []),
+            *([f"call {after.calls} of {grant.calls}"] if grant.calls is not None else []),
+        ]
+        if counted:
+            decision = msgspec.structs.replace(decision, why=f"{decision.why}: {', '.join(counted)}")
+        return Admitted(attempt, decision, grant, tool, entry)
 
     def _ask(self, c: Connection, attempt: Attempt, grant: Grant, decision: CallDecision) -> Asked | Denied:
         call = _digest(attempt.arguments)
@@ -195,6 +238,7 @@ class Broker:
         if attempt.own is not None and attempt.effects != "write":
             return Denied(authorize(self._call(attempt, None), attempt.own))
         what = "changes the world" if attempt.effects == "write" else "is none of its own"
+        what += f" by {attempt.by}, which it calls" if attempt.by and attempt.effects == "write" else ""
         remedy = f"a person can allow it: windlass grants make {attempt.agent} --task '…' --tool {attempt.name}"
         return Denied(CallDecision("deny", f"{attempt.agent} has no grant for {attempt.name}, which {what}", "tool", remedy))
 
@@ -209,12 +253,12 @@ class Broker:
         if times & (times - 1) == 0:
             self._record(c, "tools.denied", attempt, None, code=decision.code, why=decision.why[:500], by=denied.grant, times=times)
 
-    def _record(self, c: Connection, action: str, attempt: Attempt, grant: Grant | None, **more: object) -> None:
+    def _record(self, c: Connection, action: str, attempt: Attempt, grant: Grant | None, **more: object) -> int:
         """With digests of the grant and of the arguments: what was allowed can be proven, and nothing of it is told."""
         if grant is not None:
             more |= {"grant": grant.id, "grant_digest": digest_of(grant)}
         what = {"agent": attempt.agent, "tool": attempt.tool[:300], "arguments": _digest(attempt.arguments), **more}
-        audit.record(c, attempt.actor, action, attempt.project, attempt.name[:200], **what)
+        return audit.record(c, attempt.actor, action, attempt.project, attempt.name[:200], **what)
 
 
 def _digest(arguments: dict[str, object]) -> str:

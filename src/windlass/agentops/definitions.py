@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from windlass.core.artifacts import Body
+from windlass.core.artifacts import EFFECTS, Body
 from windlass.core.operations.tools import DefinitionChange
-
-EFFECTS = ("none", "read", "write")
 
 
 def changes(before: Body, after: Body) -> tuple[DefinitionChange, ...]:

@@ -59,10 +59,10 @@ class Stops:
         return StopList(tuple(Stop(r.subject, r.reason, r.actor, r.at_ns) for r in found))
 
 
-def stopped(c: Connection, project: str, agent: str, tool: str | None = None) -> str | None:
-    """What stops a call, in a sentence; None where nothing does. `tool` is `tool/name`."""
-    subjects = [ALL, agent] + ([tool] if tool else [])
-    found = c.execute(select(stops).where(stops.c.project == project, stops.c.subject.in_(subjects)).order_by(stops.c.at_ns)).first()
+def stopped(c: Connection, project: str, *subjects: str) -> str | None:
+    """What stops a call that has to do with these (agents, `tool/name`), in a sentence; None where nothing does."""
+    mine = (stops.c.project == project, stops.c.subject.in_((ALL, *subjects)))
+    found = c.execute(select(stops).where(*mine).order_by(stops.c.at_ns)).first()
     return None if found is None else sentence_of(found)
 
 

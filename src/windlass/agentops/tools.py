@@ -19,7 +19,7 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.tools import ToolDetail, ToolName, ToolPage, ToolQuery, ToolState, ToolVersion
 from windlass.core.ref import Ref
 from windlass.govern.permissions import guard
-from windlass.registry.versions import fetch, newest
+from windlass.registry.versions import effects, fetch, newest
 from windlass.store.meta import read
 from windlass.store.tables import grants, links, stops, versions
 
@@ -75,11 +75,12 @@ class Tools:
         body: dict[str, Any] = version.body
         at = c.execute(select(versions.c.created_ns).where(*_is(version))).scalar_one()
         stop = c.execute(select(stops).where(stops.c.project == project, stops.c.subject.in_(("all", f"tool/{name}")))).first()
+        widest, by = effects(c, version)
         listing = {g for tool, ids in granted.items() if tool.startswith(f"{ref}@") for g in ids}
         agents = sorted({a for found in _agents(c, project, name).values() for a in found})
         return ToolState(
-            name, str(version.ref), body["name"], body["description"], body["effects"], count, at, tuple(body.get("secrets", ())),
-            tuple(agents), len(listing), sentence_of(stop) if stop else "",
+            name, str(version.ref), body["name"], body["description"], widest, count, at, tuple(body.get("secrets", ())),
+            tuple(agents), len(listing), sentence_of(stop) if stop else "", by,
         )  # fmt: skip
 
     def _grants(self, c: Connection, project: str) -> Uses:

@@ -8,7 +8,7 @@ component. Everything else about a version (descriptions no model sees, where th
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 
@@ -95,6 +95,8 @@ class ChainBody(msgspec.Struct, frozen=True, omit_defaults=True):
     chat: bool = False
 
 
+Effects = Literal["none", "read", "write"]  # what a tool does to the world: computes, looks at it, changes it
+EFFECTS: tuple[Effects, ...] = get_args(Effects)  # each more than the one before
 SEARCH_ENTRY = "index:"  # begins the entry of a tool that has no code of its own: it searches the index it names
 
 
@@ -106,7 +108,7 @@ class ToolBody(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     description: str
     parameters: dict[str, Any]
-    effects: Literal["none", "read", "write"]
+    effects: Effects
     uses: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
 

@@ -28,8 +28,8 @@ def _hash(seq: int, at_ns: int, actor: str, action: str, project: str, subject: 
     return digest_json([seq, str(at_ns), actor, action, project, subject, details, previous])
 
 
-def record(connection: Connection, actor: Actor, action: str, project: str, subject: str, **details: Any) -> None:
-    """Append one entry. `connection` must be a write transaction; secrets do not belong in `details`. Raises `Unavailable`."""
+def record(connection: Connection, actor: Actor, action: str, project: str, subject: str, **details: Any) -> int:
+    """Append one entry; returns its number. `connection` must be a write transaction; no secrets in `details`. Raises `Unavailable`."""
     last = connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
     seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
     at, text = now_ns(), canonical(details).decode()
@@ -44,6 +44,7 @@ def record(connection: Connection, actor: Actor, action: str, project: str, subj
             anchors.begin(seq - 1, previous)
         anchors.intend(seq, digest)
         afterwards(connection, lambda: anchors.confirm(seq, digest))
+    return seq
 
 
 def verify(connection: Connection) -> str | None:

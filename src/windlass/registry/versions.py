@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, Row, and_, func, or_, select
 
 from windlass.core.actor import Actor
-from windlass.core.artifacts import Link, Version
+from windlass.core.artifacts import EFFECTS, Effects, Link, Version
 from windlass.core.digest import TAG, short
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.registry import (
@@ -53,6 +53,11 @@ class Versions:
         """The digest of the first snapshot a version came in; None when it came without one."""
         with read(self._engine) as c:
             return c.execute(select(versions.c.snapshot).where(*_is(Ref(kind, name, digest, None, project)))).scalar()
+
+    def effects(self, project: str, kind: str, name: str, digest: str) -> tuple[Effects, str]:
+        """What a version's code does to the world; see `effects`."""
+        with read(self._engine) as c:
+            return effects(c, fetch(c, Ref(kind, name, digest, None, project)))
 
     def closure(self, ref: Ref) -> list[Version]:
         """A version and everything it uses, itself first, each once."""
@@ -282,6 +287,23 @@ def closure(c: Connection, ref: Ref) -> list[Version]:
                 seen.add(part)
                 order.append(fetch(c, part))
     return order
+
+
+def effects(c: Connection, version: Version) -> tuple[Effects, str]:
+    """The most that a version's code can do to the world: what it declares, or what it calls does; and which `kind/name` does it, where
+    that is another. What an agent calls is not counted to whoever calls the agent: each of its calls is decided about by itself."""
+    widest: Effects = version.body.get("effects", "read" if version.kind == "index" else "none")
+    by, todo, seen = "", [version], {version.ref}
+    for each in todo:
+        for link in each.links:
+            ref = Ref(link.kind, link.name, link.digest, None, version.project)
+            if link.relation == "uses" and link.kind in ("tool", "chain", "index") and ref not in seen:
+                seen.add(ref)
+                todo.append(fetch(c, ref))
+                declared: Effects = todo[-1].body.get("effects", "read" if link.kind == "index" else "none")
+                if EFFECTS.index(declared) > EFFECTS.index(widest):
+                    widest, by = declared, f"{link.kind}/{link.name}"
+    return widest, by
 
 
 _MADE = {  # how to come by what no push makes

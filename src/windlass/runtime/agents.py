@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 
 from windlass.agentops.broker import Refused
+from windlass.core import span as names
 from windlass.core.artifacts import AgentBody, IndexBody, ToolBody, Version
-from windlass.core.errors import Invalid, NotFound, RunFailed
+from windlass.core.errors import Forbidden, Invalid, NotFound, RunFailed
 from windlass.core.grant import Grant
 from windlass.core.message import Message, ModelReply, ModelRequest, ToolCallPart, ToolResultPart, ToolSpec
-from windlass.runtime.brokering import Brokering, Tools, own_grant, refusal
+from windlass.runtime.brokering import Brokering, Tools, Usable, own_grant, refusal
 from windlass.runtime.chains import Dispatch
 from windlass.runtime.components import Asking, Components, Send, model_id, read_output
 from windlass.runtime.context import Records, RunContext, step
@@ -110,12 +111,13 @@ class Agents:
         messages, parameters, prompt, model = await self._components.render(version, arguments)
         schema = body.output if body.output is not None else body_of(prompt).output
         tools = await self._tools(version, body)
-        specs, own = tuple(spec for spec, _ in tools.values()), own_grant(version, tools)
+        specs, own = tuple(t.spec for t in tools.values()), own_grant(version, tools)
         while True:
             if (met := spent.met()) is not None:
                 raise spent.failure(version.ref.short, met)
             spent.steps += 1
             with step(self._records, context, f"step {spent.steps}", "span", versions=[str(prompt.ref)]) as span:
+                span.set(step=spent.steps)
                 request = ModelRequest(model_id(model), messages, parameters, specs, schema)
                 reply = await self._asking.ask(model, request, span.context)
                 if not reply.message.tool_calls:
@@ -135,19 +137,18 @@ class Agents:
     ) -> ToolResultPart:
         """Run one tool. What the model or the tool did wrong is told to the model; what is wrong with us is raised."""
         spent.tool_calls += 1
+        who = f"agent/{agent.name}"
+        about = context.deciding({names.TOOL_NAME: call.name, names.TOOL_CALL: call.id, names.CALLER: who})
         try:
             if spent.tool_calls > spent.limits.tool_calls:
                 raise Invalid("no tool calls are left; answer now")
             if call.name not in tools:
                 raise NotFound(f"there is no tool {call.name!r}", remedy="the tools are " + (", ".join(tools) or "none"))
-            spec, tool = tools[call.name]
-            check_arguments(spec.parameters, call.arguments, call.name)
-            run = partial(dispatch, tool, call.arguments)
-            return ToolResultPart(
-                call.id, await self._brokering.call(f"agent/{agent.name}", own, call.name, tools, call.arguments, context, run)
-            )
-        except (RunFailed, Invalid, NotFound, Refused) as e:
-            about = context.deciding(refusal(e)) if isinstance(e, Refused) else context
+            check_arguments(tools[call.name].spec.parameters, call.arguments, call.name)
+            run = partial(dispatch, tools[call.name].version, call.arguments)
+            return ToolResultPart(call.id, await self._brokering.call(who, own, call.name, tools, call.arguments, about, run))
+        except (RunFailed, Invalid, NotFound, Forbidden) as e:
+            about = about.deciding(refusal(e)) if isinstance(e, Refused) else about
             with step(self._records, about, f"told: {call.name}", "span", input=call.arguments) as span:
                 span.output(str(e))
             if isinstance(e, Refused) and e.halts:
@@ -165,7 +166,7 @@ class Agents:
             spec = spec_of(tool)
             if spec.name in found:
                 raise Invalid(f"{version.ref.short} has two tools named {spec.name!r}")
-            found[spec.name] = spec, tool
+            found[spec.name] = Usable(spec, tool, *await self._library.effects(tool))
         return found
 
 

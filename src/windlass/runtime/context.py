@@ -97,7 +97,8 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     - `replay`: only kept answers; a request that was never answered fails.
 
     `parent` is where the run hangs in a trace that somebody else began. `grant` names the one grant that counts for its agents' calls.
-    `decided` is what the next span says of the broker's decision.
+    `agents` are those inside which this happens, the outermost first: who stops one stops this.
+    `decided` is what the next span says of a call of a tool and of the broker's decision.
     """
 
     actor: Actor
@@ -114,6 +115,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     user: str | None = None
     grant: str | None = None
+    agents: tuple[str, ...] = ()
     depth: int = 0
     decided: dict[str, Any] = {}
     ledger: Ledger = msgspec.field(default_factory=Ledger)
@@ -123,8 +125,12 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, parent=parent, trace=parent.trace_id, decided={})
 
     def deciding(self, decided: dict[str, Any]) -> RunContext:
-        """The context of the one span that a decision is about."""
-        return msgspec.structs.replace(self, decided=decided)
+        """The context of the one span that a call of a tool, or the decision about it, is about."""
+        return msgspec.structs.replace(self, decided=self.decided | decided)
+
+    def inside(self, agent: str) -> RunContext:
+        """The context of what an agent does."""
+        return self if self.agents[-1:] == (agent,) else msgspec.structs.replace(self, agents=(*self.agents, agent))
 
     def deeper(self) -> RunContext:
         """The context of a run inside this run."""

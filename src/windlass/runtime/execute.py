@@ -15,18 +15,19 @@ from typing import Any
 
 import msgspec
 
-from windlass.agentops.broker import Broker
+from windlass.agentops.broker import Broker, Refused
 from windlass.agentops.secrets import Secrets
+from windlass.core import span as names
 from windlass.core.actor import Actor
 from windlass.core.artifacts import SEARCH_ENTRY, EvaluatorBody, ReleaseBody, Version
-from windlass.core.errors import Invalid, ModelFailed, NotFound, RunFailed, WindlassError
+from windlass.core.errors import Forbidden, Invalid, ModelFailed, NotFound, RunFailed, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.operations.runs import RunPiece, RunRequest, RunResult
 from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
 from windlass.core.score import Score
 from windlass.govern.permissions import guard
-from windlass.runtime.agents import Agents
-from windlass.runtime.brokering import Brokering
+from windlass.runtime.agents import Agents, spec_of
+from windlass.runtime.brokering import Brokering, Usable, refusal
 from windlass.runtime.chains import Chains
 from windlass.runtime.components import Asking, Components, Finds, Rows, Send
 from windlass.runtime.context import Records, RunContext, step
@@ -38,6 +39,7 @@ from windlass.runtime.retrieval import Retrieval
 from windlass.runtime.runner import Runners
 from windlass.runtime.schema import check_arguments, text_of
 
+CALLED = ("tool", "index")  # what the broker stands before
 RUNNABLE = ("release", "chain", "agent", "component", "tool", "index")
 SEARCH: dict[str, Any] = {
     "type": "object",
@@ -76,7 +78,8 @@ class Executor:
         self._running: dict[str, RunContext] = {}
         asking = Asking(models, draws, records)
         self._components = Components(self._library, asking, rows, records)
-        self._agents = Agents(self._library, self._components, asking, Brokering(broker), records)
+        self._brokering = Brokering(broker, records)
+        self._agents = Agents(self._library, self._components, asking, self._brokering, records)
         self._chains = Chains(self._library, runners, records, environment, secrets)
 
     async def run(self, actor: Actor, request: RunRequest) -> RunResult:
@@ -108,11 +111,12 @@ class Executor:
         name = f"run {version.kind}/{version.name}"
         try:
             with step(self._records, context, name, "request", versions=[str(version.ref)], input=given) as root:
-                self._running[context.run] = root.context
+                agent = f"{version.kind}/{version.name}"
+                self._running[context.run] = root.context.inside(agent) if version.kind == "agent" else root.context
                 context.ledger.root = root.context.parent
                 arguments = arguments_of(given, await self._input(version), version.ref.short)
                 check_arguments(await self._input(version), arguments, version.ref.short)
-                output = await self.dispatch(version, arguments, root.context, send)
+                output = await self._entered(version, arguments, root.context, send, let=names.DECISION in context.decided)
                 root.output(output)
                 root.set(versions=list(context.ledger.versions), cost=context.ledger.total, reused=_all_reused(context))
         finally:
@@ -162,25 +166,53 @@ class Executor:
             return Score(name, unmeasured=f"{missing[0]!r} is not there to be judged")
         wanted = {n: arguments[n] for n in body.needs}
         try:
-            value = await self._chains.run(version, wanted, context, self.dispatch)
-        except (RunFailed, ModelFailed, Invalid, NotFound) as e:
+            value = await self._chains.run(version, wanted, context, partial(self._from_code, version))
+        except (RunFailed, ModelFailed, Invalid, NotFound, Forbidden) as e:
             return Score(name, unmeasured=str(e))
         return _score(name, value, body.range)
 
+    async def _entered(
+        self, version: Version, arguments: dict[str, Any], context: RunContext, send: Send | None, *, let: bool
+    ) -> Any:  # fmt: skip
+        """Run what a run was asked for. A tool that the broker did not let through already is called by hand."""
+        if let or version.kind not in CALLED:
+            return await self.dispatch(version, arguments, context, send)
+        return await self._passed(context.actor.id, version, arguments, context, send)
+
+    async def _from_code(
+        self, caller: Version, version: Version, arguments: dict[str, Any], context: RunContext, send: Send | None = None
+    ) -> Any:
+        """Run what the code of `caller` calls."""
+        if version.kind not in CALLED:
+            return await self.dispatch(version, arguments, context, send)
+        return await self._passed(f"{caller.kind}/{caller.name}", version, arguments, context, send)
+
+    async def _passed(self, caller: str, version: Version, arguments: dict[str, Any], context: RunContext, send: Send | None) -> Any:
+        """Call a tool that no model chose. A refused call has a span of its own, as one of an agent has."""
+        tool = Usable(spec_of(version), version, *await self._library.effects(version))
+        body = partial(self.dispatch, version, arguments, send=send)
+        about = context.deciding({names.TOOL_NAME: tool.spec.name, names.CALLER: caller})
+        try:
+            return await self._brokering.code(caller, tool, arguments, about, body)
+        except Refused as e:
+            with step(self._records, about.deciding(refusal(e)), f"told: {tool.spec.name}", "span", input=arguments) as span:
+                span.output(str(e))
+            raise
+
     async def dispatch(self, version: Version, arguments: dict[str, Any], context: RunContext, send: Send | None = None) -> Any:
-        """Run a version of any kind, inside a run."""
+        """Run a version of any kind, inside a run, once it was let through."""
         if version.kind == "component":
             return await self._components.run(version, arguments, context, send)
         if version.kind == "agent":
-            return await self._agents.run(version, arguments, context, self.dispatch, send)
+            return await self._agents.run(version, arguments, context.inside(f"agent/{version.name}"), self.dispatch, send)
         if version.kind == "index":
             return await self._search(version, arguments, context)
         if version.kind == "tool" and (entry := body_of(version).code.entry).startswith(SEARCH_ENTRY):
             index = await self._library.named(version, "index", entry.removeprefix(SEARCH_ENTRY))
             with step(self._records, context, f"tool/{version.name}", "tool", versions=[str(version.ref)], input=arguments) as span:
-                return await self._search(index, arguments, span.context)
+                return await self._from_code(version, index, arguments, span.context)
         if version.kind in ("chain", "tool"):
-            return await self._chains.run(version, arguments, context, self.dispatch, send)
+            return await self._chains.run(version, arguments, context, partial(self._from_code, version), send)
         raise Invalid(f"a {version.kind} cannot be run", where=version.ref.short, remedy="run one of: " + ", ".join(RUNNABLE))
 
     async def takes(self, target: Ref) -> dict[str, Any]:

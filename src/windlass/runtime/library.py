@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from windlass.core.artifacts import BODIES, Link, Version
+from windlass.core.artifacts import BODIES, Effects, Link, Version
 from windlass.core.errors import NotFound, RunFailed
 from windlass.core.ref import Ref
 
@@ -25,6 +25,7 @@ class Versions(Protocol):
     def get(self, project: str, kind: str, name: str, digest: str) -> Version: ...
     def resolve(self, ref: Ref) -> Ref: ...
     def snapshot(self, project: str, kind: str, name: str, digest: str) -> str | None: ...
+    def effects(self, project: str, kind: str, name: str, digest: str) -> tuple[Effects, str]: ...
 
 
 class Library:
@@ -34,6 +35,7 @@ class Library:
         self._versions = versions
         self._kept: OrderedDict[Ref, Version] = OrderedDict()
         self._snapshots: dict[Ref, str] = {}
+        self._effects: dict[Ref, tuple[Effects, str]] = {}
 
     async def find(self, ref: Ref) -> Version:
         """The version a ref points to now. Raises `NotFound`."""
@@ -81,6 +83,13 @@ class Library:
                 raise NotFound(f"{ref.short} has no snapshot of its code", remedy="push its workspace again")
             self._snapshots[ref] = found
         return self._snapshots[ref]
+
+    async def effects(self, version: Version) -> tuple[Effects, str]:
+        """The most that a version's code can do to the world, with all it calls; and which `kind/name` does it, where that is another."""
+        ref = version.ref
+        if ref not in self._effects:
+            self._effects[ref] = await asyncio.to_thread(self._versions.effects, ref.project, ref.kind, ref.name, version.digest)
+        return self._effects[ref]
 
 
 def body_of(version: Version) -> Any:

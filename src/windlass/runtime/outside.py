@@ -10,13 +10,15 @@ import msgspec
 
 from windlass.agentops.broker import Refused
 from windlass.agentops.grants import Grants
+from windlass.core import span as names
 from windlass.core.actor import Actor
-from windlass.core.errors import Invalid, NotFound, RunFailed, Unavailable
+from windlass.core.errors import Forbidden, Invalid, NotFound, RunFailed, Unavailable
 from windlass.core.grant import Grant
+from windlass.core.ids import uuid7
 from windlass.core.message import ToolSpec
 from windlass.core.ref import Ref, parse_ref
 from windlass.runtime.agents import spec_of
-from windlass.runtime.brokering import Brokering, Tools, effects_of, refusal
+from windlass.runtime.brokering import Brokering, Tools, Usable, refusal
 from windlass.runtime.context import Records, RunContext, step
 from windlass.runtime.execute import Executor
 from windlass.runtime.library import Library
@@ -54,24 +56,25 @@ class Outside:
         grant = await asyncio.to_thread(self._grants.opened, actor, agent)
         allowed = {t.tool: t.arguments for t in grant.tools}
         found = []
-        for name, (spec, tool) in sorted((await self._tools(grant)).items()):
-            narrowed = allowed[str(tool.ref)]
-            found.append(Offered(name, spec.description, spec.parameters if narrowed is None else narrowed, effects_of(tool)))
+        for name, tool in sorted((await self._tools(grant)).items()):
+            narrowed = allowed[str(tool.version.ref)]
+            found.append(Offered(name, tool.spec.description, tool.spec.parameters if narrowed is None else narrowed, tool.effects))
         return found
 
     async def call(self, actor: Actor, agent: str, name: str, arguments: dict[str, Any]) -> Told:
         """Call a tool. Raises as `tools`; whatever else is wrong is told to the agent."""
         grant = await asyncio.to_thread(self._grants.opened, actor, agent)
-        context = RunContext(actor=actor, project=grant.project, grant=grant.id)
+        # all that is done under a grant is one session: it is one task
+        context = RunContext(actor=actor, project=grant.project, grant=grant.id, agents=(grant.agent,), session=grant.id)
+        context = context.deciding({names.TOOL_NAME: name[:100], names.TOOL_CALL: uuid7(), names.CALLER: grant.agent})
         try:
             tools = await self._tools(grant)
             if name not in tools:
                 raise NotFound(f"there is no tool {name[:100]!r}", remedy="the tools are " + ", ".join(sorted(tools)))
-            spec, tool = tools[name]
-            check_arguments(spec.parameters, arguments, name)
-            body = partial(self._run, tool.ref, arguments)
+            check_arguments(tools[name].spec.parameters, arguments, name)
+            body = partial(self._run, tools[name].version.ref, arguments)
             return Told(await self._brokering.call(grant.agent, None, name, tools, arguments, context, body))
-        except (RunFailed, Invalid, NotFound, Unavailable, Refused) as e:
+        except (RunFailed, Invalid, NotFound, Unavailable, Forbidden) as e:
             about = context.deciding(refusal(e)) if isinstance(e, Refused) else context
             with step(self._records, about, f"told: {name[:100]}", "request", input=arguments) as span:
                 span.output(str(e))
@@ -89,5 +92,5 @@ class Outside:
             spec: ToolSpec = spec_of(tool)
             if spec.name in found:
                 twice.add(spec.name)
-            found[spec.name] = spec, tool
+            found[spec.name] = Usable(spec, tool, *await self._library.effects(tool))
         return {name: each for name, each in found.items() if name not in twice}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, ParamSpec, TypeVar, get_args
+from typing import Any, ParamSpec, TypeVar
 
+from windlass.core.artifacts import EFFECTS, Effects
 from windlass.core.errors import Invalid
 from windlass.sdk.chain import Function
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Effects = Literal["none", "read", "write"]
 STEERING = r"(PATH|HOME|TMPDIR|LANG|TZ)$|(PYTHON|LD_|DYLD_|WINDLASS_|LC_|OMP_)"  # variables that steer a process
 
 
@@ -35,7 +35,7 @@ def tool(
     secret that could not be one."""
     if bare or effects is None:
         raise Invalid("a tool must say what it does to the world", remedy='write @w.tool(effects="none"), "read" or "write"')
-    if effects not in get_args(Effects):
+    if effects not in EFFECTS:
         raise Invalid(f"effects is {effects!r}", remedy='write effects="none", "read" or "write"')
     chosen: Effects = effects
     named = _secrets(secrets)

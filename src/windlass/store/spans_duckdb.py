@@ -18,10 +18,12 @@ import duckdb
 import msgspec
 
 from windlass.core.errors import Conflict, Invalid, NotFound, Unavailable
+from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import SCORE, SCORED, Span, SpanEvent
 from windlass.store.journal import Position
 from windlass.store.span_filters import Filters, filters_of, latest, places, versions_of, watched
+from windlass.store.span_sessions import sessions_of
 from windlass.store.spans import Arrival, ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, SpanRow, readable
 
 _TEXT = [
@@ -338,6 +340,9 @@ class DuckSpans:
             [*given, query.limit],
         ).fetchall()
         return [ScoreSeen(*row) for row in reversed(rows)]
+
+    def sessions(self, query: SessionQuery) -> SessionPage:
+        return sessions_of(self._db, query)
 
     def rest(self) -> None:
         """Give back the memory of buffers: the files are closed and opened again. Raises as opening does."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen
 
@@ -51,6 +52,10 @@ class LocalSpans:
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:
         found: Arrivals = await self.ask("arrivals", query)
+        return found
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        found: SessionPage = await self.ask("sessions", query)
         return found
 
     async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:

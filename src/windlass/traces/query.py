@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from windlass.core.actor import Actor
+from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.govern.permissions import guard
 from windlass.store.journal import Journal
@@ -27,6 +28,11 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.trace(query)
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        """For `traces.sessions`, which asked for leave."""
+        await self._journal.settle()
+        return await self._spans.sessions(query)
 
     async def live(self, actor: Actor, query: LiveQuery) -> LiveFigures:
         guard(actor, "read", query.project)

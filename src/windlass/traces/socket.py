@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
+from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen
 
@@ -23,7 +24,7 @@ ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "trace": TraceShow, "live": LiveQuery, "arrivals": ArrivalQuery, "scores": ScoreQuery,
-    "counts": None,
+    "sessions": SessionQuery, "counts": None,
 }  # fmt: skip
 
 T = TypeVar("T")
@@ -54,6 +55,9 @@ class RemoteSpans:
 
     async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
         return await self._ask("scores", query, list[ScoreSeen])
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        return await self._ask("sessions", query, SessionPage)
 
     async def counts(self) -> dict[str, int]:
         found: dict[str, int] = await self._ask("counts", None, dict[str, int])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.agentops.recorded import record_session
 from tests.doors.server import Server, until
 from tests.doors.web.conftest import Opened
 from tests.monitor.application import find
@@ -149,6 +150,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         event = _events(client, toured.home)
         granted = _grants(client)
         _approvals(client, toured.home, granted)
+        record_session(toured.home, "talk/1 <b>")
         client.monitors.set("questions", "answers")
         client.monitors.look("questions")
     return {
@@ -198,6 +200,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/grants": "/grants?state=all",
         "/approvals": "/approvals",
         "/grants/{id}": f"/grants/{granted}",
+        "/sessions": "/sessions",
+        "/sessions/{id:path}": "/sessions/talk%2F1%20%3Cb%3E",
         "/bakeoffs": "/bakeoffs",
         "/bakeoffs/{id}": f"/bakeoffs/{bakeoff.id}",
         "/models": "/models?search=claude&can=tools&sort=price",

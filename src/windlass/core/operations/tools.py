@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from windlass.core.artifacts import Effects
 from windlass.core.operations import Limit, Operation, Page
-
-Effects = Literal["none", "read", "write"]
 
 
 class ToolState(msgspec.Struct, omit_defaults=True):
     """A tool as its newest version is. `called` is the name a model sees. `agents` are those whose newest version uses a version of it;
-    `grants` counts those that live and list one. `stopped` says why no agent may call it."""
+    `grants` counts those that live and list one. `stopped` says why nobody may call it.
+    `effects` counts what its code calls; `by` is the `kind/name` that does more than the tool itself declares."""
 
     name: str
     ref: str
@@ -26,6 +26,7 @@ class ToolState(msgspec.Struct, omit_defaults=True):
     agents: tuple[str, ...] = ()
     grants: int = 0
     stopped: str = ""
+    by: str = ""
 
 
 class ToolPage(Page):

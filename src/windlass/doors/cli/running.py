@@ -40,6 +40,9 @@ def run(
     ] = None,
     messages: Annotated[bool, typer.Option("--messages", help="The input is a list of messages, for a chat-shaped target.")] = False,
     grant: Annotated[str | None, typer.Option("--grant", help="Let agents call what this grant allows, and nothing else.")] = None,
+    conversation: Annotated[
+        str | None, typer.Option("--session", help="Of this conversation: `windlass sessions` tells it as one.")
+    ] = None,
 ) -> None:
     """Run something once, and watch it answer.
 
@@ -51,7 +54,7 @@ def run(
     ref, newer = _target(session, target)
     result: RunResult | None = None
     ended = True
-    for piece in session.client.run_stream(ref, arguments, grant=grant):
+    for piece in session.client.run_stream(ref, arguments, session=conversation, grant=grant):
         if piece.result:
             result = piece.result
         elif not session.json:

@@ -54,6 +54,8 @@ def _tool(session: Session, found: ToolState) -> None:
         f"[bold]{plain(found.name)}[/bold]  [{COLOURS[found.effects]}]{found.effects}[/]  {plain(found.description.splitlines()[0])} "
         f"[dim]{words.many(found.versions, 'version')} · {plain(users)}{more}{secrets}[/dim]"
     )
+    if found.by:
+        session.print(f"  [yellow]it {'writes' if found.effects == 'write' else 'reads'} by {plain(found.by)}[/], which it calls")
     if found.stopped:
         session.print(f"  [red]suspended[/]: {plain(found.stopped)}")
 

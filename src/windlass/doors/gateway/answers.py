@@ -110,7 +110,7 @@ async def _write(exchange: Exchange, deltas: AsyncGenerator[Delta, None], writer
 
 
 def run_context(call: Call, target: Ref) -> RunContext:
-    """The context of a run for a caller, in the caller's trace."""
+    """The context of a run for a caller, in the caller's trace. What a run's own code asks for stays under the run's grant and agents."""
     environment = target.label if target.label in ENVIRONMENTS else None
     return RunContext(
         actor=call.actor,
@@ -120,6 +120,8 @@ def run_context(call: Call, target: Ref) -> RunContext:
         environment=environment,
         session=call.session,
         user=call.user,
+        grant=call.run.grant if call.run else None,
+        agents=call.run.agents if call.run else (),
     )
 
 

@@ -36,6 +36,7 @@ class Call:
         self.provider = ""
         self.session = headers.get("windlass-session")
         self.user = headers.get("windlass-user")
+        self.run = run
         self.run_attributes = run.attributes() if run else {names.EVALUATION: actor.evaluation}
 
     def span(self, messages: tuple[Message, ...] | None, reply: ModelReply | None, problem: str = "", *, estimated: bool = False) -> Span:

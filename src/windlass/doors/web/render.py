@@ -64,7 +64,15 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"), ("reviews", "Review", "/reviews")),
     ),
     ("Deploy", (("releases", "Releases", "/releases"),)),
-    ("AgentOps", (("tools", "Tools", "/tools"), ("grants", "Grants", "/grants"), ("approvals", "Approvals", "/approvals"))),
+    (
+        "AgentOps",
+        (
+            ("tools", "Tools", "/tools"),
+            ("grants", "Grants", "/grants"),
+            ("approvals", "Approvals", "/approvals"),
+            ("sessions", "Sessions", "/sessions"),
+        ),
+    ),
     (
         "Monitor",
         (

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from windlass.core.errors import error_from_dict
-from windlass.core.operations import alerts, monitors, traces
+from windlass.core.operations import alerts, monitors, sessions, traces
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
 
 
@@ -28,6 +28,16 @@ class Traces(Group):
     def live(self, release: str | None = None, hours: int = 24) -> traces.LiveFigures:
         """Operation `traces.live`."""
         return self._client.call(traces.LIVE, traces.LiveQuery(self._project, release, hours))
+
+
+class Sessions(Group):
+    def list(self, **filters: Any) -> sessions.SessionPage:
+        """Filters are the fields of `SessionQuery`. Operation `sessions.list`."""
+        return self._client.call(sessions.SESSIONS, sessions.SessionQuery(project=self._project, **filters))
+
+    def show(self, id: str, cursor: str | None = None, limit: int = 20) -> sessions.Session:
+        """What happened in a session, or in one run by its trace. Operation `sessions.show`."""
+        return self._client.call(sessions.SESSION, sessions.SessionShow(id, self._project, cursor, limit))
 
 
 class Monitors(Group):

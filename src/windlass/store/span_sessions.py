@@ -1,0 +1,54 @@
+"""Spans summed up by session, in DuckDB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+from windlass.core.errors import Invalid
+from windlass.core.operations.sessions import SessionPage, SessionQuery, SessionSummary
+from windlass.core.span import APPROVED, CALLER, DECISION
+
+
+def sessions_of(db: duckdb.DuckDBPyConnection, query: SessionQuery) -> SessionPage:
+    """The newest first, by when their last span began; of a revised span the newest counts. Raises `Invalid` for a cursor that is none."""
+    fits, given = ["project = ?", "session IS NOT NULL", "evaluation IS NULL"], list[Any]([query.project])
+    if query.search:
+        fits.append("contains(session, ?)")
+        given.append(query.search)
+    kept, bounds = ["true"], list[Any]()
+    if query.agent:
+        kept.append("list_contains(callers, ?)")
+        bounds.append(query.agent)
+    if query.cursor:
+        at, _, id = query.cursor.partition("-")
+        if not at.isdigit():
+            raise Invalid("this cursor is not one of ours", remedy="start from the first page")
+        kept.append("(last, session) < (?, ?)")
+        bounds += [int(at), id]
+    asked = "kind IN ('model', 'embedding')"
+    rows = db.execute(
+        f"WITH s AS (SELECT *, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision, {_said(APPROVED)} IS NOT NULL AS waited FROM spans"
+        f" WHERE {' AND '.join(fits)} QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
+        " g AS (SELECT session, min(start_ns) AS first, max(start_ns) AS last, max(end_ns) AS ended, count(DISTINCT trace_id) AS runs,"
+        " count(*) FILTER (decision = 'allow' OR (kind = 'tool' AND service <> 'windlass')) AS ran,"
+        " count(*) FILTER (decision = 'deny') AS refused, count(*) FILTER (waited) AS asked,"
+        " count(DISTINCT trace_id) FILTER (parent IS NULL AND status = 'error') AS failed,"
+        f" CASE WHEN bool_or(cost IS NULL) FILTER ({asked}) THEN NULL ELSE coalesce(sum(cost) FILTER ({asked}), 0) END AS cost,"
+        ' coalesce(list_sort(list(DISTINCT caller) FILTER (caller IS NOT NULL)), []) AS callers, any_value("user") AS usr'
+        f" FROM s GROUP BY session) SELECT * FROM g WHERE {' AND '.join(kept)} ORDER BY last DESC, session DESC LIMIT ?",
+        [*given, *bounds, query.limit + 1],
+    ).fetchall()
+    items = tuple(_summary(row) for row in rows[: query.limit])
+    more = f"{rows[query.limit - 1][2]}-{items[-1].id}" if len(rows) > query.limit else None
+    return SessionPage(items=items, next=more)
+
+
+def _said(attribute: str) -> str:
+    return f"json_extract_string(attributes, '$.\"{attribute}\"')"
+
+
+def _summary(row: tuple[Any, ...]) -> SessionSummary:
+    id, first, _, ended, runs, ran, refused, asked, failed, cost, callers, user = row
+    return SessionSummary(id, first, ended, runs, ran, refused, asked, failed, cost, tuple(callers), user)
