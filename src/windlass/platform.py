@@ -101,7 +101,7 @@ from windlass.settings import MB, Settings
 from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.home import Home
 from windlass.store.journal import Journal
-from windlass.store.meta import open_meta, read
+from windlass.store.meta import open_meta, read, store_url
 from windlass.store.packs import Packs
 from windlass.store.spans import Spans
 from windlass.store.tables import evaluations, keys, labels, links, verdicts, versions
@@ -156,7 +156,7 @@ class Platform:
         self.records = Recorder(self.journal)
         self.spans: Spans = RemoteSpans(home.socket) if address else _local_spans(home, settings)
         self.traces = Traces(self.spans, self.journal)
-        self.engine = open_meta(home.database_url)
+        self.engine = open_meta(store_url(home, settings.database))
         self.blobs = FolderBlobs(home.path / "blobs")
         self.prices = Prices(home.path / "prices.toml")
         self.providers = load_providers(home.path / "providers.toml", environ)

@@ -1,18 +1,22 @@
-"""The audit's chain breaks at whatever was changed."""
+"""The audit's chain breaks at whatever was changed, and holds when eight processes write it at once."""
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from tests.stores import on_both
 
 from windlass.core.actor import OWNER
 from windlass.govern import audit
 from windlass.store.meta import open_meta, read, write
 
+pytestmark = on_both
+
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    engine = open_meta(f"sqlite:///{tmp_path / 'm.db'}")
+def engine(tmp_path: Path, database_setting: str) -> Engine:
+    engine = open_meta(database_setting or f"sqlite:///{tmp_path / 'm.db'}")
     for i in range(4):
         with write(engine) as c:
             audit.record(c, OWNER, "keys.create", "default", f"key/{i}", role="caller")
@@ -49,3 +53,25 @@ def test_an_entry_that_was_taken_out_is_missed(engine: Engine) -> None:
         c.exec_driver_sql("UPDATE audit SET seq = 3 WHERE seq = 4")
     with read(engine) as c:
         assert audit.verify(c) == "entry 3 was changed"
+
+
+def _append(store: str, who: int, times: int) -> None:
+    engine = open_meta(store)
+    for i in range(times):
+        with write(engine) as c:
+            audit.record(c, OWNER, "keys.create", "default", f"key/{who}-{i}")
+
+
+def test_eight_processes_that_append_at_once_make_one_chain(tmp_path: Path, database_setting: str) -> None:
+    store = database_setting or f"sqlite:///{tmp_path / 'm.db'}"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_append, args=(store, who, 20)) for who in range(8)]
+    for w in writers:
+        w.start()
+    for w in writers:
+        w.join(120)
+    assert [w.exitcode for w in writers] == [0] * 8
+    with read(open_meta(store)) as c:
+        assert audit.verify(c) is None
+        found = set(c.exec_driver_sql("SELECT subject FROM audit").scalars())
+    assert found == {f"key/{who}-{i}" for who in range(8) for i in range(20)}

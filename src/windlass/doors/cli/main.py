@@ -25,6 +25,7 @@ from windlass.doors.cli import (
     looking,
     models,
     monitoring,
+    moving,
     pinning,
     releasing,
     reviewing,
@@ -78,6 +79,7 @@ for part in (
     asking,
     encoding,
     serving,
+    moving,
 ):
     part.add(app)
 everywhere(app, version=typer.Option("--version", callback=_version, is_eager=True, help="Print the version."))
