@@ -15,6 +15,7 @@ BENCHES = (
     ("bench.skew",),
     ("bench.tuning",),
     ("bench.agentops",),
+    ("bench.growing",),
 )
 
 

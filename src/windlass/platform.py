@@ -107,7 +107,7 @@ from windlass.settings import MB, Settings
 from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.home import Home
 from windlass.store.journal import Journal
-from windlass.store.meta import open_meta, read
+from windlass.store.meta import open_meta, read, store_url
 from windlass.store.packs import Packs
 from windlass.store.spans import Spans
 from windlass.store.tables import evaluations, keys, labels, links, verdicts, versions
@@ -166,7 +166,7 @@ class Platform:
         self.spans: Spans = RemoteSpans(home.socket) if address else LocalSpans(lambda: _projection(home, settings))
         self.traces = Traces(self.spans, self.journal)
         self.conversations = Conversations(self.traces)
-        self.engine = open_meta(home.database_url)
+        self.engine = open_meta(store_url(home, settings.database))
         self.blobs = FolderBlobs(home.path / "blobs")
         self.prices = Prices(home.path / "prices.toml")
         self.providers = load_providers(home.path / "providers.toml", environ)

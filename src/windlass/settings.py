@@ -30,6 +30,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     blob_limit: Annotated[int, _says("Bytes of one uploaded blob.", ge=1000)] = 512 * MB
     otlp_limit: Annotated[int, _says("Bytes of one OTLP request after decompression.", ge=1000)] = 64 * MB
     journal_segment: Annotated[int, _says("Bytes after which a journal segment is closed and the next begins.", ge=4096)] = 64 * MB
+    database: Annotated[
+        str, _says("The relational store: empty for SQLite in the data folder, or postgresql://user@host:5432/database.")
+    ] = ""
     span_memory: Annotated[int, _says("Megabytes DuckDB may use in the projector.", ge=64)] = 256
     rest_seconds: Annotated[float, _says("Seconds without work after which processes give memory back.", gt=0)] = 20.0
     runner_processes: Annotated[int, _says("Runner processes at once at each depth; 0 means one a core, at least four.", ge=0)] = 0

@@ -35,9 +35,9 @@ def tool(name: str, parameters: dict[str, Any], effects: Any, description: str =
 class Shop:
     """Services over one store, as one process has them. `hour` moves their clock."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.engine: Engine = open_meta(f"sqlite:///{path}")
+    def __init__(self, store: str) -> None:
+        self.store = store
+        self.engine: Engine = open_meta(store)
         self.time = 1_800_000_000 * 10**9
         now: Callable[[], int] = lambda: self.time  # noqa: E731
         self.tokens = Tokens(b"k" * 32)
@@ -73,5 +73,5 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path / "windlass.db").registered()
+def shop(tmp_path: Path, database_setting: str) -> Shop:
+    return Shop(database_setting or f"sqlite:///{tmp_path / 'windlass.db'}").registered()

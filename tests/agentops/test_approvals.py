@@ -104,7 +104,7 @@ def test_a_denial_is_told_with_its_reason(shop: Shop, asked: Asked) -> None:
 def test_the_first_answer_counts(shop: Shop, asked: Asked) -> None:
     def answer(n: int) -> str:  # each with connections of its own
         try:
-            return decide(Shop(shop.path), asked, allow=n % 2 == 0, actor=Actor(f"key:{n}", "developer")).decided_by
+            return decide(Shop(shop.store), asked, allow=n % 2 == 0, actor=Actor(f"key:{n}", "developer")).decided_by
         except Conflict as e:
             return e.message
 

@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs/agents.md").read_text()
 
 def test_the_commands_run(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
-    Shop(Home(tmp_path / "home").path / "windlass.db").registered()
+    Shop(Home(tmp_path / "home").database_url).registered()
     lines = [line for block in re.findall(r"```console\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
     assert len(lines) == 19
     grant = "none yet"

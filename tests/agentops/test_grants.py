@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 from tests.agentops.conftest import Shop
+from tests.stores import on_both
 
 from windlass.agentops.broker import Admitted, Refused
 from windlass.core.actor import OWNER, Actor
@@ -77,6 +78,7 @@ def test_a_grant_that_is_named_is_the_only_one_that_counts(shop: Shop) -> None:
     assert refused(shop, grant="0" * 36) == "revoked"
 
 
+@on_both
 def test_what_a_call_did_not_need_is_given_back_and_what_it_took_is_not(shop: Shop) -> None:
     id = shop.grant(GrantedTool("tool/refund", seconds=10, dollars=0.5), seconds=20, dollars=1.0).grant.id
     first, second = shop.admitted(), shop.admitted()
@@ -131,6 +133,7 @@ def test_only_those_who_may_let_out_make_grants(shop: Shop) -> None:
         shop.grants.list(Actor("key:x", "developer", "shop"), GrantQuery())
 
 
+@on_both
 def test_grants_are_listed_newest_first(shop: Shop) -> None:
     made = [shop.grant().grant.id for _ in range(5)]
     shop.grants.revoke(OWNER, GrantId(made[0]))
@@ -148,11 +151,10 @@ def test_grants_are_listed_newest_first(shop: Shop) -> None:
 RACE = """
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from tests.agentops.conftest import Shop
 from windlass.agentops.broker import Refused
 from windlass.core.errors import Unavailable
-shop = Shop(Path(sys.argv[1]))
+shop = Shop(sys.argv[1])
 allowed = 0
 while True:
     try:
@@ -167,10 +169,11 @@ print(allowed)
 """
 
 
+@on_both
 def test_racing_processes_never_exceed_a_budget(shop: Shop) -> None:
     """Four processes take what they can; together they were allowed what the grant says, and the record is whole."""
     id = shop.grant(calls=41).grant.id
-    racing = [subprocess.Popen([sys.executable, "-c", RACE, str(shop.path)], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    racing = [subprocess.Popen([sys.executable, "-c", RACE, shop.store], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     taken = [int(p.communicate(timeout=120)[0]) for p in racing]
     assert sum(taken) == 41
     assert [p.returncode for p in racing] == [0] * 4
@@ -180,6 +183,7 @@ def test_racing_processes_never_exceed_a_budget(shop: Shop) -> None:
         assert len(c.execute(select(audit).where(audit.c.action == "tools.allowed")).all()) == 41
 
 
+@on_both
 def test_racing_threads_share_one_use(shop: Shop) -> None:
     shop.grant(GrantedTool("tool/refund", uses=1))
 
@@ -193,8 +197,9 @@ def test_racing_threads_share_one_use(shop: Shop) -> None:
         assert sum(pool.map(attempt, range(24))) == 1
 
 
+@on_both
 def test_a_switch_holds_from_the_next_call_on_in_every_process(shop: Shop) -> None:
-    other = Shop(shop.path)
+    other = Shop(shop.store)
     shop.grant()
     for subject in ("all", "agent/guide", "tool/refund"):
         other.broker.admit(other.attempt())
@@ -217,6 +222,7 @@ def test_a_switch_holds_from_the_next_call_on_in_every_process(shop: Shop) -> No
             shop.stops.set(OWNER, StopRequest(subject, "x"))
 
 
+@on_both
 def test_every_decision_is_in_the_record_with_digests_and_without_arguments(shop: Shop) -> None:
     made = shop.grant(GrantedTool("tool/refund", SEVEN))
     secret = {"order": "7", "amount": 5}

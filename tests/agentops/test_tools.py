@@ -101,7 +101,7 @@ def test_the_catalog_says_who_uses_which_version(shop: Shop) -> None:
 
 def test_in_the_terminal(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
-    shop = Shop(Home(shell.folder / "home").path / "windlass.db").registered()
+    shop = Shop(Home(shell.folder / "home").database_url).registered()
     with write(shop.engine) as c:
         register(c, OWNER, tool("refund", REFUND, "write", "Does [bold]it[/bold] all."))
     assert "no agent" in shell("tools", "list").stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.evaluate.application import App
+from tests.stores import on_both
 
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound, WindlassError
 from windlass.govern import audit
@@ -15,7 +16,7 @@ from windlass.store.meta import read
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[App]:
+def app(tmp_path: Path, database_setting: str) -> Iterator[App]:
     made = App(tmp_path, rows=80)
     yield made
     made.close()
@@ -34,6 +35,7 @@ def three(app: App) -> list[str]:
     return refs
 
 
+@on_both
 def test_the_whole_way(app: App) -> None:
     ref = app.push()
     state = app.client.releases.list().items[0]
@@ -88,6 +90,7 @@ def test_an_override_needs_a_reason_and_keeps_it(app: App) -> None:
         assert audit.verify(c) is None
 
 
+@on_both
 def test_back_and_further_back(app: App) -> None:
     a, b, c = three(app)
     assert app.client.releases.rollback("answer").after == b
@@ -119,6 +122,7 @@ def test_nothing_to_roll_back(app: App) -> None:
         app.client.releases.rollback("answer")
 
 
+@on_both
 def test_of_two_who_move_at_once_one_is_told(app: App) -> None:
     """Each promotes by a verdict against what was there; both verdicts were true, only one can still be."""
     app.push()

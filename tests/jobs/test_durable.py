@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 from dbos import DBOSClient
+from sqlalchemy.exc import DBAPIError
+from tests.registry.sources.postgresql_server import PASSWORD
 
-from windlass.jobs.durable import DurableJobs, take
+from windlass.core.errors import Conflict
+from windlass.jobs.durable import DurableJobs, Turn, take
+from windlass.store import meta_postgres
 from windlass.store.meta import open_meta, read, write
 from windlass.store.tables import handed_over
 
@@ -75,3 +79,24 @@ def test_a_queue_that_cannot_be_written_keeps_it_waiting(engine, client, monkeyp
         take(engine, client)
     assert waiting(engine) == 1
     assert take(engine, client) == 1
+
+
+def test_one_process_does_the_work_of_a_database(postgresql, monkeypatch):
+    monkeypatch.setenv(meta_postgres.PASSWORD, PASSWORD)
+    name = postgresql.empty_store()
+    store = postgresql.store_url(name)
+    first, second = (Turn(meta_postgres.unopened(store)) for _ in range(2))
+    first.hold()
+    first.hold()  # has it
+    with pytest.raises(Conflict, match="another data folder"):
+        second.hold(0.5)
+    first._connection.invalidate()  # as when its process is killed
+    second.hold(5)
+    with postgresql.admin() as c:  # as when the database is restarted
+        c.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    with pytest.raises(DBAPIError):
+        second.hold()
+    second.hold()
+    with pytest.raises(Conflict):
+        Turn(meta_postgres.unopened(store)).hold()
+    postgresql.drop(name)

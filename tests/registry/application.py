@@ -40,9 +40,10 @@ from windlass.store.packs import Packs
 class Registry:
     """All services over one data folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, database: str = "") -> None:
         self.home = Home(path)
-        self.engine: Engine = open_meta(self.home.database_url)
+        self.database = database
+        self.engine: Engine = open_meta(database or self.home.database_url)
         self.blobs = FolderBlobs(self.home.path / "blobs")
         self.versions = Versions(self.engine, self.blobs)
         self.rows = Rows(self.engine, self.blobs, Packs(self.blobs, self.home.path / "run"))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.registry.application import Registry
+from tests.stores import on_both
 
 from windlass.core.actor import OWNER, Actor
 from windlass.core.dataset import make_rows
@@ -126,17 +127,18 @@ def test_an_edit_of_an_older_version_is_done_on_the_newest_unless_they_touch_one
     assert {k: r["n"] for k, r in rows_of(registry).items()} == {"a": 2, "b": 2}
 
 
-def _write(path: Path, writer: int) -> None:
-    registry = Registry(path)
+def _write(path: Path, database: str, writer: int) -> None:
+    registry = Registry(path, database)
     for i in range(25):
         edit(registry, {"key": f"w{writer}-{i:02}", "n": i}, {"key": f"shared-{i % 5}", f"by-{writer}": i}, drift=True)
 
 
+@on_both
 def test_writers_at_once_lose_nothing(registry: Registry) -> None:
     """Four processes, 100 edits of one branch: every row is there, every version verifies, every move follows the one before."""
     edit(registry, {"key": "first"})
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=(registry.home.path, w)) for w in range(4)]
+    writers = [context.Process(target=_write, args=(registry.home.path, registry.database, w)) for w in range(4)]
     for w in writers:
         w.start()
     for w in writers:

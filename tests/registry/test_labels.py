@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.registry.application import Registry, application, prompt
+from tests.stores import on_both
 
 from windlass.core.actor import OWNER
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
@@ -16,8 +17,8 @@ from windlass.registry.labels import move_environment
 from windlass.store.meta import read, write
 
 
-def _race(path: Path, who: int, rounds: int, gate: Any, results: Any) -> None:
-    registry = Registry(path)
+def _race(path: Path, database: str, who: int, rounds: int, gate: Any, results: Any) -> None:
+    registry = Registry(path, database)
     won = []
     for i in range(rounds):
         expected = registry.versions.resolve(parse_ref("prompt/reply:race")).digest
@@ -31,6 +32,7 @@ def _race(path: Path, who: int, rounds: int, gate: Any, results: Any) -> None:
     results.put(won)
 
 
+@on_both
 def test_of_eight_racing_writers_one_wins_each_round_and_nothing_is_lost(registry: Registry) -> None:
     rounds, racers = 6, 8
     for i in range(rounds):
@@ -39,7 +41,9 @@ def test_of_eight_racing_writers_one_wins_each_round_and_nothing_is_lost(registr
     registry.push(prompt("Start."), branch="race")
     context = multiprocessing.get_context("spawn")
     gate, results = context.Barrier(racers), context.Queue()
-    processes = [context.Process(target=_race, args=(registry.home.path, w, rounds, gate, results)) for w in range(racers)]
+    processes = [
+        context.Process(target=_race, args=(registry.home.path, registry.database, w, rounds, gate, results)) for w in range(racers)
+    ]
     for p in processes:
         p.start()
     won = sorted(i for _ in processes for i in results.get(timeout=120))

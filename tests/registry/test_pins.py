@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 from tests.registry.application import Registry
 from tests.registry.sources.bigquery_server import PROJECT, BigQueryServer
-from tests.registry.sources.conftest import bigquery_server, database, postgresql, sql  # noqa: F401
+from tests.registry.sources.conftest import bigquery_server, database, sql  # noqa: F401
 from tests.registry.sources.postgresql_server import OWNER as USER
 from tests.registry.sources.postgresql_server import PASSWORD, PostgreSqlServer
 

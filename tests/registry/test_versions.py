@@ -2,6 +2,7 @@
 
 import pytest
 from tests.registry.application import MODEL, Registry, application, component, prompt
+from tests.stores import on_both
 
 from windlass.core.actor import OWNER, Actor
 from windlass.core.artifacts import Link, ReleaseBody, make_version
@@ -20,6 +21,7 @@ from windlass.registry.labels import move_environment
 from windlass.store.meta import write
 
 
+@on_both
 def test_refs_by_prefix_label_newest_and_near_miss(registry: Registry) -> None:
     registry.push(*application())
     registry.push(*application("Shorter."), branch="time")
@@ -48,6 +50,7 @@ def test_production_of_a_part_is_what_the_release_uses(registry: Registry) -> No
         move_environment(c, OWNER, target, "production", None, how="promote", verdict="v", reason=None)
 
 
+@on_both
 def test_lists_diff_lineage_and_show(registry: Registry) -> None:
     registry.push(*application())
     registry.push(*application("Answer briefly."))
@@ -142,6 +145,7 @@ def test_a_ref_does_not_lead_into_another_project(registry: Registry) -> None:
             ask()
 
 
+@on_both
 def test_the_closure_is_everything_once(registry: Registry) -> None:
     registry.push(*application())
     assert [v.kind for v in registry.versions.closure(parse_ref("release/answer"))] == ["release", "component", "model", "prompt"]

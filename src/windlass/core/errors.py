@@ -11,6 +11,7 @@
     ├── RunFailed            a chain, agent, tool or evaluator failed (422)
     ├── ModelFailed          a provider failed, refused or talked nonsense (502)
     └── Unavailable          a part of Windlass is not there (503)
+        └── StoreAway        the relational store cannot be had now: what was begun can be begun again
 
 Anything else that escapes is a defect. This file knows nothing of HTTP but the status each class carries.
 """
@@ -95,6 +96,10 @@ class ModelFailed(WindlassError):
 
 class Unavailable(WindlassError):
     code, status = "unavailable", 503
+
+
+class StoreAway(Unavailable):
+    """Of no code of its own: who asks from outside is told the same. Long work is begun again where it would fail for good."""
 
 
 def error_from_dict(payload: dict[str, Any], status: int = 500) -> WindlassError:

@@ -28,7 +28,8 @@ from windlass.monitor.rounds import ask_for_look, monitors_due
 from windlass.registry.pins import pins_due
 from windlass.settings import load_settings
 from windlass.store.home import Home
-from windlass.store.meta import open_meta, write
+from windlass.store.meta import open_meta, store_url, write
+from windlass.store.meta_postgres import unopened
 from windlass.store.tables import handed_over
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def main() -> None:
     async def close() -> None:
         await asyncio.gather(*(platform.close() for platform in made))
 
-    engine = open_meta(home.database_url)
+    engine = open_meta(store_url(home, settings.database))
     jobs = DurableJobs()
     hand_over = jobs.hand_over
 
@@ -108,7 +109,8 @@ def main() -> None:
             for project, monitor in monitors_due(c, now_ns(), int(settings.monitor_seconds * 1e9)):
                 ask_for_look(c, jobs, project, monitor, f"{monitor} {uuid7()}")
 
-    work(home.jobs_url, engine, works, ended, lambda: bool(made) and load.none(rest_seconds), close, regularly)
+    where = unopened(settings.database) if settings.database else home.jobs_url
+    work(where, engine, works, ended, lambda: bool(made) and load.none(rest_seconds), close, regularly)
     if not ended.is_set():
         os.execv(sys.executable, sys.orig_argv)  # work that came meanwhile waits
     os._exit(0)  # threads of DBOS and of runs that were cut off; what they did is kept

@@ -213,6 +213,7 @@ def up(wanted: Wanted) -> int:
     home = Home(Path(wanted.home))
     given = {"host": wanted.host, "port": wanted.port, "workers": wanted.workers}
     settings = load_settings(home.path, given)
+    fresh = fresh and not settings.database  # whether a store elsewhere is new is not known here
     owner_key = _owner_key(settings.host, wanted.owner_key_env)
     environment = {**FRUGAL, **os.environ, "PYTHONUNBUFFERED": "1"}
     _lock(home)

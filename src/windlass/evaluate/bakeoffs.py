@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Engine, insert, select, update
 
 from windlass.core.actor import Actor
-from windlass.core.errors import Invalid, WindlassError
+from windlass.core.errors import Invalid, StoreAway, WindlassError
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.models import BASELINE
 from windlass.core.operations.bakeoffs import Arm, Bakeoff, BakeoffPage, BakeoffQuery, BakeoffRequest, Excluded, Rule
@@ -162,6 +162,8 @@ class Bakeoffs:
             suite = await asyncio.to_thread(read_suite, self._versions, parse_ref(bakeoff.suite, project=project))
             shown = await asyncio.to_thread(self._leakage.of, suite, [bakeoff.target])
             await Baking(self._experiments, suite, bakeoff, self._save, {r.row for r in shown}).run()
+        except StoreAway:
+            raise  # it is begun again
         except WindlassError as e:
             self._save(msgspec.structs.replace(bakeoff, status="failed", error=e.as_dict(), finished_ns=now_ns()))
         except Exception as e:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from windlass.core.errors import WindlassError
+from windlass.core.errors import StoreAway, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.operations.bakeoffs import Arm, Bakeoff
 from windlass.evaluate.advice import advise
@@ -94,10 +94,14 @@ class Baking:
             self._set(model, status="running")
             try:
                 await self._running[model].some(rows, self._progress, each)
+            except StoreAway:
+                raise
             except WindlassError as e:  # the others go on
                 self._set(model, status="failed", why=str(e))
 
-        await asyncio.gather(*(one(m) for m in live))
+        for ended in await asyncio.gather(*(one(m) for m in live), return_exceptions=True):
+            if ended is not None:
+                raise ended  # after all have ended, since it may be begun again
 
     async def _end(self, model: str, status: str, why: str) -> None:
         self._set(model, status=status, why=why)

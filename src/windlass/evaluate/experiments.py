@@ -15,7 +15,7 @@ import msgspec
 
 from windlass.core.artifacts import EvaluatorBody, Guard, SuiteBody, Version
 from windlass.core.digest import digest_json
-from windlass.core.errors import RunFailed, Unavailable, WindlassError
+from windlass.core.errors import RunFailed, StoreAway, Unavailable, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.operations.evaluation import Evaluation, EvaluatorSummary, Outcome
 from windlass.core.ref import Ref, parse_ref
@@ -93,6 +93,8 @@ class Experiments:
         evaluation = await asyncio.to_thread(self._outcomes.find, project, id)
         try:
             return await self._open(evaluation)
+        except StoreAway:
+            raise  # it is begun again
         except WindlassError as e:
             failed = msgspec.structs.replace(evaluation, status="failed", finished_ns=now_ns(), error=str(e))
             await asyncio.to_thread(self._outcomes.save, failed)
@@ -194,6 +196,8 @@ class Running:
                 if progress:
                     progress(self.evaluation.done, self.evaluation.rows)
                 self._give_up(batch)
+        except StoreAway:
+            raise  # it is begun again
         except WindlassError as e:
             await self.fail(str(e))
             raise

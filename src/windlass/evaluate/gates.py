@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Engine, insert, select, update
 
 from windlass.core.actor import Actor
-from windlass.core.errors import Conflict, Invalid, WindlassError
+from windlass.core.errors import Conflict, Invalid, StoreAway, WindlassError
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.evaluation import Evaluation, GateJob, GatePlan, GateRequest, IdQuery
 from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
@@ -147,6 +147,8 @@ class Gates:
         work = _Work(self, project, id, asked, msgspec.json.decode(row.plan, type=GatePlan))
         try:
             verdict = await work.verdict()
+        except StoreAway:
+            raise  # it is begun again
         except WindlassError as e:
             await asyncio.to_thread(self._set, id, status="failed", error=_text(e.as_dict()))
             return

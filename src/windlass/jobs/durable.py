@@ -1,4 +1,4 @@
-"""Work in a process of its own, by DBOS: a queue and durable workflows in the relational store's engine (SQLite here, PostgreSQL later).
+"""Work in a process of its own, by DBOS: a queue and durable workflows in a SQLite file, or in PostgreSQL beside our tables.
 
 Work is handed over by a row in the transaction that makes it; the process that works takes the row to DBOS. A workflow is one piece
 of work under its own id, so taking it twice does it once; after a crash DBOS starts it again, and the work goes on from the tables.
@@ -13,13 +13,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select, text
+from sqlalchemy.exc import DBAPIError
 
-from windlass.core.errors import WindlassError
-from windlass.jobs.work import Work
+from windlass.core.errors import Conflict
+from windlass.jobs.work import Work, bring_to_its_end
 from windlass.store.meta import read, write
+from windlass.store.meta_postgres import LOCK
 from windlass.store.tables import handed_over
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ WORKFLOW = "windlass.work"
 AT_ONCE = 4  # pieces of work in one process
 POLL_SECONDS = 0.2
 ROUND_SECONDS = 30.0
+TURN_SECONDS = 15.0  # how long one that was killed may take to be gone for the database
 # Recovery belongs to whoever holds the data folder, whatever version of Windlass began the work.
 APPLICATION = {"name": "windlass", "application_version": "1"}
 
@@ -66,43 +70,83 @@ def take(engine: Engine, client: DBOSClient) -> int:
     return len(found)
 
 
+class Turn:
+    """The turn to do the work of a database: of one process, for as long as its connection lasts. Without it the server of another data
+    folder would take work whose bytes it does not have."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def hold(self, seconds: float = 0.0) -> None:
+        """Have it, or take it, waiting so long for one that ends. Raises `Conflict`."""
+        until = time.monotonic() + seconds
+        while not self._held():
+            if time.monotonic() >= until:
+                raise Conflict(
+                    "the server of another data folder does the work of this database", where=str(self._engine.url),
+                    remedy="give each data folder a database of its own",
+                )  # fmt: skip
+            time.sleep(POLL_SECONDS)
+
+    def _held(self) -> bool:
+        """Its lock belongs to a session, and a session that asks again has it."""
+        if self._connection is None:
+            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            return bool(self._connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK + 1}))
+        except DBAPIError:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+            raise
+
+
 def work(
-    database_url: str, engine: Engine, works: Callable[[], Mapping[str, Work]], ended: threading.Event, rests: Callable[[], bool],
+    where: str | Engine, engine: Engine, works: Callable[[], Mapping[str, Work]], ended: threading.Event, rests: Callable[[], bool],
     close: Callable[[], Any], regularly: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
-    """Do work until `ended` is set or `rests` is true. Work cut off by the end of this process is begun again by the next.
+    """Do work until `ended` is set, `rests` is true or another does the work of this database. Work cut off by the end of this process is
+    begun again by the next. Raises `Conflict` where another does it already.
+
+    `where` is the URL of DBOS's SQLite file, or the PostgreSQL that `engine` is of, without our transactions.
 
     `works` is called on the loop that works, when the first piece comes; `close` is a coroutine function for the end of it;
     `regularly` is called at the beginning and twice a minute, to hand over what has fallen due.
     """
     from dbos import DBOS, DBOSClient
 
+    turn = Turn(where) if not isinstance(where, str) else None
+    if turn:
+        turn.hold(TURN_SECONDS)
     logging.getLogger("dbos").setLevel(logging.WARNING)
-    DBOS(config={**APPLICATION, "system_database_url": database_url, "executor_id": "local", "log_level": "WARNING"})  # type: ignore[typeddict-item]
+    # asked for, not told: a connection that listens for ever is one more to lose, and work is looked for five times a second anyway
+    system = {"system_database_url" if isinstance(where, str) else "system_database_engine": where, "use_listen_notify": False}
+    DBOS(config={**APPLICATION, **system, "executor_id": "local", "log_level": "WARNING"})  # type: ignore[typeddict-item]
     loops: list[asyncio.AbstractEventLoop] = []
 
     @DBOS.workflow(name=WORKFLOW)
     async def one(kind: str, project: str, id: str) -> None:
         loops[:] = [asyncio.get_running_loop()]
-        try:
-            await works()[kind](project, id)
-        except WindlassError as e:  # it is kept where the work is
-            log.warning("%s %s: %s", kind, id, e)
-        except Exception:
-            log.exception("%s %s ended in a defect", kind, id)
+        await bring_to_its_end(works, kind, project, id)
 
     DBOS.launch()
     for queue in (QUEUE, SHORT):
         DBOS.register_queue(queue, worker_concurrency=AT_ONCE, polling_interval_sec=POLL_SECONDS)
-    client = DBOSClient(system_database_url=database_url)
+    client = DBOSClient(**system)  # type: ignore[arg-type]
     said, next_round = "", 0.0
     while not ended.wait(POLL_SECONDS) and not rests():
         try:
             if time.monotonic() >= next_round:
                 next_round = time.monotonic() + ROUND_SECONDS
+                if turn:
+                    turn.hold()
                 regularly()
             take(engine, client)
             said = ""
+        except Conflict as e:  # the database was away, and somebody else was first when it came back
+            log.error("%s", e)
+            break
         except Exception as e:  # it stays where it is, and is taken later
             if said != (said := f"{type(e).__name__}: {e}"):
                 log.warning("work that was handed over cannot be taken now: %s", said)
@@ -111,3 +155,17 @@ def work(
             asyncio.run_coroutine_threadsafe(close(), loops[0]).result(5)
     client.destroy()
     DBOS.destroy(workflow_completion_timeout_sec=0)
+
+
+def unfinished(path: Path) -> list[tuple[str, str, str]]:
+    """Id, kind and project of the work in a data folder's `jobs.db` that is not done, for whoever moves it elsewhere."""
+    if not path.exists():
+        return []
+    from dbos import DBOSClient
+
+    client = DBOSClient(system_database_url=f"sqlite:///{path}")
+    try:
+        found = client.list_workflows(status=["PENDING", "ENQUEUED", "DELAYED"], name=WORKFLOW, load_output=False)
+    finally:
+        client.destroy()
+    return [(w.workflow_id, w.input["args"][0], w.input["args"][1]) for w in found if w.input]

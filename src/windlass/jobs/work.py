@@ -7,15 +7,18 @@ doing it again after a crash is going on with it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from sqlalchemy import Connection
 
-from windlass.core.errors import WindlassError
+from windlass.core.errors import StoreAway, WindlassError
 
 Work = Callable[[str, str], Awaitable[object]]  # project, id
+
+PAUSES = (0.5, 1.0, 2.0, 5.0, 15.0)  # seconds between looks whether the store is back
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,22 @@ class Jobs(Protocol):
     def hand_over(self, c: Connection, kind: str, project: str, id: str) -> None: ...
     def begin(self, kind: str, project: str, id: str) -> None: ...
     async def close(self) -> None: ...
+
+
+async def bring_to_its_end(works: Callable[[], Mapping[str, Work]], kind: str, project: str, id: str) -> None:
+    """Do a piece of work, and when the store went away under it, go on with it once that is back."""
+    for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+        try:
+            await works()[kind](project, id)
+        except StoreAway as e:
+            log.warning("%s %s waits %g s for the store: %s", kind, id, pause, e.message)
+            await asyncio.sleep(pause)
+            continue
+        except WindlassError as e:  # it is kept where the work is
+            log.warning("%s %s: %s", kind, id, e)
+        except Exception:
+            log.exception("%s %s ended in a defect", kind, id)
+        return
 
 
 class LoopJobs:
@@ -51,12 +70,7 @@ class LoopJobs:
             task.add_done_callback(lambda _: self._tasks.pop(id, None))
 
     async def _do(self, kind: str, project: str, id: str) -> None:
-        try:
-            await self._works()[kind](project, id)
-        except WindlassError as e:  # it is kept where the work is
-            log.warning("%s %s: %s", kind, id, e)
-        except Exception:
-            log.exception("%s %s ended in a defect", kind, id)
+        await bring_to_its_end(self._works, kind, project, id)
 
     async def close(self) -> None:
         """Cancel what is under way."""

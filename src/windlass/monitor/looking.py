@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, up
 
 from windlass.core.artifacts import EvaluatorBody, MonitorBody, Version
 from windlass.core.digest import short
-from windlass.core.errors import WindlassError
+from windlass.core.errors import StoreAway, WindlassError
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.monitoring import Instrument
 from windlass.core.operations.monitors import Exemplar, JudgeState, MonitorState, TopicSeen
@@ -91,6 +91,8 @@ class Looking:
         try:
             found = await self._look(version, row, known)
             told = await asyncio.to_thread(self._keep, project, row, version, known, found)
+        except StoreAway:
+            raise  # it is begun again
         except WindlassError as e:
             self._failed(project, row, known, e)
             return

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Engine, delete, insert, select, update
 
 from windlass.core.actor import Actor
-from windlass.core.errors import NotFound, WindlassError
+from windlass.core.errors import NotFound, StoreAway, WindlassError
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.pins import PinAdd, PinCompare, PinDetail, PinDifference, PinJob, PinJobQuery, PinKeep
 from windlass.govern.permissions import guard
@@ -80,6 +80,8 @@ class PinJobs:
         actor, asked = msgspec.json.decode(row.actor, type=Actor), msgspec.json.decode(row.request, type=REQUESTS[job.what])
         try:
             await asyncio.to_thread(self._do, job, actor, asked)
+        except StoreAway:
+            raise  # it is begun again
         except WindlassError as e:
             self._save(msgspec.structs.replace(job, status="failed", error=e.as_dict()))
         except Exception as e:

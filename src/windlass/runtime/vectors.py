@@ -21,7 +21,7 @@ from windlass.core.artifacts import Version
 from windlass.core.digest import TAG
 from windlass.core.errors import Invalid, Unavailable
 from windlass.runtime.encoders import Encoder
-from windlass.store.meta import write_ahead
+from windlass.store.meta_sqlite import write_ahead
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,5 @@
-"""The relational tables, all in one place. Written in what SQLite and PostgreSQL share; JSON is canonical text.
+"""The relational tables, all in one place. Written in what SQLite and PostgreSQL share; JSON is canonical text. What a model or a
+person said may hold the character NUL, which PostgreSQL does not keep: there it is written as `_ESCAPE` and `0`.
 
 Times are UTC nanoseconds. The project is in every key (an outcome's is its evaluation's). Nothing in `versions`, `links`,
 `layouts`, `label_moves`, `verdicts` and `audit` is ever updated or deleted.
@@ -6,13 +7,36 @@ Times are UTC nanoseconds. The project is in every key (an outcome's is its eval
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Dialect, Float, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy.types import TypeDecorator
 
 metadata = MetaData()
+_ESCAPE = "\U0010fffe"  # a code point that stands for no character
+
+
+class _AnyText(TypeDecorator[str]):
+    """Text with NULs in it, kept as it is by either engine."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or dialect.name == "sqlite" or ("\0" not in value and _ESCAPE not in value):
+            return value
+        return value.replace(_ESCAPE, _ESCAPE + "1").replace("\0", _ESCAPE + "0")
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        return None if dialect.name == "sqlite" else _whole
+
+
+def _whole(value: str | None) -> str | None:
+    return value.replace(_ESCAPE + "0", "\0").replace(_ESCAPE + "1", _ESCAPE) if value and _ESCAPE in value else value
 
 
 def _text(name: str, *, null: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=null)
+    return Column(name, _AnyText, nullable=null)
 
 
 def _ns(name: str, *, null: bool = False) -> Column[int]:

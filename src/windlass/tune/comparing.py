@@ -16,7 +16,7 @@ from sqlalchemy import Engine, insert, select, update
 
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Guard
-from windlass.core.errors import Conflict, Invalid, WindlassError
+from windlass.core.errors import Conflict, Invalid, StoreAway, WindlassError
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.evaluation import IdQuery
 from windlass.core.operations.tuning import CompareTune, Comparisons, ComparisonsQuery, GuardDifference, Tune, TuneComparison, Versus
@@ -144,6 +144,8 @@ class Comparing:
                 await running[arm].go("reuse", progress)
                 await running[arm].close()
             await asyncio.to_thread(self._finish, asked, found, suite, running)
+        except StoreAway:
+            raise  # it is begun again
         except WindlassError as e:
             self._save(msgspec.structs.replace(found, status="failed", error=e.as_dict()))
         except Exception as e:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Version
-from windlass.core.errors import Conflict, Invalid, WindlassError
+from windlass.core.errors import Conflict, Invalid, StoreAway, WindlassError
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.evaluation import IdQuery
 from windlass.core.operations.tuning import Points, PointsQuery, Tune, TunePage, TunePoint, TuneQuery, TuneRequest
@@ -213,6 +213,8 @@ class Tunes:
             folder = self._folder / id
             await self._working.run(actor, box[0], made, folder, save, wanted)
             await asyncio.to_thread(_tidy, folder)
+        except StoreAway:
+            raise  # it is begun again
         except WindlassError as e:
             await asyncio.to_thread(self._fail, box[0], e)
         except Exception as e:

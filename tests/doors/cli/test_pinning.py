@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.doors.cli.conftest import Shell
 from tests.doors.server import Server
-from tests.registry.sources.conftest import database, postgresql, sql  # noqa: F401
+from tests.registry.sources.conftest import database, sql  # noqa: F401
 from tests.registry.sources.postgresql_server import OWNER, PASSWORD, PostgreSqlServer
 
 

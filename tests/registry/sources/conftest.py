@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.registry.sources.bigquery_server import BigQueryServer, bqemulator
 from tests.registry.sources.httpd import Httpd
-from tests.registry.sources.postgresql_server import OWNER, PASSWORD, READER, READERS, PostgreSqlServer, binaries
+from tests.registry.sources.postgresql_server import OWNER, PASSWORD, READER, READERS, PostgreSqlServer
 
 from windlass.core.operations.pins import PinAdd
 from windlass.core.pin import Snapshot, Spec
@@ -43,18 +43,6 @@ class Reader:
 @pytest.fixture
 def reader(tmp_path: Path) -> Reader:
     return Reader(tmp_path / "home")
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSqlServer]:
-    folder = binaries()
-    if folder is None:
-        pytest.skip("there is no PostgreSQL server here: sh scripts/postgresql.sh installs one")
-    server = PostgreSqlServer(folder)
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from windlass.store.meta import open_meta
 
 OWNER, PASSWORD = "owner", "s3cret-of-the-owner"
 READER, READERS = "reader", "s3cret-of-the-reader"
@@ -35,10 +38,12 @@ class PostgreSqlServer:
     """A cluster with an owner and a reader, who may connect and owns nothing. PostgreSQL refuses to run as root: as root, it runs as
     `postgres` or as `nobody`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: str = "-c fsync=off -c max_connections=80") -> None:
         self._bin = folder
+        self._options = options
         self._home = Path(tempfile.mkdtemp(prefix="windlass-postgresql-"))
         self._user: str | None = None
+        self._template = ""
         if os.getuid() == 0:
             self._user = next(u.pw_name for name in ("postgres", "nobody") for u in pwd.getpwall() if u.pw_name == name)
             shutil.chown(self._home, self._user)
@@ -66,7 +71,7 @@ class PostgreSqlServer:
 
     def start(self) -> None:
         """Returns when it takes connections."""
-        options = f"-h 127.0.0.1 -p {self.port} -k '' -c fsync=off -c max_connections=20 -c shared_buffers=32MB"
+        options = f"-h 127.0.0.1 -p {self.port} -k '' {self._options} -c shared_buffers=32MB"
         self._run("pg_ctl", "-D", "data", "-l", "log", "-w", "-o", options, "start")
 
     def stop(self, mode: str = "fast") -> None:
@@ -84,6 +89,24 @@ class PostgreSqlServer:
     def admin(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """A connection of the owner, who may do everything."""
         return psycopg.connect(host="127.0.0.1", port=self.port, user=OWNER, password=PASSWORD, dbname=database, autocommit=True)
+
+    def empty_store(self, *, migrated: bool = True) -> str:
+        """The name of a new database: with our tables, which are made once and copied, or without."""
+        name = f"store_{secrets.token_hex(6)}"
+        with self.admin() as c:
+            if migrated and not self._template:
+                c.execute(f"CREATE DATABASE {name}_template")
+                open_meta(self.store_url(f"{name}_template")).dispose()
+                self._template = f"{name}_template"
+            c.execute(f"CREATE DATABASE {name} TEMPLATE {self._template if migrated else 'template0'}")
+        return name
+
+    def drop(self, name: str) -> None:
+        with self.admin() as c:
+            c.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def store_url(self, name: str) -> str:
+        return f"postgresql://{OWNER}@127.0.0.1:{self.port}/{name}"
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://127.0.0.1:{self.port}/{database}"

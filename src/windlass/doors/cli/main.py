@@ -26,6 +26,7 @@ from windlass.doors.cli import (
     looking,
     models,
     monitoring,
+    moving,
     pinning,
     releasing,
     reviewing,
@@ -82,6 +83,7 @@ for part in (
     governing,
     encoding,
     serving,
+    moving,
 ):
     part.add(app)
 everywhere(app, version=typer.Option("--version", callback=_version, is_eager=True, help="Print the version."))

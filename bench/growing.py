@@ -1,0 +1,105 @@
+"""Engines of the stores beside each other: audited writes to the relational store, from one process and from eight that race.
+
+SERIALIZABLE with retries, which we do not use, is measured beside the advisory lock, which we do (`docs/decisions/0014`).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import DBAPIError
+from tests.registry.sources.postgresql_server import PASSWORD, PostgreSqlServer, binaries
+
+from windlass.core.actor import OWNER
+from windlass.govern import audit
+from windlass.store import meta_postgres
+from windlass.store.meta import open_meta, read, write
+
+SECONDS = 4.0
+RACERS = 8
+
+
+def locked(engine: Engine, subject: str) -> int:
+    with write(engine) as c:
+        audit.record(c, OWNER, "bench", "p", subject)
+    return 0
+
+
+def serializable(engine: Engine, subject: str) -> int:
+    """How often it was tried again."""
+    tries = 0
+    while True:
+        try:
+            with engine.connect().execution_options(isolation_level="SERIALIZABLE") as c, c.begin():
+                audit.record(c, OWNER, "bench", "p", subject)
+            return tries
+        except DBAPIError as e:
+            if getattr(e.orig, "sqlstate", None) not in ("40001", "40P01", "23505"):
+                raise
+            tries += 1
+
+
+def _work(store: str, how: Callable[[Engine, str], int], who: int, gate: Any, said: Any) -> None:
+    engine = open_meta(store) if how is locked else meta_postgres.unopened(store)
+    took, tries = [], 0
+    gate.wait()
+    until = time.monotonic() + SECONDS
+    while (began := time.monotonic()) < until:
+        tries += how(engine, f"{who}-{len(took)}")
+        took.append(time.monotonic() - began)
+    said.put((took, tries))
+
+
+def measure(store: str, how: Callable[[Engine, str], int], racers: int) -> dict[str, Any]:
+    engine = open_meta(store)
+    context = multiprocessing.get_context("spawn")
+    gate, said = context.Barrier(racers), context.Queue()
+    working = [context.Process(target=_work, args=(store, how, who, gate, said)) for who in range(racers)]
+    for process in working:
+        process.start()
+    answers = [said.get(timeout=120) for _ in working]
+    for process in working:
+        process.join()
+    took = sorted(t for some, _ in answers for t in some)
+    with read(engine) as c:
+        assert audit.verify(c) is None
+        began = time.monotonic()
+    for _ in range(200):
+        with read(engine) as c:
+            c.execute(select(audit.audit).where(audit.audit.c.seq == 1)).one()
+    reading = (time.monotonic() - began) / 200
+    engine.dispose()
+    return {
+        "writes_per_s": round(len(took) / SECONDS), "p50_ms": round(took[len(took) // 2] * 1e3, 2),
+        "p99_ms": round(took[int(len(took) * 0.99)] * 1e3, 1), "tried_again": sum(tries for _, tries in answers),
+        "read_ms": round(reading * 1e3, 2),
+    }  # fmt: skip
+
+
+def relational() -> None:
+    with TemporaryDirectory() as folder:
+        for racers in (1, RACERS):
+            print("SQLite", racers, measure(f"sqlite:///{Path(folder) / f'{racers}.db'}", locked, racers), flush=True)
+    if (found := binaries()) is None:
+        print("PostgreSQL: there is none here")
+        return
+    os.environ[meta_postgres.PASSWORD] = PASSWORD
+    server = PostgreSqlServer(found, "-c fsync=on -c max_connections=80")
+    try:
+        for how in (locked, serializable):
+            for racers in (1, RACERS):
+                store = server.store_url(server.empty_store())
+                print("PostgreSQL", how.__name__, racers, measure(store, how, racers), flush=True)
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    relational()
