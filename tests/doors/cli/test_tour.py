@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from tests.doors.cli.conftest import Shell
 
 from windlass.core.operations import Operation
 from windlass.core.operations.deploy import PROMOTE
+from windlass.core.operations.grants import MAKE_GRANT
 from windlass.core.operations.monitors import SET_MONITOR
 from windlass.core.operations.reviews import ADD_REVIEWS, DECIDE
 from windlass.core.operations.runs import RUN
-from windlass.doors.cli import tour_skew
+from windlass.core.operations.sessions import SessionRun
+from windlass.doors.cli import tour_agent, tour_skew
 from windlass.doors.cli.tour import TourReport, walk
 from windlass.doors.cli.tour_stage import ASKED, DATASET, EXAMPLE, RELEASE, SUITE, example
 from windlass.doors.local import open_local
@@ -27,7 +29,15 @@ ASKERS = (tour_skew.BEFORE, tour_skew.DURING, tour_skew.AFTER)
 
 
 # where walks are cut off, one after the other: at the n-th time this is asked; before the server gets it, or before its answer comes
-CUTS = ((SET_MONITOR, 1, False), (RUN, 20, True), (ADD_REVIEWS, 1, True), (DECIDE, 10, False), (PROMOTE, 1, True), (RUN, 90, False))
+CUTS = (
+    (SET_MONITOR, 1, False),
+    (RUN, 20, True),
+    (ADD_REVIEWS, 1, True),
+    (DECIDE, 10, False),
+    (PROMOTE, 1, True),
+    (RUN, 90, False),
+    (MAKE_GRANT, 1, True),
+)
 
 
 class CutOff(Exception):
@@ -58,12 +68,11 @@ class Cut:
         self.inner.close()
 
 
-def toured(home: Path, *cut: Any) -> tuple[TourReport, list[str]]:
+def toured(home: Path, said: list[str], *cut: Any) -> TourReport:
     """One walk on a data folder."""
-    said: list[str] = []
     with open_local(home) as client:
         walker = Client(transport=Cut(client.transport, *cut)) if cut else client
-        return walk(walker, lambda *texts: said.extend(texts), lambda path: f"<{path}>"), said
+        return walk(walker, lambda *texts: said.extend(texts), lambda path: f"<{path}>")
 
 
 def state(client: Client) -> dict[str, Any]:
@@ -79,8 +88,15 @@ def state(client: Client) -> dict[str, Any]:
         "reviews": Counter(i.state for i in client.reviews.list(DATASET, limit=200).items),
         "looks": len(monitor.looks),
         "monitor": monitor.monitor,
+        "grants": [(g.grant.task, g.state, g.denied, g.spent) for g in client.grants.list().items],
+        "approvals": [(a.agent, a.state) for a in client.approvals.list(state="all").items],
+        "agent": [(r.trace.input, [(c.name, c.decision, c.executed) for s in r.steps for c in s.calls]) for r in _agents_runs(client)],
         "events": [(e.event.id, e.event.kind, e.state) for e in client.alerts.events(limit=200).items],
     }
+
+
+def _agents_runs(client: Client) -> Sequence[SessionRun]:
+    return client.sessions.show(tour_agent.SESSION).runs
 
 
 def _traces(client: Client, who: str) -> Iterator[Any]:
@@ -94,12 +110,13 @@ def _traces(client: Client, who: str) -> Iterator[Any]:
 @pytest.mark.slow
 def test_a_tour_that_is_cut_off_again_and_again_comes_to_where_one_walk_comes_and_the_next_changes_nothing(shell: Shell) -> None:
     home = Path(shell.env["WINDLASS_HOME"])
+    said: list[str] = []
     for number, cut in enumerate(CUTS):
         with pytest.raises(CutOff):
-            toured(home, *cut)
+            toured(home, said, *cut)
         if number == 0:  # nothing was pushed since the version that got worse
             assert "was blocked" in shell("releases").stdout
-    report, said = toured(home)
+    report = toured(home, said)
     with open_local(home) as client:
         came = state(client)
     asked, usual = tour_skew._asked(), tour_skew._usual()
@@ -117,8 +134,16 @@ def test_a_tour_that_is_cut_off_again_and_again_comes_to_where_one_walk_comes_an
     assert {kind for _, kind, _ in came["events"]} == {"skew", "topic"} and {how for *_, how in came["events"]} == {"acknowledged"}
     assert report.watched.after is not None and report.watched.after.counted == len(expected[2])
     assert report.watched.after.interval is not None and report.watched.after.interval.high < 0.25
-    again, _ = toured(home)
-    assert again.stages == [] and again.watched.after == report.watched.after
+    assert report.agented and (report.agented.refused, report.agented.granted, report.agented.asked) == ("deny", "allow", "allow")
+    assert [state for _, state, *_ in came["grants"]] == ["live"] and came["approvals"] == [(tour_agent.AGENT, "used")]
+    ran = {question: [c for c in calls if c[0] == tour_agent.TOOL] for question, calls in came["agent"]}
+    assert ran == {
+        tour_agent.ALONE: [(tour_agent.TOOL, "deny", False)],
+        tour_agent.GRANTED: [(tour_agent.TOOL, "allow", True)],
+        tour_agent.ASKED: [(tour_agent.TOOL, "allow", True)],
+    }
+    again = toured(home, [])
+    assert again.stages == [] and again.agented == report.agented and again.watched.after == report.watched.after
     with open_local(home) as client:
         assert state(client) == came
 

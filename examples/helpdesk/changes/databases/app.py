@@ -1,4 +1,4 @@
-"""helpdesk: ask the Python standard library. A chain that retrieves, answers and cites; an agent with three tools."""
+"""helpdesk: ask the Python standard library. A chain that retrieves, answers and cites; an agent with four tools."""
 
 import ast
 import re
@@ -54,6 +54,12 @@ def evaluate_literal(expression: str) -> str:
         return f"That is not a literal: {e}"
 
 
+@w.tool(effects="write")
+def open_ticket(text: str) -> str:
+    """Open a ticket for the maintainers about something that the documentation lacks or has wrong."""
+    return f"A ticket is open: {text.removeprefix('Open a ticket for the maintainers: ')}"  # a real one would write to their tracker
+
+
 guide = w.agent(
     "guide",
     prompt="prompts/guide.md",
@@ -62,6 +68,7 @@ guide = w.agent(
         docs.as_tool("search_documentation", "Search the standard library's documentation for passages about a question."),
         read_entry,
         evaluate_literal,
+        open_ticket,
     ],
     output=Answer,
     limits=w.Limits(steps=6),

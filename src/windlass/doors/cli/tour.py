@@ -13,6 +13,7 @@ from windlass.core.operations.bakeoffs import BakeoffRequest
 from windlass.core.operations.discover import CatalogQuery
 from windlass.doors import format as words
 from windlass.doors.cli.session import plain
+from windlass.doors.cli.tour_agent import Agented, agent
 from windlass.doors.cli.tour_skew import Watched, go_on
 from windlass.doors.cli.tour_stage import (
     DATASET,
@@ -43,13 +44,14 @@ class TourReport(msgspec.Struct):
     recommended: str | None  # by the bake-off
     rows: int  # of the dataset, with those that were made from traces
     watched: Watched
+    agented: Agented | None
     seconds: float
 
 
 def walk(client: Client, say: Say, link: Link) -> TourReport:
     """The tour. Raises what goes wrong on the way."""
     began = time.monotonic()
-    report = TourReport([], [], None, 0, Watched(), 0.0)
+    report = TourReport([], [], None, 0, Watched(), None, 0.0)
     with copied(EXAMPLE) as workspace:
         client = Client(project=Folder(workspace).manifest.project, transport=client.transport)
         say("[bold]helpdesk[/bold] answers questions about the Python standard library, from its own documentation")
@@ -68,6 +70,7 @@ def walk(client: Client, say: Say, link: Link) -> TourReport:
             report.stages.append(stage(client, say, link, workspace, "worse"))
         made, report.watched = go_on(client, say, link, workspace, done >= 3)
         report.stages += [made] if made else []
+        report.agented = agent(client, say, link)
     report.seconds = time.monotonic() - began
     say("", "ask it something:", f'  windlass run {RELEASE} "{next(iter(QUESTIONS))}"')
     return report
