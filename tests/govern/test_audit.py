@@ -285,6 +285,7 @@ def test_an_audit_from_before_anchors_is_anchored_where_it_stands(tmp_path: Path
     with engine.connect() as c:
         c.exec_driver_sql("UPDATE alembic_version SET version_num = '0011'")
         c.exec_driver_sql("DROP INDEX audit_by_project")
+        c.exec_driver_sql("DROP TABLE release_approvals")
         c.commit()
     engine.dispose()
     path.with_name(FILE).unlink()

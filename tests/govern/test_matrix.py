@@ -267,6 +267,9 @@ def test_a_role_gets_what_the_policy_gives_it(world: World, role: str) -> None:
     for name, asked in questions.operations(world).items():
         if may(role, OPERATIONS[name].permission):
             status, body = by_api(world, role, name, asked)
+            if role == "scoped":  # no operation is about release/answer, which alone this key is for
+                assert status == 403, (name, status, body[:300])
+                continue
             assert status not in (401, 403), (name, status, body[:300])
             if role == "owner" or OPERATIONS[name].permission == "read":
                 wanted = LATER.get(name, ({200}, ""))[0]
