@@ -55,6 +55,8 @@ from windlass.evaluate.verdicts import Verdicts
 from windlass.govern.actors import Actors
 from windlass.govern.audit import Audit
 from windlass.govern.installation import Installation
+from windlass.govern.masking import FILE as MASKING_FILE
+from windlass.govern.masking import Masking
 from windlass.govern.policy import FILE as POLICY_FILE
 from windlass.govern.policy import PolicyFile, read_policy_file
 from windlass.govern.prices import Prices
@@ -162,7 +164,8 @@ class Platform:
         self.name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self.journal = Journal(home.path / "journal" / name, settings.journal_segment)
-        self.records = Recorder(self.journal)
+        self.masking = Masking(home.path / MASKING_FILE)
+        self.records = Recorder(self.journal, self.masking)
         self.spans: Spans = RemoteSpans(home.socket) if address else LocalSpans(lambda: _projection(home, settings))
         self.traces = Traces(self.spans, self.journal)
         self.conversations = Conversations(self.traces)

@@ -111,6 +111,8 @@ SERVICES = {
     "stops.lift": "stops.lift",
     "stops.list": "stops.list",
     "system.status": "installation.status",
+    "masking.show": "masking.show",
+    "masking.try": "masking.attempt",
     "audit.list": "audit.list",
     "audit.verify": "audit.verify",
     "policy.show": "rulings.show",

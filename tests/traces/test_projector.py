@@ -17,6 +17,7 @@ from windlass.core.errors import Invalid, NotFound, Unavailable
 from windlass.core.ids import now_ns, span_id, trace_id
 from windlass.core.operations.traces import LiveQuery, TraceQuery, TraceShow
 from windlass.core.span import Span, SpanEvent
+from windlass.govern.masking import Masking
 from windlass.store.home import Home
 from windlass.store.journal import Journal, JournalReader, Position
 from windlass.store.spans_duckdb import DuckSpans
@@ -51,7 +52,7 @@ class Room:
     def __init__(self, path: Path) -> None:
         self.home = Home(path)
         self.journal = Journal(self.home.path / "journal" / "w")
-        self.recorder = Recorder(self.journal)
+        self.recorder = Recorder(self.journal, Masking(path / "masking.toml"))
         self.projection = open_projection(self.home, 256)
 
     def record(self, *spans: Span) -> None:
@@ -302,7 +303,7 @@ def test_a_projector_that_is_killed_loses_and_doubles_nothing(tmp_path, seed):
     """Spans are written while the projector is killed at random moments and started again."""
     home = Home(tmp_path / "home")
     journal = Journal(home.path / "journal" / "w")
-    recorder = Recorder(journal)
+    recorder = Recorder(journal, Masking(Path("none")))
     chance = random.Random(seed)
     made: list[str] = []
     for _ in range(4):
@@ -334,7 +335,7 @@ async def test_over_the_socket_it_answers_the_same(tmp_path):
     home = Home(tmp_path / "home")
     journal = Journal(home.path / "journal" / "w")
     spans = tree()
-    Recorder(journal).record(spans)
+    Recorder(journal, Masking(Path("none"))).record(spans)
     journal.close()
     process = subprocess.Popen([sys.executable, "-m", "windlass.traces.projector", str(home.path)])
     remote = RemoteSpans(home.socket)

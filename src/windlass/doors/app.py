@@ -64,7 +64,7 @@ class Application:
             models=platform.models, runs=platform.executor, records=platform.records, authenticate=known,
             guard=guard, listed=platform.listed, keep=platform.blobs.put, body_limit=platform.settings.body_limit,
         )  # fmt: skip
-        self._otlp = Otlp(platform.journal, known, guard, platform.settings.otlp_limit)
+        self._otlp = Otlp(platform.journal, known, guard, platform.settings.otlp_limit, platform.masking)
         self._mcp = Mcp(platform.outside, platform.settings.body_limit)
         self._rest = self._assemble()
 

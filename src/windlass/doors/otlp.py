@@ -18,8 +18,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, TooLarge, Unavailable, WindlassError
+from windlass.govern.masking import Masking
 from windlass.store.journal import Journal
 from windlass.traces.envelope import seal
+from windlass.traces.masked import mask_otlp
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,15 +38,18 @@ class Otlp:
         authenticate: who sends these headers; raises `Unauthenticated`.
         guard: asked for `trace` in the actor's project.
         limit: bytes of a request, also after decompression.
+        masking: what is taken out before anything is kept.
     """
 
     def __init__(
-        self, journal: Journal, authenticate: Callable[[Mapping[str, str]], Actor], guard: Callable[[Actor, str, str], None], limit: int
-    ) -> None:
+        self, journal: Journal, authenticate: Callable[[Mapping[str, str]], Actor], guard: Callable[[Actor, str, str], None], limit: int,
+        masking: Masking,
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._authenticate = authenticate
         self._guard = guard
         self._limit = limit
+        self._masking = masking
         self.counts = {"accepted": 0, "rejected": 0}
 
     @staticmethod
@@ -64,13 +69,18 @@ class Otlp:
             refused = _refuse(request)
             kept = sum(len(s.spans) for r in request.resource_spans for s in r.scope_spans)
             if kept:
-                await self._journal.aappend(seal(actor.project, request.SerializeToString()))
+                await self._journal.aappend(seal(actor.project, self._masked(request, actor.project)))
             self.counts["accepted"] += kept
             self.counts["rejected"] += sum(refused.values())
             await _answer(send, 200, _response(refused, kind), JSON if kind == JSON else PROTOBUF)
         except WindlassError as e:
             retry = [(b"retry-after", b"5")] if isinstance(e, Unavailable) else []
             await _answer(send, e.status, _status(e, kind), JSON if kind == JSON else PROTOBUF, retry)
+
+    def _masked(self, request: ExportTraceServiceRequest, project: str) -> bytes:
+        data = request.SerializeToString()
+        narrowed = self._masking.of(project).narrowed(data)
+        return request.SerializeToString() if narrowed and mask_otlp(request, narrowed) else data
 
     async def _body(self, receive: Receive, encoding: str) -> bytes:
         """The body, unpacked as it comes, so that a bomb is refused before it is whole."""

@@ -15,18 +15,22 @@ import msgspec
 
 from windlass.core.errors import Unavailable
 from windlass.core.span import Span
+from windlass.govern.masking import Masker, Masking
 from windlass.store.journal import Journal, Position
 from windlass.traces.envelope import seal_spans
+from windlass.traces.masked import masked_span
 
 _log = logging.getLogger("windlass.traces")
 _pack = msgspec.msgpack.Encoder(enc_hook=str).encode
+_unpack = msgspec.msgpack.Decoder(Span).decode
 
 
 class Recorder:
-    """`Records` over a journal. Spans that come within its lazy moment become one record."""
+    """`Records` over a journal. Spans that come within its lazy moment become one record, masked before they do."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, masking: Masking) -> None:
         self._journal = journal
+        self._masking = masking
         self._lock = threading.Lock()
         self._pending: dict[str, list[bytes]] = {}
 
@@ -54,7 +58,17 @@ class Recorder:
     def _sealed(self, project: str) -> bytes:
         with self._lock:
             spans = self._pending.pop(project)
-        return seal_spans(project, spans)
+        masker = self._masking.of(project)
+        return seal_spans(project, [_masked(packed, masker) for packed in spans])
+
+
+def _masked(packed: bytes, masker: Masker) -> bytes:
+    """A span without what is to be masked; on the journal's thread, since it takes longer than a call should wait."""
+    if (narrowed := masker.narrowed(packed)) is None:
+        return packed
+    span = _unpack(packed)
+    masked = masked_span(span, narrowed)
+    return packed if masked is span else _pack(masked)
 
 
 def _complain(future: Future[Position]) -> None:

@@ -41,8 +41,9 @@ def people(browser: Any, governed: Server) -> dict[str, Any]:
         else:
             page.goto(governed.address)
             page.locator("input[name=key]").fill(secrets[who])
-            page.keyboard.press("Enter")
-            page.wait_for_load_state()
+            with page.expect_navigation():
+                page.keyboard.press("Enter")
+            page.get_by_role("link", name="Policy").wait_for()
         found[who] = context.storage_state()
         context.close()
     return found
@@ -131,6 +132,17 @@ def test_a_release_waits_for_two_people(opened: Opened, governed: Server, tmp_pa
     page.get_by_role("button", name="Promote to production").click()
     page.wait_for_url("**/releases")
     assert "approved by key:" in page.locator(".timeline").inner_text()
+    assert opened.complaints == []
+
+
+def test_a_text_is_tried_and_kept_nowhere(opened: Opened) -> None:
+    page = opened.go("/masking")
+    assert "on" in page.locator("tr", has_text="api-key").inner_text() and "off" in page.locator("tr", has_text="email").first.inner_text()
+    page.get_by_label("A text; it is kept nowhere").fill("<b>key</b> AKIAIOSFODNN7EXAMPLE")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Mask it").click()
+    assert "<b>key</b> [masked:api-key]" in page.locator("pre").inner_text()
+    assert "AKIAIOSFODNN7EXAMPLE" not in page.content() and "AKIA" not in page.url
     assert opened.complaints == []
 
 

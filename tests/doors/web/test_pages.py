@@ -188,6 +188,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",
         "/audit": "/audit",
+        "/masking": "/masking",
         "/policy": "/policy?actor=developer&action=keys.create",
         "/monitors": "/monitors",
         "/monitors/{name}": "/monitors/questions",

@@ -1,8 +1,10 @@
-"""`policy`: what each role may do, and why. `audit`: what was done, and whether the record of it holds."""
+"""`policy`: what each role may do, and why. `audit`: what was done, and whether the record of it
+holds. `masking`: what is taken out of traces."""
 
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -26,6 +28,10 @@ def add(app: typer.Typer) -> None:
     command(audit, "list", "audit.list", path="audit")(list_audit)
     command(audit, "verify", "audit.verify", path="audit")(verify)
     app.add_typer(audit, name="audit", rich_help_panel="Govern")
+    masking = typer.Typer(help="What is taken out of traces before they are kept.", no_args_is_help=True)
+    command(masking, "show", "masking.show", path="masking")(show_masking)
+    command(masking, "try", "masking.try", path="masking")(try_masking)
+    app.add_typer(masking, name="masking", rich_help_panel="Govern")
 
 
 def show(
@@ -104,3 +110,20 @@ def verify(
     if found.anchored_from:
         session.print(f"[yellow]entries up to {found.anchored_from} rest on the chain alone[/]: their anchors were begun after them")
     return 0
+
+
+def show_masking(session: Session) -> None:
+    """Which secrets and personal data are masked in the project."""
+    found = session.client.masking.show()
+    session.result(found)
+    session.table(("rule", "", "of", "finds"), [(r.name, "on" if r.on else "off", r.group, r.said or r.pattern) for r in found.rules])
+    session.print(f"[dim]{'as ' + plain(found.file) + ' says' if found.file else 'masking.toml in the data folder changes this'}[/dim]")
+
+
+def try_masking(session: Session, text: Annotated[str, typer.Argument(help="A text, or - for what comes on the standard input.")]) -> None:
+    """What would become of a text. It is kept nowhere."""
+    found = session.client.masking.attempt(sys.stdin.read() if text == "-" else text)
+    session.result(found)
+    session.print(plain(found.text))
+    said = ", ".join(f"{name} {count}×" for name, count in found.found.items())
+    session.print(f"[dim]{said or 'nothing was found'}[/dim]")

@@ -29,6 +29,7 @@ from windlass.doors.web import (
     home,
     indexes,
     lineage,
+    masking,
     models,
     monitors,
     pins,
@@ -72,6 +73,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *tuning.PAGES,
     *policy.PAGES,
     *audit.PAGES,
+    *masking.PAGES,
     *status.PAGES,
 )
 FORMS: tuple[tuple[str, Handler], ...] = (
@@ -91,6 +93,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *monitors.FORMS,
     *alerts.FORMS,
     *audit.FORMS,
+    *masking.FORMS,
     *status.FORMS,
 )
 

@@ -88,6 +88,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("lineage", "Lineage", "/lineage"),
             ("policy", "Policy", "/policy"),
             ("audit", "Audit", "/audit"),
+            ("masking", "Masking", "/masking"),
             ("status", "Installation", "/status"),
         ),
     ),

@@ -1,10 +1,10 @@
-"""Who may do what, and what was done: keys, the policy, the audit."""
+"""Who may do what, and what was done: keys, the policy, the audit, what is masked."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from windlass.core.operations import Empty, audit, policy, system
+from windlass.core.operations import Empty, audit, masking, policy, system
 from windlass.sdk.nouns.group import Group
 
 
@@ -40,3 +40,13 @@ class Audit(Group):
     def verify(self, head: str | None = None) -> audit.AuditState:
         """Whether the record of what was done is still what was written. Operation `audit.verify`."""
         return self._client.call(audit.VERIFY_AUDIT, audit.AuditVerify(head))
+
+
+class Masking(Group):
+    def show(self) -> masking.MaskRules:
+        """What is masked in the project. Operation `masking.show`."""
+        return self._client.call(masking.MASKING, masking.MaskQuery(self._project))
+
+    def attempt(self, text: str) -> masking.Masked:
+        """What would become of a text; it is kept nowhere. Operation `masking.try`."""
+        return self._client.call(masking.MASK_TRY, masking.MaskTry(text, self._project))
