@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "component": "component", "agent": "component", "Limits": "component", "Component": "component", "Agent": "component",
     "chain": "chain", "evaluator": "chain", "Chain": "chain", "Evaluator": "chain",
-    "tool": "tool", "Tool": "tool",
+    "tool": "tool", "Tool": "tool", "trajectory": "trajectory", "Trajectory": "trajectory",
     "index": "index", "encoder": "index", "Encoder": "index", "Index": "index", "Passage": "index",
     "by_paragraph": "index", "by_heading": "index", "whole": "index",
     "data": "suite", "suite": "suite", "not_worse": "suite", "at_least": "suite", "url": "suite", "command": "suite",
@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from windlass.sdk.tracing import flush as flush
     from windlass.sdk.tracing import init as init
     from windlass.sdk.tracing import trace as trace
+    from windlass.sdk.trajectory import Trajectory as Trajectory
+    from windlass.sdk.trajectory import trajectory as trajectory
 
 
 def __getattr__(name: str) -> Any:

@@ -20,8 +20,11 @@ class Host(Protocol):
 
     `kind` is `component`, `index`, `tool` or `agent`; `arguments` and results are JSON values. For an index the
     arguments are `{query, k, where?}` and the result a list of passages `{key, text, score, symbol?, …}`. Errors arrive
-    as `WindlassError`s. Cancelling `acall`, or closing an iterator early, cancels the work.
+    as `WindlassError`s. Cancelling `acall`, or closing an iterator early, cancels the work. `entry` is the function, `module:qualname`,
+    that it runs; empty where it runs none.
     """
+
+    entry: str
 
     def call(self, kind: str, name: str, arguments: dict[str, Any]) -> Any: ...
     async def acall(self, kind: str, name: str, arguments: dict[str, Any]) -> Any: ...
@@ -30,11 +33,17 @@ class Host(Protocol):
 
 
 _bound: ContextVar[Host | None] = ContextVar("windlass_host", default=None)
+_everywhere: list[Host] = []  # the last one counts
+
+
+def bound_host() -> Host | None:
+    """The bound host; None where there is none."""
+    return _bound.get() or (_everywhere[-1] if _everywhere else None)
 
 
 def current_host(what: str) -> Host:
     """The bound host. Raises `Unavailable` with the way out when there is none; `what` names the caller."""
-    host = _bound.get()
+    host = bound_host()
     if host is None:
         raise Unavailable(
             f"{what} needs a model or an index, and none is bound here",
@@ -44,10 +53,13 @@ def current_host(what: str) -> Host:
 
 
 @contextmanager
-def bind(host: Host) -> Iterator[None]:
-    """Bind a host for the current context."""
+def bind(host: Host, *, everywhere: bool = False) -> Iterator[None]:
+    """Bind a host for the current context; `everywhere`: also for threads that were started without one, as pools do."""
     token = _bound.set(host)
+    _everywhere.extend([host] if everywhere else [])
     try:
         yield
     finally:
         _bound.reset(token)
+        if everywhere:
+            _everywhere.remove(host)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class ClientHost:
     """`core.host.Host` by a client: what is called in a test is run as the version that was pushed."""
 
+    entry = ""
+
     def __init__(self, client: Client) -> None:
         self._client = client
 

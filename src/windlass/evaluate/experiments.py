@@ -15,7 +15,7 @@ import msgspec
 
 from windlass.core.artifacts import EvaluatorBody, Guard, SuiteBody, Version
 from windlass.core.digest import digest_json
-from windlass.core.errors import RunFailed, StoreAway, Unavailable, WindlassError
+from windlass.core.errors import Invalid, RunFailed, StoreAway, Unavailable, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.operations.evaluation import Evaluation, EvaluatorSummary, Outcome
 from windlass.core.ref import Ref, parse_ref
@@ -242,6 +242,8 @@ class Running:
         draws = list(context.ledger.draws)
         given = {"output": answered.output, "row": row, "input": asked, "text": answered.text}
         given |= {"passages": context.ledger.passages, "trace": context.ledger.root.trace_id if context.ledger.root else None}
+        if self.target.ours:  # of another's application nobody knows what it called
+            given["calls"] = msgspec.to_builtins([*context.ledger.tool_calls])
         scores: list[Score] = []
         fresh: list[tuple[str, Score]] = []
         for guard in self.suite.body.guards:
@@ -261,7 +263,10 @@ class Running:
         body: EvaluatorBody = body_of(version)
         # a trace differs at every run: what looks at it is judged anew
         asked = None if "trace" in body.needs else {n: given[n] for n in body.needs if n in given}
-        key = digest_json({"evaluator": version.digest, "given": asked, "repeat": context.repeat}) if asked is not None else None
+        try:
+            key = digest_json({"evaluator": version.digest, "given": asked, "repeat": context.repeat}) if asked is not None else None
+        except Invalid:  # a model gave a number that has no canonical form: what it is judged by cannot be looked up
+            key = None
         if key and (kept := await asyncio.to_thread(self._owner._outcomes.judgement, self.evaluation.project, key)):
             return msgspec.structs.replace(kept, evaluator=guard.name), None
         score = await self._owner._judges.evaluate(version.ref, given, context)

@@ -28,8 +28,9 @@ from windlass.evaluate.stats import crossing, mean_interval
 from windlass.runtime.context import Ledger, Records, RunContext, step
 from windlass.runtime.library import body_of
 from windlass.store.spans import Arrival, ScoreSeen, Spans
+from windlass.traces.timeline import calls_of, timeline
 
-GIVEN = frozenset({"output", "input", "text", "passages", "trace"})  # what a run in production can give a judge
+GIVEN = frozenset({"output", "input", "text", "passages", "calls", "trace"})  # what a run in production can give a judge
 WATCHER = Actor("monitor", "owner")
 AT_ONCE = 4
 
@@ -66,11 +67,14 @@ class Online:
 
     async def _one(self, project: str, environment: str, run: Arrival, evaluators: Mapping[str, Version]) -> int:
         given = {"output": _value(run.output), "input": _value(run.input), "text": _text(run.output), "trace": run.trace_id}
-        if any("passages" in _needs(v) for v in evaluators.values()):
+        if any({"passages", "calls"} & _needs(v) for v in evaluators.values()):
             try:
-                given["passages"] = passages_of(await self._spans.trace(TraceShow(run.trace_id, project)))
+                trace = await self._spans.trace(TraceShow(run.trace_id, project))
             except NotFound:  # its day was removed meanwhile
                 return 0
+            given["passages"] = passages_of(trace)
+            if trace.next is None:  # of a trace that is larger the calls are not all known
+                given["calls"] = msgspec.to_builtins(calls_of(timeline(trace.summary, trace.spans, trace.versions)))
         root = TraceContext(run.trace_id, run.span_id)
         for name, version in evaluators.items():
             context = RunContext(

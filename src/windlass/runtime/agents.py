@@ -19,7 +19,8 @@ from windlass.core.artifacts import AgentBody, IndexBody, ToolBody, Version
 from windlass.core.errors import Forbidden, Invalid, NotFound, RunFailed
 from windlass.core.grant import Grant
 from windlass.core.message import Message, ModelReply, ModelRequest, ToolCallPart, ToolResultPart, ToolSpec
-from windlass.runtime.brokering import Brokering, Tools, Usable, own_grant, refusal
+from windlass.core.trajectory import CallMade
+from windlass.runtime.brokering import Brokering, Tools, Usable, own_grant, refusal, running
 from windlass.runtime.chains import Dispatch
 from windlass.runtime.components import Asking, Components, Send, model_id, read_output
 from windlass.runtime.context import Records, RunContext, step
@@ -139,16 +140,19 @@ class Agents:
         spent.tool_calls += 1
         who = f"agent/{agent.name}"
         about = context.deciding({names.TOOL_NAME: call.name, names.TOOL_CALL: call.id, names.CALLER: who})
+        made = CallMade(call.name, call.arguments, who)
+        context.ledger.tool_calls.append(made)
         try:
             if spent.tool_calls > spent.limits.tool_calls:
                 raise Invalid("no tool calls are left; answer now")
             if call.name not in tools:
                 raise NotFound(f"there is no tool {call.name!r}", remedy="the tools are " + (", ".join(tools) or "none"))
             check_arguments(tools[call.name].spec.parameters, call.arguments, call.name)
-            run = partial(dispatch, tools[call.name].version, call.arguments)
+            run = running(made, partial(dispatch, tools[call.name].version, call.arguments))
             return ToolResultPart(call.id, await self._brokering.call(who, own, call.name, tools, call.arguments, about, run))
         except (RunFailed, Invalid, NotFound, Forbidden) as e:
-            about = about.deciding(refusal(e)) if isinstance(e, Refused) else about
+            if isinstance(e, Refused):
+                made.outcome, about = "refused", about.deciding(refusal(e))
             with step(self._records, about, f"told: {call.name}", "span", input=call.arguments) as span:
                 span.output(str(e))
             if isinstance(e, Refused) and e.halts:

@@ -20,6 +20,7 @@ from windlass.core.artifacts import Effects, Version
 from windlass.core.errors import RunFailed, WindlassError
 from windlass.core.grant import Grant, GrantedTool
 from windlass.core.message import ToolSpec
+from windlass.core.trajectory import CallMade
 from windlass.core.untrusted import signs
 from windlass.runtime.context import Records, RunContext, step
 
@@ -106,6 +107,18 @@ class Brokering:
         finally:
             took, cost = time.monotonic_ns() - began, context.ledger.cost - before
             await asyncio.shield(asyncio.to_thread(self._broker.settle, admitted, took, cost, outcome))
+
+
+def running(made: CallMade, body: Body) -> Body:
+    """The body of a call that says of the call that it ran, and how that ended."""
+
+    async def run(context: RunContext) -> Any:
+        made.executed, made.outcome = True, "failed"
+        result = await body(context)
+        made.outcome = "ok"
+        return result
+
+    return run
 
 
 def own_grant(agent: Version, tools: Tools) -> Grant:

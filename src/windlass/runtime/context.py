@@ -21,6 +21,7 @@ from windlass.core.ids import now_ns, span_id, trace_id, uuid7
 from windlass.core.message import ModelReply, Usage
 from windlass.core.ref import DEFAULT_PROJECT
 from windlass.core.span import Span, SpanEvent, SpanKind, TraceContext
+from windlass.core.trajectory import CallMade
 
 DrawPolicy = Literal["live", "record", "reuse", "replay"]
 SHOWN = 32_000  # characters of an input or output that a span keeps
@@ -34,7 +35,8 @@ class Records(Protocol):
 
 class Ledger:
     """What a run has used. `cost` is in US dollars; `cost_known` is False once a call had no price. `waited_ns` is the
-    latency of all answers, that of a reused one as it was when it was made; `root` the run's root span;
+    latency of all answers, that of a reused one as it was when it was made; `root` the run's root span; `tool_calls` the
+    calls of tools in the order they were made, also those that did not run;
     `draws` the keys of the draws it met, unless its policy is `live`: two runs of one row that met the same draws saw the same
     answers; `missed` the draws that `replay` did not find. While `held` is a list, spans wait there instead of being recorded."""
 
@@ -49,6 +51,7 @@ class Ledger:
         self.waited_ns = 0
         self.versions: dict[str, None] = {}
         self.passages: list[dict[str, Any]] = []
+        self.tool_calls: list[CallMade] = []
         self.warnings: list[str] = []
         self.occurrences: Counter[str] = Counter()
         self.draws: list[str] = []

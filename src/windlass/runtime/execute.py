@@ -25,9 +25,10 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.runs import RunPiece, RunRequest, RunResult
 from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
 from windlass.core.score import Score
+from windlass.core.trajectory import ENTRY, CallMade, measure, metric_of
 from windlass.govern.permissions import guard
 from windlass.runtime.agents import Agents, spec_of
-from windlass.runtime.brokering import Brokering, Usable, refusal
+from windlass.runtime.brokering import Brokering, Usable, refusal, running
 from windlass.runtime.chains import Chains
 from windlass.runtime.components import Asking, Components, Finds, Rows, Send
 from windlass.runtime.context import Records, RunContext, step
@@ -165,11 +166,21 @@ class Executor:
         if missing := [n for n in body.needs if n not in arguments]:
             return Score(name, unmeasured=f"{missing[0]!r} is not there to be judged")
         wanted = {n: arguments[n] for n in body.needs}
+        if body.code.entry.startswith(ENTRY):
+            return self._trajectory(version, body.code.entry, wanted, context)
         try:
             value = await self._chains.run(version, wanted, context, partial(self._from_code, version))
         except (RunFailed, ModelFailed, Invalid, NotFound, Forbidden) as e:
             return Score(name, unmeasured=str(e))
         return _score(name, value, body.range)
+
+    def _trajectory(self, version: Version, entry: str, given: dict[str, Any], context: RunContext) -> Score:
+        """A judgement of the way a run took. It needs no process: what it does is fixed."""
+        with step(self._records, context, f"evaluator/{version.name}", "evaluator", versions=[str(version.ref)], input=given) as span:
+            value, why = measure(metric_of(entry), msgspec.convert(given["calls"], list[CallMade]), given.get("row"))
+            span.output(value if value is not None else why)
+        name = str(version.ref)
+        return Score(name, unmeasured=why) if value is None else Score(name, value, explanation=why or None)
 
     async def _entered(
         self, version: Version, arguments: dict[str, Any], context: RunContext, send: Send | None, *, let: bool
@@ -190,11 +201,14 @@ class Executor:
     async def _passed(self, caller: str, version: Version, arguments: dict[str, Any], context: RunContext, send: Send | None) -> Any:
         """Call a tool that no model chose. A refused call has a span of its own, as one of an agent has."""
         tool = Usable(spec_of(version), version, *await self._library.effects(version))
-        body = partial(self.dispatch, version, arguments, send=send)
+        made = CallMade(tool.spec.name, arguments, caller)
+        context.ledger.tool_calls.append(made)
+        body = running(made, partial(self.dispatch, version, arguments, send=send))
         about = context.deciding({names.TOOL_NAME: tool.spec.name, names.CALLER: caller})
         try:
             return await self._brokering.code(caller, tool, arguments, about, body)
         except Refused as e:
+            made.outcome = "refused"
             with step(self._records, about.deciding(refusal(e)), f"told: {tool.spec.name}", "span", input=arguments) as span:
                 span.output(str(e))
             raise

@@ -32,6 +32,7 @@ from windlass.core.dataset import FORM, Rows, make_rows
 from windlass.core.encoding import HYBRID, LANCE, WORDS, LanceSettings
 from windlass.core.errors import Invalid
 from windlass.core.models import named
+from windlass.core.trajectory import entry_of
 from windlass.core.untrusted import signs
 from windlass.sdk.chain import Chain, Evaluator, Function
 from windlass.sdk.code import Closure, Workspace, code_of
@@ -43,9 +44,10 @@ from windlass.sdk.prompts import ENGINE, parse_prompt
 from windlass.sdk.rowfile import read_rows
 from windlass.sdk.suite import Data, Foreign, Suite
 from windlass.sdk.tool import Tool
+from windlass.sdk.trajectory import Trajectory
 from windlass.sdk.workspace import Folder
 
-HOSTED = (Called, Index)  # what code calls through the host, by name
+HOSTED = (Called, Index, Tool)  # what code calls through the host, by name
 
 
 class Builder:
@@ -129,6 +131,8 @@ class Builder:
             return self._tool(d)
         if isinstance(d, Evaluator):
             return self._evaluator(d)
+        if isinstance(d, Trajectory):
+            return self._trajectory(d)
         if isinstance(d, Index):
             return self._index(d)
         if isinstance(d, IndexTool):
@@ -194,7 +198,7 @@ class Builder:
             raise Invalid(
                 f"{d.function.__qualname__} is not at the top level of its module", remedy="a runner finds it by name; move it there"
             )
-        closure = Closure(self._modules, lambda m, n: isinstance(self._at.get((m, n)), HOSTED))
+        closure = Closure(self._modules, lambda m, n: isinstance(at := self._at.get((m, n)), HOSTED) and at is not d)
         closure.enter(module, d.function.__name__, docstring=docstring)
         called = {self._at[o].name: self._at[o] for o in sorted(closure.objects)}
         self.read |= dict.fromkeys(closure.files, f"{d.kind}/{d.name}")
@@ -238,6 +242,10 @@ class Builder:
         body = EvaluatorBody(code, d.needs, d.range, tuple(sorted(v.digest for v in called)))
         links = [_uses(v, v.kind) for v in called]
         return self._keep("evaluator", d.name, body, links, description=d.description, where=self._where(d), source=self._source(d))
+
+    def _trajectory(self, d: Trajectory) -> Version:
+        body = EvaluatorBody(Code(entry_of(d.metric), {}, "any"), d.metric.needs, d.range)
+        return self._keep("evaluator", d.name, body, [], where=self._where(d))
 
     def _data(self, name: str, path: str, where: str, description: str, kind: str = "dataset") -> Version:
         if done := self._done.get((kind, name)):

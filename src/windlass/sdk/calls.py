@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from windlass.core.errors import Invalid, RunFailed, WindlassError
+from windlass.sdk.output import loaded
 from windlass.sdk.remote import plain
 
 SHOWN_FRAMES = 6  # of a user's traceback
@@ -97,7 +98,7 @@ class Call:
         if hint is Any:
             return Row(value) if isinstance(value, dict) else value
         try:
-            return msgspec.convert(value, hint, dec_hook=_load)
+            return msgspec.convert(value, hint, dec_hook=loaded)
         except (msgspec.ValidationError, TypeError, ValueError) as e:
             raise Invalid(f"argument {name!r} of {self.entry} does not fit its annotation: {e}") from e
 
@@ -112,7 +113,7 @@ class Call:
         if hint is Any or _streams(hint):
             return value
         try:
-            msgspec.convert(value, hint, dec_hook=_load)
+            msgspec.convert(value, hint, dec_hook=loaded)
         except (msgspec.ValidationError, TypeError, ValueError) as e:
             said = getattr(hint, "__name__", str(hint))
             raise RunFailed(
@@ -141,13 +142,6 @@ def _streams(hint: Any) -> bool:
 
 def _shape(value: Any) -> str:
     return "None" if value is None else f"a value of type {type(value).__name__}"
-
-
-def _load(kind: type, value: Any) -> Any:
-    validate = getattr(kind, "model_validate", None)  # Pydantic
-    if callable(validate):
-        return validate(value)
-    raise TypeError(f"{kind.__name__} cannot be made from JSON")
 
 
 def frames_of(error: BaseException, root: Path) -> list[str]:

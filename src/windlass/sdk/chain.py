@@ -63,7 +63,7 @@ def chain(function: Any = None, /, *, name: str | None = None) -> Any:
     return Chain(function, name) if function is not None else lambda f: Chain(f, name)
 
 
-GIVEN = ("output", "row", "input", "text", "passages", "trace")  # what an evaluator may take
+GIVEN = ("output", "row", "input", "text", "passages", "calls", "trace")  # what an evaluator may take
 
 
 class Evaluator(Function[P, R]):
@@ -91,5 +91,6 @@ def evaluator(function: Callable[P, R], /) -> Evaluator[P, R]: ...
 @overload
 def evaluator(*, name: str | None = None, range: tuple[float, float] = (0.0, 1.0)) -> Callable[[Callable[P, R]], Evaluator[P, R]]: ...
 def evaluator(function: Any = None, /, *, name: str | None = None, range: tuple[float, float] = (0.0, 1.0)) -> Any:
-    """Make an evaluator of a function that takes some of `output`, `row`, `input`, `text`, `passages` by name and returns a number."""
+    """Make an evaluator of a function that takes some of `output`, `row`, `input`, `text`, `passages`, `calls` by name and returns a
+    number. `calls` are the run's calls of tools, `{name, arguments, caller, executed, outcome}`, in the order they were made."""
     return Evaluator(function, name, range) if function is not None else lambda f: Evaluator(f, name, range)

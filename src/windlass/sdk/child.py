@@ -137,7 +137,8 @@ class Child:
             self._busy = True
             call = Call(find_entry(start.entry, self._root), start.entry)
             arguments = call.bind(start.arguments)
-            with bind(self._host):
+            self._host.entry = start.entry
+            with bind(self._host, everywhere=True):
                 value = self._perform(call, arguments)
         except BaseException as e:
             if isinstance(e, KeyboardInterrupt | asyncio.CancelledError) and self._cancelled:

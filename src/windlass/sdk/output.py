@@ -110,6 +110,14 @@ def from_json(value: Any, kind: Any, who: str) -> Any:
     if kind is None or kind is Any:
         return value
     try:
-        return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, TypeError) as e:
+        return msgspec.convert(value, kind, dec_hook=loaded)
+    except (msgspec.ValidationError, TypeError, ValueError) as e:
         raise RunFailed(f"{who} answered what is not a {_name(kind)}: {e}") from e
+
+
+def loaded(kind: type, value: Any) -> Any:
+    """A JSON value as a type that msgspec does not know: what has `model_validate` (Pydantic)."""
+    validate = getattr(kind, "model_validate", None)
+    if callable(validate):
+        return validate(value)
+    raise TypeError(f"{kind.__name__} cannot be made from JSON")

@@ -104,6 +104,7 @@ class RemoteHost:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self.entry = ""
 
     def call(self, kind: str, name: str, arguments: dict[str, Any]) -> Any:
         future: Future[Any] = Future()

@@ -12,6 +12,7 @@ from windlass.core.errors import Invalid
 from windlass.sdk.chain import Chain, Evaluator
 from windlass.sdk.component import Agent, Component
 from windlass.sdk.definitions import Definition, expect
+from windlass.sdk.trajectory import Trajectory
 
 
 class Data(Definition):
@@ -119,7 +120,7 @@ class Suite(Definition):
         expect(guards, Mapping, "guards", "a dict {evaluator: w.not_worse(by=…)}", self.where)
         expect(first, Mapping, "first_release", "a dict {evaluator: w.at_least(…)}", self.where)
         for evaluator in [*guards, *first]:
-            if not isinstance(evaluator, Evaluator):
+            if not isinstance(evaluator, Evaluator | Trajectory):
                 raise Invalid(f"{evaluator!r} is not an evaluator", where=self.where, remedy="decorate it with @w.evaluator")
         for evaluator, margin in guards.items():
             expect(margin, NotWorse, f"the guard on {evaluator.name}", "w.not_worse(by=…)", self.where)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
+import typing
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 from windlass.core.artifacts import EFFECTS, Effects
 from windlass.core.errors import Invalid
+from windlass.core.host import Host, bound_host
 from windlass.sdk.chain import Function
+from windlass.sdk.output import from_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +29,28 @@ class Tool(Function[P, R]):
         super().__init__(function, (name or function.__name__))
         self.effects = effects
         self.secrets = secrets
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Where a host is bound it calls the tool, with its secrets, in a process of its own; where none is, this is the plain function.
+        So it is in the tool's own body. Raises `Forbidden` for a tool that is stopped, `RunFailed` for what its body raised."""
+        host = bound_host()
+        if host is None or host.entry == self.entry:
+            return self.function(*args, **kwargs)
+        given = inspect.signature(self.function).bind(*args, **kwargs).arguments
+        if inspect.iscoroutinefunction(self.function):
+            return self._later(host, given)  # type: ignore[return-value]
+        return self._value(host.call(self.kind, self.name, given))
+
+    async def _later(self, host: Host, given: dict[str, Any]) -> R:
+        return self._value(await host.acall(self.kind, self.name, given))
+
+    def _value(self, value: Any) -> R:
+        found: R = from_json(value, self._returns, self.name)
+        return found
+
+    @functools.cached_property
+    def _returns(self) -> Any:
+        return typing.get_type_hints(self.function, include_extras=True).get("return", Any)
 
 
 def tool(

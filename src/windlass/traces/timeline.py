@@ -13,6 +13,7 @@ from windlass.core import span as names
 from windlass.core.operations.sessions import Outcome, SessionCall, SessionRun, SessionStep, Waited, Wanted
 from windlass.core.operations.traces import TraceSummary
 from windlass.core.span import Span
+from windlass.core.trajectory import CallMade
 from windlass.core.untrusted import signs
 
 TOLD = 4_000  # characters of a result or of what a model said
@@ -59,6 +60,13 @@ def timeline(summary: TraceSummary, spans: Sequence[Span], versions: tuple[str, 
         steps=tuple(_step(tree, s, by_parent[s.span_id]) for s in sorted(steps, key=lambda s: (s.start_ns, s.span_id))),
         calls=tuple(_call(tree, group) for group in by_parent[None]),
     )  # fmt: skip
+
+
+def calls_of(run: SessionRun) -> list[CallMade]:
+    """A run's calls as evaluators are given them, in the order they were made."""
+    found = [*(c for step in run.steps for c in step.calls), *run.calls]
+    made = sorted(found, key=lambda c: (c.start_ns, c.span))
+    return [CallMade(c.name, c.arguments, c.caller, c.executed, c.outcome) for c in made]
 
 
 def _groups(tree: _Tree, spans: Sequence[Span]) -> list[list[Span]]:
