@@ -98,7 +98,7 @@ from windlass.runtime.retrieval import Retrieval
 from windlass.runtime.runner import Runners
 from windlass.services import SERVICES
 from windlass.settings import MB, Settings
-from windlass.store.blobs_folder import FolderBlobs
+from windlass.store.blobs import open_blobs
 from windlass.store.home import Home
 from windlass.store.journal import Journal
 from windlass.store.meta import open_meta, read, store_url
@@ -157,7 +157,7 @@ class Platform:
         self.spans: Spans = RemoteSpans(home.socket) if address else _local_spans(home, settings)
         self.traces = Traces(self.spans, self.journal)
         self.engine = open_meta(store_url(home, settings.database))
-        self.blobs = FolderBlobs(home.path / "blobs")
+        self.blobs = open_blobs(home, settings.blobs)
         self.prices = Prices(home.path / "prices.toml")
         self.providers = load_providers(home.path / "providers.toml", environ)
         self._open_govern(owner_key)
