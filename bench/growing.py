@@ -1,10 +1,12 @@
-"""Engines of the stores beside each other: audited writes to the relational store, from one process and from eight that race.
+"""Engines of the stores beside each other: audited writes to the relational store, from one process and from eight that race; blobs
+in a folder and in a bucket (moto's, on this machine: what is ours, and no network).
 
 SERIALIZABLE with retries, which we do not use, is measured beside the advisory lock, which we do (`docs/decisions/0014`).
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import time
@@ -16,10 +18,13 @@ from typing import Any
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError
 from tests.registry.sources.postgresql_server import PASSWORD, PostgreSqlServer, binaries
+from tests.s3_server import ENVIRONMENT, S3Server
 
 from windlass.core.actor import OWNER
 from windlass.govern import audit
 from windlass.store import meta_postgres
+from windlass.store.blobs import open_blobs
+from windlass.store.home import Home
 from windlass.store.meta import open_meta, read, write
 
 SECONDS = 4.0
@@ -101,5 +106,31 @@ def relational() -> None:
         server.close()
 
 
+def blobs() -> None:
+    server = S3Server()
+    os.environ |= ENVIRONMENT
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    try:
+        with TemporaryDirectory() as folder:
+            for name, setting in (("folder", ""), ("S3", f"s3://{server.bucket('bench')}?endpoint={server.endpoint}")):
+                store = open_blobs(Home(Path(folder) / name), setting)
+                took: dict[str, list[float]] = {"put": [], "read": []}
+                for size, count in ((10_000, 100), (20_000_000, 3)):
+                    for _ in range(count):
+                        data = os.urandom(size)
+                        began = time.monotonic()
+                        digest = store.put(data)
+                        put = time.monotonic()
+                        for _piece in store.pieces(digest):
+                            pass
+                        took["put"].append(put - began)
+                        took["read"].append(time.monotonic() - put)
+                    said = {f"{what}_ms": round(sorted(times[-count:])[count // 2] * 1e3, 1) for what, times in took.items()}
+                    print("blobs in", name, f"{size:,} bytes", said, flush=True)
+    finally:
+        server.close()
+
+
 if __name__ == "__main__":
     relational()
+    blobs()

@@ -3,12 +3,17 @@ engines of the stores, each started once and only where a test asks for it."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.registry.sources.postgresql_server import PASSWORD, PostgreSqlServer, binaries
 from windlass.store.meta_postgres import PASSWORD as PASSWORD_VARIABLE
+
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,3 +45,24 @@ def database_setting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("WINDLASS_DATABASE", server.store_url(name))  # for what reads the settings
     yield server.store_url(name)
     server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    from tests.s3_server import S3Server  # moto takes seconds to import
+
+    server = S3Server()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The setting `blobs` for a new bucket, whose credentials are in the environment."""
+    from tests.s3_server import ENVIRONMENT
+
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3_server.bucket('b' + secrets.token_hex(8))}/some/prefix?endpoint={s3_server.endpoint}"

@@ -106,7 +106,7 @@ from windlass.runtime.retrieval import Retrieval
 from windlass.runtime.runner import Runners
 from windlass.services import SERVICES
 from windlass.settings import MB, Settings
-from windlass.store.blobs_folder import FolderBlobs
+from windlass.store.blobs import open_blobs
 from windlass.store.home import Home
 from windlass.store.journal import Journal
 from windlass.store.meta import open_meta, read, store_url
@@ -170,7 +170,7 @@ class Platform:
         self.traces = Traces(self.spans, self.journal)
         self.conversations = Conversations(self.traces)
         self.engine = open_meta(store_url(home, settings.database))
-        self.blobs = FolderBlobs(home.path / "blobs")
+        self.blobs = open_blobs(home, settings.blobs)
         self.prices = Prices(home.path / "prices.toml")
         self.providers = load_providers(home.path / "providers.toml", environ)
         self._open_govern(owner_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from tests.doors.server import Server, until
 from tests.doors.test_serve import workspace
 from tests.registry.sources.postgresql_server import PASSWORD, PostgreSqlServer, binaries
+from tests.s3_server import ENVIRONMENT, SECRET, S3Server, between
 
 from windlass.core.errors import WindlassError
+from windlass.core.operations.registry import VERIFY, VerifyQuery
 from windlass.store.meta_postgres import PASSWORD as VARIABLE
 
 pytestmark = pytest.mark.slow
@@ -64,3 +67,28 @@ def test_a_folder_with_a_store_of_its_own_is_not_left_behind(server: PostgreSqlS
     _, said = beside.process.communicate(timeout=60)
     assert beside.process.returncode == 1
     assert "windlass move takes it along" in said
+
+
+def test_blobs_in_a_bucket_through_a_failing_network(s3_server: S3Server, bucket: str, tmp_path: Path) -> None:
+    """A push, a gate and a check of everything while one request in four fails; a second folder with nothing in its cache reads it all."""
+    with between(s3_server) as way:
+        way.plan = lambda method, n: ("500", "drop")[n % 2] if n % 4 == 1 else None
+        setting = f"{bucket.partition('?')[0]}?endpoint={way.endpoint}"
+        home = tmp_path / "home"
+        up = Server(home, env={"WINDLASS_BLOBS": setting, **ENVIRONMENT})
+        with up.client() as client:
+            client.push(workspace(tmp_path / "shop", rows=60))
+            job = client.gates.start("answers")
+            done = until(lambda: (j := client.gates.show(job.id)).status in ("done", "failed") and j, 120)
+            assert done.status == "done", done
+            client.releases.promote("answer")
+        assert up.stop() == 0
+        shutil.rmtree(home / "blobs")  # a cache, and no more
+        again = Server(home, env={"WINDLASS_BLOBS": setting, **ENVIRONMENT})
+        with again.client() as client:
+            report = client.call(VERIFY, VerifyQuery())
+            assert report.problems == () and report.blobs > 5
+            assert client.run("release/answer:production", {"question": "question 1"}).text
+        assert again.stop() == 0
+    assert sum(way.seen.values()) > 30
+    assert SECRET not in "".join(path.read_text() for path in (home / "logs").iterdir())

@@ -99,7 +99,9 @@ class Unavailable(WindlassError):
 
 
 class StoreAway(Unavailable):
-    """Of no code of its own: who asks from outside is told the same. Long work is begun again where it would fail for good."""
+    """Long work is gone on with where it would fail for good, also when this reached it through a runner."""
+
+    code = "store_away"
 
 
 def error_from_dict(payload: dict[str, Any], status: int = 500) -> WindlassError:
@@ -107,7 +109,7 @@ def error_from_dict(payload: dict[str, Any], status: int = 500) -> WindlassError
     body = payload.get("error") if isinstance(payload.get("error"), dict) else {}
     assert isinstance(body, dict)
     classes: list[type[WindlassError]] = [
-        Invalid, Unauthenticated, Forbidden, NotFound, Conflict, TooLarge, RunFailed, Busy, ModelFailed, Unavailable,
+        Invalid, Unauthenticated, Forbidden, NotFound, Conflict, TooLarge, RunFailed, Busy, ModelFailed, Unavailable, StoreAway,
     ]  # fmt: skip
     chosen = next((c for c in classes if c.code == body.get("code")), None)
     chosen = chosen or next((c for c in classes if c.status == status), WindlassError)

@@ -203,7 +203,8 @@ class _Check:
                 everything.setdefault(digest, "nobody")
         for digest, whose in everything.items():
             try:
-                self._blobs.get(digest)
+                for _ in self._blobs.pieces(digest):
+                    pass
             except WindlassError as e:
                 self._say(digest, f"{e.message} (of {whose})")
         return len(everything)

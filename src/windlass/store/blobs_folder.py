@@ -100,6 +100,10 @@ class FolderBlobs:
     def missing(self, digests: Iterable[str]) -> list[str]:
         return [d for d in dict.fromkeys(digests) if not self.has(d)]
 
+    def drop(self, digest: str) -> None:
+        """Forget a blob, for who has it elsewhere."""
+        self._path(digest).unlink(missing_ok=True)
+
     def all(self) -> Iterator[str]:
         for shelf in sorted(self._folder.iterdir()):
             for path in sorted(shelf.iterdir()) if shelf.is_dir() else ():

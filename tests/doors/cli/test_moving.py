@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from dbos import DBOSClient
 from sqlalchemy import select
 from tests.doors.cli.conftest import Shell
 from tests.registry.sources.postgresql_server import PASSWORD, PostgreSqlServer
+from tests.s3_server import ENVIRONMENT
 
 from windlass.core.errors import Conflict
 from windlass.jobs.durable import QUEUE, WORKFLOW, unfinished
@@ -32,27 +34,31 @@ def elsewhere(postgresql: PostgreSqlServer, monkeypatch: pytest.MonkeyPatch) -> 
     postgresql.drop(name)
 
 
-def test_the_commands_of_the_page_run(shop: Shell, elsewhere: str) -> None:
-    shop.env[VARIABLE] = PASSWORD
+def test_the_commands_of_the_page_run(shop: Shell, elsewhere: str, bucket: str) -> None:
+    shop.env |= {VARIABLE: PASSWORD, **ENVIRONMENT}
+    meant = {"postgresql://windlass@127.0.0.1:5432/windlass": elsewhere, "s3://windlass/main?endpoint=http://127.0.0.1:9000": bucket}
     shop("push")
     home = Path(shop.env["WINDLASS_HOME"])
     before = shop.json("status")["counts"]
     assert before["versions"] > 5
     lines = [line for block in re.findall(r"```console\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
-    assert len(lines) == 5
+    assert len(lines) == 8
     for line in lines:
         text, _, said = line.removeprefix("$ ").partition("  #")
         if text.startswith("echo"):
             setting = text.partition("'")[2].partition("'")[0]
             with (home / "settings.toml").open("a") as file:
-                file.write(setting.replace("postgresql://windlass@127.0.0.1:5432/windlass", elsewhere) + "\n")
+                (written,) = (address for address in meant if address in setting)
+                file.write(setting.replace(written, meant[written]) + "\n")
             refused = shop("status", code=1)  # before it is moved
-            assert "windlass move takes it along" in refused.stderr
+            assert "windlass move takes" in refused.stderr
         else:
             assert said.strip() in shop(*shlex.split(text.removeprefix("windlass "))).stdout
     assert shop.json("status")["counts"] == before
     assert (home / "windlass.db.moved").exists() and not list(home.glob("windlass.db*-wal"))
     assert "nothing is left" in shop("move").stdout
+    shutil.rmtree(home / "blobs")
+    assert "problems" not in shop.json("verify")
     shop("push")
     assert shop.json("status")["counts"] == before, "the same workspace makes nothing new"
 
