@@ -9,6 +9,7 @@ import msgspec
 from windlass.core import span as names
 from windlass.core.actor import OWNER
 from windlass.core.ids import uuid7
+from windlass.govern.masking import FILE, Masking
 from windlass.runtime.context import Records, RunContext, step
 from windlass.store.journal import Journal
 from windlass.traces.recorder import Recorder
@@ -20,7 +21,7 @@ ORDER = {"order": "7", "amount": 12.5}
 def record_session(home: Path, id: str, question: str = "Refund order <b>7</b>, please.", grant: str = "") -> str:
     """Writes one run of `agent/clerk` in this session; returns its trace."""
     journal = Journal(home / "journal" / f"by-{uuid7()}", 1_000_000)
-    records = Recorder(journal)
+    records = Recorder(journal, Masking(home / FILE))
     trace = _run(records, RunContext(actor=OWNER, session=id), question, grant or uuid7())
     journal.close()
     return trace
