@@ -114,6 +114,7 @@ from windlass.store.packs import Packs
 from windlass.store.spans import Spans
 from windlass.store.tables import evaluations, keys, labels, links, verdicts, versions
 from windlass.traces.harvest import Harvest
+from windlass.traces.keeping import Keeping
 from windlass.traces.local import LocalSpans
 from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
@@ -203,6 +204,7 @@ class Platform:
         self.edits = Edits(self.engine, self.versions, self.datasets, self.rows)
         self.leaks = Leaks(self.versions, self.datasets)
         self.harvest = Harvest(self.engine, self.traces, self.edits, self.leaks)
+        self.keeping = Keeping(self.conversations, self.harvest)
         sources = Sources(self.home.path, environ, self.settings.pin_folders)
         self.pins = Pins(self.engine, self.versions, self.datasets, self.rows, self.blobs, sources)
         self.pin_jobs = PinJobs(self.engine, self.pins, self.jobs)

@@ -80,6 +80,7 @@ SERVICES = {
     "traces.why": "reasons.why",
     "sessions.list": "conversations.list",
     "sessions.show": "conversations.show",
+    "sessions.keep": "keeping.keep",
     "versions.why": "impacts.why",
     "rows.why": "row_reasons.why",
     "versions.impact": "impacts.impact",

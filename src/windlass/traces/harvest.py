@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -38,25 +39,32 @@ class Harvest:
     async def harvest(self, actor: Actor, request: HarvestRequest) -> Edited:
         """Operation `datasets.harvest`. A trace that asked what a row asks already, or nearly, gives none. Raises `Invalid` when no trace
         gives a row."""
+        return await self.make(actor, request, {}, [])
+
+    async def make(self, actor: Actor, request: HarvestRequest, more: Mapping[str, Mapping[str, Any]], problems: list[str]) -> Edited:
+        """The same, with more `fields` and `origin` for the rows of some traces, by trace; `problems` are told with what is found here.
+        Fields of `more` are no part of what was asked. Raises `Forbidden`, `Invalid`."""
         ref = parse_ref(request.ref, project=request.project, kind="dataset")
         guard(actor, "write", ref.project)
         if not request.traces:
             raise Invalid("no trace is named", where="traces", remedy="windlass traces lists them")
         if len(request.traces) > MOST:
             raise Invalid(f"{len(request.traces):,} traces are more than {MOST:,}", where="traces", remedy="take them in parts")
-        if wrong := {"key", "origin"} & request.fields.keys():
+        added = {field for one in more.values() for field in one["fields"]}
+        if wrong := {"key", "origin"} & (request.fields.keys() | added):
             raise Invalid(f"{min(wrong)!r} cannot be set", where="fields", remedy="it is made from the trace")
-        rows, problems = [], []
+        rows, problems = [], [*problems]
         for id in dict.fromkeys(request.traces):
             try:
                 trace = await self._traces.show(actor, TraceShow(id, ref.project, limit=LOOKED))
                 if there := await asyncio.to_thread(self._there, ref.project, ref.name, trace.summary.trace_id):
                     problems.append(f"trace {id}: it is row {there!r} already")
                 else:
-                    rows.append({**row_of(trace), **request.fields})
+                    row, one = row_of(trace), more.get(trace.summary.trace_id, {"fields": {}, "origin": {}})
+                    rows.append({**row, **one["fields"], **request.fields, "origin": {**row["origin"], **one["origin"]}})
             except WindlassError as e:
                 problems.append(f"trace {id}: {e.message}")
-        asked = sorted({field for row in rows for field in row} - {"key", "origin"} - request.fields.keys())
+        asked = sorted({field for row in rows for field in row} - {"key", "origin"} - request.fields.keys() - added)
         twins = await asyncio.to_thread(self._leaks.twins, ref, rows, asked)
         problems += [f"trace {row['origin']['trace']}: it says what row {twins[row['key']]!r} says" for row in rows if row["key"] in twins]
         rows = [row for row in rows if row["key"] not in twins]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.agentops.recorded import record_session
 from tests.doors.cli.conftest import Shell
 
+from windlass.doors.local import open_local
 from windlass.store.home import Home
 
 
@@ -41,3 +42,33 @@ def test_sessions_are_listed_and_told(shell: Shell) -> None:
     assert [r["trace"]["input"] for r in newest["runs"]] == ["And the rest?"]
     older = shell.json("sessions", "show", "talk/1", "--cursor", newest["next"])
     assert [r["trace"]["trace_id"] for r in older["runs"]] == [trace]
+
+
+def test_good_runs_become_cases_once(shell: Shell) -> None:
+    home = Home(shell.folder / "home").path
+    first, second = record_session(home, "talk"), record_session(home, "talk", "And the parcel of yesterday evening?")
+    assert "has several runs" in shell("sessions", "keep", "talk", "--to", "cases", code=1).stderr
+    calls = [c for s in shell.json("sessions", "show", first)["runs"][0]["steps"] for c in s.get("calls", [])]
+    assert [c["outcome"] for c in calls] == ["ok", "refused", "wrong", "ok"]
+    kept = shell.json("sessions", "keep", "talk", "--to", "cases", "--run", first, "--run", second[:12], "--without", calls[3]["span"])
+    assert (kept["count"], kept.get("problems", [])) == (2, [])
+    rows = {r["question"]: r for r in _rows(shell, "cases")}
+    way = [{"name": "refund", "arguments": {"order": "7", "amount": 12.5}}]
+    assert rows["Refund order <b>7</b>, please."]["trajectory"] == way
+    assert rows["Refund order <b>7</b>, please."]["origin"] == {"trace": first, "session": "talk"}
+    # what one step wanted at once stands in a list of its own
+    assert rows["And the parcel of yesterday evening?"]["trajectory"] == [[*way, {"name": "refund", "arguments": {"order": "9"}}]]
+    again = shell("sessions", "keep", "talk", "--to", "cases", "--all", code=1)
+    assert "it is row 'trace-" in again.stderr
+    third = record_session(home, "talk", "Refund order <b>7</b>, please!")  # it asks what a row asks already
+    said = shell("sessions", "keep", "talk", "--to", "cases", "--run", third, code=1).stderr
+    assert "it says what row" in said and "nothing was changed" in said
+    assert len(_rows(shell, "cases")) == 2
+    assert f"cases#trace-{first[:16]}" in shell("why", first).stdout.replace("\n", "")
+    other = record_session(home, "another", "Where is my parcel?")
+    assert "it is not of session talk" in shell("sessions", "keep", "talk", "--to", "cases", "--run", other, code=1).stderr
+
+
+def _rows(shell: Shell, name: str) -> list[dict]:
+    with open_local(shell.folder / "home") as client:
+        return list(client.datasets.rows(name).items)

@@ -38,3 +38,28 @@ def test_a_session_is_read_by_keyboard(wide: Opened, toured: Server) -> None:
     assert page.url.endswith(f"/sessions/{trace}")
     assert page.locator("summary").count() == 4
     assert wide.complaints == []
+
+
+def test_a_good_run_is_kept_as_a_case(wide: Opened, toured: Server) -> None:
+    first = record_session(toured.home, "keeping", "Refund the lamp of last week.")
+    record_session(toured.home, "keeping", "Where is the parcel that I sent in March?")
+    page = wide.go("/sessions/keeping")
+    page.get_by_label("This run was good").first.check()
+    page.locator("summary").nth(3).click()
+    page.locator("details[open]").get_by_label("This call was right").uncheck()
+    page.get_by_label("Dataset").fill("kept-cases")
+    page.get_by_label("with these fields").fill('{"split": "test"}')
+    page.get_by_role("button", name="Keep them").click()
+    assert "/datasets/dataset/kept-cases" in page.url
+    with toured.client() as client:
+        (row,) = client.datasets.rows("kept-cases").items
+    assert row["question"] == "Refund the lamp of last week."
+    assert row["trajectory"] == [{"name": "refund", "arguments": {"order": "7", "amount": 12.5}}]
+    assert row["origin"] == {"trace": first, "session": "keeping"}
+    page = wide.go("/sessions/keeping")
+    page.get_by_label("This run was good").first.check()
+    page.get_by_label("Dataset").fill("kept-cases")
+    with page.expect_navigation() as navigated:
+        page.get_by_role("button", name="Keep them").click()
+    assert navigated.value.status == 400
+    assert "it is row" in page.locator("main").inner_text()

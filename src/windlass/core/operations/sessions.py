@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from windlass.core.operations import Limit, Operation, Page
+from windlass.core.operations.datasets import Edited
 from windlass.core.operations.traces import TraceSummary
 
 Outcome = Literal["ok", "failed", "refused", "wrong"]
@@ -73,10 +74,10 @@ class SessionCall(msgspec.Struct, omit_defaults=True):
     span: str
     name: str
     start_ns: int
+    executed: bool
+    outcome: Outcome
     arguments: Any = None
     caller: str = ""
-    executed: bool = False
-    outcome: Outcome = "ok"
     decision: str = ""
     code: str = ""
     why: str = ""
@@ -135,5 +136,21 @@ class Session(Page):
     runs: tuple[SessionRun, ...]
 
 
+class SessionKeep(msgspec.Struct, omit_defaults=True):
+    """Make rows of `dataset/name:branch` from runs of a session that somebody calls good, named by their traces: what each was asked, and
+    under `field` the calls that ran well, as the reference of docs/trajectories.md. `without` are spans of calls that were not good;
+    `fields` are set in each row. A run that is in the dataset already is left out and named."""
+
+    id: str
+    ref: str
+    runs: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    field: str = "trajectory"
+    fields: dict[str, Any] = {}
+    project: str = "default"
+    message: str = ""
+
+
 SESSIONS = Operation("sessions.list", "GET", SessionQuery, SessionPage, "read")
 SESSION = Operation("sessions.show", "GET", SessionShow, Session, "read")
+SESSION_KEEP = Operation("sessions.keep", "POST", SessionKeep, Edited, "write")

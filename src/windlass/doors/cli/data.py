@@ -52,7 +52,7 @@ def add_rows(
         done = session.client.datasets.add(
             dataset, file, expected=expected, message=message, drift=drift, tell=session.warn, progress=say
         )  # fmt: skip
-    _edited(session, done)
+    edited(session, done)
 
 
 def remove(
@@ -65,7 +65,7 @@ def remove(
     done = session.client.datasets.edit(dataset, remove=keys, message=message)
     for problem in done.problems:
         session.warn(problem)
-    _edited(session, done)
+    edited(session, done)
 
 
 def pull(
@@ -145,7 +145,7 @@ def from_traces(
     done = session.client.datasets.harvest(dataset, traces, given, message)
     for problem in done.problems:
         session.warn(problem)
-    _edited(session, done)
+    edited(session, done)
 
 
 def read_field(text: str) -> tuple[str, Any]:
@@ -185,7 +185,7 @@ def _pair(d: Duplicate) -> tuple[str, ...]:
     return (f"{d.likeness:.2f}", d.row.key, d.row.split or "", d.other.key, d.other.split or "", d.row.text[:70])
 
 
-def _edited(session: Session, done: Edited) -> None:
+def edited(session: Session, done: Edited) -> None:
     session.result(done)
     before = f"{short(done.before)} → " if done.before else "new: "
     session.print(f"{words.short_ref(done.ref).partition('@')[0]}   {before}{short(done.ref.partition('@')[2])}   {_counts(done.rows)}")

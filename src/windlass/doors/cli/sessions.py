@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.sessions import SessionCall, SessionRun
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
-from windlass.doors.cli.data import Cursor
+from windlass.doors.cli.data import Cursor, Message, edited, read_field
 from windlass.doors.cli.session import Session, plain
 
 WIDEST = 160  # characters of arguments or of a result in a line
@@ -22,6 +23,7 @@ def add(app: typer.Typer) -> None:
     sessions = typer.Typer(help="What agents did: what was wanted, what was decided, what ran.", no_args_is_help=True)
     command(sessions, "list", "sessions.list", path="sessions")(list_sessions)
     command(sessions, "show", "sessions.show", path="sessions")(show)
+    command(sessions, "keep", "sessions.keep", path="sessions")(keep)
     app.add_typer(sessions, name="sessions", rich_help_panel="Agents")
 
 
@@ -66,6 +68,36 @@ def show(
     if found.next:
         session.print(f"[dim]older: --cursor {plain(found.next)}[/dim]")
     session.print(f"[dim]{session.link('/sessions/' + found.id)}[/dim]")
+
+
+def keep(
+    session: Session,
+    id: Annotated[str, typer.Argument(help="A session, or a trace: one run.")],
+    to: Annotated[str, typer.Option("--to", help="The dataset: its name, or name:branch.")],
+    runs: Annotated[list[str] | None, typer.Option("--run", help="A run that was good, by its trace; may be given again.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All its runs were good.")] = False,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="A call that was not good, by its span; may be given again.")
+    ] = None,
+    fields: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE of each row, in JSON or as text.")] = None,
+    field: Annotated[str, typer.Option("--field", help="Where the calls stand in a row.")] = "trajectory",
+    message: Message = "",
+) -> None:
+    """Make evaluation cases of good runs: what was asked, and the calls that ran well as the way to take."""
+    named = tuple(runs or ())
+    if not named:
+        found = session.client.sessions.show(id, limit=50)
+        named = tuple(r.trace.trace_id for r in found.runs)
+        if len(named) > 1 and not everything:
+            known = ", ".join(n[:8] for n in named[:10])
+            raise Invalid(f"session {id} has several runs", where="--run", remedy=f"name those that were good ({known}), or say --all")
+        if found.next:
+            raise Invalid(f"session {id} has more than {len(named)} runs", where="--run", remedy="name those that were good")
+    given = dict(read_field(text) for text in fields or [])
+    done = session.client.sessions.keep(id, to, named, without=tuple(without or ()), field=field, fields=given, message=message)
+    for problem in done.problems:
+        session.warn(problem)
+    edited(session, done)
 
 
 def _run(session: Session, run: SessionRun) -> None:

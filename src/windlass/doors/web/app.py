@@ -88,6 +88,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *reviews.FORMS,
     *releases.FORMS,
     *tools.FORMS,
+    *sessions.FORMS,
     *grants.FORMS,
     *approvals.FORMS,
     *monitors.FORMS,

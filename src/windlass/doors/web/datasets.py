@@ -231,15 +231,25 @@ async def do_merge(request: Request, ask: Asker) -> Response:
 async def harvest(request: Request, ask: Asker) -> Response:
     """Rows from the traces that were ticked."""
     form: Any = await request.form()
-    name = str(form.get("dataset") or "").strip()
-    text = str(form.get("fields") or "").strip()
-    try:
-        fields = msgspec.json.decode(text, type=dict[str, Any]) if text else {}
-    except msgspec.DecodeError as e:
-        raise Invalid(f"the fields are no JSON object: {e}", where="fields", remedy='write {"split": "test"}') from e
-    done = await ask(HARVEST, HarvestRequest(name, tuple(str(t) for t in form.getlist("trace")), fields, ask.actor.project))
+    name, traces = str(form.get("dataset") or "").strip(), tuple(str(t) for t in form.getlist("trace"))
+    done = await ask(HARVEST, HarvestRequest(name, traces, fields_of(form), ask.actor.project))
     ref = parse_ref(done.ref)
     return RedirectResponse(query(f"/datasets/{ref.kind}/{ref.name}", at=ref.digest, said="; ".join(done.problems[:5])), 303)
+
+
+async def names_of(ask: Asker) -> tuple[str, ...]:
+    """Names of datasets that rows can be put into."""
+    page = await ask(ARTIFACTS, ArtifactQuery(ask.actor.project, "dataset", limit=200))
+    return tuple(a.name for a in page.items if not a.name.endswith("-documents"))
+
+
+def fields_of(form: Any) -> dict[str, Any]:
+    """The fields that each row is to have, of a form. Raises `Invalid`."""
+    text = str(form.get("fields") or "").strip()
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any]) if text else {}
+    except msgspec.DecodeError as e:
+        raise Invalid(f"the fields are no JSON object: {e}", where="fields", remedy='write {"split": "test"}') from e
 
 
 PAGES: tuple[tuple[str, Handler], ...] = (

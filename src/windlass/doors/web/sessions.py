@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from windlass.core.operations.sessions import SESSION, SESSIONS, Session, SessionCall, SessionPage, SessionQuery, SessionRun, SessionShow
-from windlass.doors.web.render import Asker, Handler, respond
+from windlass.core.operations.sessions import (
+    SESSION,
+    SESSION_KEEP,
+    SESSIONS,
+    Session,
+    SessionCall,
+    SessionKeep,
+    SessionPage,
+    SessionQuery,
+    SessionRun,
+    SessionShow,
+)
+from windlass.core.ref import parse_ref
+from windlass.doors.web.datasets import fields_of, names_of
+from windlass.doors.web.render import Asker, Handler, query, respond
 
 
 class SessionsContext(msgspec.Struct):
@@ -26,6 +40,7 @@ class SessionContext(msgspec.Struct):
     refused: int
     asked: int
     cost: float | None
+    datasets: tuple[str, ...]  # that rows can be put into
 
 
 async def sessions(request: Request, ask: Asker) -> Response:
@@ -45,6 +60,7 @@ async def session(request: Request, ask: Asker) -> Response:
     context = SessionContext(
         found, sum(c.executed for c in calls), sum(c.outcome == "refused" for c in calls), sum(c.waited is not None for c in calls),
         None if None in costs else sum(c for c in costs if c is not None),
+        await names_of(ask),
     )  # fmt: skip
     return respond(request, "session.html", context, nav="sessions", title=f"Session {found.id[:40]}")
 
@@ -56,4 +72,19 @@ def calls_of(run: SessionRun) -> Iterator[SessionCall]:
     yield from run.calls
 
 
+async def keep(request: Request, ask: Asker) -> Response:
+    """Rows from the runs that were ticked, without the calls that were unticked."""
+    form: Any = await request.form()
+    id, good = request.path_params["id"], {str(s) for s in form.getlist("call")}
+    shown = {str(s) for s in form.getlist("shown")}
+    asked = SessionKeep(
+        id, str(form.get("dataset") or "").strip(), tuple(str(t) for t in form.getlist("run")), tuple(sorted(shown - good)),
+        fields=fields_of(form), project=ask.actor.project,
+    )  # fmt: skip
+    done = await ask(SESSION_KEEP, asked)
+    ref = parse_ref(done.ref)
+    return RedirectResponse(query(f"/datasets/{ref.kind}/{ref.name}", at=ref.digest, said="; ".join(done.problems[:5])), 303)
+
+
 PAGES: tuple[tuple[str, Handler], ...] = (("/sessions", sessions), ("/sessions/{id:path}", session))
+FORMS: tuple[tuple[str, Handler], ...] = (("/sessions/{id:path}/keep", keep),)

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.core import span as names
-from windlass.core.operations.registry import ARTIFACTS, ArtifactQuery
 from windlass.core.operations.traces import TRACE, TRACES, WHY, Trace, TracePage, TraceQuery, TraceShow, Why
 from windlass.core.span import Span
+from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, respond
 
 HOURS = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
@@ -54,11 +54,6 @@ class TraceContext(msgspec.Struct):
     datasets: tuple[str, ...]
 
 
-async def _datasets(ask: Asker) -> tuple[str, ...]:
-    page = await ask(ARTIFACTS, ArtifactQuery(ask.actor.project, "dataset", limit=200))
-    return tuple(a.name for a in page.items if not a.name.endswith("-documents"))
-
-
 async def traces(request: Request, ask: Asker) -> Response:
     q = {k: v for k, v in request.query_params.items() if v}
     since = time.time_ns() - HOURS[q["last"]] * 3_600_000_000_000 if q.get("last") in HOURS else None
@@ -87,7 +82,7 @@ async def traces(request: Request, ask: Asker) -> Response:
         for k in ("search", "status", "uses", "passage", "model", "last", "slower", "session", "user", "environment", "evaluation")
     }
     return respond(
-        request, "traces.html", TracesContext(page, filters, any(filters.values()), await _datasets(ask)), nav="traces", title="Traces"
+        request, "traces.html", TracesContext(page, filters, any(filters.values()), await names_of(ask)), nav="traces", title="Traces"
     )
 
 
@@ -170,7 +165,7 @@ async def trace(request: Request, ask: Asker) -> Response:
         said=conversation(chosen) if chosen else (),
         attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
         why=await ask(WHY, asked),
-        datasets=await _datasets(ask),
+        datasets=await names_of(ask),
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
 

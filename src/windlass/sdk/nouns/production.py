@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from windlass.core.errors import error_from_dict
 from windlass.core.operations import alerts, monitors, sessions, traces
+from windlass.core.operations.datasets import Edited
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
 
 
@@ -38,6 +40,12 @@ class Sessions(Group):
     def show(self, id: str, cursor: str | None = None, limit: int = 20) -> sessions.Session:
         """What happened in a session, or in one run by its trace. Operation `sessions.show`."""
         return self._client.call(sessions.SESSION, sessions.SessionShow(id, self._project, cursor, limit))
+
+    def keep(self, id: str, dataset: str, runs: Iterable[str], **more: Any) -> Edited:
+        """Runs of a session that are good, by their traces, as evaluation cases: what was asked, and the calls that ran well. `more` are
+        the fields of `SessionKeep`. Operation `sessions.keep`."""
+        asked = {"id": id, "ref": dataset, "runs": tuple(runs), "project": self._project} | more
+        return self._client.call(sessions.SESSION_KEEP, msgspec.convert(asked, sessions.SessionKeep))
 
 
 class Monitors(Group):
