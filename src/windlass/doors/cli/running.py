@@ -15,7 +15,6 @@ from windlass.core.operations.runs import RunResult
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain, printable
-from windlass.sdk.registered import Prompt
 
 TRIED = ("chain", "agent", "component")
 
@@ -87,6 +86,8 @@ def render(
     input: Annotated[str | None, typer.Option("--input", "-i", help="A JSON file with the inputs, or - for standard input.")] = None,
 ) -> None:
     """The messages of a prompt, as an application gets them by `windlass.prompt`."""
+    from windlass.sdk.registered import Prompt  # templates are a tenth of what a small command takes
+
     found = Prompt(session.client.prompts.get(prompt if set(prompt) & set("@:") else f"{prompt}:production"))
     arguments = _input(given or [], input) or {}
     if isinstance(arguments, str) and len(found.inputs) == 1:
