@@ -367,4 +367,4 @@ class Platform:
 def _local_spans(home: Home, settings: Settings) -> Spans:
     from windlass.traces.projector import LocalSpans, open_projection  # brings DuckDB, which a server's doors never need
 
-    return LocalSpans(lambda: open_projection(home, settings.span_memory))
+    return LocalSpans(lambda: open_projection(home, settings))

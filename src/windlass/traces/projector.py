@@ -21,10 +21,11 @@ from typing import Any
 
 from windlass.core.errors import WindlassError
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
-from windlass.settings import load_settings
+from windlass.settings import Settings, load_settings
 from windlass.store.home import Home
 from windlass.store.journal import JournalReader, Position, Record
 from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, SpanRow, SpanStore
+from windlass.store.spans_clickhouse import open_clickhouse
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces.envelope import unseal
 from windlass.traces.mapping import rows
@@ -141,13 +142,15 @@ class LocalSpans:
         self._thread.shutdown()
 
 
-def open_projection(home: Home, memory_mb: int) -> Projection:
-    return Projection(home.path / "journal", DuckSpans(home.path / "spans", memory_mb))
+def open_projection(home: Home, settings: Settings) -> Projection:
+    """Raises what opening the store raises."""
+    store: SpanStore = open_clickhouse(settings.spans) if settings.spans else DuckSpans(home.path / "spans", settings.span_memory)
+    return Projection(home.path / "journal", store)
 
 
 async def _serve(home: Home) -> None:
     settings = load_settings(home.path)
-    spans = LocalSpans(lambda: open_projection(home, settings.span_memory))
+    spans = LocalSpans(lambda: open_projection(home, settings))
 
     server = await listen(home.socket, spans.ask)
     stop = asyncio.Event()
