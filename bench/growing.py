@@ -1,5 +1,5 @@
 """Engines of the stores beside each other: audited writes to the relational store, from one process and from eight that race; blobs
-in a folder and in a bucket (moto's, on this machine: what is ours, and no network).
+in a folder and in a bucket (moto's, on this machine: what is ours, and no network); spans in DuckDB and in ClickHouse's engine.
 
 SERIALIZABLE with retries, which we do not use, is measured beside the advisory lock, which we do (`docs/decisions/0014`).
 """
@@ -17,15 +17,20 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError
+from tests.conftest import clickhouse_spans
 from tests.registry.sources.postgresql_server import PASSWORD, PostgreSqlServer, binaries
 from tests.s3_server import ENVIRONMENT, S3Server
 
 from windlass.core.actor import OWNER
+from windlass.core.operations.traces import LiveQuery, TraceQuery
 from windlass.govern import audit
 from windlass.store import meta_postgres
 from windlass.store.blobs import open_blobs
 from windlass.store.home import Home
+from windlass.store.journal import Position
 from windlass.store.meta import open_meta, read, write
+from windlass.store.spans import SpanRow
+from windlass.store.spans_duckdb import DuckSpans
 
 SECONDS = 4.0
 RACERS = 8
@@ -131,6 +136,52 @@ def blobs() -> None:
         server.close()
 
 
+def spans() -> None:
+    """40,000 spans of 1.2 kB in batches as the projector makes them, and a page of traces."""
+    try:
+        import chdb  # noqa: F401
+    except ImportError:
+        print("ClickHouse: there is no chDB here")
+        return
+    with TemporaryDirectory() as folder:
+        stores = {"DuckDB": DuckSpans(Path(folder) / "spans"), "ClickHouse (chDB)": clickhouse_spans(Path(folder) / "chdb", "bench")}
+        now = time.time_ns()
+        for name, store in stores.items():
+            took = []
+            for n in range(0, 40_000, 2_000):
+                rows = [_span(now, k) for k in range(n, n + 2_000)]
+                began = time.monotonic()
+                assert store.write("2027-01-01", rows, "w", Position(1, n)) == 2_000
+                took.append(time.monotonic() - began)
+            asked = []
+            for ask in (lambda s=store: s.traces(TraceQuery()), lambda s=store: s.live(LiveQuery()), lambda s=store: s.counts()):
+                times = []
+                for _ in range(9):
+                    began = time.monotonic()
+                    ask()
+                    times.append(time.monotonic() - began)
+                asked.append(round(sorted(times)[4] * 1e3, 1))
+            said = dict(zip(("page_ms", "live_ms", "counts_ms"), asked, strict=True))
+            print(
+                "spans in",
+                name,
+                {"rows_per_s": round(40_000 / sum(took)), "batch_p50_ms": round(sorted(took)[10] * 1e3), **said},
+                flush=True,
+            )
+            store.close()
+
+
+def _span(now: int, n: int) -> SpanRow:
+    trace = f"{n // 4:032x}"
+    return SpanRow(
+        project="default", trace_id=trace, span_id=f"{n:016x}", parent=None if n % 4 == 0 else f"{n - n % 4:016x}", name="answer",
+        kind="request" if n % 4 == 0 else "model", start_ns=now - 10**12 + n * 10**6, end_ns=now - 10**12 + n * 10**6 + 10**8,
+        receipt_ns=now + n, status="ok", status_message="", service="s", digest=str(n), model="a", tokens_in=7, tokens_out=3, cost=0.001,
+        input="x" * 500, output="y" * 500, release="release/answer@sha256:aa", versions=["prompt/p@sha256:aa"],
+    )  # fmt: skip
+
+
 if __name__ == "__main__":
     relational()
     blobs()
+    spans()

@@ -4,13 +4,15 @@ engines of the stores, each started once and only where a test asks for it."""
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.registry.sources.postgresql_server import PASSWORD, PostgreSqlServer, binaries
 from windlass.store.meta_postgres import PASSWORD as PASSWORD_VARIABLE
+from windlass.store.spans import SpanStore
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
@@ -66,3 +68,37 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     return f"s3://{s3_server.bucket('b' + secrets.token_hex(8))}/some/prefix?endpoint={s3_server.endpoint}"
+
+
+@pytest.fixture(scope="session")
+def chdb_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the ClickHouse engine that runs in this process: one for all, as it wants it."""
+    pytest.importorskip("chdb", reason="there is no chDB here: make .stamps/clickhouse installs it")
+    import clickhouse_connect
+
+    folder = tmp_path_factory.mktemp("chdb")
+    held = clickhouse_connect.get_client(interface="chdb", path=str(folder))
+    yield folder
+    held.close()
+
+
+def clickhouse_spans(folder: Path, database: str) -> SpanStore:
+    import clickhouse_connect
+
+    from windlass.store.spans_clickhouse import ClickHouseSpans
+
+    made = clickhouse_connect.get_client(interface="chdb", path=str(folder))
+    made.command(f"CREATE DATABASE IF NOT EXISTS {database}")
+    made.close()
+    return ClickHouseSpans(lambda: clickhouse_connect.get_client(interface="chdb", path=str(folder), database=database), database)
+
+
+@pytest.fixture(params=["duckdb", "clickhouse"])
+def spans(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], SpanStore]:
+    """Opens a store of this test's own; after it was closed, the same again."""
+    from windlass.store.spans_duckdb import DuckSpans
+
+    if request.param == "duckdb":
+        return lambda: DuckSpans(tmp_path / "spans")
+    folder, database = request.getfixturevalue("chdb_folder"), f"t{secrets.token_hex(6)}"
+    return lambda: clickhouse_spans(folder, database)

@@ -390,4 +390,4 @@ class Platform:
 def _projection(home: Home, settings: Settings) -> Projection:
     from windlass.traces.projector import open_projection  # a server's doors, and most commands, never need it
 
-    return open_projection(home, settings.span_memory)
+    return open_projection(home, settings)

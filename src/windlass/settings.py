@@ -37,6 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         _says("Where blobs are: empty for the data folder, or s3://bucket/prefix, with ?endpoint=http://host:9000 for what is not AWS."),
     ] = ""
+    spans: Annotated[str, _says("Where spans are asked: empty for DuckDB in the data folder, or clickhouse://user@host:8123/database.")] = (
+        ""
+    )
     span_memory: Annotated[int, _says("Megabytes DuckDB may use in the projector.", ge=64)] = 256
     rest_seconds: Annotated[float, _says("Seconds without work after which processes give memory back.", gt=0)] = 20.0
     runner_processes: Annotated[int, _says("Runner processes at once at each depth; 0 means one a core, at least four.", ge=0)] = 0

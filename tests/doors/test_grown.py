@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.clickhouse_server import PASSWORD as HOUSE_PASSWORD
+from tests.clickhouse_server import ClickHouseServer
 from tests.doors.server import Server, until
 from tests.doors.test_serve import workspace
 from tests.registry.sources.postgresql_server import PASSWORD, PostgreSqlServer, binaries
@@ -14,7 +16,9 @@ from tests.s3_server import ENVIRONMENT, SECRET, S3Server, between
 
 from windlass.core.errors import WindlassError
 from windlass.core.operations.registry import VERIFY, VerifyQuery
+from windlass.sdk.client import Client
 from windlass.store.meta_postgres import PASSWORD as VARIABLE
+from windlass.store.spans_clickhouse import PASSWORD as SPANS_VARIABLE
 
 pytestmark = pytest.mark.slow
 
@@ -92,3 +96,35 @@ def test_blobs_in_a_bucket_through_a_failing_network(s3_server: S3Server, bucket
         assert again.stop() == 0
     assert sum(way.seen.values()) > 30
     assert SECRET not in "".join(path.read_text() for path in (home / "logs").iterdir())
+
+
+def test_traces_in_clickhouse_that_is_killed_under_a_server(tmp_path: Path) -> None:
+    pytest.importorskip("chdb", reason="there is no chDB here: make .stamps/clickhouse installs it")
+    house = ClickHouseServer(tmp_path / "clickhouse")
+    home = tmp_path / "home"
+    up = Server(home, env={"WINDLASS_SPANS": house.setting(), SPANS_VARIABLE: HOUSE_PASSWORD})
+    try:
+        with up.client() as client:
+            client.push(workspace(tmp_path / "shop", rows=10))
+            client.releases.promote("answer", override="to try")
+            made = [client.run("release/answer:production", {"question": f"question {n}"}).trace for n in range(3)]
+            assert sorted(t.trace_id for t in client.traces.list().items) == sorted(made)
+            house.kill()
+            made.append(client.run("release/answer:production", {"question": "question 9"}).trace)  # the journal has it
+            with pytest.raises(WindlassError, match="ClickHouse does not answer"):
+                client.traces.list()
+            house.start()
+            found = until(lambda: _traces(client), 60)
+            assert sorted(found) == sorted(made)
+        assert up.stop() == 0
+    finally:
+        house.kill()
+    assert HOUSE_PASSWORD not in "".join(path.read_text() for path in (home / "logs").iterdir())
+    assert not list((home / "spans").glob("*.duckdb"))
+
+
+def _traces(client: Client) -> list[str]:
+    try:
+        return [t.trace_id for t in client.traces.list().items]
+    except WindlassError:
+        return []

@@ -18,6 +18,7 @@ from windlass.core.ids import now_ns, span_id, trace_id
 from windlass.core.operations.traces import LiveQuery, TraceQuery, TraceShow
 from windlass.core.span import Span, SpanEvent
 from windlass.govern.masking import Masking
+from windlass.settings import Settings
 from windlass.store.home import Home
 from windlass.store.journal import Journal, JournalReader, Position
 from windlass.store.spans_duckdb import DuckSpans
@@ -53,7 +54,7 @@ class Room:
         self.home = Home(path)
         self.journal = Journal(self.home.path / "journal" / "w")
         self.recorder = Recorder(self.journal, Masking(path / "masking.toml"))
-        self.projection = open_projection(self.home, 256)
+        self.projection = open_projection(self.home, Settings())
 
     def record(self, *spans: Span) -> None:
         self.recorder.record(spans)
@@ -252,7 +253,7 @@ def test_a_new_projection_goes_on_where_the_last_stopped(room):
     room.record(*tree())
     assert room.projection.catch_up() == 2
     room.projection.close()
-    room.projection = open_projection(room.home, 256)
+    room.projection = open_projection(room.home, Settings())
     assert room.projection.catch_up() == 0
     room.record(*tree())
     assert room.projection.catch_up() == 2
@@ -273,7 +274,7 @@ def test_rows_and_position_are_one_transaction(room, monkeypatch):
     with pytest.raises(RuntimeError):
         room.projection.catch_up()
     room.projection.close()
-    room.projection = open_projection(room.home, 256)
+    room.projection = open_projection(room.home, Settings())
     assert room.projection.catch_up() == 2
     assert room.projection.ask("counts", None)["spans"] == 2
 
@@ -317,7 +318,7 @@ def test_a_projector_that_is_killed_loses_and_doubles_nothing(tmp_path, seed):
                     time.sleep(chance.random())
             process.kill()
     journal.close()
-    projection = open_projection(home, 256)
+    projection = open_projection(home, Settings())
     projection.catch_up()
     assert projection.counts()["spans"] == 2 * len(made)
     found = set()

@@ -1,4 +1,4 @@
-"""What is asked of spans, as conditions in SQL."""
+"""What is asked of spans, as conditions in DuckDB's SQL."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def filters_of(q: TraceQuery) -> Filters:
             "bool_or(status = 'error' AND parent IS NULL)" if q.status == "error" else "NOT bool_or(status = 'error' AND parent IS NULL)"
         )
     if q.uses:
-        any_span("len(list_filter(versions, lambda v: starts_with(v, ?))) > 0", _version_prefix(q.uses))
+        any_span("len(list_filter(versions, lambda v: starts_with(v, ?))) > 0", version_prefix(q.uses))
     if q.passage:
         any_span("kind = 'retrieval' AND contains(output, ?)", f'"key":{msgspec.json.encode(q.passage).decode()}')
     for column, value in (("model", q.model), ("session", q.session), ('"user"', q.user), ("environment", q.environment)):
@@ -55,11 +55,9 @@ def filters_of(q: TraceQuery) -> Filters:
         having.append("max(end_ns) - min(start_ns) > ?")
         h.append(int(q.slower_than_ms * 1e6))
     if q.cursor:
-        began, _, trace = q.cursor.partition("-")
-        if not began.isdigit():
-            raise Invalid("this cursor is not one of ours", remedy="start from the first page")
+        began, trace = began_before(q.cursor)
         having.append("(min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?))")
-        h += [int(began), int(began), trace]
+        h += [began, began, trace]
     return " AND ".join(where), " AND ".join(having), w, h
 
 
@@ -88,13 +86,21 @@ def versions_of(release: str, project: str) -> str:
     return f"{Ref('release', release, None, None, project)}@"
 
 
+def began_before(cursor: str) -> tuple[int, str]:
+    """When the last trace of a page began, and which it is. Raises `Invalid`."""
+    began, _, trace = cursor.partition("-")
+    if not began.isdigit():
+        raise Invalid("this cursor is not one of ours", remedy="start from the first page")
+    return int(began), trace
+
+
 def latest(q: TraceQuery) -> int:
     """When the traces asked for began at the latest, in nanoseconds."""
     began = [at for at in (q.until_ns, int(q.cursor.partition("-")[0]) if q.cursor else None) if at is not None]
     return min(began, default=(1 << 63) - 1)
 
 
-def _version_prefix(ref: str) -> str:
+def version_prefix(ref: str) -> str:
     """A ref as the beginning of what spans carry."""
     head, at, digest = ref.partition("@")
     return f"{head}@sha256:{digest.removeprefix('sha256:')}" if at else f"{head}@"

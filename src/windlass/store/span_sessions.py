@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
@@ -22,27 +23,43 @@ def sessions_of(db: duckdb.DuckDBPyConnection, query: SessionQuery) -> SessionPa
         kept.append("list_contains(callers, ?)")
         bounds.append(query.agent)
     if query.cursor:
-        at, _, id = query.cursor.partition("-")
-        if not at.isdigit():
-            raise Invalid("this cursor is not one of ours", remedy="start from the first page")
         kept.append("(last, session) < (?, ?)")
-        bounds += [int(at), id]
-    asked = "kind IN ('model', 'embedding')"
+        bounds += reached(query.cursor)
+    asked = "kind IN ('model', 'embedding') AND innermost"
     rows = db.execute(
         f"WITH s AS (SELECT *, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision, {_said(APPROVED)} IS NOT NULL AS waited FROM spans"
         f" WHERE {' AND '.join(fits)} QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
+        f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s),"
         " g AS (SELECT session, min(start_ns) AS first, max(start_ns) AS last, max(end_ns) AS ended, count(DISTINCT trace_id) AS runs,"
         " count(*) FILTER (decision = 'allow' OR (kind = 'tool' AND service <> 'windlass')) AS ran,"
         " count(*) FILTER (decision = 'deny') AS refused, count(*) FILTER (waited) AS asked,"
         " count(DISTINCT trace_id) FILTER (parent IS NULL AND status = 'error') AS failed,"
         f" CASE WHEN bool_or(cost IS NULL) FILTER ({asked}) THEN NULL ELSE coalesce(sum(cost) FILTER ({asked}), 0) END AS cost,"
-        ' coalesce(list_sort(list(DISTINCT caller) FILTER (caller IS NOT NULL)), []) AS callers, any_value("user") AS usr'
-        f" FROM s GROUP BY session) SELECT * FROM g WHERE {' AND '.join(kept)} ORDER BY last DESC, session DESC LIMIT ?",
+        " coalesce(list_sort(list(DISTINCT caller) FILTER (caller IS NOT NULL)), []) AS callers,"
+        " arg_min(\"user\", {'at': start_ns, 'id': span_id}) FILTER (\"user\" IS NOT NULL) AS usr"
+        f" FROM t GROUP BY session) SELECT * FROM g WHERE {' AND '.join(kept)} ORDER BY last DESC, session DESC LIMIT ?",
         [*given, *bounds, query.limit + 1],
     ).fetchall()
-    items = tuple(_summary(row) for row in rows[: query.limit])
-    more = f"{rows[query.limit - 1][2]}-{items[-1].id}" if len(rows) > query.limit else None
-    return SessionPage(items=items, next=more)
+    return page_of(rows, query.limit)
+
+
+def reached(cursor: str) -> tuple[int, str]:
+    """When the last session of the page before had its last span, and its id. Raises `Invalid`."""
+    at, _, id = cursor.partition("-")
+    if not at.isdigit():
+        raise Invalid("this cursor is not one of ours", remedy="start from the first page")
+    return int(at), id
+
+
+def page_of(rows: Sequence[tuple[Any, ...]], limit: int) -> SessionPage:
+    """A page of as many sessions as asked for, from one more."""
+    items = tuple(_summary(row) for row in rows[:limit])
+    return SessionPage(items=items, next=f"{rows[limit - 1][2]}-{items[-1].id}" if len(rows) > limit else None)
+
+
+def outer(spans: str) -> str:
+    """Which of these spans have a call of a model beneath them: a call that an application and the gateway under it tell of is one."""
+    return f"SELECT (trace_id, parent) FROM {spans} WHERE kind = 'model' AND parent IS NOT NULL"
 
 
 def _said(attribute: str) -> str:

@@ -1,4 +1,4 @@
-"""Spans as wide rows, what a person reads of one, and the port of the store: DuckDB here, ClickHouse behind the same port later."""
+"""Spans as wide rows, what a person reads of one, and the port of the store: `spans_duckdb.py` or `spans_clickhouse.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import msgspec
 
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
+from windlass.core.span import Span, SpanEvent
 from windlass.store.journal import Position
 
 SHORT = 400  # characters of an input or output in a list
@@ -137,6 +138,33 @@ class Spans(Protocol):
     async def sessions(self, query: SessionQuery) -> SessionPage: ...
     async def counts(self) -> dict[str, int]: ...
     async def close(self) -> None: ...
+
+
+def cursor_of(last: TraceSummary | Span) -> str:
+    """Where the page after this one begins."""
+    return f"{last.start_ns}-{last.trace_id if isinstance(last, TraceSummary) else last.span_id}"
+
+
+def summary_of(row: tuple[Any, ...]) -> TraceSummary:
+    """A trace as a list shows it, of what either engine says of it in one row."""
+    trace, start, took, spans, failed, inner, roots, tin, tout, cost, release, session, user, name, kind, given, output, own = row
+    tokens = None if tin is None and tout is None else (tin or 0) + (tout or 0)
+    status = "error" if failed or (inner and not roots) else "ok"
+    return TraceSummary(
+        trace_id=trace, name=name, kind=kind, start_ns=start, duration_ns=max(0, took), status=status, spans=spans, input=readable(given),
+        output=readable(output), release=own or release, tokens=tokens, cost=cost, session=session, user=user,
+    )  # fmt: skip
+
+
+def span_of(row: dict[str, Any]) -> Span:
+    """A span, of its row."""
+    attributes = msgspec.json.decode(row["attributes"])
+    events = msgspec.json.decode(row["events"], type=list[SpanEvent])
+    return Span(
+        trace_id=row["trace_id"], span_id=row["span_id"], name=row["name"], start_ns=row["start_ns"], end_ns=row["end_ns"],
+        parent=row["parent"], status=row["status"], status_message=row["status_message"], attributes=attributes, events=events,
+        project=row["project"], service=row["service"],
+    )  # fmt: skip
 
 
 def readable(text: str | None) -> str:

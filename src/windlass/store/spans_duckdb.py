@@ -20,11 +20,11 @@ import msgspec
 from windlass.core.errors import Conflict, Invalid, NotFound, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
-from windlass.core.span import SCORE, SCORED, Span, SpanEvent
+from windlass.core.span import SCORE, SCORED, Span
 from windlass.store.journal import Position
 from windlass.store.span_filters import Filters, filters_of, latest, places, versions_of, watched
-from windlass.store.span_sessions import sessions_of
-from windlass.store.spans import Arrival, ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, SpanRow, readable
+from windlass.store.span_sessions import outer, sessions_of
+from windlass.store.spans import Arrival, ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, SpanRow, cursor_of, span_of, summary_of
 
 _TEXT = [
     "project",
@@ -162,7 +162,7 @@ class DuckSpans:
             if len(found) > limit:
                 break
         items = self._summaries(filters, found[:limit])
-        more = f"{items[-1].start_ns}-{items[-1].trace_id}" if len(found) > limit else None
+        more = cursor_of(items[-1]) if len(found) > limit else None
         return TracePage(items=items, next=more)
 
     def _windows(self, query: TraceQuery, filters: Filters, limit: int) -> Iterator[int | None]:
@@ -204,14 +204,14 @@ class DuckSpans:
         rows = self._db.execute(
             f"WITH s AS (SELECT {light} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ({_marks(found)})"
             " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
-            f" t AS (SELECT *, (trace_id, span_id) NOT IN ({_outer('s')}) AS innermost FROM s)"
+            f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s)"
             " SELECT trace_id, min(start_ns) AS start_ns, max(end_ns) - min(start_ns) AS took, count(*) AS spans,"
             " bool_or(status = 'error' AND parent IS NULL) AS failed, bool_or(status = 'error') AS inner_error,"
             " count(*) FILTER (parent IS NULL) AS roots, sum(tokens_in) FILTER (kind = 'model' AND innermost) AS tin,"
             " sum(tokens_out) FILTER (kind = 'model' AND innermost) AS tout,"
             " sum(cost) FILTER (kind IN ('model', 'embedding') AND innermost) AS cost,"
             ' any_value(release) AS release, any_value(session) AS session, any_value("user") AS usr,'
-            " arg_min(span_id, {'inner': parent IS NOT NULL, 'start': start_ns}) AS head"
+            " arg_min(span_id, {'inner': parent IS NOT NULL, 'start': start_ns, 'id': span_id}) AS head"
             " FROM t GROUP BY trace_id ORDER BY start_ns DESC, trace_id",
             [*given, first, last, *(f[0] for f in found)],
         ).fetchall()
@@ -221,7 +221,7 @@ class DuckSpans:
             [given[0], first, last, *(r[-1] for r in rows)],
         ).fetchall()
         newest = {(h[0], h[1]): h[2:] for h in heads}
-        return tuple(_summary(row[:-1] + newest[row[0], row[-1]]) for row in rows)
+        return tuple(summary_of(row[:-1] + newest[row[0], row[-1]]) for row in rows)
 
     def trace(self, query: TraceShow) -> Trace:
         trace_id = self._resolve(query)
@@ -245,7 +245,7 @@ class DuckSpans:
         (summary,) = self._summaries(one, self._found(one, 1, None))
         versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
         last = spans[-1] if len(page) > limit else None
-        return Trace(summary=summary, spans=spans, versions=versions, next=f"{last.start_ns}-{last.span_id}" if last else None)
+        return Trace(summary=summary, spans=spans, versions=versions, next=cursor_of(last) if last else None)
 
     def _spans(self, project: str, trace_id: str, page: list[tuple[int, str]]) -> tuple[Span, ...]:
         """These spans, by start and id, whole."""
@@ -256,7 +256,7 @@ class DuckSpans:
             " QUALIFY row_number() OVER (PARTITION BY span_id ORDER BY receipt_ns DESC) = 1 ORDER BY start_ns, span_id",
             [project, trace_id, page[0][0], page[-1][0], *(p[1] for p in page)],
         ).fetchall()
-        return tuple(_span(dict(zip(TYPES, row, strict=True))) for row in rows)
+        return tuple(span_of(dict(zip(TYPES, row, strict=True))) for row in rows)
 
     def _resolve(self, query: TraceShow) -> str:
         text = query.id.lower()
@@ -297,7 +297,7 @@ class DuckSpans:
             " arg_max_null(tokens_out, receipt_ns) AS tokens_out FROM spans WHERE project = ? AND kind = 'model'"
             " AND trace_id IN (SELECT trace_id FROM r) GROUP BY trace_id, span_id)"
             " SELECT sum(cost), count(*) FILTER (cost IS NULL), sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)) FROM m"
-            f" WHERE (trace_id, span_id) NOT IN ({_outer('m')})",
+            f" WHERE (trace_id, span_id) NOT IN ({outer('m')})",
             [*values, query.project],
         ).fetchone()
         assert spent is not None
@@ -353,30 +353,5 @@ class DuckSpans:
         self._db.close()
 
 
-def _outer(spans: str) -> str:
-    """Which of these spans have a call of a model beneath them."""
-    return f"SELECT (trace_id, parent) FROM {spans} WHERE kind = 'model' AND parent IS NOT NULL"
-
-
 def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _summary(row: tuple[Any, ...]) -> TraceSummary:
-    trace, start, took, spans, failed, inner, roots, tin, tout, cost, release, session, user, name, kind, given, output, own = row
-    tokens = None if tin is None and tout is None else (tin or 0) + (tout or 0)
-    status = "error" if failed or (inner and not roots) else "ok"
-    return TraceSummary(
-        trace_id=trace, name=name, kind=kind, start_ns=start, duration_ns=max(0, took), status=status, spans=spans, input=readable(given),
-        output=readable(output), release=own or release, tokens=tokens, cost=cost, session=session, user=user,
-    )  # fmt: skip
-
-
-def _span(row: dict[str, Any]) -> Span:
-    attributes = msgspec.json.decode(row["attributes"])
-    events = msgspec.json.decode(row["events"], type=list[SpanEvent])
-    return Span(
-        trace_id=row["trace_id"], span_id=row["span_id"], name=row["name"], start_ns=row["start_ns"], end_ns=row["end_ns"],
-        parent=row["parent"], status=row["status"], status_message=row["status_message"], attributes=attributes, events=events,
-        project=row["project"], service=row["service"],
-    )  # fmt: skip

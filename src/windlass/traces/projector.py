@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from windlass.core.errors import WindlassError
-from windlass.settings import load_settings
+from windlass.settings import Settings, load_settings
 from windlass.store.home import Home
 from windlass.store.journal import JournalReader, Position, Record
 from windlass.store.spans import SpanRow, SpanStore
@@ -96,15 +96,23 @@ def _by_day(records: list[Record]) -> list[tuple[str, list[Record]]]:
     return found
 
 
-def open_projection(home: Home, memory_mb: int) -> Projection:
-    from windlass.store.spans_duckdb import DuckSpans  # brings DuckDB, which a command that asks for no spans never needs
+def open_projection(home: Home, settings: Settings) -> Projection:
+    """Raises what opening the store raises."""
+    store: SpanStore
+    if settings.spans:
+        from windlass.store.spans_clickhouse import open_clickhouse
 
-    return Projection(home.path / "journal", DuckSpans(home.path / "spans", memory_mb))
+        store = open_clickhouse(settings.spans)
+    else:
+        from windlass.store.spans_duckdb import DuckSpans  # brings DuckDB, which a command that asks for no spans never needs
+
+        store = DuckSpans(home.path / "spans", settings.span_memory)
+    return Projection(home.path / "journal", store)
 
 
 async def _serve(home: Home) -> None:
     settings = load_settings(home.path)
-    spans = LocalSpans(lambda: open_projection(home, settings.span_memory))
+    spans = LocalSpans(lambda: open_projection(home, settings))
     await spans.open()
     server = await listen(home.socket, spans.ask)
     stop = asyncio.Event()

@@ -1,0 +1,66 @@
+"""What is asked of spans, as conditions in ClickHouse's SQL. `span_filters.py` says the same in DuckDB's; a test holds them together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from windlass.core.operations.traces import TraceQuery
+from windlass.store.span_filters import Filters, began_before, version_prefix, versions_of
+from windlass.store.spans import ArrivalQuery, ScoreQuery
+
+
+def filters_of(q: TraceQuery) -> Filters:
+    """Traces that fit. Raises `Invalid` for a cursor of another's making."""
+    where, having = ["project = ?"], ["1"]
+    w: list[Any] = [q.project]
+    h: list[Any] = []
+
+    def any_span(condition: str, *values: Any) -> None:
+        having.append(f"countIf({condition}) > 0")
+        h.extend(values)
+
+    if q.kind:
+        any_span("parent IS NULL AND kind = ?", q.kind)
+    if q.evaluation is None:
+        where.append("evaluation IS NULL")
+    elif q.evaluation != "*":
+        where.append("evaluation = ?")
+        w.append(q.evaluation)
+    if q.search:
+        found = " OR ".join(f"position(lowerUTF8(ifNull({column}, '')), ?) > 0" for column in ("name", "input", "output"))
+        any_span(f"parent IS NULL AND ({found})", *[q.search.lower()] * 3)
+    if q.status:
+        having.append(f"countIf(status = 'error' AND parent IS NULL) {'>' if q.status == 'error' else '='} 0")
+    if q.uses:
+        any_span("arrayExists(v -> startsWith(v, ?), versions)", version_prefix(q.uses))
+    if q.passage:
+        any_span("kind = 'retrieval' AND position(ifNull(output, ''), ?) > 0", f'"key":{msgspec.json.encode(q.passage).decode()}')
+    for column, value in (("model", q.model), ("session", q.session), ('"user"', q.user), ("environment", q.environment)):
+        if value:
+            any_span(f"{column} = ?", value)
+    for condition, at in (("min(start_ns) >= ?", q.since_ns), ("min(start_ns) < ?", q.until_ns)):
+        if at is not None:
+            having.append(condition)
+            h.append(at)
+    if q.slower_than_ms is not None:
+        having.append("max(end_ns) - min(start_ns) > ?")
+        h.append(int(q.slower_than_ms * 1e6))
+    if q.cursor:
+        began, trace = began_before(q.cursor)
+        having.append("(min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?))")
+        h += [began, began, trace]
+    return " AND ".join(where), " AND ".join(having), w, h
+
+
+def watched(query: ArrivalQuery | ScoreQuery) -> tuple[list[str], list[Any]]:
+    """Conditions for spans of a release or a service, outside evaluations, and their values."""
+    fits, given = ["project = ?", "evaluation IS NULL"], [query.project]
+    if query.service:
+        fits, given = [*fits, "service = ?"], [*given, query.service]
+    else:
+        fits, given = [*fits, "startsWith(ifNull(release, ''), ?)"], [*given, versions_of(query.release or "", query.project)]
+    if query.environment:
+        fits, given = [*fits, "environment = ?"], [*given, query.environment]
+    return fits, given

@@ -1,0 +1,52 @@
+"""Spans summed up by session, in ClickHouse: what `span_sessions` asks of DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from windlass.core.operations.sessions import SessionPage, SessionQuery
+from windlass.core.span import APPROVED, CALLER, DECISION
+from windlass.store.span_sessions import page_of, reached
+
+Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+
+
+def sessions_of(ask: Ask, query: SessionQuery) -> SessionPage:
+    """The newest first, by when their last span began; of a revised span the newest counts. Raises `Invalid` for a cursor that is none."""
+    fits, given = ["project = ?", "session IS NOT NULL", "evaluation IS NULL"], list[Any]([query.project])
+    if query.search:
+        fits.append("position(session, ?) > 0")
+        given.append(query.search)
+    kept, bounds = ["1"], list[Any]()
+    if query.agent:
+        kept.append("has(callers, ?)")
+        bounds.append(query.agent)
+    if query.cursor:
+        at, id = reached(query.cursor)
+        kept.append("(last < ? OR (last = ? AND id < ?))")
+        bounds += [at, at, id]
+    asked = "kind IN ('model', 'embedding') AND innermost"
+    rows = ask(
+        f"WITH s AS (SELECT *, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision, {_said(APPROVED)} IS NOT NULL AS waited FROM spans"
+        f" WHERE {' AND '.join(fits)} ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id),"
+        f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s),"
+        " g AS (SELECT assumeNotNull(session) AS id, min(start_ns) AS first, max(start_ns) AS last, max(end_ns) AS ended,"
+        " uniqExact(trace_id) AS runs, countIf(decision = 'allow' OR (kind = 'tool' AND service != 'windlass')) AS ran,"
+        " countIf(decision = 'deny') AS refused, countIf(waited) AS asked,"
+        " uniqExactIf(trace_id, parent IS NULL AND status = 'error') AS failed,"
+        f" if(countIf(cost IS NULL AND {asked}) > 0, NULL, ifNull(sumIf(cost, {asked}), 0)) AS spent,"
+        ' arraySort(groupUniqArray(caller)) AS callers, argMinIf("user", tuple(start_ns, span_id), "user" IS NOT NULL) AS usr'
+        f" FROM t GROUP BY session) SELECT * FROM g WHERE {' AND '.join(kept)} ORDER BY last DESC, id DESC LIMIT ?",
+        [*given, *bounds, query.limit + 1],
+    )
+    return page_of(rows, query.limit)
+
+
+def outer(spans: str) -> str:
+    """Which of these spans have a call of a model beneath them."""
+    return f"SELECT trace_id, assumeNotNull(parent) FROM {spans} WHERE kind = 'model' AND parent IS NOT NULL"
+
+
+def _said(attribute: str) -> str:
+    return f"JSONExtract(attributes, '{attribute}', 'Nullable(String)')"
