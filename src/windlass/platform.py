@@ -32,6 +32,7 @@ from windlass.core.operations.tuning import Tune
 from windlass.core.ref import parse_ref
 from windlass.core.weights import parse_identity
 from windlass.deploy.approvals import ReleaseApprovers
+from windlass.deploy.evidence import Evidences
 from windlass.deploy.impact import Impacts
 from windlass.deploy.releases import Releases
 from windlass.deploy.reproduce import Reproductions
@@ -274,6 +275,7 @@ class Platform:
         self.measurements = Measurements(self.engine, self.versions, outcomes)
         self.approvers = ReleaseApprovers(self.engine, self.policy)
         self.releases = Releases(self.engine, self.approvers)
+        self.evidences = Evidences(self.engine, self.lineage, self.catalog.entry)
         self.reasons = Reasons(self.engine, self.traces)
         self.impacts = Impacts(self.engine, self.versions, self.datasets, self.lineage, self.traces)
         self.row_reasons = RowReasons(self.engine, self.versions, self.datasets)

@@ -73,6 +73,7 @@ SERVICES = {
     "releases.approvals": "approvers.show",
     "releases.rollback": "releases.rollback",
     "releases.history": "releases.history",
+    "evidence.make": "evidences.make",
     "releases.list": "releases.list",
     "traces.list": "traces.list",
     "traces.show": "traces.show",

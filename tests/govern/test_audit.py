@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, create_engine, delete, select
 from tests.doors.cli.conftest import Shell
 from tests.doors.cli.conftest import shell as shell
 from tests.stores import on_both
@@ -21,8 +21,8 @@ from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import Forbidden, Invalid, Unavailable
 from windlass.core.operations.audit import AuditQuery, AuditVerify
 from windlass.govern import audit
-from windlass.store.anchors import FILE
-from windlass.store.meta import open_meta, read, write
+from windlass.store.anchors import FILE, Anchors
+from windlass.store.meta import MIGRATIONS, open_meta, read, write
 from windlass.store.tables import audit as table
 
 
@@ -275,20 +275,24 @@ def test_processes_that_write_at_once_leave_one_chain_also_for_whoever_verifies_
     assert seen > 3 and audit.check(engine).entries == 4 + 4 * 80
 
 
-def test_an_audit_from_before_anchors_is_anchored_where_it_stands(tmp_path: Path) -> None:
+def test_an_audit_from_before_anchors_is_anchored_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an upgrade finds it: the file begins after the last entry."""
+    from alembic import command
+    from alembic.config import Config
+
     path = tmp_path / "old.db"
-    engine = open_meta(f"sqlite:///{path}")
-    for i in range(3):
-        with write(engine) as c:
+    engine = create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as c:
+        config.attributes["connection"] = c
+        command.upgrade(config, "0011")
+        monkeypatch.setattr(Anchors, "beside", lambda connection: None)
+        for i in range(3):
             audit.record(c, OWNER, "keys.create", "default", f"key/{i}")
-    with engine.connect() as c:
-        c.exec_driver_sql("UPDATE alembic_version SET version_num = '0011'")
-        c.exec_driver_sql("DROP INDEX audit_by_project")
-        c.exec_driver_sql("DROP TABLE release_approvals")
-        c.commit()
+    monkeypatch.undo()
     engine.dispose()
-    path.with_name(FILE).unlink()
+    assert not path.with_name(FILE).exists()
     upgraded = open_meta(f"sqlite:///{path}")
     assert audit.check(upgraded).problem is None and audit.check(upgraded).anchored_from == 3
     with write(upgraded) as c:

@@ -23,7 +23,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
 
 
 def test_the_table_of_roles_is_the_one_that_decides() -> None:
-    told = dict(re.findall(r"^\| (\w+) \| ([^|]+) \|", PAGE, re.M))
+    told = dict(re.findall(r"^\| (\w+) \| ([^|]+) \|", PAGE.partition("## The audit")[0], re.M))
     told.pop("role")
     assert told.keys() == TABLE.keys()
     for role, may in told.items():

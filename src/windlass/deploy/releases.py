@@ -189,6 +189,15 @@ def _latest(c: Connection, target: Ref, environment: str) -> Move:
     return _move(move, _approved(c, [move]).get(move.id, ()))
 
 
+def moves_of(c: Connection, ref: Ref) -> list[Move]:
+    """Moves of a release's environments, newest first, with who approved each promotion."""
+    m = label_moves.c
+    where = (m.project == ref.project, m.kind == "release", m.name == ref.name, m.how.in_(HOW))
+    rows = c.execute(select(label_moves).where(*where).order_by(m.id.desc())).all()
+    approved = _approved(c, rows)
+    return [_move(row, approved.get(row.id, ())) for row in rows]
+
+
 def _approved(c: Connection, moves: Sequence[Row[Any]]) -> dict[str, tuple[str, ...]]:
     """By move, who had approved what was promoted by it."""
     r = release_approvals.c

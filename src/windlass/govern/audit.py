@@ -129,7 +129,7 @@ class Audit:
         guard(actor, "read", query.project)
         with read(self._engine) as c:
             rows = list(c.execute(_wanted(query).order_by(audit.c.seq.desc()).limit(query.limit + 1)))
-        items = tuple(_entry(row) for row in rows[: query.limit])
+        items = tuple(entry_of(row) for row in rows[: query.limit])
         return AuditPage(items=items, next=str(items[-1].seq) if len(rows) > query.limit else None)
 
     def verify(self, actor: Actor, asked: AuditVerify) -> AuditState:
@@ -172,6 +172,7 @@ def _wanted(query: AuditQuery) -> Select[Any]:
     return wanted
 
 
-def _entry(row: Row[Any]) -> AuditEntry:
+def entry_of(row: Row[Any]) -> AuditEntry:
+    """A row of the table."""
     details = msgspec.json.decode(row.details, type=dict[str, Any])
-    return AuditEntry(row.seq, row.at_ns, row.actor, row.action, row.project, row.subject, details, row.hash)
+    return AuditEntry(row.seq, row.at_ns, row.actor, row.action, row.project, row.subject, details, row.hash, row.previous)

@@ -146,6 +146,21 @@ def test_a_text_is_tried_and_kept_nowhere(opened: Opened) -> None:
     assert opened.complaints == []
 
 
+@pytest.mark.parametrize("opened", ["viewer"], indirect=True)
+def test_evidence_of_a_release_is_gathered(opened: Opened, governed: Server) -> None:
+    page = opened.go("/evidence")
+    page.get_by_label("Release").fill("answer")
+    page.get_by_role("button", name="Gather").click()
+    page.wait_for_url("**release=answer")
+    assert "gated once" in page.locator("main").inner_text() and "## Model baseline" in page.locator("pre").first.inner_text()
+    page.get_by_text("bom.cdx.json").click()
+    assert '"bomFormat": "CycloneDX"' in page.locator("pre").nth(1).inner_text()
+    with page.expect_download() as got:
+        page.get_by_role("link", name="All of it as JSON").click()
+    assert MARK in got.value.path().read_text() or "answer" in got.value.path().read_text()
+    assert opened.complaints == []
+
+
 def test_an_audit_that_was_cut_says_so(opened: Opened, governed: Server) -> None:
     """Last: it leaves the audit as it is then."""
     path = Path(governed.home) / "windlass.db"

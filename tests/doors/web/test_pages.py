@@ -189,6 +189,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/status": "/status",
         "/audit": "/audit",
         "/masking": "/masking",
+        "/evidence": "/evidence?release=answer",
         "/policy": "/policy?actor=developer&action=keys.create",
         "/monitors": "/monitors",
         "/monitors/{name}": "/monitors/questions",

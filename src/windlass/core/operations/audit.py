@@ -24,7 +24,7 @@ class AuditQuery(msgspec.Struct, omit_defaults=True):
 
 
 class AuditEntry(msgspec.Struct):
-    """What was done. `hash` is over it and over the hash of the entry before, which may be of another project."""
+    """What was done. `hash` is over it and over `previous`, the hash of the entry before, which may be of another project."""
 
     seq: int
     at_ns: int
@@ -34,6 +34,7 @@ class AuditEntry(msgspec.Struct):
     subject: str
     details: dict[str, Any]
     hash: str
+    previous: str
 
 
 class AuditPage(Page):

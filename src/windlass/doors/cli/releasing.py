@@ -1,7 +1,8 @@
-"""`promote`, `approve`, `withdraw`, `approvers`, `rollback`, `history`, `releases`."""
+"""`promote`, `approve`, `withdraw`, `approvers`, `evidence`, `rollback`, `history`, `releases`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from windlass.core.digest import short
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.deploy import Move, ReleaseApprovals, ReleaseState
+from windlass.core.operations.evidence import Evidence
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
@@ -23,6 +25,7 @@ def add(app: typer.Typer) -> None:
     command(app, "approve", "releases.approve", panel="Release")(approve)
     command(app, "withdraw", "releases.withdraw", panel="Release")(withdraw)
     command(app, "approvers", "releases.approvals", panel="Release")(approvers)
+    command(app, "evidence", "evidence.make", panel="Release")(evidence)
     command(app, "rollback", "releases.rollback", panel="Release")(rollback)
     command(app, "history", "releases.history", panel="Release")(history)
     command(app, "releases", "releases.list", panel="Release")(releases)
@@ -82,6 +85,32 @@ def _approvals(session: Session, found: ReleaseApprovals) -> None:
         end = f"[red]does not count: {plain(each.why_not)}[/]" if each.why_not else f"good until {words.ago(each.expires_ns, now_ns())}"
         note = f"  {plain(each.note)}" if each.note else ""
         session.print(f"  {plain(each.name)}{note} [dim]{words.ago(each.at_ns, now_ns())}, {end}[/dim]")
+
+
+def evidence(
+    session: Session,
+    release: Name = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the files into this folder; it is made where there is none.")] = None,
+) -> None:
+    """What shows others how a release came to be: cards, CycloneDX, OpenLineage, W3C PROV, verdicts, approvals, audit."""
+    found = session.client.releases.evidence(_sole(session, release, "evidence"))
+    if out is not None:
+        _keep(out, found)
+    session.result(found)
+    session.print(plain(found.sentence))
+    session.table(("file", "what it is", "sha256"), [(f.name, f.said, short(f.digest, 12)) for f in found.files])
+    session.print(f"[dim]{'written into ' + plain(str(out)) if out else 'windlass evidence --out DIR writes them'}[/dim]")
+
+
+def _keep(folder: Path, found: Evidence) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in found.files:
+            (folder / file.name).write_bytes(file.text.encode())
+        sums = "".join(f"{f.digest.removeprefix('sha256:')}  {f.name}\n" for f in found.files)
+        (folder / "SHA256SUMS").write_text(sums)
+    except OSError as e:
+        raise Invalid(f"the evidence cannot be written: {e.strerror}", where=str(folder), remedy="name another folder with --out") from e
 
 
 def rollback(

@@ -24,6 +24,7 @@ from windlass.doors.web import (
     bakeoffs,
     datasets,
     evaluations,
+    evidence,
     grants,
     graph,
     home,
@@ -74,6 +75,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *policy.PAGES,
     *audit.PAGES,
     *masking.PAGES,
+    *evidence.PAGES,
     *status.PAGES,
 )
 FORMS: tuple[tuple[str, Handler], ...] = (

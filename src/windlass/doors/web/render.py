@@ -89,6 +89,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("policy", "Policy", "/policy"),
             ("audit", "Audit", "/audit"),
             ("masking", "Masking", "/masking"),
+            ("evidence", "Evidence", "/evidence"),
             ("status", "Installation", "/status"),
         ),
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from windlass.core.operations import deploy, evaluation, reviews
+from windlass.core.operations import deploy, evaluation, evidence, reviews
 from windlass.core.score import Verdict
 from windlass.sdk.nouns.group import Group
 
@@ -138,6 +138,10 @@ class Releases(Group):
     ) -> deploy.History:
         """Operation `releases.history`."""
         return self._client.call(deploy.HISTORY, deploy.HistoryQuery(release, environment, self._project, cursor, limit))
+
+    def evidence(self, release: str) -> evidence.Evidence:
+        """What shows others how a release came to be, as files. Operation `evidence.make`."""
+        return self._client.call(evidence.EVIDENCE, evidence.EvidenceRequest(release, self._project))
 
     def list(self) -> deploy.ReleaseList:
         """Operation `releases.list`."""
