@@ -66,6 +66,7 @@ from windlass.govern.sessions import Sessions
 from windlass.jobs.durable import DurableJobs
 from windlass.jobs.work import Jobs, LoopJobs, Work
 from windlass.monitor.alerts import Alerts
+from windlass.monitor.asked import AskedEvents
 from windlass.monitor.delivery import Deliveries
 from windlass.monitor.drifting import Drifts
 from windlass.monitor.ground import Grounds
@@ -218,7 +219,7 @@ class Platform:
         self.grants = Grants(self.engine, self.actors.tokens)
         self.stops = Stops(self.engine)
         self.tools = Tools(self.engine)
-        self.broker = Broker(self.engine, approval_seconds=self.settings.approval_seconds)
+        self.broker = Broker(self.engine, approval_seconds=self.settings.approval_seconds, told=AskedEvents(lambda: self.alerts))
         self.secrets = Secrets(environ)
 
     def _open_runtime(self) -> None:

@@ -5,7 +5,7 @@ first answer counts, and lets that call through once; a request that nobody answ
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import Connection, Engine, Row, and_, func, insert, select, update
@@ -24,12 +24,33 @@ MOST_WAITING = 5  # requests of one grant at once: an agent in a loop cannot bur
 WHOLE, SHORTEST = 36, 6
 
 
+class Told(Protocol):
+    """Who is told of requests, in the transactions that make and end them."""
+
+    def asked(self, c: Connection, project: str, approval: Approval) -> Callable[[], None]:
+        """Returns what is to be done after the transaction."""
+        ...
+
+    def over(self, c: Connection, project: str, id: str, by: str, note: str) -> None: ...
+
+
+class Nobody:
+    """`Told` where nobody is."""
+
+    def asked(self, c: Connection, project: str, approval: Approval) -> Callable[[], None]:
+        return lambda: None
+
+    def over(self, c: Connection, project: str, id: str, by: str, note: str) -> None:
+        pass
+
+
 class Approvals:
     """Service of approvals."""
 
-    def __init__(self, engine: Engine, now: Callable[[], int] = now_ns) -> None:
+    def __init__(self, engine: Engine, now: Callable[[], int] = now_ns, told: Told | None = None) -> None:
         self._engine = engine
         self._now = now
+        self.told: Told = told or Nobody()
 
     def list(self, actor: Actor, query: ApprovalQuery) -> ApprovalPage:
         """Operation `approvals.list`."""
@@ -61,6 +82,7 @@ class Approvals:
             audit.record(
                 c, actor, "approvals.decide", asked.project, f"approval:{row.id}", allow=asked.allow, grant=row.grant, call=row.call
             )
+            self.told.over(c, asked.project, row.id, actor.id, "let through" if asked.allow else "denied")
             return _shown(_find(c, asked.project, row.id), now)
 
     def state(self, id: str) -> State:
@@ -72,14 +94,18 @@ class Approvals:
     def give_up(self, id: str) -> None:
         """Whoever waited is gone: nobody is to decide any more."""
         with write(self._engine) as c:
-            c.execute(
-                update(approvals).where(approvals.c.id == id, approvals.c.state.in_(("waiting", "approved"))).values(state="given-up")
-            )
+            open_still = (approvals.c.id == id, approvals.c.state.in_(("waiting", "approved")))
+            row = c.execute(select(approvals).where(*open_still)).first()
+            if row is not None:
+                c.execute(update(approvals).where(*open_still).values(state="given-up"))
+                self.told.over(c, row.project, id, row.agent, "it waits no longer")
 
 
-def request(c: Connection, grant: Grant, tool: str, arguments: dict[str, Any], call: str, why: str, now: int, seconds: float) -> str | None:
-    """Ask for a person, in the transaction that found that one is needed. `call` is the digest of the arguments. Returns the request's
-    id; None where too many wait already."""
+def request(
+    c: Connection, grant: Grant, tool: str, arguments: dict[str, Any], call: str, why: str, now: int, seconds: float
+) -> Approval | None:
+    """Ask for a person, in the transaction that found that one is needed. `call` is the digest of the arguments. Returns the request;
+    None where too many wait already."""
     waits = (approvals.c.grant == grant.id, approvals.c.state == "waiting", approvals.c.expires_ns > now)
     if c.execute(select(func.count()).select_from(approvals).where(*waits)).scalar_one() >= MOST_WAITING:
         return None
@@ -91,7 +117,7 @@ def request(c: Connection, grant: Grant, tool: str, arguments: dict[str, Any], c
             asked_ns=now, expires_ns=min(expires, grant.expires_ns or expires), decided_by="", note="",
         )
     )  # fmt: skip
-    return id
+    return _shown(c.execute(select(approvals).where(approvals.c.id == id)).one(), now)
 
 
 def take(c: Connection, id: str, grant: Grant, tool: str, call: str, now: int) -> Approval:

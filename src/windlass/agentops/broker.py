@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from windlass.agentops import approvals
-from windlass.agentops.approvals import Approvals
+from windlass.agentops.approvals import Approvals, Told
 from windlass.agentops.deciding import Call, authorize, micro, set_aside
 from windlass.agentops.grants import digest_of, find, grant_of, live, spent_of
 from windlass.agentops.spending import count_denied, give_back, spend
@@ -82,11 +82,12 @@ class Denied(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A call that waits for a person: the request, and why it does not go ahead by itself."""
+    """A call that waits for a person: the request, and why it does not go ahead by itself; `begin` is done once it is written."""
 
     approval: str
     decision: CallDecision
     grant: str
+    begin: Callable[[], None] = lambda: None
 
 
 class Refused(Forbidden):
@@ -103,11 +104,11 @@ class Refused(Forbidden):
 class Broker:
     """Lets calls through. One per process; what it goes by is read anew for each call."""
 
-    def __init__(self, engine: Engine, now: Callable[[], int] = now_ns, approval_seconds: float = 300.0) -> None:
+    def __init__(self, engine: Engine, now: Callable[[], int] = now_ns, approval_seconds: float = 300.0, told: Told | None = None) -> None:
         self._engine = engine
         self._now = now
         self._approval_seconds = approval_seconds
-        self.approvals = Approvals(engine, now)
+        self.approvals = Approvals(engine, now, told)
 
     def admit(self, attempt: Attempt) -> Admitted | Asked:
         """Let a call through, or ask a person. Raises `Refused` with the reason."""
@@ -120,10 +121,14 @@ class Broker:
                 return Admitted(attempt, CallDecision("allow", why), attempt.own)
         with write(self._engine) as c:
             found = self._granted(c, attempt)
-            if not isinstance(found, Denied):
-                return found
-            self._record_denied(c, attempt, found)
-            halts = stopped(c, attempt.project, *attempt.agents) is not None
+            halts = False
+            if isinstance(found, Denied):
+                self._record_denied(c, attempt, found)
+                halts = stopped(c, attempt.project, *attempt.agents) is not None
+        if isinstance(found, Asked):
+            found.begin()
+        if not isinstance(found, Denied):
+            return found
         raise Refused(found.decision, attempt, halts, found.grant)
 
     def pass_code(self, attempt: Attempt) -> Admitted:
@@ -230,8 +235,8 @@ class Broker:
         )  # fmt: skip
         if made is None:
             return Denied(CallDecision("deny", f"{decision.why}; too many such calls wait for a person already", decision.code), grant.id)
-        self._record(c, "approvals.ask", attempt, grant, approval=made, why=decision.why[:500])
-        return Asked(made, decision, grant.id)
+        self._record(c, "approvals.ask", attempt, grant, approval=made.id, why=decision.why[:500])
+        return Asked(made.id, decision, grant.id, self.approvals.told.asked(c, attempt.project, made))
 
     def _nothing(self, attempt: Attempt) -> Denied:
         """No grant has anything to do with the call."""

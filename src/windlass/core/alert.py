@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal, get_args
 
-EventKind = Literal["skew", "coverage", "topic", "drift", "quality", "monitor", "tune", "test"]
+EventKind = Literal["skew", "coverage", "topic", "drift", "quality", "monitor", "tune", "approval", "test"]
 Severity = Literal["info", "warning", "critical"]
 Channel = Literal["webhook", "email"]
 

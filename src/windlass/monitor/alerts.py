@@ -96,6 +96,12 @@ class Alerts:
         for work in noted.work:
             self._jobs.begin(KIND, noted.project, work)
 
+    def over(self, c: Connection, project: str, kind: str, key: str, by: str, note: str) -> None:
+        """What was found is over: acknowledge it for whoever ended it, where nobody did. `c` is the write transaction in which it ended."""
+        e = events.c
+        mine = (e.project == project, e.kind == kind, e.key == key, e.acknowledged_ns.is_(None))
+        c.execute(update(events).where(*mine).values(acknowledged_ns=self._now(), acknowledged_by=by, note=note))
+
     # operations
 
     def set(self, actor: Actor, asked: AlertSet) -> AlertState:

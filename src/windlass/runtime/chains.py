@@ -6,6 +6,7 @@ what the things it calls do: those it hands to `dispatch`.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.metadata
 import platform
@@ -106,7 +107,8 @@ class Chains:
             except WindlassError as e:
                 hide_in(e, secrets)
                 raise
-            ran = Ran(hidden(ran.value, secrets), hidden(ran.printed, secrets), tuple(hidden(ran.warnings, secrets)))
+            if secrets:  # in a thread, since a large result takes a while
+                ran = await asyncio.to_thread(_hide, ran, secrets)
             context.ledger.warnings.extend([*warnings, *ran.warnings])
             for warning in ran.warnings:
                 span.event("warning", message=warning)
@@ -114,6 +116,10 @@ class Chains:
                 span.event("printed", text=ran.printed)
             span.output(ran.value)
             return ran.value
+
+
+def _hide(ran: Ran, secrets: dict[str, str]) -> Ran:
+    return Ran(hidden(ran.value, secrets), hidden(ran.printed, secrets), tuple(hidden(ran.warnings, secrets)))
 
 
 def secret_names(version: Version) -> tuple[str, ...]:
