@@ -135,6 +135,7 @@ def test_a_tour_that_is_cut_off_again_and_again_comes_to_where_one_walk_comes_an
     assert report.watched.after is not None and report.watched.after.counted == len(expected[2])
     assert report.watched.after.interval is not None and report.watched.after.interval.high < 0.25
     assert report.agented and (report.agented.refused, report.agented.granted, report.agented.asked) == ("deny", "allow", "allow")
+    assert {"card.md", "bom.cdx.json", "openlineage.ndjson", "prov.json", "verdicts.json", "audit.json"} <= set(report.agented.evidence)
     assert [state for _, state, *_ in came["grants"]] == ["live"] and came["approvals"] == [(tour_agent.AGENT, "used")]
     ran = {question: [c for c in calls if c[0] == tour_agent.TOOL] for question, calls in came["agent"]}
     assert ran == {

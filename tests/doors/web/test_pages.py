@@ -212,6 +212,12 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
     }
 
 
+def address(places: dict[str, str], path: str) -> str:
+    if path in TUNING and (why := why_no_torch()):
+        pytest.skip(why)
+    return places[path]
+
+
 def test_every_page_has_an_address_here(places: dict[str, str]) -> None:
     assert places.keys() | (TUNING if why_no_torch() else set()) == {path for path, _ in PAGES}
 
@@ -219,9 +225,7 @@ def test_every_page_has_an_address_here(places: dict[str, str]) -> None:
 @pytest.mark.parametrize("path", [path for path, _ in PAGES])
 def test_a_page_is_whole(window: Opened, places: dict[str, str], path: str) -> None:
     """It answers, complains of nothing, fits its window, has one heading, names its controls, and shows no raw value."""
-    if path in TUNING and (why := why_no_torch()):
-        pytest.skip(why)
-    page = window.go(places[path])
+    page = window.go(address(places, path))
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, "it is wider than its window"
     if page.viewport_size["width"] > 1000:  # on a desk nothing hides beside its card
         hidden = (
@@ -243,7 +247,7 @@ def test_a_page_is_whole(window: Opened, places: dict[str, str], path: str) -> N
 
 @pytest.mark.parametrize("path", [path for path, _ in PAGES])
 def test_a_page_has_a_twin_for_programs(toured: Server, places: dict[str, str], path: str) -> None:
-    place, _, query = places[path].partition("?")
+    place, _, query = address(places, path).partition("?")
     with toured.owner() as http:
         answer = http.get(("/index" if place == "/" else place) + ".json" + (f"?{query}" if query else ""))
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
@@ -255,7 +259,7 @@ def test_a_page_can_be_read(wide: Opened, places: dict[str, str], path: str) -> 
     """Text stands out from its ground: 4.5 to 1 (WCAG 2.2, 1.4.3), in light and dark."""
     for scheme in ("light", "dark"):
         wide.page.emulate_media(color_scheme=scheme)
-        page = wide.go(places[path])
+        page = wide.go(address(places, path))
         assert page.evaluate(CONTRAST) == []
 
 
@@ -305,7 +309,8 @@ def test_calls_that_wait_are_decided_by_keyboard(wide: Opened, toured: Server, p
         page.keyboard.press("j")
         with page.expect_navigation():
             page.keyboard.press("d")
-        assert {a.id: a.state for a in client.approvals.list(state="all").items} == {newest.id: "waiting", older.id: "denied"}
+        states = {a.id: a.state for a in client.approvals.list(state="all").items}
+        assert (states[newest.id], states[older.id]) == ("waiting", "denied")
         page.keyboard.press("j")
         with page.expect_navigation():
             page.keyboard.press("a")

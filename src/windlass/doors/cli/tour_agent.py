@@ -1,5 +1,5 @@
 """The tour's agent: its tools were registered by the push; the one that changes the world is called under a grant, beyond it a person is
-asked, and what was wanted, decided and done is on record.
+asked, and what was wanted, decided and done is on record. With that the tour ends: the audit agrees, and there is evidence of the release.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from windlass.core.operations.grants import GrantState
 from windlass.core.operations.sessions import SessionCall
 from windlass.doors import format as words
 from windlass.doors.cli.session import plain
-from windlass.doors.cli.tour_stage import POLL_SECONDS, Link, Say, asked_by
+from windlass.doors.cli.tour_stage import POLL_SECONDS, RELEASE, Link, Say, asked_by
 from windlass.sdk.client import Client
 
 AGENT, TOOL = "agent/guide", "open_ticket"
@@ -29,13 +29,14 @@ ALONE, GRANTED, ASKED = (
 
 
 class Agented(msgspec.Struct):
-    """How each call of the tool ended, by what was decided about it; and how many entries of the audit agree."""
+    """What was decided about each call of the tool; how many entries of the audit agree, and the files of evidence."""
 
     refused: str
     granted: str
     asked: str
     grant: str
     audited: int
+    evidence: tuple[str, ...]
 
 
 def agent(client: Client, say: Say, link: Link) -> Agented:
@@ -56,7 +57,10 @@ def agent(client: Client, say: Say, link: Link) -> Agented:
     if audit.problem:
         raise WindlassError(f"the audit does not agree: {audit.problem}", remedy="windlass audit verify")
     say(f"  the audit agrees: {words.many(audit.entries, 'entry')}, none changed, none cut off   {link('/audit')}")
-    return Agented(first.decision, second.decision, third.decision, grant.grant.id, audit.entries)
+    evidence = client.releases.evidence(RELEASE)
+    say(f"[bold]evidence[/bold]  {plain(evidence.sentence)}", f"  {len(evidence.files)} files   {link('/evidence?release=' + RELEASE)}")
+    files = tuple(file.name for file in evidence.files)
+    return Agented(first.decision, second.decision, third.decision, grant.grant.id, audit.entries, files)
 
 
 def _grant(client: Client) -> GrantState:
