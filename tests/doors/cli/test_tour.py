@@ -131,7 +131,9 @@ def test_a_tour_that_is_cut_off_again_and_again_comes_to_where_one_walk_comes_an
     assert len(came["moves"]) == 3 and came["verdicts"]["block"] == 1
     assert any("COVERED" in line or "TOO SMALL TO SAY" in line for line in said)
     assert any("acknowledged" in line for line in said)
-    assert {kind for _, kind, _ in came["events"]} == {"skew", "topic"} and {how for *_, how in came["events"]} == {"acknowledged"}
+    assert {kind for _, kind, _ in came["events"]} == {"skew", "topic", "approval"} and {how for *_, how in came["events"]} == {
+        "acknowledged"
+    }
     assert report.watched.after is not None and report.watched.after.counted == len(expected[2])
     assert report.watched.after.interval is not None and report.watched.after.interval.high < 0.25
     assert report.agented and (report.agented.refused, report.agented.granted, report.agented.asked) == ("deny", "allow", "allow")
