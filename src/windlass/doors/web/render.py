@@ -78,6 +78,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Govern",
         (
             ("lineage", "Lineage", "/lineage"),
+            ("people", "People", "/people"),
             ("policy", "Policy", "/policy"),
             ("audit", "Audit", "/audit"),
             ("masking", "Masking", "/masking"),
