@@ -116,6 +116,7 @@ def test_a_release_waits_for_two_people(opened: Opened, governed: Server, tmp_pa
     del shell.env["WINDLASS_HOME"]
     assert "waits  production needs 2 approvals" in shell("approvers", "answer", code=1).stdout
     assert "2 of those who may deploy approve a release of any project before it moves to production" in shell("policy", "show").stdout
+    assert "waits for approvals: 0 of 2" in opened.go("/").locator("main").inner_text()
     page = opened.go("/releases")
     assert "and has 0" in page.locator("main").inner_text()
     page = opened.go(f"/verdicts/{verdict.id}")
