@@ -121,5 +121,6 @@ SERVICES = {
     "policy.why": "rulings.why",
     "keys.create": "actors.create",
     "keys.list": "actors.list",
+    "keys.change": "actors.change",
     "keys.revoke": "actors.revoke",
 }

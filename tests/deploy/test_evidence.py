@@ -21,7 +21,7 @@ from tests.doors.cli.conftest import Shell
 from windlass.core.actor import OWNER
 from windlass.core.errors import Forbidden, NotFound
 from windlass.core.operations.deploy import PromoteRequest
-from windlass.core.operations.evidence import Evidence, EvidenceRequest
+from windlass.core.operations.evidence import EvidenceRequest, ReleaseEvidence
 from windlass.core.operations.system import KeyRequest
 from windlass.govern import audit as chain
 
@@ -39,17 +39,17 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
 
 
 @pytest.fixture(scope="module")
-def evidence(team: Team) -> Evidence:
+def evidence(team: Team) -> ReleaseEvidence:
     return team.app.client.releases.evidence("answer")
 
 
-def text(evidence: Evidence, name: str) -> str:
+def text(evidence: ReleaseEvidence, name: str) -> str:
     (found,) = [f for f in evidence.files if f.name == name]
     assert found.digest == "sha256:" + hashlib.sha256(found.text.encode()).hexdigest()
     return found.text
 
 
-def test_the_bill_of_materials_is_one_by_its_strict_schema(team: Team, evidence: Evidence) -> None:
+def test_the_bill_of_materials_is_one_by_its_strict_schema(team: Team, evidence: ReleaseEvidence) -> None:
     told = text(evidence, "bom.cdx.json")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(told) is None
     bom = json.loads(told)
@@ -89,7 +89,7 @@ def event_of(line: str) -> lineage.RunEvent:
     )  # fmt: skip
 
 
-def test_the_events_are_openlineages(team: Team, evidence: Evidence) -> None:
+def test_the_events_are_openlineages(team: Team, evidence: ReleaseEvidence) -> None:
     events = [event_of(line) for line in text(evidence, "openlineage.ndjson").splitlines()]
     assert [e.eventTime for e in events] == sorted(e.eventTime for e in events)
     by_job = {e.job.name: e for e in events}
@@ -105,7 +105,7 @@ def test_the_events_are_openlineages(team: Team, evidence: Evidence) -> None:
     assert ("release/answer", team.candidate.partition("@")[2]) in versions
 
 
-def test_the_provenance_is_prov(team: Team, evidence: Evidence) -> None:
+def test_the_provenance_is_prov(team: Team, evidence: ReleaseEvidence) -> None:
     told = text(evidence, "prov.json")
     document = ProvDocument.deserialize(content=told, format="json")
     again = io.StringIO()
@@ -131,7 +131,7 @@ def test_the_provenance_is_prov(team: Team, evidence: Evidence) -> None:
         assert tuple("windlass:" + edge[end].replace("@sha256:", "@") for end in ("source", "target")) in derived
 
 
-def test_the_card_says_what_the_tables_hold(team: Team, evidence: Evidence) -> None:
+def test_the_card_says_what_the_tables_hold(team: Team, evidence: ReleaseEvidence) -> None:
     card = text(evidence, "card.md")
     assert evidence.sentence in card and "gated once (promote for production), approved by" in evidence.sentence
     for guard in team.verdict.guards:
@@ -143,7 +143,7 @@ def test_the_card_says_what_the_tables_hold(team: Team, evidence: Evidence) -> N
     assert json.loads(text(evidence, "verdicts.json"))[0]["id"] == team.verdict.id
 
 
-def test_the_audits_extract_can_be_checked(team: Team, evidence: Evidence) -> None:
+def test_the_audits_extract_can_be_checked(team: Team, evidence: ReleaseEvidence) -> None:
     said = json.loads(text(evidence, "audit.json"))
     actions = [e["action"] for e in said["entries"]]
     assert actions == ["gate.verdict", "releases.approve", "releases.approve", "releases.promote"]
@@ -155,7 +155,7 @@ def test_the_audits_extract_can_be_checked(team: Team, evidence: Evidence) -> No
     assert team.app.client.audit.verify(noted).problem is None
 
 
-def test_the_same_release_gives_the_same_files(team: Team, evidence: Evidence) -> None:
+def test_the_same_release_gives_the_same_files(team: Team, evidence: ReleaseEvidence) -> None:
     again = team.app.client.releases.evidence(team.candidate)
     assert [f.digest for f in again.files] == [f.digest for f in evidence.files]
 

@@ -16,6 +16,8 @@ from tests.doors.server import Server, until
 from tests.govern.world import World
 from tests.scripted_provider import ScriptedProvider
 
+from windlass.store.home import Home
+
 pytestmark = pytest.mark.slow
 SECRETS = {
     "api-key": "sk-ant-api03-Zx81Qw62Er43Ty24Ui05Op96As87Df",
@@ -126,3 +128,16 @@ def pages(server: Server) -> str:
             told += http.get("/api/v1/traces/show", params={"id": trace.trace_id}).text
         told += http.get("/traces").text + http.get("/audit").text
     return told
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [("masking.toml", "[default]\nemial = true\n", "names 'emial', which is no rule"), ("policy.toml", "[[approval]]\n", "`people`")],
+)
+def test_rules_that_are_wrong_keep_the_server_from_starting(tmp_path: Path, file: str, text: str, said: str) -> None:
+    home = Home(tmp_path / "home").path
+    (home / file).write_text(text)
+    server = Server(home, ready=False)
+    _, told = server.process.communicate(timeout=120)
+    assert server.process.returncode == 1
+    assert said in told and file in told and "Traceback" not in told

@@ -135,6 +135,7 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "policy.why": {"actor": "viewer", "action": "write", **d},
         "keys.create": {"name": "another", "role": "caller", **d},
         "keys.list": {},
+        "keys.change": {"id": w.keys["viewer"], "forever": True},
         "keys.revoke": {"id": w.keys["revoked"]},
     }
     return {name: dict(asked) for name, asked in idle.items()}
@@ -164,6 +165,8 @@ MORE_ELSEWHERE = {
     "pins.read": "tests/registry/test_pins.py: rows that lie only at their source",
     "releases.promote": "tests/deploy/test_approvals.py: an override where approvals are demanded",
     "releases.approve": "tests/deploy/test_approvals.py: by whoever proposed it",
+    "keys.change": "tests/govern/test_actors.py: of the last owner's key",
+    "keys.revoke": "tests/govern/test_actors.py: of the last owner's key",
 }
 
 
@@ -276,13 +279,15 @@ def pages(w: World) -> dict[str, Asked]:
         "/masking": "/masking",
         "/evidence": f"/evidence?release={release}",
         "/audit": "/audit?action=registry.",
+        "/people": "/people",
         "/policy": "/policy",
         "/status": "/status",
     }
     asked = {}
     for route, path in found.items():
         place, _, query = path.partition("?")
-        needs = "write" if route.endswith("/merge") else "read"  # what it would come to, asked by the operation that does it
+        # what a merge would come to is asked by the operation that does it
+        needs = "write" if route.endswith("/merge") else "admin" if route == "/people" else "read"
         asked[route] = Asked(needs, "GET", place, query=dict(parse_qsl(query)))
     return asked
 
@@ -333,7 +338,8 @@ def forms(w: World) -> dict[str, Asked]:
         "/alerts/rules/{name}/test": form("write", "/alerts/rules/letters/test"),
         "/masking/try": form("read", "/masking/try", text="Bearer abcdefgh12345678"),
         "/audit/verify": form("read", "/audit/verify"),  # somebody who may not verify sees the list without
-        "/status/keys": form("admin", "/status/keys", name="by form", role="caller"),
-        "/status/keys/{id}/revoke": form("admin", f"/status/keys/{w.keys['revoked']}/revoke"),
+        "/people/keys": form("admin", "/people/keys", name="by form", role="caller"),
+        "/people/keys/{id}/change": form("admin", f"/people/keys/{w.keys['viewer']}/change", role="viewer"),
+        "/people/keys/{id}/revoke": form("admin", f"/people/keys/{w.keys['revoked']}/revoke"),
         "/status/verify": form("read", "/status/verify"),
     }

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from windlass.core.actor import OWNER, Actor
-from windlass.core.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from windlass.core.ids import now_ns
 from windlass.core.operations import Empty
-from windlass.core.operations.system import KeyInfo, KeyQuery, KeyRequest
+from windlass.core.operations.system import KeyChange, KeyInfo, KeyQuery, KeyRequest
 from windlass.govern import actors as module
 from windlass.govern.actors import Actors
 from windlass.govern.audit import verify
@@ -134,7 +134,13 @@ def test_an_expired_key_opens_nothing(actors: Actors, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     ("fields", "where"),
-    [({"name": " "}, "name"), ({"role": "run"}, "role"), ({"expires_ns": 1}, "expires_ns"), ({"scopes": ("answer",)}, "scopes")],
+    [
+        ({"name": " "}, "name"),
+        ({"role": "run"}, "role"),
+        ({"role": "boss"}, "role"),
+        ({"expires_ns": 1}, "expires_ns"),
+        ({"scopes": ("answer",)}, "scopes"),
+    ],
 )
 def test_a_key_that_makes_no_sense_is_not_made(actors: Actors, fields: dict[str, object], where: str) -> None:
     with pytest.raises(Invalid) as e:
@@ -158,6 +164,76 @@ def test_only_an_owner_touches_keys(actors: Actors, role: str) -> None:
     assert actors.authenticate(bearer(info.secret))
     with pytest.raises(NotFound):
         actors.revoke(OWNER, KeyQuery("unknown"))
+
+
+def test_a_role_and_an_end_are_changed_and_hold_at_once(
+    actors: Actors, home: Home, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = made(actors, role="developer")
+    elsewhere = another(home, engine)
+    for each in (actors, elsewhere):
+        assert each.authenticate(bearer(info.secret)).role == "developer"
+    changed = actors.change(OWNER, KeyChange(info.id[-6:], "viewer"))
+    assert (changed.role, changed.secret, actors.authenticate(bearer(info.secret)).role) == ("viewer", None, "viewer")
+    later = time.monotonic() + module.KEPT_SECONDS
+    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    assert elsewhere.authenticate(bearer(info.secret)).role == "viewer"
+    end = now_ns() + 10**12
+    assert actors.change(OWNER, KeyChange(info.id, expires_ns=end)).expires_ns == end
+    assert actors.change(OWNER, KeyChange(info.id, "caller")).expires_ns == end
+    assert actors.change(OWNER, KeyChange(info.id, forever=True)).expires_ns is None
+    for wrong in (KeyChange(info.id), KeyChange(info.id, "grant"), KeyChange(info.id, "boss"), KeyChange(info.id, expires_ns=1)):  # type: ignore[arg-type]
+        with pytest.raises(Invalid):
+            actors.change(OWNER, wrong)
+    actors.revoke(OWNER, KeyQuery(info.id))
+    with pytest.raises(Invalid, match="revoked, for good"):
+        actors.change(OWNER, KeyChange(info.id, "owner"))
+    for role in ("developer", "viewer"):
+        with pytest.raises(Forbidden):
+            actors.change(Actor("somebody", role), KeyChange(info.id, "owner"))  # type: ignore[arg-type]
+
+
+def test_the_last_owner_does_not_lock_everyone_out(actors: Actors) -> None:
+    ann = made(actors, name="ann", role="owner")
+    by_ann = actors.of_secret(ann.secret or "")
+    made(actors, name="old", role="owner", expires_ns=now_ns() + 10**8)
+    time.sleep(0.15)  # which has expired
+    for attempt in (
+        lambda: actors.revoke(by_ann, KeyQuery(ann.id)),
+        lambda: actors.change(by_ann, KeyChange(ann.id, "developer")),
+        lambda: actors.change(by_ann, KeyChange(ann.id, expires_ns=now_ns() + 10**12)),
+    ):
+        with pytest.raises(Conflict, match="'ann' is the last key of an owner"):
+            attempt()
+    assert actors.change(by_ann, KeyChange(ann.id, "owner")).role == "owner"
+    bob = made(actors, name="bob", role="owner")
+    assert actors.change(by_ann, KeyChange(ann.id, "viewer")).role == "viewer"
+    assert actors.revoke(OWNER, KeyQuery(bob.id)).revoked_ns, "who has the data folder is an owner without a key"
+
+
+def test_two_owners_who_revoke_each_other_at_once_leave_one(actors: Actors) -> None:
+    for _ in range(10):
+        pair = [made(actors, name=name, role="owner") for name in ("ann", "bob")]
+        people = [actors.of_secret(p.secret or "") for p in pair]
+
+        def revoke(n: int, pair: list[KeyInfo] = pair, people: list[Actor] = people) -> bool:
+            try:
+                return bool(actors.revoke(people[n], KeyQuery(pair[1 - n].id)).revoked_ns)
+            except Conflict:
+                return False
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(revoke, (0, 1))) == [False, True]
+        for p in pair:
+            actors.revoke(OWNER, KeyQuery(p.id))
+
+
+def test_the_list_says_who_made_a_key_and_when_its_holder_last_acted(actors: Actors) -> None:
+    ann = made(actors, name="ann", role="owner")
+    actors.create(actors.of_secret(ann.secret or ""), KeyRequest("app"))
+    found = {k.name: k for k in actors.list(OWNER, Empty()).items}
+    assert (found["ann"].made_by, found["app"].made_by) == ("owner", f"key:{ann.id}")
+    assert found["ann"].acted_ns and found["app"].acted_ns is None and actors.list(OWNER, Empty()).owner_acted_ns
 
 
 def test_a_run_token_names_its_run_and_ends(actors: Actors, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.audit import AuditEntry
 from windlass.core.operations.deploy import Move
 from windlass.core.operations.discover import CatalogEntry
-from windlass.core.operations.evidence import Evidence, EvidenceFile, EvidenceRequest
+from windlass.core.operations.evidence import EvidenceFile, EvidenceRequest, ReleaseEvidence
 from windlass.core.operations.registry import Edge, LineageQuery
 from windlass.core.ref import Ref, parse_ref
 from windlass.core.score import Verdict
@@ -48,7 +48,7 @@ class Evidences:
         self._lineage = lineage
         self._entry = entry
 
-    def make(self, actor: Actor, request: EvidenceRequest) -> Evidence:
+    def make(self, actor: Actor, request: EvidenceRequest) -> ReleaseEvidence:
         """Operation `evidence.make`. Raises `Forbidden`, `NotFound`."""
         asked = release_of(request.release, request.project)
         guard(actor, "read", asked.project)
@@ -67,7 +67,7 @@ class Evidences:
             _json("releases.json", "where it stood, and who approved it", {"moves": gathered.moves, "approvals": gathered.approvals}),
             _json("audit.json", "what the audit holds about it, and its head", {"state": gathered.state, "entries": gathered.audit}),
         )
-        return Evidence(str(ref), now_ns(), cards.sentence(gathered), files)
+        return ReleaseEvidence(str(ref), now_ns(), cards.sentence(gathered), files)
 
     def _gather(self, actor: Actor, ref: Ref) -> Gathered:
         graph = self._lineage.walk(actor, LineageQuery(str(ref), "up", DEEPEST, ref.project))

@@ -21,6 +21,7 @@ from windlass.core.operations.graph import Reproduced, ReproduceRequest, Step
 from windlass.core.operations.runs import RunRequest, RunResult
 from windlass.core.operations.traces import TraceShow
 from windlass.core.ref import Ref, parse_ref
+from windlass.govern.masking import is_masked
 from windlass.govern.permissions import guard
 from windlass.registry.datasets import Datasets
 from windlass.registry.verify import Verify
@@ -62,12 +63,18 @@ class Reproductions:
         steps = []
         for text in trace.versions:
             steps += await asyncio.to_thread(self._rederived, parse_ref(text, project=request.project))
+        if is_masked(root.attributes.get(names.INPUT)):
+            steps.append(Step(f"run {target.short}", "what it was asked is masked, so that it cannot be asked again", None))
+            return Reproduced(trace.summary.trace_id, all(s.same is not False for s in steps), tuple(steps))
         try:
             result = await self._runs.run(actor, RunRequest(str(target), given, request.project))
         except WindlassError as e:
             steps.append(Step(f"run {target.short}", f"it failed now: {e.message}", False))
             return Reproduced(trace.summary.trace_id, False, tuple(steps))
         before = _decoded(root.attributes.get(names.OUTPUT))
+        if is_masked(root.attributes.get(names.OUTPUT)):
+            steps.append(Step(f"run {target.short}", "what it answered is masked, so that the answers cannot be compared", None))
+            return Reproduced(trace.summary.trace_id, all(s.same is not False for s in steps), tuple(steps), result.trace)
         same = _plain(result.output) == _plain(before) or result.text == before
         said = "the same answer" if same else f"another answer: {result.text[:SHOWN]}"
         steps.append(Step(f"run {target.short}", said, same))

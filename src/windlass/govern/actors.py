@@ -14,23 +14,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, or_, select, update
 
 from windlass.core.actor import OWNER, Actor
-from windlass.core.errors import Invalid, NotFound, Unauthenticated
+from windlass.core.errors import Conflict, Invalid, NotFound, Unauthenticated
 from windlass.core.ids import now_ns
 from windlass.core.operations import Empty
-from windlass.core.operations.system import KeyInfo, KeyList, KeyQuery, KeyRequest
+from windlass.core.operations.system import KeyChange, KeyInfo, KeyList, KeyQuery, KeyRequest
 from windlass.core.ref import KINDS, check_name
 from windlass.govern import audit
-from windlass.govern.permissions import guard, ruling
+from windlass.govern.permissions import ROLES, guard, ruling
 from windlass.govern.sessions import Sessions
 from windlass.govern.tokens import Tokens
 from windlass.store.meta import read, write
+from windlass.store.tables import audit as entries
 from windlass.store.tables import keys
 
 KEPT_SECONDS = 2.0  # how long a key that was revoked in another process may still open this one
 KEPT = 10_000
+_ACTED = select(entries.c.actor, func.max(entries.c.at_ns).label("at")).group_by(entries.c.actor)
 GIVE = "give a key in the header `Authorization: Bearer …`; `windlass keys create` makes one"
 
 
@@ -113,20 +115,52 @@ class Actors:
         """Operation `keys.list`: every key, newest first, without secrets. Raises `Forbidden`."""
         guard(actor, "admin", actor.project)
         with read(self._engine) as c:
-            return KeyList(tuple(_info(row) for row in c.execute(select(keys).order_by(keys.c.created_ns.desc()))))
+            acted = {row.actor: row.at for row in c.execute(_ACTED)}
+            found = tuple(_info(row) for row in c.execute(select(keys).order_by(keys.c.created_ns.desc())))
+        for info in found:
+            info.acted_ns = acted.get(f"key:{info.id}")
+        return KeyList(found, acted.get(OWNER.id))
+
+    def change(self, actor: Actor, params: KeyChange) -> KeyInfo:
+        """Operation `keys.change`. Raises `Forbidden`, `NotFound`, `Invalid`; `Conflict` where nobody could let people in any more."""
+        guard(actor, "admin", actor.project)
+        if params.role is None and params.expires_ns is None and not params.forever:
+            raise Invalid("nothing is to be changed", remedy="give a role, or an end")
+        with write(self._engine) as c:
+            info = _find(c, params.id)
+            guard(actor, "admin", info.project)
+            if info.revoked_ns is not None:
+                raise Invalid(f"the key {info.name!r} was revoked, for good", remedy="make another")
+            role = params.role or info.role
+            expires = None if params.forever else params.expires_ns or info.expires_ns
+            _check(KeyRequest(info.name, role, info.project, info.scopes, params.expires_ns))
+            if role != "owner" or params.expires_ns is not None:
+                _keep_an_owner(c, actor, info)
+            said = {"before": [info.role, _time(info.expires_ns)], "after": [role, _time(expires)]}
+            c.execute(update(keys).where(keys.c.id == info.id).values(role=role, expires_ns=expires))
+            audit.record(c, actor, "keys.change", info.project, f"key:{info.id}", name=info.name, **said)
+        self._forget(info.id)
+        info.role, info.expires_ns = role, expires
+        return info
 
     def revoke(self, actor: Actor, params: KeyQuery) -> KeyInfo:
-        """Operation `keys.revoke`, of a key by its id or the end of it; again is harmless. Raises `Forbidden`, `NotFound`, `Invalid`."""
+        """Operation `keys.revoke`, of a key by its id or the end of it; again is harmless. Raises `Forbidden`, `NotFound`,
+        `Invalid`; `Conflict` where nobody could let people in any more."""
         guard(actor, "admin", actor.project)
         with write(self._engine) as c:
             info = _find(c, params.id)
             guard(actor, "admin", info.project)
             if info.revoked_ns is None:
+                _keep_an_owner(c, actor, info)
                 info.revoked_ns = now_ns()
                 c.execute(update(keys).where(keys.c.id == info.id).values(revoked_ns=info.revoked_ns))
                 audit.record(c, actor, "keys.revoke", info.project, f"key:{info.id}", name=info.name)
-        self._known = {d: known for d, known in self._known.items() if known[1] != info.id}
+        self._forget(info.id)
         return info
+
+    def _forget(self, id: str) -> None:
+        """What is remembered of a key; other processes do within `KEPT_SECONDS`."""
+        self._known = {d: known for d, known in self._known.items() if known[1] != id}
 
     def key(self, id: str) -> KeyInfo:
         """A key by its id, or the end of it where only one ends so. Raises `NotFound`, `Invalid`."""
@@ -214,11 +248,32 @@ def _find(c: Connection, id: str) -> KeyInfo:
     return _info(found[0])
 
 
+def _keep_an_owner(c: Connection, actor: Actor, info: KeyInfo) -> None:
+    """Raises `Conflict` where this was the last key of an owner. Whoever has the data folder, or started the server with an owner's
+    key, is an owner without one, and may."""
+    if actor.id == OWNER.id or info.role != "owner":
+        return
+    k = keys.c
+    live = (k.role == "owner", k.id != info.id, k.revoked_ns.is_(None), or_(k.expires_ns.is_(None), k.expires_ns > now_ns()))
+    if c.execute(select(k.id).where(*live).limit(1)).first() is None:
+        raise Conflict(
+            f"{info.name!r} is the last key of an owner: nobody else could let people in", where=f"key:{info.id}",
+            remedy="make another owner's key first, or do it on the machine that has the data folder",
+        )  # fmt: skip
+
+
+def _time(ns: int | None) -> str | None:
+    """A time as the audit keeps one: nanoseconds are no safe number of JSON."""
+    return None if ns is None else str(ns)
+
+
 def _check(params: KeyRequest) -> None:
     if not params.name.strip() or len(params.name) > 100:
         raise Invalid("a key needs a name of 1 to 100 characters", where="name")
     if params.role in ("run", "grant"):
         raise Invalid(f"a {params.role} gets its tokens by itself", where="role", remedy="choose owner, developer, viewer or caller")
+    if params.role not in ROLES:
+        raise Invalid(f"{params.role!r} is no role", where="role", remedy="choose owner, developer, viewer or caller")
     if params.expires_ns is not None and params.expires_ns <= now_ns():
         raise Invalid("this key would have expired already", where="expires_ns")
     check_name(params.project, what="project")
@@ -231,7 +286,7 @@ def _check(params: KeyRequest) -> None:
 def _info(row: Row[Any]) -> KeyInfo:
     mapping = row._mapping
     fields = {n: mapping[n] for n in ("id", "name", "role", "project", "created_ns", "expires_ns", "revoked_ns")}
-    return KeyInfo(**fields, scopes=tuple(msgspec.json.decode(mapping["scopes"])))
+    return KeyInfo(**fields, made_by=mapping["actor"], scopes=tuple(msgspec.json.decode(mapping["scopes"])))
 
 
 def _digest(secret: str) -> str:

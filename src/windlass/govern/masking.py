@@ -144,6 +144,11 @@ class Masker:
         return value if masked is text else masked.encode("utf-8", "surrogateescape")
 
 
+def is_masked(value: Any) -> bool:
+    """Whether something was taken out of a text; one that somebody wrote so counts too."""
+    return isinstance(value, str) and "[masked:" in value
+
+
 def _replaced(match: re.Match[str], mask: Mask, found: dict[str, int] | None) -> str:
     whole, part = match[0], match[match.lastindex or 0]
     taken = mask.check(part) if mask.check else part

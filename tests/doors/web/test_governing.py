@@ -116,6 +116,7 @@ def test_a_release_waits_for_two_people(opened: Opened, governed: Server, tmp_pa
     del shell.env["WINDLASS_HOME"]
     assert "waits  production needs 2 approvals" in shell("approvers", "answer", code=1).stdout
     assert "2 of those who may deploy approve a release of any project before it moves to production" in shell("policy", "show").stdout
+    assert "waits for approvals: 0 of 2" in opened.go("/").locator("main").inner_text()
     page = opened.go("/releases")
     assert "and has 0" in page.locator("main").inner_text()
     page = opened.go(f"/verdicts/{verdict.id}")
@@ -158,6 +159,34 @@ def test_evidence_of_a_release_is_gathered(opened: Opened, governed: Server) -> 
     with page.expect_download() as got:
         page.get_by_role("link", name="All of it as JSON").click()
     assert MARK in got.value.path().read_text() or "answer" in got.value.path().read_text()
+    assert opened.complaints == []
+
+
+def test_somebody_is_let_in_changed_and_shown_out(opened: Opened, governed: Server) -> None:
+    page = opened.go("/people")
+    page.get_by_label("Name", exact=True).fill("carl <b>")
+    page.locator("form[action='/people/keys'] select[name=role]").select_option("developer")
+    page.locator("select[name=days]").select_option("30")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Make it").click()
+    secret = page.locator("code", has_text="wl_").inner_text()
+    with governed.http(authorization=f"Bearer {secret}") as http:
+        assert http.get("/api/v1/artifacts/list").status_code == 200
+        page = opened.go("/people")
+        assert secret not in page.content()
+        row = page.locator(".found", has_text="carl <b>")
+        assert "developer" in row.inner_text() and "ends" in row.inner_text() and "never changed anything" in row.inner_text()
+        row.locator("select[name=role]").select_option("caller")
+        with page.expect_navigation():
+            row.get_by_role("button", name="Change the role of carl <b>").click()
+        assert http.get("/api/v1/artifacts/list").status_code == 403
+        with page.expect_navigation():
+            page.get_by_role("button", name="Revoke carl <b>").click()
+        assert http.get("/v1/models").status_code == 401
+    page.get_by_text("that open").click()
+    assert page.locator("details .found", has_text="carl <b>").locator(".tag", has_text="revoked").count() == 1
+    page.locator("details .found", has_text="carl <b>").get_by_role("link", name="what it did").click()
+    page.wait_for_url("**/audit?actor=*")
     assert opened.complaints == []
 
 

@@ -190,6 +190,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/audit": "/audit",
         "/masking": "/masking",
         "/evidence": "/evidence?release=answer",
+        "/people": "/people",
         "/policy": "/policy?actor=developer&action=keys.create",
         "/monitors": "/monitors",
         "/monitors/{name}": "/monitors/questions",

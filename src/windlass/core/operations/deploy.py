@@ -129,7 +129,12 @@ class ReleaseApprovals(msgspec.Struct, omit_defaults=True):
 
 
 PROMOTE = Operation(
-    "releases.promote", "POST", PromoteRequest, Move, "deploy", also="an override where policy.toml demands approvals: an owner"
+    "releases.promote",
+    "POST",
+    PromoteRequest,
+    Move,
+    "deploy",
+    also="the approvals that policy.toml demands; an override past them: an owner",
 )
 ROLLBACK = Operation("releases.rollback", "POST", RollbackRequest, Move, "deploy")
 HISTORY = Operation("releases.history", "GET", HistoryQuery, History, "read")

@@ -24,7 +24,7 @@ class EvidenceFile(msgspec.Struct, frozen=True):
     text: str
 
 
-class Evidence(msgspec.Struct):
+class ReleaseEvidence(msgspec.Struct):
     """All that shows how one release came to be. The same release gives the same files but for what came about since. `sentence` is the
     whole of it for a person."""
 
@@ -34,4 +34,4 @@ class Evidence(msgspec.Struct):
     files: tuple[EvidenceFile, ...]
 
 
-EVIDENCE = Operation("evidence.make", "GET", EvidenceRequest, Evidence, "read")
+EVIDENCE = Operation("evidence.make", "GET", EvidenceRequest, ReleaseEvidence, "read")

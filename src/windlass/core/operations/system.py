@@ -32,7 +32,8 @@ class KeyRequest(msgspec.Struct, omit_defaults=True):
 
 
 class KeyInfo(msgspec.Struct, omit_defaults=True):
-    """`secret` is told once, when the key is made, and is stored only as a hash."""
+    """`secret` is told once, when the key is made, and is stored only as a hash. `acted_ns` is when its holder last changed anything, by
+    the audit."""
 
     id: str
     name: str
@@ -43,10 +44,24 @@ class KeyInfo(msgspec.Struct, omit_defaults=True):
     revoked_ns: int | None = None
     scopes: tuple[str, ...] = ()
     secret: str | None = None
+    made_by: str = ""
+    acted_ns: int | None = None
 
 
-class KeyList(msgspec.Struct):
+class KeyList(msgspec.Struct, omit_defaults=True):
+    """Newest first. `owner_acted_ns`: when somebody last did so with the token of the data folder, or the owner's key."""
+
     items: tuple[KeyInfo, ...]
+    owner_acted_ns: int | None = None
+
+
+class KeyChange(msgspec.Struct, omit_defaults=True):
+    """What is given is changed; `forever` takes away an end."""
+
+    id: str
+    role: Role | None = None
+    expires_ns: int | None = None
+    forever: bool = False
 
 
 class KeyQuery(msgspec.Struct):
@@ -56,4 +71,5 @@ class KeyQuery(msgspec.Struct):
 STATUS = Operation("system.status", "GET", Empty, Status, "read")
 KEY_CREATE = Operation("keys.create", "POST", KeyRequest, KeyInfo, "admin")
 KEYS = Operation("keys.list", "GET", Empty, KeyList, "admin")
-KEY_REVOKE = Operation("keys.revoke", "POST", KeyQuery, KeyInfo, "admin")
+KEY_CHANGE = Operation("keys.change", "POST", KeyChange, KeyInfo, "admin", also="of the last owner's key: the token of the data folder")
+KEY_REVOKE = Operation("keys.revoke", "POST", KeyQuery, KeyInfo, "admin", also="of the last owner's key: the token of the data folder")

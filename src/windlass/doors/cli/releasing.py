@@ -11,7 +11,7 @@ from windlass.core.digest import short
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.deploy import Move, ReleaseApprovals, ReleaseState
-from windlass.core.operations.evidence import Evidence
+from windlass.core.operations.evidence import ReleaseEvidence
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
@@ -102,7 +102,7 @@ def evidence(
     session.print(f"[dim]{'written into ' + plain(str(out)) if out else 'windlass evidence --out DIR writes them'}[/dim]")
 
 
-def _keep(folder: Path, found: Evidence) -> None:
+def _keep(folder: Path, found: ReleaseEvidence) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in found.files:

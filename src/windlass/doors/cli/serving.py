@@ -13,7 +13,7 @@ from windlass.core.errors import Forbidden, Unauthenticated, Unavailable
 from windlass.core.ids import now_ns
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
-from windlass.doors.cli.session import Session, require_server
+from windlass.doors.cli.session import Session, plain, require_server
 
 DAY_NS = 86_400 * 10**9
 
@@ -24,9 +24,10 @@ def add(app: typer.Typer) -> None:
     command(app, "link", panel="Run a server")(link)
     command(app, "login", panel="Run a server")(login)
     command(app, "status", "system.status", panel="Run a server")(status)
-    keys = typer.Typer(help="Keys for applications: make, list, revoke.", no_args_is_help=True)
+    keys = typer.Typer(help="Keys for people and applications: make, list, change, revoke.", no_args_is_help=True)
     command(keys, "create", "keys.create", path="keys")(create)
     command(keys, "list", "keys.list", path="keys")(listing)
+    command(keys, "change", "keys.change", path="keys")(change)
     command(keys, "revoke", "keys.revoke", path="keys")(revoke)
     app.add_typer(keys, name="keys", rich_help_panel="Run a server")
 
@@ -140,10 +141,11 @@ def listing(session: Session) -> None:
     session.result(found)
     now = now_ns()
     session.table(
-        ("id", "name", "role", "project", "only", "made", "ends"),
+        ("id", "name", "role", "project", "only", "made", "last did", "ends"),
         [
             (
                 k.id[-8:], k.name, k.role, k.project, ", ".join(k.scopes), words.ago(k.created_ns, now),
+                words.ago(k.acted_ns, now) if k.acted_ns else "",
                 "revoked" if k.revoked_ns else words.ago(k.expires_ns, now) if k.expires_ns else "never",
             )
             for k in found.items
@@ -158,3 +160,17 @@ def revoke(session: Session, id: Annotated[str, typer.Argument(help="Its id or a
     key = session.client.keys.revoke(id)
     session.result(key)
     session.print(f"{key.name} is revoked")
+
+
+def change(
+    session: Session,
+    id: Annotated[str, typer.Argument(help="Its id or the end of it.")],
+    role: Annotated[str | None, typer.Option("--role", help="owner, developer, viewer or caller.")] = None,
+    days: Annotated[int | None, typer.Option("--days", min=1, help="It ends in so many days.")] = None,
+    forever: Annotated[bool, typer.Option("--forever", help="It does not end.")] = False,
+) -> None:
+    """Give a key another role or another end; it stays the same secret."""
+    key = session.client.keys.change(id, role, expires_ns=now_ns() + days * DAY_NS if days else None, forever=forever)
+    session.result(key)
+    ends = f"ends {words.ago(key.expires_ns, now_ns())}" if key.expires_ns else "does not end"
+    session.print(f"{plain(key.name)} is {'an' if key.role == 'owner' else 'a'} {key.role}, and {ends}")

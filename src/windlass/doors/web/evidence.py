@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.core.operations.deploy import RELEASES, ReleaseList, ReleaseQuery
-from windlass.core.operations.evidence import EVIDENCE, Evidence, EvidenceRequest
+from windlass.core.operations.evidence import EVIDENCE, EvidenceRequest, ReleaseEvidence
 from windlass.doors.web.render import Asker, Handler, respond
 
 
@@ -16,7 +16,7 @@ class EvidenceContext(msgspec.Struct, omit_defaults=True):
 
     releases: ReleaseList
     asked: str = ""
-    evidence: Evidence | None = None
+    evidence: ReleaseEvidence | None = None
 
 
 async def show(request: Request, ask: Asker) -> Response:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from windlass.core.digest import short
 from windlass.core.operations.alerts import EVENTS, EventQuery
 from windlass.core.operations.approvals import APPROVALS, ApprovalQuery
-from windlass.core.operations.deploy import RELEASES, ReleaseQuery, ReleaseState
+from windlass.core.operations.deploy import RELEASES, ReleaseApprovals, ReleaseQuery, ReleaseState
 from windlass.core.operations.evaluation import EVALUATION, VERDICTS, Evaluation, IdQuery, VerdictQuery
 from windlass.core.operations.grants import STOPS, StopQuery
 from windlass.core.operations.monitors import MONITORS, MonitorQuery, MonitorState
@@ -19,6 +19,7 @@ from windlass.core.operations.reviews import REVIEWS, ReviewQueue, ReviewsQuery
 from windlass.core.operations.traces import LIVE, LiveFigures, LiveQuery
 from windlass.core.score import Verdict
 from windlass.doors import format as words
+from windlass.doors.web.releases import approvals
 from windlass.doors.web.render import Asker, Handler, respond
 
 MOST_FOUND = 5  # events that monitors found
@@ -55,6 +56,7 @@ class Application(msgspec.Struct):
     verdict: Verdict | None
     monitors: tuple[MonitorState, ...] = ()
     trend: tuple[float, ...] = ()  # p95 latency in ms, per bucket
+    approvals: ReleaseApprovals | None = None  # that are demanded before its candidate is promoted
 
 
 class HomeContext(msgspec.Struct):
@@ -71,6 +73,8 @@ async def _application(ask: Asker, release: ReleaseState, verdicts: list[Verdict
     production = release.environments.get("production")
     passed = next((v for v in mine if production and v.candidate.endswith(production) and v.candidate_evaluation), None)
     quality = await ask(EVALUATION, IdQuery(passed.candidate_evaluation, project)) if passed and passed.candidate_evaluation else None
+    gated = verdict is not None and verdict.decision == "promote" and release.candidate == verdict.candidate.partition("@")[2]
+    waits = await approvals(ask, release.name, verdict.id) if gated and verdict and verdict.environment == "production" else None
     watching = tuple(m for m in monitors if m.watched == f"release/{release.name}")
     return Application(
         release=release,
@@ -80,6 +84,7 @@ async def _application(ask: Asker, release: ReleaseState, verdicts: list[Verdict
         verdict=verdict,
         monitors=watching,
         trend=tuple(bucket[2] for bucket in live.series),
+        approvals=waits,
     )
 
 
@@ -130,7 +135,7 @@ def _state(monitor: MonitorState) -> str:
 
 
 def _needs(application: Application) -> list[Need]:
-    release, verdict = application.release, application.verdict
+    release, verdict, waits = application.release, application.verdict, application.approvals
     found: list[Need] = []
     gated = verdict is not None and release.candidate is not None and verdict.candidate.endswith(release.candidate)
     if release.candidate and release.suite and not gated:
@@ -138,7 +143,11 @@ def _needs(application: Application) -> list[Need]:
         found.append(Need("none", "candidate", sentence, "Look", f"/artifacts/release/{release.name}"))
     if verdict and release.candidate and gated:
         name = f"{release.name} {short(release.candidate)}"
-        if verdict.decision == "promote":
+        if verdict.decision == "promote" and waits is not None and not waits.enough:
+            given = sum(a.counts for a in waits.given)
+            sentence = f"{name} waits for approvals: {given} of {waits.needed}"
+            found.append(Need("wait", "approve", sentence, "Decide", f"/verdicts/{verdict.id}"))
+        elif verdict.decision == "promote":
             found.append(Need("good", "promote", f"{name} may go to production", "Decide", f"/verdicts/{verdict.id}"))
         elif verdict.decision == "block":
             worst = next((g for g in verdict.guards if g.decision == "block"), None)

@@ -86,6 +86,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Govern",
         (
             ("lineage", "Lineage", "/lineage"),
+            ("people", "People", "/people"),
             ("policy", "Policy", "/policy"),
             ("audit", "Audit", "/audit"),
             ("masking", "Masking", "/masking"),

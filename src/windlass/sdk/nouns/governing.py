@@ -17,6 +17,10 @@ class Keys(Group):
         """Operation `keys.list`."""
         return self._client.call(system.KEYS, Empty())
 
+    def change(self, id: str, role: Any = None, *, expires_ns: int | None = None, forever: bool = False) -> system.KeyInfo:
+        """Operation `keys.change`."""
+        return self._client.call(system.KEY_CHANGE, system.KeyChange(id, role, expires_ns, forever))
+
     def revoke(self, id: str) -> system.KeyInfo:
         """Operation `keys.revoke`."""
         return self._client.call(system.KEY_REVOKE, system.KeyQuery(id))

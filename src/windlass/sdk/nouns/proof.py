@@ -139,7 +139,7 @@ class Releases(Group):
         """Operation `releases.history`."""
         return self._client.call(deploy.HISTORY, deploy.HistoryQuery(release, environment, self._project, cursor, limit))
 
-    def evidence(self, release: str) -> evidence.Evidence:
+    def evidence(self, release: str) -> evidence.ReleaseEvidence:
         """What shows others how a release came to be, as files. Operation `evidence.make`."""
         return self._client.call(evidence.EVIDENCE, evidence.EvidenceRequest(release, self._project))
 
