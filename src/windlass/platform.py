@@ -101,6 +101,7 @@ from windlass.runtime.runner import Runners
 from windlass.services import SERVICES
 from windlass.settings import MB, Settings
 from windlass.store.blobs import open_blobs
+from windlass.store.health import Health
 from windlass.store.home import Home
 from windlass.store.journal import Journal
 from windlass.store.meta import open_meta, read, store_url
@@ -188,7 +189,8 @@ class Platform:
         self.actors = Actors(self.engine, sessions, secrets, self.home.signing_key(), cookie_name(self.address))
         self.installation = Installation(
             self.home.path, windlass.__version__, self.address,
-            counts=self._counts, ingest=self.traces.counts, providers=lambda: {"baseline": "ready", **self.providers.detected()},
+            health=Health(self.home, self.settings, self.engine), counts=self._counts, ingest=self.traces.counts,
+            providers=lambda: {"baseline": "ready", **self.providers.detected()},
         )  # fmt: skip
 
     def _open_registry(self, environ: Mapping[str, str]) -> None:

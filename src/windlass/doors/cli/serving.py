@@ -13,7 +13,7 @@ from windlass.core.errors import Forbidden, Unauthenticated, Unavailable
 from windlass.core.ids import now_ns
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
-from windlass.doors.cli.session import Session, require_server
+from windlass.doors.cli.session import Session, plain, require_server
 
 DAY_NS = 86_400 * 10**9
 
@@ -109,7 +109,12 @@ def status(session: Session) -> None:
         session.print(f"  {name:<14} {p['state']:<10} {words.size(p.get('rss') or 0)}[dim]{again}[/dim]")
     if len(s.processes) > 1:
         session.print(f"  {'together':<14} {'':<10} {words.size(total)}")
+    for what, store in s.stores.items():
+        state = "" if store.state == "ready" else f"   [red]{plain(store.state)}[/red]"
+        session.print(f"  {what:<14} {plain(f'{store.engine} {store.version}'.strip()):<18} [dim]{plain(store.where)}[/dim]{state}")
     session.print("", ", ".join(f"{n:,} {what}" for what, n in s.counts.items()))
+    if s.waiting:
+        session.print(f"{s.waiting:,} pieces of work wait to be taken")
     if s.ingest:
         session.print(", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in s.ingest.items()))
     ready = [n for n, state in s.providers.items() if state == "ready"]

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from windlass.core.actor import Role
-from windlass.core.errors import Forbidden
+from windlass.core.errors import Forbidden, Unavailable
 from windlass.core.operations import Empty
 from windlass.core.operations.registry import VERIFY, VerifyQuery, VerifyReport
 from windlass.core.operations.system import KEY_CREATE, KEY_REVOKE, KEYS, STATUS, KeyInfo, KeyList, KeyQuery, KeyRequest, Status
@@ -26,7 +26,7 @@ class StatusContext(msgspec.Struct):
 async def _page(request: Request, ask: Asker, *, made: KeyInfo | None = None, verified: VerifyReport | None = None) -> Response:
     try:
         keys = await ask(KEYS, Empty())
-    except Forbidden:
+    except (Forbidden, Unavailable):  # a page that says which store is away must not need it
         keys = KeyList(())
     context = StatusContext(await ask(STATUS, Empty()), keys, made, verified)
     return respond(request, "status.html", context, nav="status", title="Installation")
