@@ -1,5 +1,5 @@
 FROM python:3.13-slim AS build
-# also: lance (vectors of very large indexes), bigquery
+# also: s3, clickhouse, ray (docs/growing.md), lance (vectors of very large indexes), bigquery
 ARG EXTRAS=server,embed,postgres
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./

@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
 
-test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance .stamps/clickhouse .stamps/tune
+test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance .stamps/clickhouse .stamps/ray .stamps/tune
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: .stamps/test
@@ -49,6 +49,10 @@ clean:
 # ClickHouse's engine in a wheel, 530 MB; without it tests of spans in ClickHouse are skipped, and say so.
 .stamps/clickhouse: .stamps/test
 	@$(BIN)/pip install -q "chdb>=4.4,<5" && touch $@ || echo "no chDB: tests of ClickHouse will be skipped"
+
+# Ray, 220 MB; without it tests of rows on other machines are skipped, and say so.
+.stamps/ray: .stamps/test
+	@$(BIN)/pip install -q -e ".[ray]" && touch $@ || echo "no Ray: tests of rows on other machines will be skipped"
 
 # PyTorch, TRL and PEFT, 1.5 GB; torch first and by its version, so that pip takes a CPU build where it knows of one.
 .stamps/tune: .stamps/test

@@ -24,7 +24,7 @@ from windlass.agentops.secrets import Secrets
 from windlass.agentops.stops import Stops
 from windlass.agentops.tools import Tools
 from windlass.core.actor import OWNER, Actor
-from windlass.core.errors import WindlassError
+from windlass.core.errors import Invalid, WindlassError
 from windlass.core.operations import Operation
 from windlass.core.operations.alerts import Event
 from windlass.core.operations.runs import ModelEntry
@@ -45,6 +45,7 @@ from windlass.evaluate.bakeoffs import Bakeoffs
 from windlass.evaluate.evaluations import Evaluations
 from windlass.evaluate.experiments import Experiments
 from windlass.evaluate.gates import Gates
+from windlass.evaluate.hands import Hands
 from windlass.evaluate.leakage import Leakage
 from windlass.evaluate.measurements import Measurements
 from windlass.evaluate.outcomes import Outcomes
@@ -64,6 +65,7 @@ from windlass.govern.prices import Prices
 from windlass.govern.rulings import Rulings
 from windlass.govern.sessions import Sessions
 from windlass.jobs.durable import DurableJobs
+from windlass.jobs.spread import Spread
 from windlass.jobs.work import Jobs, LoopJobs, Work
 from windlass.monitor.alerts import Alerts
 from windlass.monitor.asked import AskedEvents
@@ -91,7 +93,7 @@ from windlass.registry.versions import Versions
 from windlass.registry.weights import WeightsStore
 from windlass.runtime.brokering import Brokering
 from windlass.runtime.chains import gateway_environment
-from windlass.runtime.context import RunContext
+from windlass.runtime.context import Records, RunContext
 from windlass.runtime.draws import Draws, TableDraws
 from windlass.runtime.embeddings import encoding
 from windlass.runtime.encoders import Encoders
@@ -109,6 +111,7 @@ from windlass.runtime.runner import Runners
 from windlass.services import SERVICES
 from windlass.settings import MB, Settings
 from windlass.store.blobs import open_blobs
+from windlass.store.health import Health
 from windlass.store.home import Home
 from windlass.store.journal import Journal
 from windlass.store.meta import open_meta, read, store_url
@@ -133,6 +136,7 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R")
 COUNTED = {"versions": versions, "links": links, "labels": labels, "evaluations": evaluations, "verdicts": verdicts, "keys": keys}
+WRITTEN = ("providers.toml", "prices.toml", "policy.toml")
 TOKEN_GRACE = 60.0  # seconds by which a run's token outlives the longest run
 
 
@@ -140,6 +144,14 @@ def cookie_name(address: str | None) -> str:
     """The session cookie's name. Browsers share cookies between the ports of a host, so the port is in it."""
     port = (address or "").rpartition(":")[2]
     return f"windlass_{port}" if port.isdigit() else "windlass"
+
+
+class Given(msgspec.Struct, frozen=True):
+    """Of a platform, for one on another machine over the same stores."""
+
+    version: str
+    settings: Settings
+    files: dict[str, bytes]  # what an owner wrote into the data folder
 
 
 class Platform:
@@ -153,6 +165,7 @@ class Platform:
         owner_key: a further secret of the owner, for a server beyond loopback.
         commands: whether suites may start commands on this machine.
         environ: where providers' keys are.
+        records: what takes spans, instead of a journal that a projector reads: then nothing is asked of spans here.
 
     Raises `Invalid` for a store of a newer version, `Unavailable` when one cannot be opened.
     """
@@ -160,6 +173,7 @@ class Platform:
     def __init__(
         self, home: Home, settings: Settings, *, address: str | None = None, name: str = "command",
         owner_key: str | None = None, commands: bool = True, environ: Mapping[str, str] = os.environ,
+        records: Records | None = None,
     ) -> None:  # fmt: skip
         self.home = home
         self.settings = settings
@@ -168,8 +182,8 @@ class Platform:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.journal = Journal(home.path / "journal" / name, settings.journal_segment)
         self.masking = Masking(home.path / MASKING_FILE)
-        self.records = Recorder(self.journal, self.masking)
-        self.spans: Spans = RemoteSpans(home.socket) if address else LocalSpans(lambda: _projection(home, settings))
+        self.records: Records = records or Recorder(self.journal, self.masking)
+        self.spans: Spans = RemoteSpans(home.socket) if address or records else LocalSpans(lambda: _projection(home, settings))
         self.traces = Traces(self.spans, self.journal)
         self.conversations = Conversations(self.traces)
         self.engine = open_meta(store_url(home, settings.database))
@@ -193,7 +207,8 @@ class Platform:
         self.audit = Audit(self.engine)
         self.installation = Installation(
             self.home.path, windlass.__version__, self.address,
-            counts=self._counts, ingest=self.traces.counts, providers=lambda: {"baseline": "ready", **self.providers.detected()},
+            health=Health(self.home, self.settings, self.engine), counts=self._counts, ingest=self.traces.counts,
+            providers=lambda: {"baseline": "ready", **self.providers.detected()},
         )  # fmt: skip
 
     def _open_registry(self, environ: Mapping[str, str]) -> None:
@@ -263,7 +278,7 @@ class Platform:
         targets = Targets(self.executor, self.records, self.models.http, self.settings.runner_seconds, self._environment, commands=commands)
         self.experiments = Experiments(
             outcomes=outcomes, versions=self.versions, datasets=self.datasets, targets=targets, judges=self.executor,
-            records=self.records, concurrency=self.settings.evaluation_concurrency,
+            records=self.records, concurrency=self.settings.evaluation_concurrency, hands=self._hands(),
         )  # fmt: skip
         self.evaluations = Evaluations(outcomes, self.versions, self.datasets, self.jobs)
         leakage = self.leakage = Leakage(self.versions, self.datasets, self.leaks)
@@ -302,6 +317,21 @@ class Platform:
     def policy(self) -> PolicyFile:
         """What `policy.toml` says now. Raises `Invalid`."""
         return read_policy_file(self.home.path / POLICY_FILE)
+
+    def _hands(self) -> Hands | None:
+        """Who does rows of evaluations elsewhere, by the setting `ray`. Raises `Invalid` where others could not reach the stores."""
+        self.spread: Spread | None = None
+        if not self.settings.ray:
+            return None
+        if not (self.settings.database and self.settings.blobs):
+            raise Invalid("rows on other machines need stores that they reach", where="ray", remedy="set database and blobs too")
+        self.spread = Spread(self.settings.ray, "windlass.doors.rows:open_rows", self._given, self.settings.evaluation_concurrency)
+        return Hands(self.spread.do)
+
+    def _given(self) -> bytes:
+        """What another machine needs to work as this one does: no secret is in it."""
+        files = {name: (self.home.path / name).read_bytes() for name in WRITTEN if (self.home.path / name).exists()}
+        return msgspec.msgpack.encode(Given(windlass.__version__, msgspec.structs.replace(self.settings, ray=""), files))
 
     def works(self) -> dict[str, Work]:
         """Long work by kind."""
@@ -368,6 +398,8 @@ class Platform:
     async def close(self) -> None:
         """End what runs and close the stores."""
         await self.jobs.close()
+        if self.spread:
+            await self.spread.close()
         await self.runners.close()
         await self.models.close()
         await self.spans.close()

@@ -48,6 +48,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     runner_idle_seconds: Annotated[float, _says("Seconds after which an idle runner is ended.", gt=0)] = 30.0
     approval_seconds: Annotated[float, _says("Seconds that a call of a tool waits for a person before it is refused.", gt=0)] = 300.0
     evaluation_concurrency: Annotated[int, _says("Rows of an evaluation under way at once.", ge=1)] = 8
+    ray: Annotated[
+        str, _says("The Ray cluster that rows of evaluations are worked on: empty for this machine, auto, host:6379 or ray://host:10001.")
+    ] = ""
     connect_seconds: Annotated[float, _says("Seconds to connect to a model provider.", gt=0)] = 10.0
     first_token_seconds: Annotated[float, _says("Seconds to a provider's first byte.", gt=0)] = 120.0
     between_tokens_seconds: Annotated[float, _says("Seconds between two pieces of a provider's stream.", gt=0)] = 60.0

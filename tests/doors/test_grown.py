@@ -128,3 +128,27 @@ def _traces(client: Client) -> list[str]:
         return [t.trace_id for t in client.traces.list().items]
     except WindlassError:
         return []
+
+
+def test_status_says_which_engines_there_are_and_which_is_away(
+    server: PostgreSqlServer, s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    secrets = {VARIABLE: PASSWORD, **ENVIRONMENT}
+    name = server.empty_store(migrated=False)
+    up = Server(tmp_path / "home", env={"WINDLASS_DATABASE": server.store_url(name), "WINDLASS_BLOBS": bucket, **secrets})
+    with up.client() as client:
+        status = client.status()
+        assert {what: (store.engine, store.state) for what, store in status.stores.items()} == {
+            "tables": ("PostgreSQL", "ready"), "blobs": ("S3", "ready"), "spans": ("DuckDB", "ready"),
+        }  # fmt: skip
+        assert status.stores["tables"].version.split(".")[0].isdigit() and status.waiting == 0
+        server.stop()
+        away = client.status()  # also of the page, below: what says which store is away must not need it
+        assert away.stores["tables"].state.startswith("PostgreSQL does not answer") and away.stores["blobs"].state == "ready"
+        assert away.counts == {}
+        said = up.owner().get("/status").text
+        assert "away" in said and "PostgreSQL does not answer" in said
+        assert PASSWORD not in said + repr(away) and SECRET not in said + repr(away)
+        server.start()
+        assert client.status().stores["tables"].state == "ready"
+    assert up.stop() == 0

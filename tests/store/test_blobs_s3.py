@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -172,8 +173,11 @@ def test_a_folder_is_moved_whole_or_gone_on_with(way: Between, bucket: str, tmp_
     way.plan = lambda method, n: None
     assert move_blobs(home, setting) == 14 and move_blobs(home, setting) == 0
     assert list(open_blobs(home, setting).all()) == kept
+    for other in ("", "s3://another/place"):
+        with pytest.raises(Invalid, match="is a cache of s3://"):
+            open_blobs(home, other)
     with pytest.raises(Invalid, match="is a cache of s3://"):
-        open_blobs(home, "")
+        move_blobs(home, "s3://another/place")
 
 
 def test_a_blob_that_is_damaged_is_not_moved(bucket: str, tmp_path: Path) -> None:
@@ -184,3 +188,25 @@ def test_a_blob_that_is_damaged_is_not_moved(bucket: str, tmp_path: Path) -> Non
     with pytest.raises(Unavailable, match="damaged"):
         move_blobs(home, bucket)
     assert not (home.path / "blobs" / ".of").exists()
+
+
+def test_no_room_for_a_copy_is_no_failure(blobs: S3Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs.put(DATA)
+
+    def full(*_: object) -> None:
+        raise Unavailable("the disk is full; the blob was not kept")
+
+    monkeypatch.setattr(FolderBlobs, "_keep", full)
+    assert blobs.get(DIGEST) == DATA
+
+
+def test_many_who_open_a_new_folder_at_once_all_may(bucket: str, tmp_path: Path) -> None:
+    """The first keeps something while the others look whether there is anything."""
+
+    def opened(n: int) -> None:
+        found = open_blobs(Home(tmp_path / "home"), bucket)
+        found.get(found.put(bytes([n]) * 100))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(opened, range(24)))
+    assert (tmp_path / "home" / "blobs" / ".of").read_text().strip() == bucket

@@ -20,6 +20,7 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.evaluation import Evaluation, EvaluatorSummary, Outcome
 from windlass.core.ref import Ref, parse_ref
 from windlass.core.score import Score
+from windlass.evaluate.hands import Hands, RowAsked
 from windlass.evaluate.outcomes import Asked, Outcomes, Result, sort_of
 from windlass.evaluate.stats import score_interval
 from windlass.evaluate.targets import Answered, Target, Targets, foreign_name
@@ -72,7 +73,7 @@ class Experiments:
 
     def __init__(
         self, *, outcomes: Outcomes, versions: Versions, datasets: Datasets, targets: Targets, judges: Judges, records: Records,
-        concurrency: int,
+        concurrency: int, hands: Hands | None = None,
     ) -> None:  # fmt: skip
         self._outcomes = outcomes
         self._versions = versions
@@ -81,6 +82,7 @@ class Experiments:
         self._judges = judges
         self._records = records
         self.concurrency = concurrency
+        self.hands = hands
 
     async def run(self, project: str, id: str, progress: Progress | None = None) -> Evaluation:
         """Bring an evaluation to its end. Raises what ends it before; the evaluation then says so too."""
@@ -99,6 +101,10 @@ class Experiments:
             failed = msgspec.structs.replace(evaluation, status="failed", finished_ns=now_ns(), error=str(e))
             await asyncio.to_thread(self._outcomes.save, failed)
             raise
+
+    async def beside(self, project: str, id: str) -> Running:
+        """An evaluation that another process keeps, to do rows of it here. Changes nothing. Raises `NotFound`."""
+        return await self._open(await asyncio.to_thread(self._outcomes.find, project, id))
 
     async def _open(self, evaluation: Evaluation) -> Running:
         project = evaluation.project
@@ -189,7 +195,7 @@ class Running:
     ) -> None:
         at_once = concurrency or self._owner.concurrency
         try:
-            async for batch in _batches(todo, lambda row, repeat: self._one(row, repeat, policy), at_once):
+            async for batch in _batches(todo, lambda row, repeat: self._have(row, repeat, policy), at_once):
                 self.done.update({(r.outcome.row, r.outcome.repeat): r for r in batch})
                 self.evaluation = self._figures()
                 await asyncio.to_thread(self._owner._outcomes.add, self.evaluation, batch)
@@ -202,8 +208,16 @@ class Running:
             await self.fail(str(e))
             raise
 
-    async def _one(self, key: str, repeat: int, policy: DrawPolicy) -> Result | None:
-        """One row; None when `replay` could not answer it."""
+    async def _have(self, key: str, repeat: int, policy: DrawPolicy) -> Result | None:
+        """One row, done here or elsewhere. A foreign target is of this machine."""
+        if self._owner.hands is None or not self.target.ours:
+            return await self.one(key, repeat, policy)
+        done = await self._owner.hands.row(RowAsked(self.evaluation.project, self.evaluation.id, key, repeat, policy))
+        self._owner._records.record(done.spans)
+        return done.result
+
+    async def one(self, key: str, repeat: int, policy: DrawPolicy) -> Result | None:
+        """One row, here; None when `replay` could not answer it."""
         e = self.evaluation
         ledger = Ledger()
         ledger.held = []

@@ -6,6 +6,7 @@ What the supervisor tells of its processes is in a file; what the rooms count co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +21,7 @@ from windlass.core.operations import Empty
 from windlass.core.operations.system import Status
 from windlass.govern.permissions import guard
 from windlass.govern.processes import Process, read_processes, resident
+from windlass.store.health import Health
 
 
 class Installation:
@@ -29,32 +31,37 @@ class Installation:
         home: the data folder.
         version: of Windlass.
         address: where the server answers, None in process.
+        health: of the stores.
         counts, ingest, providers: what other rooms say of themselves.
     """
 
     def __init__(
         self, home: Path, version: str, address: str | None, *, counts: Callable[[], Mapping[str, int]],
-        ingest: Callable[[], Awaitable[Mapping[str, int]]], providers: Callable[[], Mapping[str, str]],
+        health: Health, ingest: Callable[[], Awaitable[Mapping[str, int]]], providers: Callable[[], Mapping[str, str]],
     ) -> None:  # fmt: skip
         self._home = home
         self._version = version
         self._address = address
         self._counts = counts
+        self._health = health
         self._ingest = ingest
         self._providers = providers
         self._began = time.monotonic()
 
     async def status(self, actor: Actor, params: Empty) -> Status:
-        """Operation `system.status`. Raises `Forbidden`."""
+        """Operation `system.status`: also where a store is away, and which. Raises `Forbidden`."""
         guard(actor, "read", actor.project)
-        counts, processes = await asyncio.gather(asyncio.to_thread(self._counts), asyncio.to_thread(self.processes))
+        found, processes = await asyncio.gather(asyncio.to_thread(self._health.stores), asyncio.to_thread(self.processes))
+        stores, counts, waiting, ingest = dict(found), dict[str, int](), 0, dict[str, int]()
+        with contextlib.suppress(Unavailable):  # its store says so
+            counts, waiting = await asyncio.to_thread(lambda: (dict(self._counts()), self._health.waiting()))
         try:
             ingest = dict(await self._ingest())
-        except Unavailable:  # its process says why
-            ingest = {}
+        except Unavailable as e:
+            stores["spans"] = msgspec.structs.replace(stores["spans"], state=e.message)
         return Status(
             version=self._version, home=str(self._home), address=self._address, uptime_s=time.monotonic() - self._began,
-            processes=processes, counts=dict(counts), ingest=ingest, providers=dict(self._providers()),
+            processes=processes, counts=counts, stores=stores, waiting=waiting, ingest=ingest, providers=dict(self._providers()),
         )  # fmt: skip
 
     def processes(self) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,8 @@ from windlass.core.errors import Invalid
 from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.blobs_s3 import S3Blobs
 from windlass.store.home import Home
+
+MARK = ".of"  # beside the blobs
 
 
 class BlobStore(Protocol):
@@ -37,25 +40,37 @@ def open_blobs(home: Home, setting: str) -> BlobStore:
     Raises `Invalid` for an address that is none, and where the folder holds what is nowhere else, or the cache of another bucket.
     """
     folder = home.path / "blobs"
-    mark, own = folder / ".of", FolderBlobs(folder)
-    of = mark.read_text("utf-8").strip() if mark.exists() else ""
+    own, of = FolderBlobs(folder), _of(folder)
     if of == setting:
         return S3Blobs(setting, own, home.path / "run") if setting else own
     if of:
-        raise Invalid(
-            f"blobs/ is a cache of {of}, which the setting blobs does not name",
-            where=str(mark),
-            remedy="name it, or move the folder blobs away",
-        )
+        raise _of_another(folder, of)
     found = S3Blobs(setting, own, home.path / "run")
-    if next(own.all(), None) is not None:
+    if next(own.all(), None) is not None and _of(folder) != setting:  # else another process of ours began with it meanwhile
         raise Invalid(
             "this data folder has blobs of its own, which the setting blobs would leave behind",
             where=str(folder),
             remedy="windlass move takes them along; or take the setting away",
         )
-    mark.write_text(setting + "\n", "utf-8")
+    _mark(folder, setting)
     return found
+
+
+def _of(folder: Path) -> str:
+    """Of which bucket a folder is the cache; empty where it is none."""
+    mark = folder / MARK
+    return mark.read_text("utf-8").strip() if mark.exists() else ""
+
+
+def _of_another(folder: Path, of: str) -> Invalid:
+    message = f"blobs/ is a cache of {of.partition('?')[0]}, which the setting blobs does not name"
+    return Invalid(message, where=str(folder / MARK), remedy="name it, or move the folder blobs away")
+
+
+def _mark(folder: Path, setting: str) -> None:
+    partial = folder / f"{MARK}.{secrets.token_hex(8)}"
+    partial.write_text(setting + "\n", "utf-8")
+    partial.replace(folder / MARK)
 
 
 def move_blobs(home: Home, setting: str) -> int:
@@ -63,8 +78,10 @@ def move_blobs(home: Home, setting: str) -> int:
     Cut off anywhere it can be done again. Raises as `BlobStore.put`."""
     folder = home.path / "blobs"
     own, moved = FolderBlobs(folder), 0
-    if (folder / ".of").exists():
+    if (of := _of(folder)) == setting:
         return 0
+    if of:
+        raise _of_another(folder, of)
     found = S3Blobs(setting, own, home.path / "run")
     every = list(own.all())
     there = set(every) - set(found.missing(every))
@@ -74,5 +91,5 @@ def move_blobs(home: Home, setting: str) -> int:
                 pass
             found.send(own.local(digest), digest)
             moved += 1
-    (folder / ".of").write_text(setting + "\n", "utf-8")
+    _mark(folder, setting)
     return moved

@@ -662,3 +662,13 @@ def test_a_run_is_done_again_from_its_trace(wide: Opened, places: dict[str, str]
     page.get_by_role("button", name="Derive it again").click()
     page.get_by_role("heading", name="It came to the same").wait_for(timeout=60_000)
     assert wide.complaints == []
+
+
+def test_the_installation_says_which_engine_keeps_what(window: Opened) -> None:
+    page = window.go("/status")
+    stores = page.locator(".card", has_text="windlass.db").inner_text()
+    for said in ("tables", "SQLite 3", "blobs", "folder", "spans", "DuckDB"):
+        assert said in stores
+    assert stores.count("ready") == 3
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert window.complaints == []

@@ -10,8 +10,18 @@ from windlass.core.actor import Role
 from windlass.core.operations import Empty, Operation
 
 
+class StoreState(msgspec.Struct, omit_defaults=True):
+    """`state` is "ready", or a sentence. `version` is the engine's, or that of what speaks to it."""
+
+    engine: str
+    where: str
+    state: str
+    version: str = ""
+
+
 class Status(msgspec.Struct, omit_defaults=True):
-    """`processes` maps a process to its state and resident bytes; `ingest` counts spans received, projected and rejected."""
+    """`processes` maps a process to its state and resident bytes; `ingest` counts spans received, projected and rejected; `stores` maps
+    what is kept to who keeps it; `waiting` is work handed over that nobody has taken yet."""
 
     version: str
     home: str
@@ -20,6 +30,8 @@ class Status(msgspec.Struct, omit_defaults=True):
     processes: dict[str, dict[str, Any]] = {}
     counts: dict[str, int] = {}
     ingest: dict[str, int] = {}
+    stores: dict[str, StoreState] = {}
+    waiting: int = 0
     providers: dict[str, str] = {}  # provider → "ready", "no key"…
 
 

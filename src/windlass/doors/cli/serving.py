@@ -110,7 +110,12 @@ def status(session: Session) -> None:
         session.print(f"  {name:<14} {p['state']:<10} {words.size(p.get('rss') or 0)}[dim]{again}[/dim]")
     if len(s.processes) > 1:
         session.print(f"  {'together':<14} {'':<10} {words.size(total)}")
+    for what, store in s.stores.items():
+        state = "" if store.state == "ready" else f"   [red]{plain(store.state)}[/red]"
+        session.print(f"  {what:<14} {plain(f'{store.engine} {store.version}'.strip()):<18} [dim]{plain(store.where)}[/dim]{state}")
     session.print("", ", ".join(f"{n:,} {what}" for what, n in s.counts.items()))
+    if s.waiting:
+        session.print(f"{s.waiting:,} pieces of work wait to be taken")
     if s.ingest:
         session.print(", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in s.ingest.items()))
     ready = [n for n, state in s.providers.items() if state == "ready"]
