@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "component": "component", "agent": "component", "Limits": "component", "Component": "component", "Agent": "component",
     "chain": "chain", "evaluator": "chain", "Chain": "chain", "Evaluator": "chain",
-    "tool": "tool", "Tool": "tool", "trajectory": "trajectory", "Trajectory": "trajectory",
+    "tool": "tool", "Tool": "tool", "trajectory": "trajectory", "Trajectory": "trajectory", "mcp": "mcp",
     "index": "index", "encoder": "index", "Encoder": "index", "Index": "index", "Passage": "index",
     "by_paragraph": "index", "by_heading": "index", "whole": "index",
     "data": "suite", "suite": "suite", "not_worse": "suite", "at_least": "suite", "url": "suite", "command": "suite",
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from windlass.sdk.index import encoder as encoder
     from windlass.sdk.index import index as index
     from windlass.sdk.index import whole as whole
+    from windlass.sdk.mcp import mcp as mcp
     from windlass.sdk.output import Output as Output
     from windlass.sdk.output import text as text
     from windlass.sdk.registered import Prompt as Prompt

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import windlass as w
@@ -102,6 +102,7 @@ def value(name: str, calls: Any, wanted: Any, arguments: Any = "equal") -> float
 
 
 @given(some_calls, some_calls, st.sampled_from(["equal", "some", "none"]))
+@settings(deadline=None)
 def test_metrics_agree_with_each_other_and_with_trying_everything(made: Any, wanted: Any, mode: Any) -> None:
     reference = [_wanted(list(c)) for c in wanted]
     got = {m: value(m, made, reference, mode) for m in ("exact", "in_order", "any_order", "precision", "recall")}
@@ -119,6 +120,7 @@ def test_metrics_agree_with_each_other_and_with_trying_everything(made: Any, wan
 
 
 @given(st.lists(names, max_size=7), groups)
+@settings(deadline=None)
 def test_calls_of_one_group_stand_in_any_order(made: list[str], wanted: list[list[str]]) -> None:
     written = [[{"name": n} for n in g] for g in wanted]
     ways = [[n for g in way for n in g] for way in itertools.product(*(itertools.permutations(g) for g in wanted))]

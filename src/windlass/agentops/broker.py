@@ -16,10 +16,12 @@ from sqlalchemy import Connection, Engine
 from windlass.agentops import approvals
 from windlass.agentops.approvals import Approvals, Told
 from windlass.agentops.deciding import Call, authorize, micro, set_aside
+from windlass.agentops.definitions import changes, in_words
 from windlass.agentops.grants import digest_of, find, grant_of, live, spent_of
 from windlass.agentops.spending import count_denied, give_back, spend
-from windlass.agentops.stops import stopped
+from windlass.agentops.stops import stopped, suspend
 from windlass.core.actor import Actor
+from windlass.core.artifacts import Version
 from windlass.core.digest import canonical, digest_bytes
 from windlass.core.errors import Forbidden, WindlassError
 from windlass.core.grant import CallDecision, Code, Grant, GrantedTool, Spent
@@ -114,7 +116,7 @@ class Broker:
         """Let a call through, or ask a person. Raises `Refused` with the reason."""
         if attempt.grant is None and attempt.own is not None and attempt.effects != "write":
             with read(self._engine) as c:
-                stop = stopped(c, attempt.project, *attempt.agents, attempt.name)
+                stop = stopped(c, attempt.project, *attempt.agents, attempt.name, attempt.tool)
             decision = authorize(self._call(attempt, stop), attempt.own)
             if decision.answer == "allow":
                 why = f"{attempt.agent} was registered with {attempt.name}, which changes nothing"
@@ -137,7 +139,7 @@ class Broker:
         writes = attempt.effects == "write"
         by_hand = attempt.agent == attempt.actor.id
         with (write if writes else read)(self._engine) as c:
-            stop = stopped(c, attempt.project, *attempt.agents, attempt.name)
+            stop = stopped(c, attempt.project, *attempt.agents, attempt.name, attempt.tool)
             decision = CallDecision("deny", stop, "stopped", "wait until it is lifted") if stop else None
             if by_hand and writes and explain(attempt.actor, "deploy", attempt.project, attempt.name) is not None:
                 why = f"{attempt.name} changes the world, and {attempt.actor.id} could not grant it to anybody"
@@ -157,7 +159,7 @@ class Broker:
             row = find(c, attempt.project, asked.grant)
             grant, spent, now = grant_of(row), spent_of(c, row), self._now()
             found = approvals.take(c, asked.approval, grant, attempt.tool, _digest(attempt.arguments), now)
-            stop = stopped(c, attempt.project, *attempt.agents, attempt.name)
+            stop = stopped(c, attempt.project, *attempt.agents, attempt.name, attempt.tool)
             call = msgspec.structs.replace(
                 self._call(attempt, stop), spent=spent, revoked=row.revoked_ns is not None, approved=found.state == "used"
             )
@@ -172,6 +174,21 @@ class Broker:
             self._record_denied(c, attempt, Denied(decision, grant.id))
             halts = stopped(c, attempt.project, *attempt.agents) is not None
         raise Refused(decision, attempt, halts, grant.id)
+
+    def suspend(self, actor: Actor, tool: Version, changed: dict[str, object] | None) -> str:
+        """Stop this version of a server's tool, which its server defines otherwise now; None: not at all. Returns the reason as models may
+        read it; below it, for people, stands what the server says now. A push of that is another version, and is not stopped."""
+        reason, below = "its server has no such tool any more", ""
+        if changed is not None:
+            said = {"description": changed["description"], "parameters": changed["parameters"]}
+            now = tool.body | said | {"mcp": {**tool.body["mcp"], "returns": changed.get("returns")}}
+            was = tool.body | {"mcp": {"returns": None, **tool.body["mcp"]}}
+            found = changes(was, now)
+            reason = "its server defines it otherwise now"
+            below = "".join(f"\n{in_words(c)}" for c in found)
+        with write(self._engine) as c:
+            suspend(c, actor, tool.project, str(tool.ref), (reason + below)[:4000], self._now())
+        return reason
 
     def settle(self, admitted: Admitted, took_ns: int, dollars: float, outcome: str) -> None:
         """After an allowed call has ended, however it ended: give back what it did not need, and record what came of it."""
@@ -192,7 +209,7 @@ class Broker:
             rows = [find(c, attempt.project, attempt.grant)] if attempt.grant else live(c, attempt.project, attempt.agent, now)
         except WindlassError as e:
             return Denied(CallDecision("deny", e.message, "revoked", e.remedy or ""))
-        stop = stopped(c, attempt.project, *attempt.agents, attempt.name)
+        stop = stopped(c, attempt.project, *attempt.agents, attempt.name, attempt.tool)
         reasons, askable = [], []
         for row in rows:
             grant, spent = grant_of(row), spent_of(c, row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from windlass.core.artifacts import EFFECTS, Body
 from windlass.core.operations.tools import DefinitionChange
 
@@ -25,6 +27,14 @@ def changes(before: Body, after: Body) -> tuple[DefinitionChange, ...]:
     rest = {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)} - SAID
     found += [DefinitionChange(k, before.get(k), after.get(k), grave=True) for k in sorted(rest)]
     return tuple(found)
+
+
+def in_words(change: DefinitionChange) -> str:
+    """One difference as a line, with what was and what is now where that is told."""
+    was, now = (json.dumps(v, ensure_ascii=False)[:400] for v in (change.before, change.after))
+    if change.before is None:
+        return change.what if change.after is None else f"{change.what}: {now}"
+    return f"{change.what}: {was}" if change.after is None else f"{change.what}: {was} is now {now}"
 
 
 SAID = {"name", "description", "effects", "secrets", "parameters", "code", "uses"}

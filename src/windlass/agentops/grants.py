@@ -140,7 +140,7 @@ class Grants:
             agent = asked.agent or grant.agent
             call = Call(
                 agent, str(ref), asked.arguments, self._now(), spent, parameters,
-                stopped(c, asked.project, agent, f"{ref.kind}/{ref.name}"), row.revoked_ns is not None,
+                stopped(c, asked.project, agent, f"{ref.kind}/{ref.name}", str(ref)), row.revoked_ns is not None,
             )  # fmt: skip
         return authorize(call, grant)
 

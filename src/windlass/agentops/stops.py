@@ -59,17 +59,24 @@ class Stops:
         return StopList(tuple(Stop(r.subject, r.reason, r.actor, r.at_ns) for r in found))
 
 
+def suspend(c: Connection, actor: Actor, project: str, subject: str, reason: str, now: int) -> None:
+    """Stop one version of a tool because of what was found, in the transaction that found it. A stop that is there stays as it is."""
+    if c.execute(select(stops).where(stops.c.project == project, stops.c.subject == subject)).first() is None:
+        c.execute(insert(stops).values(project=project, subject=subject, reason=reason, actor="windlass", at_ns=now))
+        audit.record(c, actor, "stops.set", project, subject, reason=reason)
+
+
 def stopped(c: Connection, project: str, *subjects: str) -> str | None:
-    """What stops a call that has to do with these (agents, `tool/name`), in a sentence; None where nothing does."""
+    """What stops a call that has to do with these (agents, `tool/name`, a tool's whole ref), in a sentence; None where nothing does."""
     mine = (stops.c.project == project, stops.c.subject.in_((ALL, *subjects)))
     found = c.execute(select(stops).where(*mine).order_by(stops.c.at_ns)).first()
     return None if found is None else sentence_of(found)
 
 
-def sentence_of(row: Row[Any]) -> str:
-    """What stops, who did it and why."""
-    what = "everything" if row.subject == ALL else row.subject
-    return f"{what} was stopped by {row.actor}: {row.reason}"
+def sentence_of(row: Row[Any], whole: bool = False) -> str:
+    """What stops, who did it and why. Models are told the first line of the reason; the rest is for people."""
+    what = "everything" if row.subject == ALL else str(row.subject).partition("@")[0]
+    return f"{what} was stopped by {row.actor}: {row.reason if whole else str(row.reason).partition(chr(10))[0]}"
 
 
 def check_subject(text: str) -> str:

@@ -74,13 +74,15 @@ class Tools:
         version: Version = fetch(c, msgspec.structs.replace(ref, digest=newest(c, ref)))
         body: dict[str, Any] = version.body
         at = c.execute(select(versions.c.created_ns).where(*_is(version))).scalar_one()
-        stop = c.execute(select(stops).where(stops.c.project == project, stops.c.subject.in_(("all", f"tool/{name}")))).first()
+        stop = c.execute(
+            select(stops).where(stops.c.project == project, stops.c.subject.in_(("all", f"tool/{name}", str(version.ref))))
+        ).first()
         widest, by = effects(c, version)
         listing = {g for tool, ids in granted.items() if tool.startswith(f"{ref}@") for g in ids}
         agents = sorted({a for found in _agents(c, project, name).values() for a in found})
         return ToolState(
             name, str(version.ref), body["name"], body["description"], widest, count, at, tuple(body.get("secrets", ())),
-            tuple(agents), len(listing), sentence_of(stop) if stop else "", by,
+            tuple(agents), len(listing), sentence_of(stop, whole=True) if stop else "", by, stop.subject if stop else "",
         )  # fmt: skip
 
     def _grants(self, c: Connection, project: str) -> Uses:

@@ -100,9 +100,29 @@ EFFECTS: tuple[Effects, ...] = get_args(Effects)  # each more than the one befor
 SEARCH_ENTRY = "index:"  # begins the entry of a tool that has no code of its own: it searches the index it names
 
 
+class McpServer(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A server of the Model Context Protocol: a command, or an address. `secrets` are the names of what a command is given in its
+    environment, `bearer` the name of what an address is shown. `read` are the tools that only read, as the workspace says."""
+
+    command: tuple[str, ...] = ()
+    url: str = ""
+    secrets: tuple[str, ...] = ()
+    bearer: str = ""
+    read: tuple[str, ...] = ()
+
+
+class McpTool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a tool of a server is, by the name it has there, and the schema of what it returns."""
+
+    server: McpServer
+    tool: str
+    returns: dict[str, Any] | None = None
+
+
 class ToolBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """`name` and `description` are identity: a model reads them. A tool made of an index has the entry `index:name`, no
-    symbols, and the index among its `uses`; its parameters are `query` and `k`. `secrets` are the names of what its body is given."""
+    symbols, and the index among its `uses`; its parameters are `query` and `k`. `secrets` are the names of what its body is given.
+    `mcp` is where a server's tool is; its code is nothing."""
 
     code: Code
     name: str
@@ -111,6 +131,7 @@ class ToolBody(msgspec.Struct, frozen=True, omit_defaults=True):
     effects: Effects
     uses: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    mcp: McpTool | None = None
 
 
 class AgentBody(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -66,6 +66,13 @@ class Brokering:
         admitted = await asyncio.to_thread(self._broker.pass_code, attempt)
         return await self._within(admitted, context, body)
 
+    async def changed(self, tool: Version, error: RunFailed, context: RunContext) -> RunFailed:
+        """A server's tool is not what was pinned: stop it, and say what differs."""
+        reason = await asyncio.to_thread(self._broker.suspend, context.actor, tool, error.details.pop("changed"))
+        return RunFailed(
+            f"{tool.kind}/{tool.name} was not called, or its result is not told: {reason}", remedy="look, then push or resume it"
+        )
+
     def _attempt(self, agent: str, tool: Usable, arguments: dict[str, Any], context: RunContext, **more: Any) -> Attempt:
         version = tool.version
         return Attempt(

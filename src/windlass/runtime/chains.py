@@ -26,6 +26,7 @@ from windlass.runtime.library import Library, body_of
 from windlass.runtime.process import Ran
 from windlass.runtime.runner import Runners
 from windlass.sdk.frames import Start
+from windlass.sdk.mcp import ENTRY as SERVER_ENTRY
 
 
 def gateway_environment(address: str, token: str, evaluation: str | None = None) -> dict[str, str]:
@@ -90,7 +91,8 @@ class Chains:
         with step(self._records, context, f"{kind}/{version.name}", kind, versions=[str(version.ref)], input=arguments) as span:
             warnings = check_packages(code, version.ref.short)
             secrets = self._secrets.of(secret_names(version), version.ref.short)
-            start = Start(entry=code.entry, arguments=arguments, environment=self._environment(context) | secrets)
+            entry, given = started(version, arguments)
+            start = Start(entry=entry, arguments=given, environment=self._environment(context) | secrets)
             calls = Linked(self._library, version, span.context.deeper(), dispatch, secrets)
             snapshot = await self._library.snapshot(version)
 
@@ -116,6 +118,16 @@ class Chains:
                 span.event("printed", text=ran.printed)
             span.output(ran.value)
             return ran.value
+
+
+def started(version: Version, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What a runner is to run, with which arguments: of a server's tool, who speaks to the server."""
+    body = body_of(version)
+    if not isinstance(body, ToolBody) or body.mcp is None:
+        return body.code.entry, arguments
+    found = {"name": body.mcp.tool, "description": body.description, "parameters": body.parameters, "returns": body.mcp.returns}
+    pinned = {"mcp": msgspec.to_builtins(body.mcp), "found": found, "secrets": list(body.secrets)}
+    return SERVER_ENTRY, {"pinned": pinned, "arguments": arguments}
 
 
 def _hide(ran: Ran, secrets: dict[str, str]) -> Ran:

@@ -226,7 +226,12 @@ class Executor:
             with step(self._records, context, f"tool/{version.name}", "tool", versions=[str(version.ref)], input=arguments) as span:
                 return await self._from_code(version, index, arguments, span.context)
         if version.kind in ("chain", "tool"):
-            return await self._chains.run(version, arguments, context, partial(self._from_code, version), send)
+            try:
+                return await self._chains.run(version, arguments, context, partial(self._from_code, version), send)
+            except RunFailed as e:
+                if "changed" not in e.details or version.body.get("mcp") is None:
+                    raise
+                raise await self._brokering.changed(version, e, context) from e
         raise Invalid(f"a {version.kind} cannot be run", where=version.ref.short, remedy="run one of: " + ", ".join(RUNNABLE))
 
     async def takes(self, target: Ref) -> dict[str, Any]:

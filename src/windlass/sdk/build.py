@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from windlass.core.artifacts import (
     Guard,
     IndexBody,
     Link,
+    McpServer,
+    McpTool,
     PromptBody,
     ReleaseBody,
     SuiteBody,
@@ -30,7 +34,7 @@ from windlass.core.artifacts import (
 )
 from windlass.core.dataset import FORM, Rows, make_rows
 from windlass.core.encoding import HYBRID, LANCE, WORDS, LanceSettings
-from windlass.core.errors import Invalid
+from windlass.core.errors import Invalid, WindlassError
 from windlass.core.models import named
 from windlass.core.trajectory import entry_of
 from windlass.core.untrusted import signs
@@ -39,15 +43,16 @@ from windlass.sdk.code import Closure, Workspace, code_of
 from windlass.sdk.component import Agent, Called, Component
 from windlass.sdk.definitions import Definition
 from windlass.sdk.index import Index, IndexTool, chunk_lines
+from windlass.sdk.mcp import Found, ServerTool, check_found, definitions
 from windlass.sdk.output import schema_of, signature_schema
 from windlass.sdk.prompts import ENGINE, parse_prompt
 from windlass.sdk.rowfile import read_rows
 from windlass.sdk.suite import Data, Foreign, Suite
-from windlass.sdk.tool import Tool
+from windlass.sdk.tool import Hosted, Tool, secret_names
 from windlass.sdk.trajectory import Trajectory
 from windlass.sdk.workspace import Folder
 
-HOSTED = (Called, Index, Tool)  # what code calls through the host, by name
+HOSTED = (Called, Index, Hosted, Tool)  # what code calls through the host, by name
 
 
 class Builder:
@@ -71,6 +76,7 @@ class Builder:
             self._definitions[key] = d
         self._building: list[Definition] = []
         self._splits: dict[str, set[str]] = {}  # of each dataset
+        self._servers: dict[str, dict[str, Found]] = {}
         self.read: dict[str, str] = {}  # files that code names by their path, and who names them
 
     def build(self) -> tuple[Version, ...]:
@@ -131,6 +137,8 @@ class Builder:
             return self._tool(d)
         if isinstance(d, Evaluator):
             return self._evaluator(d)
+        if isinstance(d, ServerTool):
+            return self._server_tool(d)
         if isinstance(d, Trajectory):
             return self._trajectory(d)
         if isinstance(d, Index):
@@ -236,6 +244,43 @@ class Builder:
         code = Code(SEARCH_ENTRY + d.index.name, {}, "any")
         body = ToolBody(code, d.name, d.description, parameters, "read", (index.digest,))
         return self._keep("tool", d.name, body, [_uses(index, "index")], description=d.description, where=self._where(d))
+
+    def _server_tool(self, d: ServerTool) -> Version:
+        """A server's tool as it is defined now. Its hints do not count: it changes the world unless the workspace says it reads."""
+        server = self.folder.manifest.mcp.get(d.server)
+        if server is None:
+            raise Invalid(f"there is no server {d.server!r}", where=self._where(d), remedy=f"name it in windlass.toml: [mcp.{d.server}]")
+        found = self._served(d.server, server)
+        where = f"[mcp.{d.server}] {d.tool}"
+        if d.tool not in found:
+            raise Invalid(f"it has no tool {d.tool!r}", where=where, remedy="it has " + (", ".join(sorted(found)[:20]) or "none"))
+        said = found[d.tool]
+        check_found(said, where)
+        names = secret_names((*server.secrets, *([server.bearer] if server.bearer else [])))
+        body = ToolBody(
+            Code(f"mcp:{d.server}", {}, "any"), d.name.replace("-", "_").replace(".", "_"), said.description, said.parameters,
+            "read" if d.tool in server.read else "write", (), names,
+            McpTool(msgspec.structs.replace(server, read=()), d.tool, said.returns),
+        )  # fmt: skip
+        if suspicious := signs(said.description):
+            self.warnings.append(f"{where}: its description {'; it '.join(suspicious)}")
+        return self._keep("tool", d.name, body, [], where=self._where(d), description=said.description)
+
+    def _served(self, name: str, server: McpServer) -> dict[str, Found]:
+        if name not in self._servers:
+            secrets = {
+                n: os.environ.get(f"WINDLASS_SECRET_{n}", "") for n in (*server.secrets, *([server.bearer] if server.bearer else []))
+            }
+            if gone := [n for n, value in secrets.items() if not value]:
+                raise Invalid(f"it needs the secret {gone[0]}", where=f"[mcp.{name}]", remedy=f"set WINDLASS_SECRET_{gone[0]}")
+            try:
+                self._servers[name] = asyncio.run(definitions(server, secrets))
+            except WindlassError as e:
+                e.where = f"[mcp.{name}]"
+                raise
+            if odd := sorted(set(server.read) - set(self._servers[name])):
+                raise Invalid(f"it has no tool {odd[0]!r}", where=f"[mcp.{name}].read", remedy="it has " + ", ".join(self._servers[name]))
+        return self._servers[name]
 
     def _evaluator(self, d: Evaluator[Any, Any]) -> Version:
         code, called = self._code(d)

@@ -46,6 +46,9 @@ def collect(folder: Path, *, branch: str | None = None) -> Iterator[Collected]:
     """The versions of a workspace, made in a child process with a scrubbed environment. Raises what is wrong with the workspace."""
     with tempfile.TemporaryDirectory(prefix="windlass-") as out:
         environment = {k: v for k, v in os.environ.items() if k in PASSED} | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        servers = Folder(folder).manifest.mcp.values()  # what they are asked with is theirs, and is not kept
+        wanted = {f"WINDLASS_SECRET_{name}" for s in servers for name in (*s.secrets, s.bearer)}
+        environment |= {name: os.environ[name] for name in wanted if name in os.environ}
         command = [sys.executable, "-m", "windlass.sdk.collect", str(folder), out]
         try:
             done = subprocess.run(command, env=environment, cwd=folder, stdout=sys.stderr.fileno(), timeout=SECONDS, check=False)

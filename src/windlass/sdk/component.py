@@ -15,7 +15,7 @@ from windlass.core.host import current_host
 from windlass.sdk.definitions import Definition, expect
 from windlass.sdk.index import IndexTool
 from windlass.sdk.output import from_json
-from windlass.sdk.tool import Tool
+from windlass.sdk.tool import Hosted, Tool
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class Agent(Called[T]):
         expect(tools, (list, tuple), "tools", "a list of tools", self.where)
         expect(limits, Limits, "limits", "w.Limits(steps=…, tool_calls=…, seconds=…, tokens=…)", self.where)
         for tool in tools:
-            if not isinstance(tool, (Tool, IndexTool)):
+            if not isinstance(tool, (Tool, IndexTool, Hosted)):
                 raise Invalid(f"{tool!r} is not a tool", where=self.where, remedy="decorate it with @w.tool, or use index.as_tool()")
         self.tools = tuple(tools)
         self.limits = limits

@@ -11,13 +11,20 @@ from typing import Any, ParamSpec, TypeVar
 
 from windlass.core.artifacts import EFFECTS, Effects
 from windlass.core.errors import Invalid
-from windlass.core.host import Host, bound_host
+from windlass.core.host import Host, bound_host, current_host
 from windlass.sdk.chain import Function
 from windlass.sdk.output import from_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
 STEERING = r"(PATH|HOME|TMPDIR|LANG|TZ)$|(PYTHON|LD_|DYLD_|WINDLASS_|LC_|OMP_)"  # variables that steer a process
+
+
+class Hosted:
+    """What is called through the host that is bound."""
+
+    def _hosted(self, kind: str, name: str, arguments: dict[str, Any]) -> Any:
+        return current_host(repr(self)).call(kind, name, arguments)
 
 
 class Tool(Function[P, R]):
@@ -65,7 +72,7 @@ def tool(
     if effects not in EFFECTS:
         raise Invalid(f"effects is {effects!r}", remedy='write effects="none", "read" or "write"')
     chosen: Effects = effects
-    named = _secrets(secrets)
+    named = secret_names(secrets)
 
     def decorate(function: Callable[P, R]) -> Tool[P, R]:
         return Tool(function, name, chosen, named)
@@ -73,7 +80,7 @@ def tool(
     return decorate
 
 
-def _secrets(given: Iterable[str]) -> tuple[str, ...]:
+def secret_names(given: Iterable[str]) -> tuple[str, ...]:
     """Names of secrets, sorted, each once. Those by which a process is steered could do more than be read."""
     if isinstance(given, str):
         raise Invalid(f"secrets is {given!r}", remedy=f'write secrets=("{given}",)')

@@ -4,12 +4,15 @@ project = "default"            name = "helpdesk"            app = "app.py"  (or 
 description = "…"              branch = "main"              on_inconclusive = "ask" | "fail"
 [releases]                     answer = "chain/answer"      (besides every suite's target)
 secrets = ["NAME", …]          names only, never values
+[mcp.shop]                     command = ["python", "shop.py"] | url = "https://…"   (a server whose tools `w.mcp("shop", …)` names)
+                               secrets = ["NAME"]          bearer = "NAME"           read = ["look"]: tools that only read
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,6 +22,7 @@ from typing import Any, Literal
 import msgspec
 from pathspec import GitIgnoreSpec
 
+from windlass.core.artifacts import McpServer
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.ref import check_name
 
@@ -38,6 +42,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_inconclusive: Literal["ask", "fail"] = "ask"
     releases: dict[str, str] = {}
     secrets: list[str] = []
+    mcp: dict[str, McpServer] = {}
 
     @property
     def apps(self) -> list[str]:
@@ -70,6 +75,8 @@ class Folder:
             raise Invalid(str(e), where=FILE) from e
         check_name(manifest.name)
         check_name(manifest.project, what="project")
+        for name, server in manifest.mcp.items():
+            _check_server(name, server)
         for app in manifest.apps:
             if not (self.root / app).is_file():
                 raise Invalid(f"app {app!r} is not there", where=FILE, remedy="name the file that makes your components and chains")
@@ -125,6 +132,20 @@ class Folder:
         except (OSError, subprocess.SubprocessError):
             return {}
         return {"commit": run.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def _check_server(name: str, server: McpServer) -> None:
+    where = f"{FILE}: [mcp.{name}]"
+    if not re.fullmatch(r"[a-z][a-z0-9]{0,29}", name):
+        raise Invalid(f"{name!r} cannot be the name of a server", where=where, remedy="use lower-case letters and digits")
+    if bool(server.command) == bool(server.url):
+        raise Invalid("a server has a command or a url", where=where, remedy='write command = ["python", "shop.py"], or url = "https://…"')
+    if server.url and not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", server.url):
+        raise Invalid("the address of a server is https, or on this machine", where=where)
+    if server.url and server.secrets:
+        raise Invalid("an address is given no environment", where=where, remedy='name the key it is shown: bearer = "NAME"')
+    if server.command and server.bearer:
+        raise Invalid("a command is shown no key", where=where, remedy='name what is in its environment: secrets = ["NAME"]')
 
 
 def _near(root: Path, path: str) -> str | None:

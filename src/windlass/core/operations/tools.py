@@ -12,7 +12,8 @@ from windlass.core.operations import Limit, Operation, Page
 
 class ToolState(msgspec.Struct, omit_defaults=True):
     """A tool as its newest version is. `called` is the name a model sees. `agents` are those whose newest version uses a version of it;
-    `grants` counts those that live and list one. `stopped` says why nobody may call it.
+    `grants` counts those that live and list one. `stopped` says why nobody may call it, and
+    `stop` what was stopped: all, the tool, or this version.
     `effects` counts what its code calls; `by` is the `kind/name` that does more than the tool itself declares."""
 
     name: str
@@ -27,6 +28,7 @@ class ToolState(msgspec.Struct, omit_defaults=True):
     grants: int = 0
     stopped: str = ""
     by: str = ""
+    stop: str = ""
 
 
 class ToolPage(Page):

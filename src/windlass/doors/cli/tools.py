@@ -100,4 +100,4 @@ def suspend(session: Session, name: Name, why: Annotated[str, typer.Option("--wh
 
 def resume(session: Session, name: Name) -> None:
     """Let agents call it again."""
-    lift(session, f"tool/{name}")
+    lift(session, session.client.tools.show(name).tool.stop or f"tool/{name}")

@@ -48,7 +48,8 @@ async def suspend(request: Request, ask: Asker) -> Response:
 
 async def resume(request: Request, ask: Asker) -> Response:
     name = request.path_params["name"]
-    await ask(LIFT_STOP, StopLift(f"tool/{name}", ask.actor.project))
+    detail = await ask(TOOL, ToolName(name, ask.actor.project))
+    await ask(LIFT_STOP, StopLift(detail.tool.stop or f"tool/{name}", ask.actor.project))
     return RedirectResponse(f"/tools/{name}", 303)
 
 
