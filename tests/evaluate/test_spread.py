@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -20,7 +21,7 @@ from tests.evaluate.application import App
 
 from windlass.core.errors import Invalid, Unavailable
 from windlass.jobs.spread import Spread
-from windlass.platform import Platform
+from windlass.platform import Given, Platform
 from windlass.settings import Settings
 from windlass.store.home import Home
 from windlass.store.meta import read
@@ -114,3 +115,11 @@ async def test_a_cluster_that_is_not_there_is_said() -> None:
     with pytest.raises(Unavailable, match="the Ray cluster does not answer"):
         await spread.do(b"")
     assert time.monotonic() - began < 120
+
+
+async def test_a_worker_of_another_version_is_said(cluster: str) -> None:
+    given = msgspec.msgpack.encode(Given("0.0.1", Settings(), {}))
+    spread = Spread(cluster, "windlass.doors.rows:open_rows", lambda: given, 1)
+    with pytest.raises(Unavailable, match=r"cannot work: .*the server 0\.0\.1"):
+        await spread.do(b"")
+    await spread.close()
