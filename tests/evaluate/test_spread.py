@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -57,8 +58,13 @@ def app(postgresql, bucket: str, database_setting: str, tmp_path: Path, monkeypa
 
 
 def hands() -> list[psutil.Process]:
-    """The processes of Ray that do rows now."""
-    return [p for p in psutil.process_iter(["cmdline"]) if any("ray::_Hand" in part for part in p.info["cmdline"] or ())]
+    """The processes of this test's cluster that do rows now."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any("ray::_Hand" in part for part in process.cmdline()):
+                found.append(process)
+    return found
 
 
 @pytest.mark.parametrize("database_setting", ["postgresql"], indirect=True)
