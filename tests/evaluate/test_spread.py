@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -20,7 +22,7 @@ from tests.evaluate.application import App
 
 from windlass.core.errors import Invalid, Unavailable
 from windlass.jobs.spread import Spread
-from windlass.platform import Platform
+from windlass.platform import Given, Platform
 from windlass.settings import Settings
 from windlass.store.home import Home
 from windlass.store.meta import read
@@ -56,8 +58,13 @@ def app(postgresql, bucket: str, database_setting: str, tmp_path: Path, monkeypa
 
 
 def hands() -> list[psutil.Process]:
-    """The processes of Ray that do rows now."""
-    return [p for p in psutil.process_iter(["cmdline"]) if any("ray::_Hand" in part for part in p.info["cmdline"] or ())]
+    """The processes of this test's cluster that do rows now."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any("ray::_Hand" in part for part in process.cmdline()):
+                found.append(process)
+    return found
 
 
 @pytest.mark.parametrize("database_setting", ["postgresql"], indirect=True)
@@ -114,3 +121,11 @@ async def test_a_cluster_that_is_not_there_is_said() -> None:
     with pytest.raises(Unavailable, match="the Ray cluster does not answer"):
         await spread.do(b"")
     assert time.monotonic() - began < 120
+
+
+async def test_a_worker_of_another_version_is_said(cluster: str) -> None:
+    given = msgspec.msgpack.encode(Given("0.0.1", Settings(), {}))
+    spread = Spread(cluster, "windlass.doors.rows:open_rows", lambda: given, 1)
+    with pytest.raises(Unavailable, match=r"cannot work: .*the server 0\.0\.1"):
+        await spread.do(b"")
+    await spread.close()

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import DBAPIError
 from tests.registry.sources.postgresql_server import OWNER, PASSWORD, READER, READERS, PostgreSqlServer, binaries
 
 from windlass.core.actor import OWNER as ACTOR
@@ -17,7 +18,7 @@ from windlass.core.errors import Invalid, StoreAway, Unavailable
 from windlass.govern import audit
 from windlass.store import meta_postgres
 from windlass.store.meta import open_meta, read, write
-from windlass.store.tables import judgements
+from windlass.store.tables import grants, judgements, tune_points
 
 
 @pytest.fixture
@@ -238,5 +239,22 @@ def test_a_key_that_no_index_takes_is_told(postgresql: PostgreSqlServer, monkeyp
     key = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=9000))
     with pytest.raises(Invalid, match="longer than PostgreSQL's indexes take"), write(engine) as c:
         c.execute(judgements.insert().values(project="p", key=key, evaluator="e", score="", created_ns=1))
+    engine.dispose()
+    postgresql.drop(name)
+
+
+def test_what_nobody_could_have_meant_is_told_and_a_defect_stays_one(postgresql: PostgreSqlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that waited for a store because of its own mistake would wait for ever."""
+    monkeypatch.setenv(meta_postgres.PASSWORD, PASSWORD)
+    name = postgresql.empty_store()
+    engine = open_meta(postgresql.store_url(name))
+    for asked in (select(grants).where(grants.c.id == "a\0b"), select(tune_points).where(tune_points.c.step > 10**12)):
+        with pytest.raises(Invalid, match="than PostgreSQL takes"), read(engine) as c:
+            c.execute(asked).all()
+    for broken in (text("SELECT nonsense"), select(grants).where(grants.c.id == object())):
+        with pytest.raises(DBAPIError), read(engine) as c:
+            c.execute(broken)
+    with read(engine) as c:
+        assert c.execute(select(grants)).all() == []
     engine.dispose()
     postgresql.drop(name)

@@ -58,7 +58,7 @@ class Spread:
                 self._hands = await asyncio.to_thread(self._begin)
         from ray.exceptions import RayActorError, RayError
 
-        deaths, until = 0, time.monotonic() + WAIT_SECONDS
+        deaths, said, until = 0, "", time.monotonic() + WAIT_SECONDS
         while deaths < TRIES and time.monotonic() < until:
             at = min(range(len(self._hands)), key=lambda n: (self._away[n] > time.monotonic(), self._busy[n]))
             self._busy[at] += 1
@@ -67,8 +67,11 @@ class Spread:
                 node, answer = await _of(self._hands[at].do.remote(work))
                 self.nodes[node] += 1
                 return bytes(answer)
-            except RayActorError:
+            except RayActorError as e:
                 self.again += 1
+                said = _last(e)
+                if e.actor_init_failed:  # it is not started again
+                    raise Unavailable(f"a worker of Ray cannot work: {said}", where=self._address) from e
                 deaths += time.monotonic() - began > PAUSE_SECONDS  # else it was being started again when it was asked
                 self._away[at] = time.monotonic() + 4 * PAUSE_SECONDS
             except RayError as e:
@@ -77,7 +80,7 @@ class Spread:
                 self._busy[at] -= 1
             await asyncio.sleep(PAUSE_SECONDS)
         why = f"{deaths} workers ended over one piece of work" if deaths == TRIES else f"no worker was there for {WAIT_SECONDS:g} s"
-        raise Unavailable(why, where=self._address, remedy="the logs of the Ray workers say why")
+        raise Unavailable(f"{why} ({said})", where=self._address, remedy="the logs of the Ray workers say more")
 
     def _begin(self) -> list[Any]:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

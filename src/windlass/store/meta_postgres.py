@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 
 from windlass.core.errors import Invalid, StoreAway, Unavailable, WindlassError
 from windlass.store.tables import metadata
@@ -104,7 +104,9 @@ def plain(e: DBAPIError, where: str) -> WindlassError | None:
         return Invalid("a key or a name is longer than PostgreSQL's indexes take (2,700 bytes)", where=where, remedy="shorten it")
     if state.startswith("28") or state == "3D000" or _refused(e, "password", "authentication", "does not exist", "pg_hba", "permission"):
         return Unavailable(f"PostgreSQL does not let us in: {_first(e)}", where=where, remedy=f"check the setting database and {PASSWORD}")
-    if e.connection_invalidated or state.startswith(("08", "57P")) or not state:
+    if state == "22003" or (isinstance(e, DataError) and "NUL" in str(e.orig)):
+        return Invalid("a number is larger, or a name holds a character, than PostgreSQL takes", where=where, remedy="check what was asked")
+    if e.connection_invalidated or state.startswith(("08", "57P")) or (not state and isinstance(e, OperationalError)):
         return StoreAway(f"PostgreSQL does not answer: {_first(e)}", where=where, remedy="it is asked again by itself; try again")
     return None
 
