@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -32,14 +33,27 @@ pytestmark = pytest.mark.slow
 ROWS = 120
 
 
+def started(tries: int = 4) -> Any:
+    """A cluster; Ray gives each node 30 s to start, which is too little where much else runs."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster()
+    try:
+        made.add_node(num_cpus=1, include_dashboard=False)
+        made.add_node(num_cpus=1)
+    except Exception:
+        made.shutdown()
+        if tries == 1:
+            raise
+        return started(tries - 1)
+    return made
+
+
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Two nodes of one processor each, as two machines; its processes have the environment of the test."""
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.add_node(num_cpus=1)
+    made = started()
     try:
         yield made.address
     finally:
