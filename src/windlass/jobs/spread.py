@@ -56,7 +56,7 @@ class Spread:
         async with self._begins:
             if not self._hands:
                 self._hands = await asyncio.to_thread(self._begin)
-        from ray.exceptions import RayActorError, RayError
+        from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
         deaths, said, until = 0, "", time.monotonic() + WAIT_SECONDS
         while deaths < TRIES and time.monotonic() < until:
@@ -72,7 +72,8 @@ class Spread:
                 said = _last(e)
                 if e.actor_init_failed:  # it is not started again
                     raise Unavailable(f"a worker of Ray cannot work: {said}", where=self._address) from e
-                deaths += time.monotonic() - began > PAUSE_SECONDS  # else it was being started again when it was asked
+                started = isinstance(e, ActorUnavailableError) or time.monotonic() - began < PAUSE_SECONDS
+                deaths += not started  # else it was being started again when it was asked, which takes long where much else runs
                 self._away[at] = time.monotonic() + 4 * PAUSE_SECONDS
             except RayError as e:
                 raise Unavailable(f"the Ray cluster failed: {_last(e)}", where=self._address) from e

@@ -54,6 +54,6 @@ def test_what_waits_comes_and_goes_by_itself(wide: Opened, toured: Server) -> No
         assert page.locator("[data-id]").get_attribute("data-id") == second
         page.keyboard.press("j")
         page.keyboard.press("a")
-        page.wait_for_url("**/approvals")
-        assert client.approvals.list(state="all").items[0].state == "approved"
+        until(lambda: client.approvals.list(state="all").items[0].state == "approved")
+        page.get_by_text("Nothing waits.").wait_for()
     assert wide.complaints == []
