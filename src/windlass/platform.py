@@ -284,7 +284,8 @@ class Platform:
         leakage = self.leakage = Leakage(self.versions, self.datasets, self.leaks)
         self.gates = Gates(self.engine, self.versions, self.evaluations, outcomes, self.jobs, self.experiments, leakage)
         self.verdicts = Verdicts(self.engine)
-        policy = read_policy(self.home.path / POLICY_FILE)
+        rules = self.home.path / POLICY_FILE
+        policy = read_policy(rules) if rules.exists() else ()
         self.bakeoffs = Bakeoffs(self.engine, self.versions, self.evaluations, self.experiments, self.catalog, self.jobs, leakage, policy)
         items = Items(self.engine, self.traces, self.versions, self.datasets, self.leaks)
         self.reviews = Reviews(self.engine, items, Forms(self.versions, self.datasets), self.edits)

@@ -12,6 +12,7 @@ from windlass.core.pin import Column, Spec
 D = ["sha256:" + c * 64 for c in "0123456789"]
 CODE = a.Code("app:answer", {"app:answer": D[0]}, "3.11", modules={"m": D[1]}, files={"f": D[2]}, packages={"p": "1"})
 SPEC = Spec("bigquery", "bigquery://shop", ("id",), "SELECT 1", "t", {"since": 1}, "shop")
+MCP = a.McpTool(a.McpServer(("python", "-m", "notes"), "http://127.0.0.1/mcp", ("KEY",), "TOKEN", ("look",)), "look", {"type": "string"})
 EXAMPLES: dict[str, msgspec.Struct] = {
     "prompt": a.PromptBody(
         (a.TemplateMessage("user", "hi {{ q }}"),), {"q": {"type": "string"}}, "jinja2@3.1", {"t": 1}, {"type": "object"}, D[0]
@@ -21,7 +22,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "dataset": a.DatasetBody(D[1], 3, "tree@1"),
     "component": a.ComponentBody(D[0], D[1], {"temperature": 0.5}, {"type": "object"}),
     "chain": a.ChainBody(CODE, (D[1],), {"type": "object"}, {"type": "string"}, "sync", True),
-    "tool": a.ToolBody(CODE, "look", "Looks.", {"type": "object"}, "read", (D[3],), ("MAIL_KEY",)),
+    "tool": a.ToolBody(CODE, "look", "Looks.", {"type": "object"}, "read", (D[3],), ("MAIL_KEY",), MCP),
     "agent": a.AgentBody(D[0], D[1], (D[2],), {"steps": 8}, {"t": 1}, {"type": "object"}),
     "evaluator": a.EvaluatorBody(CODE, ("output",), (0.0, 2.0), (D[3],)),
     "suite": a.SuiteBody("chain/answer", D[0], (a.Guard("g", D[1], 0.02, 0.6),), "test", 0.01, 2, 7),

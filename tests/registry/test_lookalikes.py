@@ -22,7 +22,7 @@ def checked(shop: Shop, *tools: Version) -> None:
 
 @pytest.mark.parametrize("name", ["re-fund", "re_fund", "re.fund", "refund.", "refund_"])
 def test_a_name_that_looks_like_a_registered_one_is_refused(tmp_path: Path, name: str) -> None:
-    shop = Shop(tmp_path / "m.db").registered()
+    shop = Shop(f"sqlite:///{tmp_path / 'm.db'}").registered()
     with pytest.raises(Invalid, match="looks like 'refund', which is another tool"):
         checked(shop, tool(name, LOOK, "read"))
     checked(shop, tool("refund", LOOK, "read"), tool("refunds", LOOK, "read"))
@@ -32,7 +32,7 @@ def test_a_name_that_looks_like_a_registered_one_is_refused(tmp_path: Path, name
     "pair", [("l00k", "look"), ("read1", "readl"), ("get_iist", "get_list"), ("leam", "learn"), ("s3", "S3".lower() + "-")]
 )
 def test_two_that_come_together(tmp_path: Path, pair: tuple[str, str]) -> None:
-    shop = Shop(tmp_path / "m.db")
+    shop = Shop(f"sqlite:///{tmp_path / 'm.db'}")
     with pytest.raises(Invalid, match="looks like"):
         checked(shop, *(tool(name, LOOK, "read") for name in pair))
 
@@ -40,13 +40,13 @@ def test_two_that_come_together(tmp_path: Path, pair: tuple[str, str]) -> None:
 @pytest.mark.parametrize("called", ["rеfund", "refund\u200b", "ｒefund", "re fund", "", "refund\n", "x" * 101, "\u202erefund", "ref/und"])
 def test_a_name_that_models_are_told_is_plain(tmp_path: Path, called: str) -> None:
     """Artifacts' names are plain anyway; what a model calls a tool by is part of its body."""
-    shop = Shop(tmp_path / "m.db")
+    shop = Shop(f"sqlite:///{tmp_path / 'm.db'}")
     with pytest.raises(Invalid, match="cannot tell from another"):
         checked(shop, make_version("tool", "payment", ToolBody(Code("app:x", {}, "3.11"), called, "It.", LOOK, "read")))
 
 
 def test_a_tool_that_calls_itself_like_another_is_refused(tmp_path: Path) -> None:
-    shop = Shop(tmp_path / "m.db").registered()
+    shop = Shop(f"sqlite:///{tmp_path / 'm.db'}").registered()
     for called in ("REFUND", "Re_Fund", "look"):
         for name in ("payment", "refund" if called == "look" else "look"):  # a new one, and one that is there
             with pytest.raises(Invalid, match="which is another tool"):

@@ -29,7 +29,9 @@ from windlass.govern.policy import parse_policy_file, read_policy_file
 
 
 def read_policy(path: Path) -> tuple[Rule, ...]:
-    """The rules of a file. Raises `Invalid` naming what is wrong with it."""
+    """The rules of a file. Raises `Invalid` naming what is wrong with it, or that it is not there."""
+    if not path.exists():
+        raise Invalid("the policy cannot be read: there is no such file", where=str(path))
     return checked(read_policy_file(path).rule, str(path))
 
 

@@ -21,7 +21,7 @@ from windlass.store.home import Home
 def desk(shell: Shell) -> Shell:
     """A data folder with an agent and two tools."""
     home = Home(shell.folder / "home").path
-    Shop(home / "windlass.db").registered()
+    Shop(f"sqlite:///{home / 'windlass.db'}").registered()
     return shell
 
 
@@ -72,7 +72,7 @@ def test_what_is_wrong_is_said(desk: Shell, arguments: tuple[str, ...], said: st
 @pytest.fixture(scope="module")
 def token_and_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Server, Path]]:
     home = tmp_path_factory.mktemp("granted") / "home"
-    shop = Shop(Home(home).path / "windlass.db")
+    shop = Shop(f"sqlite:///{Home(home).path / 'windlass.db'}")
     shop.registered().time = 2_000_000_000 * 10**9  # the clock of the grant alone
     id = shop.grant().grant.id
     server = Server(home)
