@@ -44,7 +44,7 @@ class Desk(Shop):
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    made = Desk(tmp_path / "windlass.db")
+    made = Desk(f"sqlite:///{tmp_path / 'windlass.db'}")
     made.registered()
     made.alerts.set(OWNER, AlertSet("desk", webhook="https://host.example/hook", secret="HOOK", events=("approval",)))
     made.grant(GrantedTool("refund", SEVEN, on_miss="ask"))
