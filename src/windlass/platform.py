@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 import windlass
 from windlass.agentops.broker import Broker
@@ -45,7 +45,7 @@ from windlass.evaluate.bakeoffs import Bakeoffs
 from windlass.evaluate.evaluations import Evaluations
 from windlass.evaluate.experiments import Experiments
 from windlass.evaluate.gates import Gates
-from windlass.evaluate.hands import Hands
+from windlass.evaluate.hands import Hands, given_of
 from windlass.evaluate.leakage import Leakage
 from windlass.evaluate.measurements import Measurements
 from windlass.evaluate.outcomes import Outcomes
@@ -114,10 +114,9 @@ from windlass.store.blobs import open_blobs
 from windlass.store.health import Health
 from windlass.store.home import Home
 from windlass.store.journal import Journal
-from windlass.store.meta import open_meta, read, store_url
+from windlass.store.meta import open_meta, store_url
 from windlass.store.packs import Packs
 from windlass.store.spans import Spans
-from windlass.store.tables import evaluations, keys, labels, links, verdicts, versions
 from windlass.traces.harvest import Harvest
 from windlass.traces.keeping import Keeping
 from windlass.traces.local import LocalSpans
@@ -135,8 +134,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R")
-COUNTED = {"versions": versions, "links": links, "labels": labels, "evaluations": evaluations, "verdicts": verdicts, "keys": keys}
-WRITTEN = ("providers.toml", "prices.toml", "policy.toml")
 TOKEN_GRACE = 60.0  # seconds by which a run's token outlives the longest run
 
 
@@ -144,14 +141,6 @@ def cookie_name(address: str | None) -> str:
     """The session cookie's name. Browsers share cookies between the ports of a host, so the port is in it."""
     port = (address or "").rpartition(":")[2]
     return f"windlass_{port}" if port.isdigit() else "windlass"
-
-
-class Given(msgspec.Struct, frozen=True):
-    """Of a platform, for one on another machine over the same stores."""
-
-    version: str
-    settings: Settings
-    files: dict[str, bytes]  # what an owner wrote into the data folder
 
 
 class Platform:
@@ -207,7 +196,7 @@ class Platform:
         self.audit = Audit(self.engine)
         self.installation = Installation(
             self.home.path, windlass.__version__, self.address,
-            health=Health(self.home, self.settings, self.engine), counts=self._counts, ingest=self.traces.counts,
+            health=Health(self.home, self.settings, self.engine), ingest=self.traces.counts,
             providers=lambda: {"baseline": "ready", **self.providers.detected()},
         )  # fmt: skip
 
@@ -244,12 +233,8 @@ class Platform:
         out = Http(timeouts, Retries(wanted.retries + 1))  # an encoder's loop is not the models'
         self.encoders = Encoders(self.home.path / "encoders", self.providers, out, wanted.encoder_threads, self.prices.price)
         http, bars = Http(timeouts, Retries(wanted.retries + 1)), Bars(self.encoders)
-        self.local = LocalModels(
-            self.home.path / "models",
-            LocalFiles(self.home.path / "models" / "files", self.blobs),
-            wanted.model_idle_seconds,
-            wanted.tune_threads,
-        )
+        folder = self.home.path / "models"
+        self.local = LocalModels(folder, LocalFiles(folder / "files", self.blobs), wanted.model_idle_seconds, wanted.tune_threads)
         self.models = Models(self.providers, self.prices.price, http, self.blobs.get, bars, self.local)
         self.catalog = Catalog(
             self.providers, self.prices, lambda: self.encoders.minilm_installed, missing=why_no_torch,
@@ -326,13 +311,9 @@ class Platform:
             return None
         if not (self.settings.database and self.settings.blobs):
             raise Invalid("rows on other machines need stores that they reach", where="ray", remedy="set database and blobs too")
-        self.spread = Spread(self.settings.ray, "windlass.doors.rows:open_rows", self._given, self.settings.evaluation_concurrency)
+        most = self.settings.evaluation_concurrency
+        self.spread = Spread(self.settings.ray, "windlass.doors.rows:open_rows", lambda: given_of(self.home.path, self.settings), most)
         return Hands(self.spread.do)
-
-    def _given(self) -> bytes:
-        """What another machine needs to work as this one does: no secret is in it."""
-        files = {name: (self.home.path / name).read_bytes() for name in WRITTEN if (self.home.path / name).exists()}
-        return msgspec.msgpack.encode(Given(windlass.__version__, msgspec.structs.replace(self.settings, ray=""), files))
 
     def works(self) -> dict[str, Work]:
         """Long work by kind."""
@@ -382,15 +363,8 @@ class Platform:
 
     async def listed(self, actor: Actor) -> tuple[list[str], list[ModelEntry]]:
         """What the gateway lists: names of releases in production, and models."""
-        released = select(labels.c.name).where(
-            labels.c.project == actor.project, labels.c.kind == "release", labels.c.label == "production"
-        )
-
-        def names() -> list[str]:
-            with read(self.engine) as c:
-                return sorted(c.execute(released).scalars())
-
-        return await asyncio.to_thread(names), self.catalog.entries(await probe(self.providers))
+        names = await asyncio.to_thread(self.releases.names, actor.project, "production")
+        return names, self.catalog.entries(await probe(self.providers))
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         assert self._loop is not None, "nothing was asked yet"
@@ -417,10 +391,6 @@ class Platform:
         seconds = self.settings.runner_seconds + TOKEN_GRACE
         token = self.actors.tokens.run(context.run, context.project, seconds, context.evaluation)
         return gateway_environment(self.address, token, context.evaluation)
-
-    def _counts(self) -> dict[str, int]:
-        with read(self.engine) as c:
-            return {name: c.execute(select(func.count()).select_from(table)).scalar_one() for name, table in COUNTED.items()}
 
 
 def _projection(home: Home, settings: Settings) -> Projection:

@@ -22,8 +22,9 @@ from sqlalchemy import select
 from tests.evaluate.application import App
 
 from windlass.core.errors import Invalid, Unavailable
+from windlass.evaluate.hands import Given
 from windlass.jobs.spread import Spread
-from windlass.platform import Given, Platform
+from windlass.platform import Platform
 from windlass.settings import Settings
 from windlass.store.home import Home
 from windlass.store.meta import read

@@ -5,6 +5,7 @@ A verdict counts only for exactly what it compared: the candidate, against what 
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from typing import Any
 
@@ -123,6 +124,13 @@ class Releases:
             names = c.execute(select(v.name).where(v.project == query.project, v.kind == "release").distinct().order_by(v.name)).scalars()
             suites = _suites(c, query.project)
             return ReleaseList(tuple(self._state(c, Ref("release", name, None, None, query.project), suites) for name in names.all()))
+
+    def names(self, project: str, environment: str) -> builtins.list[str]:
+        """Names of the releases that stand in an environment, sorted."""
+        t = labels.c
+        wanted = select(t.name).where(t.project == project, t.kind == "release", t.label == environment)
+        with read(self._engine) as c:
+            return sorted(c.execute(wanted).scalars())
 
     def _state(self, c: Connection, ref: Ref, suites: dict[str, str]) -> ReleaseState:
         t = labels.c

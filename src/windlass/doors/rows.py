@@ -17,9 +17,9 @@ import msgspec
 import windlass
 from windlass.core.errors import Invalid
 from windlass.evaluate.experiments import Running
-from windlass.evaluate.hands import Collected, RowAsked, answered
+from windlass.evaluate.hands import Collected, Given, RowAsked, answered
 from windlass.evaluate.outcomes import Result
-from windlass.platform import Given, Platform
+from windlass.platform import Platform
 from windlass.store.home import Home
 
 KEPT = 4  # evaluations whose rows and target are kept ready

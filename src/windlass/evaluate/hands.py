@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+import windlass
 from windlass.core.errors import WindlassError, error_from_dict
 from windlass.core.span import Span
 from windlass.evaluate.outcomes import Result
 from windlass.runtime.context import DrawPolicy
+from windlass.settings import Settings
+
+WRITTEN = ("providers.toml", "prices.toml", "policy.toml")
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What a machine needs to work as another one does, over the same stores. No secret is in it."""
+
+    version: str
+    settings: Settings
+    files: dict[str, bytes]  # what an owner wrote into the data folder
+
+
+def given_of(folder: Path, settings: Settings) -> bytes:
+    """`Given`, of a data folder and its settings."""
+    files = {name: (folder / name).read_bytes() for name in WRITTEN if (folder / name).exists()}
+    return msgspec.msgpack.encode(Given(windlass.__version__, msgspec.structs.replace(settings, ray=""), files))
 
 
 class RowAsked(msgspec.Struct, frozen=True):

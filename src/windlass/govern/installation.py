@@ -32,17 +32,16 @@ class Installation:
         version: of Windlass.
         address: where the server answers, None in process.
         health: of the stores.
-        counts, ingest, providers: what other rooms say of themselves.
+        ingest, providers: what other rooms say of themselves.
     """
 
     def __init__(
-        self, home: Path, version: str, address: str | None, *, counts: Callable[[], Mapping[str, int]],
+        self, home: Path, version: str, address: str | None, *,
         health: Health, ingest: Callable[[], Awaitable[Mapping[str, int]]], providers: Callable[[], Mapping[str, str]],
     ) -> None:  # fmt: skip
         self._home = home
         self._version = version
         self._address = address
-        self._counts = counts
         self._health = health
         self._ingest = ingest
         self._providers = providers
@@ -54,7 +53,7 @@ class Installation:
         found, processes = await asyncio.gather(asyncio.to_thread(self._health.stores), asyncio.to_thread(self.processes))
         stores, counts, waiting, ingest = dict(found), dict[str, int](), 0, dict[str, int]()
         with contextlib.suppress(Unavailable):  # its store says so
-            counts, waiting = await asyncio.to_thread(lambda: (dict(self._counts()), self._health.waiting()))
+            counts, waiting = await asyncio.to_thread(lambda: (self._health.counts(), self._health.waiting()))
         try:
             ingest = dict(await self._ingest())
         except Unavailable as e:

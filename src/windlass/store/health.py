@@ -13,8 +13,9 @@ from windlass.store.blobs_folder import FolderBlobs
 from windlass.store.blobs_s3 import S3Blobs
 from windlass.store.home import Home
 from windlass.store.meta import read
-from windlass.store.tables import handed_over
+from windlass.store.tables import evaluations, handed_over, keys, labels, links, verdicts, versions
 
+COUNTED = {"versions": versions, "links": links, "labels": labels, "evaluations": evaluations, "verdicts": verdicts, "keys": keys}
 PATIENCE = 5.0  # seconds a bucket may take to answer
 NOWHERE = "sha256:" + "0" * 64
 
@@ -38,6 +39,11 @@ class Health:
         if wanted.ray:
             found["evaluations"] = StoreState("Ray", wanted.ray, "ready", _package("ray"))
         return found
+
+    def counts(self) -> dict[str, int]:
+        """How many rows the tables have that people ask about. Raises `Unavailable`."""
+        with read(self._engine) as c:
+            return {name: c.execute(select(func.count()).select_from(table)).scalar_one() for name, table in COUNTED.items()}
 
     def waiting(self) -> int:
         """Pieces of work that were handed over and that nobody has taken yet. Raises `Unavailable`."""
