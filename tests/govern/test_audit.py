@@ -50,6 +50,19 @@ def test_an_untouched_chain_holds(either: Engine) -> None:
 
 
 @on_both
+def test_what_rests_on_the_chain_alone_is_said(either: Engine) -> None:
+    """In PostgreSQL there is no second place: that the end was cut off is told by a head noted elsewhere."""
+    lite = either.dialect.name == "sqlite"
+    found = audit.check(either)
+    assert (found.problem, found.entries, found.anchored_from) == (None, 4, 0 if lite else 4)
+    head = f"4:{found.head}"
+    with write(either) as c:
+        c.exec_driver_sql("DELETE FROM audit WHERE seq = 4")
+    assert (audit.check(either).problem is not None) == lite
+    assert audit.Audit(either).verify(OWNER, AuditVerify(head)).problem is not None
+
+
+@on_both
 def test_what_was_not_done_is_not_recorded(either: Engine) -> None:
     with pytest.raises(ZeroDivisionError), write(either) as c:
         audit.record(c, OWNER, "keys.create", "default", "key/9")

@@ -58,7 +58,9 @@ def check(engine: Engine) -> AuditState:
         anchors = Anchors.beside(c)
         size = anchors.size() if anchors else 0  # before the first look at the table: what is confirmed by then must be in it
         state, hashes = _chain(c)
-    if anchors and state.problem is None:
+    if anchors is None:
+        state.anchored_from = state.entries
+    elif state.problem is None:
         _against(state, hashes, anchors, size)
     return state
 

@@ -49,7 +49,7 @@ class AuditVerify(msgspec.Struct, omit_defaults=True):
 
 class AuditState(msgspec.Struct, omit_defaults=True):
     """How many `entries` agree and the `head` they end with, or the first `problem` and the entry it is `at`. Entries up to
-    `anchored_from` rest on the chain alone."""
+    `anchored_from` rest on the chain alone: all of them where the store is no file of the data folder."""
 
     entries: int
     head: str

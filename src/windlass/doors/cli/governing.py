@@ -108,7 +108,9 @@ def verify(
         return 1
     session.print(f"[green]agrees[/]  {words.many(found.entries, 'entry')}  [dim]head {found.entries}:{found.head}[/dim]")
     if found.anchored_from:
-        session.print(f"[yellow]entries up to {found.anchored_from} rest on the chain alone[/]: their anchors were begun after them")
+        session.print(
+            f"[yellow]entries up to {found.anchored_from} rest on the chain alone[/]: a head noted elsewhere tells whether any was cut off"
+        )
     return 0
 
 

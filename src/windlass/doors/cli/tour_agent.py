@@ -56,7 +56,8 @@ def agent(client: Client, say: Say, link: Link) -> Agented:
     audit = client.audit.verify()
     if audit.problem:
         raise WindlassError(f"the audit does not agree: {audit.problem}", remedy="windlass audit verify")
-    say(f"  the audit agrees: {words.many(audit.entries, 'entry')}, none changed, none cut off   {link('/audit')}")
+    told = "none changed" if audit.anchored_from else "none changed, none cut off"
+    say(f"  the audit agrees: {words.many(audit.entries, 'entry')}, {told}   {link('/audit')}")
     evidence = client.releases.evidence(RELEASE)
     say(f"[bold]evidence[/bold]  {plain(evidence.sentence)}", f"  {len(evidence.files)} files   {link('/evidence?release=' + RELEASE)}")
     files = tuple(file.name for file in evidence.files)
