@@ -15,7 +15,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection
 
 import windlass
 from windlass.agentops.broker import Broker
@@ -24,11 +23,9 @@ from windlass.agentops.secrets import Secrets
 from windlass.agentops.stops import Stops
 from windlass.agentops.tools import Tools
 from windlass.core.actor import OWNER, Actor
-from windlass.core.errors import Invalid, WindlassError
+from windlass.core.errors import Invalid
 from windlass.core.operations import Operation
-from windlass.core.operations.alerts import Event
 from windlass.core.operations.runs import ModelEntry
-from windlass.core.operations.tuning import Tune
 from windlass.core.ref import parse_ref
 from windlass.core.weights import parse_identity
 from windlass.deploy.approvals import ReleaseApprovers
@@ -56,6 +53,7 @@ from windlass.evaluate.targets import Targets
 from windlass.evaluate.verdicts import Verdicts
 from windlass.govern.actors import Actors
 from windlass.govern.audit import Audit
+from windlass.govern.erasures import Erasures
 from windlass.govern.installation import Installation
 from windlass.govern.masking import FILE as MASKING_FILE
 from windlass.govern.masking import Masking
@@ -68,7 +66,7 @@ from windlass.jobs.durable import DurableJobs
 from windlass.jobs.spread import Spread
 from windlass.jobs.work import Jobs, LoopJobs, Work
 from windlass.monitor.alerts import Alerts
-from windlass.monitor.asked import AskedEvents
+from windlass.monitor.asked import AskedEvents, TuneEvents
 from windlass.monitor.delivery import Deliveries
 from windlass.monitor.drifting import Drifts
 from windlass.monitor.ground import Grounds
@@ -91,6 +89,7 @@ from windlass.registry.uploads import Uploads
 from windlass.registry.verify import Verify
 from windlass.registry.versions import Versions
 from windlass.registry.weights import WeightsStore
+from windlass.rooms import rooms_of
 from windlass.runtime.brokering import Brokering
 from windlass.runtime.chains import gateway_environment
 from windlass.runtime.context import Records, RunContext
@@ -286,19 +285,13 @@ class Platform:
     def _open_tune(self) -> None:
         wanted, folder = self.settings, self.home.path / "tunes"
         working = Working(self.engine, self.versions, self.weights, self.blobs, self.local, wanted.tune_threads, wanted.tune_memory * MB)
-        self.tunes = Tunes(self.engine, self.versions, self.datasets, self.weights, self.jobs, folder, working, ended=self._tuning_ended)
+        self.tunes = Tunes(
+            self.engine, self.versions, self.datasets, self.weights, self.jobs, folder, working, ended=TuneEvents(self.alerts).ended
+        )
         self.comparing = Comparing(
             self.engine, self.versions, self.weights, self.tunes, self.evaluations, self.experiments, self.leakage, self.jobs
         )
-
-    def _tuning_ended(self, c: Connection, tune: Tune, error: WindlassError) -> Callable[[], None]:
-        """A tuning that ended badly is an event."""
-        title = f"{tune.request.method} {tune.request.name} failed at step {tune.step}"
-        noted = self.alerts.note(
-            c, Event(project=tune.project, kind="tune", monitor=tune.request.name, severity="warning", title=title, sentence=str(error),
-                     path=f"/tunes/{tune.id}", key=tune.id)
-        )  # fmt: skip
-        return lambda: self.alerts.begin(noted)
+        self.erasures = Erasures(self.engine, self.jobs, self.home.signing_key(), rooms_of(self))
 
     def policy(self) -> PolicyFile:
         """What `policy.toml` says now. Raises `Invalid`."""
@@ -320,7 +313,7 @@ class Platform:
         return {
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
             "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "monitor": self._look, "delivery": self.deliveries.run,
-            "tune": self.tunes.run, "tune comparison": self.comparing.run,
+            "tune": self.tunes.run, "tune comparison": self.comparing.run, "erasure": self.erasures.run,
         }  # fmt: skip
 
     @cached_property

@@ -82,6 +82,7 @@ class World:
         self._observe()
         self._agents()
         self._tune()
+        self.erasure = self._done(self.client.erasures.make("nobody-9"), self.client.erasures.show).id
         self.secrets = self._people()
         self._rest()
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.store.tiny_disk import run_on_tiny_disk
 
 from windlass.core.errors import Conflict, Unavailable
-from windlass.store.journal import HEADER, Journal, JournalReader, Position
+from windlass.store.journal import HEADER, Journal, JournalReader, Position, rewrite
 
 FROZEN = Path(__file__).parent / "fixtures" / "journal-1"
 START = Position(0, 0)
@@ -222,3 +222,84 @@ def test_the_format_does_not_change(tmp_path):
     length, crc, receipt = HEADER.unpack_from(data, 4)
     assert (length, crc) == (5, zlib.crc32(struct.pack("<Q", receipt) + b"first"))
     assert receipt == records[0].receipt_ns
+
+
+def _blank(payload: bytes) -> bytes | None:
+    """As an erasure does it: what is wanted gives way to zeros, and nothing else is touched."""
+    return bytes(len(payload)) if payload.startswith(b"secret") else None
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=200), st.just(b"secret of one")), min_size=1, max_size=40), st.integers(4096, 6000))
+def test_what_is_rewritten_leaves_every_position_true(tmp_path_factory, payloads, segment):
+    folder = tmp_path_factory.mktemp("journal")
+    journal = Journal(folder / "w", segment)
+    for payload in payloads:
+        journal.append(payload)
+    before = [(r.position, r.receipt_ns) for r in JournalReader(folder).read("w", START)]
+    assert rewrite(folder / "w", _blank) == payloads.count(b"secret of one")
+    after = JournalReader(folder).read("w", START)
+    assert [(r.position, r.receipt_ns) for r in after] == before
+    assert [r.payload for r in after] == [_blank(p) or p for p in payloads]
+    assert not any(b"secret" in path.read_bytes() for path in (folder / "w").iterdir()) or any(
+        b"secret" in p for p in payloads if not p.startswith(b"secret")
+    )
+    assert rewrite(folder / "w", lambda payload: None) == 0
+    journal.append(b"and on")  # in the file that stands there now
+    journal.close()
+    assert everything(folder)[-1] == b"and on"
+    assert Journal(folder / "w", segment).cut == 0
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from windlass.store.journal import Journal
+
+journal = Journal(Path(sys.argv[1]) / "w", 20_000)
+n = 0
+while True:
+    journal.append(b"%s %d" % (b"secret" if n % 3 == 0 else b"kept", n))
+    print(n, flush=True)
+    n += 1
+"""
+
+
+def test_rewritten_while_another_process_writes_and_is_killed(tmp_path):
+    """Whatever was acknowledged is there: blanked or as it was, in order, while the folder is rewritten again and again."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    blanked = 0
+    while blanked < 20:
+        blanked += rewrite(tmp_path / "w", _blank)
+    process.send_signal(signal.SIGKILL)
+    told = [int(line) for line in process.stdout]
+    rewrite(tmp_path / "w", _blank)
+    found = everything(tmp_path)
+    acknowledged = told[-1] + 1
+    assert len(found) >= acknowledged
+    for n, payload in enumerate(found):
+        assert payload == (bytes(len(b"secret %d" % n)) if n % 3 == 0 else b"kept %d" % n)
+    assert not list((tmp_path / "w").glob(".*")), "nothing half made is left"
+
+
+def test_a_disk_that_is_full_leaves_the_journal_as_it_was(tmp_path, monkeypatch):
+    import errno
+    import os
+
+    journal = Journal(tmp_path / "w")
+    journal.append(b"secret of one")
+    real = os.fsync
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable, match="the disk is full"):
+        rewrite(tmp_path / "w", _blank)
+    monkeypatch.setattr(os, "fsync", real)
+    assert everything(tmp_path) == [b"secret of one"]
+    journal.append(b"more")
+    journal.close()
+    assert everything(tmp_path) == [b"secret of one", b"more"]

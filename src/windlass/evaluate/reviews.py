@@ -202,7 +202,7 @@ class Reviews:
                 _record(c, id, actor, decision)
                 decisions = [d for d in decisions if d.actor != actor.id] + ([decision] if decision else [])
                 came = _settle(c, id, decisions, raters)
-                audit.record(c, actor, "reviews.decide", request.project, id, said=in_words(decision)[:500], state=came)
+                audit.record(c, actor, "reviews.decide", request.project, id, state=came)  # not what was said: the audit is kept for ever
         return self.show(actor, ReviewQuery(id, request.project))
 
     def _said(self, actor: Actor, request: ReviewDecide, queue: Stored, item: Item) -> Decision | None:

@@ -1,4 +1,4 @@
-"""A call that waits for a person is an event: alerts tell whoever they are for, and it is acknowledged by whoever decides."""
+"""What other rooms tell as events: a call that waits for a person, acknowledged by whoever decides; a tuning that ended badly."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
+from windlass.core.errors import WindlassError
 from windlass.core.operations.alerts import Event
 from windlass.core.operations.approvals import Approval
+from windlass.core.operations.tuning import Tune
 from windlass.monitor.alerts import Alerts
 
 KIND = "approval"
@@ -35,3 +37,19 @@ class AskedEvents:
     def over(self, c: Connection, project: str, id: str, by: str, note: str) -> None:
         """Acknowledge it, in the transaction in which somebody decided, or whoever waited was gone."""
         self._alerts().over(c, project, KIND, id, by, note)
+
+
+class TuneEvents:
+    """What `tune.tunes` wants to be told whom of."""
+
+    def __init__(self, alerts: Alerts) -> None:
+        self._alerts = alerts
+
+    def ended(self, c: Connection, tune: Tune, error: WindlassError) -> Callable[[], None]:
+        """Note a tuning that ended badly; returns what is to be done after the transaction."""
+        title = f"{tune.request.method} {tune.request.name} failed at step {tune.step}"
+        noted = self._alerts.note(
+            c, Event(project=tune.project, kind="tune", monitor=tune.request.name, severity="warning", title=title, sentence=str(error),
+                     path=f"/tunes/{tune.id}", key=tune.id)
+        )  # fmt: skip
+        return lambda: self._alerts.begin(noted)

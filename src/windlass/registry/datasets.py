@@ -120,7 +120,7 @@ class Datasets:
         keys, count = self._asked(version, root, query)
         some = keys[: query.limit]
         lines = self._rows.lines(version.project, root, some)
-        items = tuple(read_row(lines[key]) for key in some)
+        items = tuple(read_row(lines[key]) for key in some if key in lines)  # others were erased
         more = some[-1] if len(keys) > query.limit else None
         return RowsPage(ref=str(version.ref), count=count, items=items, splits=self._splits(version.project, root), next=more)
 

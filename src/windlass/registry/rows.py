@@ -2,7 +2,8 @@
 
 Identity is the tree's root (`core/dataset.py`); how rows are laid out is not, so it may be laid out anew at any time. A layout is a
 whole tree (a checkpoint), or the layout it came from with what changed: 100 edits cost their 100 rows, whatever the dataset's size.
-Layouts and packs are only ever added. What is read is checked: a row against its digest, a tree against its root.
+Layouts and packs are only ever added, but for erasures: a row that was erased lies in no pack, its digest stays in the tree, and whoever
+reads leaves it out. What is read is checked: a row against its digest, a tree against its root.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from sqlalchemy import Connection, Engine, Row, insert, select
 
 from windlass.core.dataset import Difference, Tree, listed_root, read_changes, write_changes
 from windlass.core.digest import short
-from windlass.core.errors import NotFound, Unavailable
+from windlass.core.errors import Invalid, NotFound, Unavailable
 from windlass.core.ids import now_ns
 from windlass.registry.incoming import Sent, read_sent
 from windlass.registry.splits import Named, changed, named, split_in, summed
 from windlass.store.blobs import BlobStore
 from windlass.store.meta import read
 from windlass.store.packs import Line, Pack, Packs
-from windlass.store.tables import layouts
+from windlass.store.tables import erased_rows, layouts
 
 DEEPEST = 64  # layouts from one to its checkpoint
 SMALL = 10_000  # rows; packs of fewer are joined at a checkpoint, when they are more than
@@ -102,13 +103,26 @@ class Rows:
                 self._trees.popitem(last=False)
 
     def lines(self, project: str, root: str, keys: Sequence[str]) -> dict[str, bytes]:
-        """Canonical bytes of some rows, by key; a key that has no row is left out."""
+        """Canonical bytes of some rows, by key; a key that has no row is left out, and so is a row that was erased."""
         tree = self.tree(project, root)
         wanted = {key: digest for key in keys if (digest := tree.get(key)) is not None}
         found = {key: line for key, line in self._packs.find(self.packs(project, root), list(wanted)) if _is(line, wanted[key])}
-        for key in wanted.keys() - found.keys():
-            raise _gone(key)
-        return {key: found[key] for key in keys if key in wanted}
+        if missing := wanted.keys() - found.keys():
+            erased = self.erased(project, [wanted[key] for key in missing])
+            for key in missing:
+                if wanted[key] not in erased:
+                    raise _gone(key)
+        return {key: found[key] for key in keys if key in found}
+
+    def erased(self, project: str, digests: Iterable[bytes]) -> set[bytes]:
+        """Which of these rows were erased."""
+        e, given = erased_rows.c, [d.hex() for d in digests]
+        found: set[bytes] = set()
+        with read(self._engine) as c:
+            for start in range(0, len(given), FOUND):
+                some = given[start : start + FOUND]
+                found.update(bytes.fromhex(d) for d in c.execute(select(e.row).where(e.project == project, e.row.in_(some))).scalars())
+        return found
 
     def through(self, project: str, key: str) -> Callable[[str], bytes | None]:
         """One row by the roots of the versions it was in: its canonical bytes, None where there is none. Costs what changed between
@@ -121,6 +135,8 @@ class Rows:
             if digest is not None and digest not in lines:
                 line = next((ln for _, ln in self._packs.find(self.packs(project, root), [key]) if _is(ln, digest)), None)
                 if line is None:
+                    if digest in self.erased(project, [digest]):
+                        return None
                     raise _gone(key)
                 lines[digest] = line
             return None if digest is None else lines[digest]
@@ -146,9 +162,11 @@ class Rows:
         return known[root]
 
     def all(self, project: str, root: str) -> Iterator[Line]:
-        """Every row in the order of keys. Raises `Unavailable` naming a row that is missing, when it is reached."""
+        """Every row in the order of keys, but those that were erased. Raises `Unavailable` naming a row that is missing, when it is
+        reached."""
         lines = self._packs.all(self.packs(project, root))
         line = next(lines, None)
+        erased: set[bytes] | None = None
         for key, digest in self.tree(project, root):
             found = None
             while line is not None and line[0] <= key:
@@ -156,8 +174,27 @@ class Rows:
                     found = line[1]
                 line = next(lines, None)
             if found is None:
-                raise _gone(key)
+                erased = self._every_erased(project) if erased is None else erased
+                if digest not in erased:
+                    raise _gone(key)
+                continue
             yield key, found
+
+    def refuse_erased(self, project: str, rows: Mapping[str, bytes | None]) -> None:
+        """Raises `Invalid` where one of these rows was erased: before its bytes are anywhere."""
+        if not self._any_erased(project) or not (erased := self.erased(project, (d for d in rows.values() if d is not None))):
+            return
+        some = [key for key, digest in rows.items() if digest in erased]
+        more = f" and {len(some) - 1} more" if len(some) > 1 else ""
+        raise Invalid(f"row {some[0]!r}{more} was erased", where="rows", remedy="take it out of the file it comes from", keys=some[:200])
+
+    def _any_erased(self, project: str) -> bool:
+        with read(self._engine) as c:
+            return c.execute(select(erased_rows.c.row).where(erased_rows.c.project == project).limit(1)).first() is not None
+
+    def _every_erased(self, project: str) -> set[bytes]:
+        with read(self._engine) as c:
+            return {bytes.fromhex(d) for d in c.execute(select(erased_rows.c.row).where(erased_rows.c.project == project)).scalars()}
 
     def packs(self, project: str, root: str) -> list[str]:
         """The packs that rows may lie in, oldest first."""
@@ -184,6 +221,7 @@ class Rows:
         gone = dict.fromkeys(removed)
         lines = {key: line for key, line in lines.items() if key not in gone}
         sent = sent.without(lines.keys() | gone.keys())
+        self.refuse_erased(project, {key: hashlib.sha256(line).digest() for key, line in lines.items()})
         packs = self.write(lines.items()) if lines else []
         splits = sent.splits
         for name, keys in named(lines.items()).items():
@@ -194,7 +232,9 @@ class Rows:
     def prepare(
         self, project: str, base: str | None, changes: Mapping[str, bytes | None], packs: Iterable[Pack], splits: Named | None = None
     ) -> Prepared:
-        """The rows of `base` with these digests set and removed; the bytes lie in `packs`, and `splits` names those that are set."""
+        """The rows of `base` with these digests set and removed; the bytes lie in `packs`, and `splits` names those that are set. Raises
+        `Invalid` for a row that was erased: it does not come back by being pushed again."""
+        self.refuse_erased(project, changes)
         old = self.tree(project, base) if base else Tree([])
         if old.count:
             tree, difference = old.apply(changes)

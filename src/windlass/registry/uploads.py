@@ -3,6 +3,7 @@ the server first, so that only rows that changed are sent and kept."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 import msgspec
@@ -56,7 +57,7 @@ class Uploads:
         return RowsBase(False, root, lacking, entries)
 
     def pack(self, actor: Actor, params: RowsPack) -> Packed:
-        """Operation `rows.pack`. Raises `Invalid` naming the line that is no row in canonical JSON."""
+        """Operation `rows.pack`. Raises `Invalid` naming the line that is no row in canonical JSON, or the row that was erased."""
         guard(actor, "write", params.project)
         lines = []
         for number, text in enumerate(params.lines, 1):
@@ -70,6 +71,7 @@ class Uploads:
             if not fits:
                 raise Invalid("it is no row in canonical JSON with a key", where=f"line {number}", remedy="push with the same Windlass")
             lines.append((str(key), line))
+        self._rows.refuse_erased(params.project, {key: hashlib.sha256(line).digest() for key, line in lines})
         return Packed(tuple((p.digest, p.rows) for p in self._rows.write(lines)))
 
     def keep(self, actor: Actor, params: RowsKeep) -> Kept:

@@ -19,7 +19,7 @@ class BlobStore(Protocol):
     """Immutable bytes. `put` is durable when it returns and harmless when repeated; `get` checks what it reads. `put_file` keeps
     a file of the same file system whose bytes the caller has hashed, by moving it. `pieces` is `get` for blobs of any size: its
     last piece comes only when the whole is what it should be; it reads the store itself, never a copy beside it. `local` is a file with
-    the bytes, to read only and unchecked, for engines that read files.
+    the bytes, to read only and unchecked, for engines that read files. `drop` is for erasures alone; what is not there is dropped already.
 
     Raises `NotFound` for a blob that is not there, `Unavailable` for one that is damaged or a disk that is full.
     """
@@ -31,6 +31,7 @@ class BlobStore(Protocol):
     def has(self, digest: str) -> bool: ...
     def missing(self, digests: Iterable[str]) -> list[str]: ...
     def local(self, digest: str) -> Path: ...
+    def drop(self, digest: str) -> None: ...
     def all(self) -> Iterator[str]: ...
 
 

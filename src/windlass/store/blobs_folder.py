@@ -58,8 +58,8 @@ class FolderBlobs:
                 make(partial)
                 partial.replace(path)
             # also where it was there: whoever put it may not have come this far yet
-            _sync_folder(path.parent)
-            _sync_folder(self._folder)
+            sync_folder(path.parent)
+            sync_folder(self._folder)
         except OSError as e:
             partial.unlink(missing_ok=True)
             full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -111,7 +111,7 @@ class FolderBlobs:
                     yield digest
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -164,6 +164,13 @@ class S3Blobs:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return [digest for digest, there in zip(wanted, pool.map(self.has, wanted), strict=True) if not there]
 
+    def drop(self, digest: str) -> None:
+        import obstore
+
+        with contextlib.suppress(NotFound):
+            self._ask(lambda: obstore.delete(self._store, _key(digest)), digest)
+        self._cache.drop(digest)
+
     def all(self) -> Iterator[str]:
         import obstore
 

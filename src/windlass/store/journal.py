@@ -7,12 +7,14 @@
 One process writes a folder; anybody may read. An append returns when a sync covers it; appends that wait together share one
 sync. A torn tail is cut when the writer opens, and it goes on in a new segment; a damaged record in a finished segment is left as
 it is, reported, and the rest of that segment skipped. `tests/store/fixtures/journal-1` is a folder of this format that must stay
-readable.
+readable. Nothing in it is ever altered but by `rewrite`, for an erasure: payloads give way to others of their length, so that every
+position stays true. It and the writer take turns by a lock on the file `gate`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import logging
@@ -27,6 +29,7 @@ from typing import BinaryIO, NamedTuple
 
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.ids import now_ns
+from windlass.store.blobs_folder import sync_folder
 
 MAGIC = b"WLJ1"
 HEADER = struct.Struct("<IIQ")
@@ -70,10 +73,13 @@ class Journal:
         except BlockingIOError:
             os.close(self._lock_file)
             raise Conflict("another process writes this journal", where=str(folder)) from None
-        self.cut = _mend(folder)
+        self._gate = os.open(folder / "gate", os.O_RDWR | os.O_CREAT, 0o600)
+        with _held(self._gate):
+            self.cut = _mend(folder)
         last = _segments(folder)
         self._number = last[-1] if last else 0
         self._file = -1
+        self._inode = 0
         self._offset = 0
         self._waiting: list[tuple[int, Payload, Future[Position]]] = []
         self._last: Future[Position] | None = None  # the newest of all
@@ -129,6 +135,7 @@ class Journal:
         self._thread.join()
         if self._file >= 0:
             os.close(self._file)
+        os.close(self._gate)
         os.close(self._lock_file)
 
     def _flush(self) -> None:
@@ -142,13 +149,15 @@ class Journal:
                 if not batch:
                     return
             if framed := list(_framed(batch)):
-                self._write(framed)
+                with _held(self._gate):
+                    self._write(framed)
 
     def _write(self, batch: list[tuple[bytes, Future[Position]]]) -> None:
         """Write and sync a batch; on failure take it all back, so that the segment ends at a whole record."""
         try:
             if self._file < 0 or self._offset >= self._limit:
                 self._begin()
+            self._follow()
             start = self._offset
             data = memoryview(b"".join(record for record, _ in batch))
             while data:
@@ -178,13 +187,22 @@ class Journal:
         try:
             os.write(handle, MAGIC)
             os.fsync(handle)
-            folder = os.open(self._folder, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+            sync_folder(self._folder)
         except OSError:
             os.close(handle)
             raise
         self._file, self._number, self._offset = handle, number, len(MAGIC)
+        self._inode = os.fstat(handle).st_ino
+
+    def _follow(self) -> None:
+        """Go on in the file that stands for the segment now: an erasure may have put another of the same length in its place."""
+        path = _path(self._folder, self._number)
+        if path.stat().st_ino == self._inode:
+            return
+        handle = os.open(path, os.O_WRONLY)
+        os.lseek(handle, self._offset, os.SEEK_SET)
+        os.close(self._file)
+        self._file, self._inode = handle, os.fstat(handle).st_ino
 
     def _take_back(self) -> None:
         if self._file < 0:
@@ -207,6 +225,60 @@ def _framed(batch: list[tuple[int, Payload, Future[Position]]]) -> Iterator[tupl
             continue
         body = receipt.to_bytes(8, "little") + data
         yield struct.pack("<II", len(data), zlib.crc32(body)) + body, future
+
+
+@contextlib.contextmanager
+def _held(gate: int) -> Iterator[None]:
+    """Alone to change the folder's files. The system lets go when the process dies."""
+    fcntl.flock(gate, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(gate, fcntl.LOCK_UN)
+
+
+def rewrite(folder: Path, change: Callable[[bytes], bytes | None]) -> int:
+    """Give payloads of one writer's journal way to others of the same length, which `change` says; None leaves one as it is. Done again
+    after it was cut off, it goes on. Returns how many were changed. Raises `Unavailable` when the disk is full."""
+    changed = 0
+    for number in _segments(folder):
+        path = _path(folder, number)
+        data = bytearray(path.read_bytes())
+        of_this = 0
+        for record in _records(bytes(data), number, len(MAGIC)):
+            new = change(record.payload)
+            if new is None:
+                continue
+            assert len(new) == len(record.payload), "positions must stay true"
+            end = record.position.offset
+            body = record.receipt_ns.to_bytes(8, "little") + new
+            data[end - len(new) - HEADER.size : end] = struct.pack("<II", len(new), zlib.crc32(body)) + body
+            of_this += 1
+        if of_this:
+            _replace(folder, path, data)
+        changed += of_this
+    return changed
+
+
+def _replace(folder: Path, path: Path, data: bytearray) -> None:
+    """Put these bytes in the place of a segment, with what was appended to it since."""
+    partial = folder / f".{path.name}"
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+            with (folder / "gate").open("ab") as gate, _held(gate.fileno()):
+                with path.open("rb") as old:
+                    old.seek(len(data))
+                    file.write(old.read())
+                file.flush()
+                os.fsync(file.fileno())
+                partial.replace(path)
+                sync_folder(folder)
+    except OSError as e:
+        partial.unlink(missing_ok=True)
+        full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        message = "the disk is full; the journal is as it was" if full else f"the journal cannot be written: {e.strerror}"
+        raise Unavailable(message, where=str(folder), remedy="make room and try again") from e
 
 
 def _path(folder: Path, number: int) -> Path:

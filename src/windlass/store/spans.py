@@ -108,6 +108,35 @@ class ScoreSeen(msgspec.Struct, array_like=True):
     value: float | None
 
 
+class SubjectQuery(msgspec.Struct, omit_defaults=True):
+    """Whose traces: those with one of `names` as user, those already known, and where there is a `pattern` (RE2) those in which it is
+    found."""
+
+    project: str
+    names: tuple[str, ...]
+    traces: tuple[str, ...] = ()
+    pattern: str = ""
+
+
+class Theirs(msgspec.Struct):
+    """Ids of a person's traces, and what was said in their outermost steps."""
+
+    traces: tuple[str, ...]
+    said: tuple[str, ...]
+
+
+class Forget(msgspec.Struct):
+    """Traces whose spans are to be gone, also from the bytes of files."""
+
+    project: str
+    traces: tuple[str, ...]
+
+
+class MentionQuery(msgspec.Struct):
+    project: str
+    pattern: str
+
+
 class SpanStore(Protocol):
     """Appends rows with the journal's position in one transaction; answers what pages ask. Not safe for threads."""
 
@@ -123,6 +152,9 @@ class SpanStore(Protocol):
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]: ...
     def sessions(self, query: SessionQuery) -> SessionPage: ...
     def counts(self) -> dict[str, int]: ...
+    def theirs(self, query: SubjectQuery) -> Theirs: ...
+    def forget(self, asked: Forget) -> int: ...
+    def mentions(self, query: MentionQuery) -> int: ...
     def rest(self) -> None: ...
     def close(self) -> None: ...
 
@@ -137,6 +169,9 @@ class Spans(Protocol):
     async def scores(self, query: ScoreQuery) -> list[ScoreSeen]: ...
     async def sessions(self, query: SessionQuery) -> SessionPage: ...
     async def counts(self) -> dict[str, int]: ...
+    async def theirs(self, query: SubjectQuery) -> Theirs: ...
+    async def forget(self, asked: Forget) -> int: ...
+    async def mentions(self, query: MentionQuery) -> int: ...
     async def close(self) -> None: ...
 
 

@@ -21,11 +21,26 @@ from windlass.core.errors import Invalid, NotFound, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import SCORE, SCORED
+from windlass.store import span_erasing_clickhouse
 from windlass.store.journal import Position
 from windlass.store.span_filters import latest, places, versions_of
 from windlass.store.span_filters_clickhouse import filters_of, watched
 from windlass.store.span_sessions_clickhouse import outer, sessions_of
-from windlass.store.spans import Arrival, ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, SpanRow, cursor_of, span_of, summary_of
+from windlass.store.spans import (
+    Arrival,
+    ArrivalQuery,
+    Arrivals,
+    Forget,
+    MentionQuery,
+    ScoreQuery,
+    ScoreSeen,
+    SpanRow,
+    SubjectQuery,
+    Theirs,
+    cursor_of,
+    span_of,
+    summary_of,
+)
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -319,6 +334,16 @@ class ClickHouseSpans:
 
     def sessions(self, query: SessionQuery) -> SessionPage:
         return sessions_of(self._ask, query)
+
+    def theirs(self, query: SubjectQuery) -> Theirs:
+        return span_erasing_clickhouse.theirs(self._ask, query)
+
+    def forget(self, asked: Forget) -> int:
+        """Returns how many spans it was. Parts are written anew; the server drops the old ones minutes later."""
+        return span_erasing_clickhouse.forget(self._ask, lambda sql: self._do(lambda: self._client.command(sql)), asked)
+
+    def mentions(self, query: MentionQuery) -> int:
+        return span_erasing_clickhouse.mentions(self._ask, query)
 
     def rest(self) -> None:
         """Nothing here holds memory."""

@@ -21,10 +21,25 @@ from windlass.core.errors import Conflict, Invalid, NotFound, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import SCORE, SCORED, Span
+from windlass.store import span_erasing
 from windlass.store.journal import Position
 from windlass.store.span_filters import Filters, filters_of, latest, places, versions_of, watched
 from windlass.store.span_sessions import outer, sessions_of
-from windlass.store.spans import Arrival, ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, SpanRow, cursor_of, span_of, summary_of
+from windlass.store.spans import (
+    Arrival,
+    ArrivalQuery,
+    Arrivals,
+    Forget,
+    MentionQuery,
+    ScoreQuery,
+    ScoreSeen,
+    SpanRow,
+    SubjectQuery,
+    Theirs,
+    cursor_of,
+    span_of,
+    summary_of,
+)
 
 _TEXT = [
     "project",
@@ -69,6 +84,8 @@ class DuckSpans:
     def _open(self) -> None:
         spill = self._folder / "spill"  # one process has the folder, so what lies here is of one that was killed
         shutil.rmtree(spill, ignore_errors=True)
+        for left in self._folder.glob(".*"):  # rows on their way in, or a file that was being written anew
+            left.unlink(missing_ok=True)
         self._db = duckdb.connect(config={"threads": 1, "memory_limit": f"{self._memory_mb}MB", "temp_directory": str(spill)})
         self._db.execute("SET checkpoint_threshold = '1GB'")
         self._days: set[str] = set()
@@ -150,7 +167,7 @@ class DuckSpans:
         return found
 
     def counts(self) -> dict[str, int]:
-        total, traces = self._db.execute("SELECT count(*), count(DISTINCT trace_id) FROM spans").fetchone() or (0, 0)
+        total, traces = self._db.execute("SELECT count(project), count(DISTINCT trace_id) FROM spans").fetchone() or (0, 0)
         return {"spans": total, "traces": traces}
 
     def traces(self, query: TraceQuery) -> TracePage:
@@ -343,6 +360,21 @@ class DuckSpans:
 
     def sessions(self, query: SessionQuery) -> SessionPage:
         return sessions_of(self._db, query)
+
+    def theirs(self, query: SubjectQuery) -> Theirs:
+        return span_erasing.theirs(self._db, query)
+
+    def forget(self, asked: Forget) -> int:
+        """Day by day; cut off between two, it can be asked again. Returns how many spans it was."""
+        total = 0
+        for day in sorted(self._days):
+            name, path = f"d{day.replace('-', '')}", self._folder / f"{day}.duckdb"
+            total += span_erasing.forget(self._db, name, path, TYPES, asked.project, list(asked.traces))
+        self._view()
+        return total
+
+    def mentions(self, query: MentionQuery) -> int:
+        return span_erasing.mentions(self._db, query)
 
     def rest(self) -> None:
         """Give back the memory of buffers: the files are closed and opened again. Raises as opening does."""

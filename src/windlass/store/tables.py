@@ -2,7 +2,7 @@
 person said may hold the character NUL, which PostgreSQL does not keep: there it is written as `_ESCAPE` and `0`.
 
 Times are UTC nanoseconds. The project is in every key (an outcome's is its evaluation's). Nothing in `versions`, `links`,
-`layouts`, `label_moves`, `verdicts` and `audit` is ever updated or deleted.
+`layouts`, `label_moves`, `verdicts` and `audit` is ever updated or deleted; an erasure alone has layouts name other packs.
 """
 
 from __future__ import annotations
@@ -86,6 +86,12 @@ origins = Table(
     "origins", metadata,
     _text("project"), _text("trace"), _text("name"), _text("key"), _ns("at_ns"),
     PrimaryKeyConstraint("project", "trace", "name", "key"),
+)  # fmt: skip
+
+erased_rows = Table(
+    "erased_rows", metadata,
+    _text("project"), _text("row"), _text("erasure"), _ns("at_ns"),
+    PrimaryKeyConstraint("project", "row"),
 )  # fmt: skip
 
 verdicts = Table(
@@ -225,6 +231,13 @@ tune_comparisons = Table(
     Column("id", Text, primary_key=True),
     _text("project"), _text("tune"), _text("request"), _text("body"), _ns("created_ns"),
     Index("tune_comparisons_by_tune", "project", "tune", "id"),
+)  # fmt: skip
+
+erasures = Table(
+    "erasures", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("hashes"), _text("held", null=True), _text("body"), _text("status"), _ns("asked_ns"),
+    Index("erasures_by_project", "project", "id"),
 )  # fmt: skip
 
 release_approvals = Table(

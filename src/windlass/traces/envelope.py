@@ -2,6 +2,7 @@
 
 1 · length of project u16 · project · OTLP's ExportTraceServiceRequest as it came, less spans that were refused
 2 · length of project u16 · project · MessagePack list of our own `Span`s: a hundredth of OTLP's work where every call is traced
+3 · length of project u16 · project · 1 or 2 · length of data u32 · data as above, less spans that were erased · zeros, to its old length
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Sequence
 
 from windlass.core.errors import Invalid
 
-OTLP, SPANS = 1, 2
+OTLP, SPANS, ERASED = 1, 2, 3
 _HEAD = struct.Struct("<BH")
+_INNER = struct.Struct("<BI")
 
 
 def seal(project: str, otlp: bytes) -> bytes:
@@ -24,13 +26,26 @@ def seal_spans(project: str, spans: Sequence[bytes]) -> bytes:
     return _seal(SPANS, project, b"\xdd" + struct.pack(">I", len(spans)) + b"".join(spans))
 
 
+def seal_rest(project: str, kind: int, data: bytes, length: int) -> bytes:
+    """What is left of a record of this length after spans of it were erased: as long as it was. Raises `ValueError` where it is no shorter
+    than before."""
+    made = _seal(ERASED, project, _INNER.pack(kind, len(data)) + data)
+    if len(made) > length:
+        raise ValueError("what is left of a record is longer than the record")
+    return made.ljust(length, b"\0")
+
+
 def unseal(payload: bytes) -> tuple[int, str, bytes]:
     """Format, project and spans. Raises `Invalid` for a format this version does not know."""
-    if len(payload) < _HEAD.size or payload[0] not in (OTLP, SPANS):
+    if len(payload) < _HEAD.size or payload[0] not in (OTLP, SPANS, ERASED):
         raise Invalid(f"a journal record has the unknown format {payload[:1].hex() or 'empty'}", remedy="upgrade Windlass")
     kind, length = _HEAD.unpack_from(payload)
     end = _HEAD.size + length
-    return kind, payload[_HEAD.size : end].decode(), payload[end:]
+    name, data = payload[_HEAD.size : end].decode(), payload[end:]
+    if kind == ERASED:
+        kind, size = _INNER.unpack_from(data)
+        data = data[_INNER.size : _INNER.size + size]
+    return kind, name, data
 
 
 def _seal(kind: int, project: str, data: bytes) -> bytes:

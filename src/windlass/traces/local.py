@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
-from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen
+from windlass.store.spans import ArrivalQuery, Arrivals, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
 
 if TYPE_CHECKING:  # it brings DuckDB and OpenTelemetry's formats
     from windlass.traces.projector import Projection
@@ -64,6 +64,18 @@ class LocalSpans:
 
     async def counts(self) -> dict[str, int]:
         found: dict[str, int] = await self.ask("counts", None)
+        return found
+
+    async def theirs(self, query: SubjectQuery) -> Theirs:
+        found: Theirs = await self.ask("theirs", query)
+        return found
+
+    async def forget(self, asked: Forget) -> int:
+        found: int = await self.ask("forget", asked)
+        return found
+
+    async def mentions(self, query: MentionQuery) -> int:
+        found: int = await self.ask("mentions", query)
         return found
 
     async def rest(self, seconds: float) -> None:

@@ -17,14 +17,14 @@ import msgspec
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
-from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen
+from windlass.store.spans import ArrivalQuery, Arrivals, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
 
 RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
 ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "trace": TraceShow, "live": LiveQuery, "arrivals": ArrivalQuery, "scores": ScoreQuery,
-    "sessions": SessionQuery, "counts": None,
+    "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "forget": Forget, "mentions": MentionQuery,
 }  # fmt: skip
 
 T = TypeVar("T")
@@ -62,6 +62,15 @@ class RemoteSpans:
     async def counts(self) -> dict[str, int]:
         found: dict[str, int] = await self._ask("counts", None, dict[str, int])
         return found
+
+    async def theirs(self, query: SubjectQuery) -> Theirs:
+        return await self._ask("theirs", query, Theirs)
+
+    async def forget(self, asked: Forget) -> int:
+        return await self._ask("forget", asked, int)
+
+    async def mentions(self, query: MentionQuery) -> int:
+        return await self._ask("mentions", query, int)
 
     async def close(self) -> None:
         pass

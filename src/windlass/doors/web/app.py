@@ -23,6 +23,7 @@ from windlass.doors.web import (
     audit,
     bakeoffs,
     datasets,
+    erasures,
     evaluations,
     evidence,
     grants,
@@ -77,6 +78,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *policy.PAGES,
     *audit.PAGES,
     *masking.PAGES,
+    *erasures.PAGES,
     *evidence.PAGES,
     *status.PAGES,
 )
@@ -100,6 +102,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *people.FORMS,
     *audit.FORMS,
     *masking.FORMS,
+    *erasures.FORMS,
     *status.FORMS,
 )
 

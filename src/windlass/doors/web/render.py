@@ -90,6 +90,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("policy", "Policy", "/policy"),
             ("audit", "Audit", "/audit"),
             ("masking", "Masking", "/masking"),
+            ("erasures", "Erasures", "/erasures"),
             ("evidence", "Evidence", "/evidence"),
             ("status", "Installation", "/status"),
         ),

@@ -1,10 +1,10 @@
-"""Who may do what, and what was done: keys, the policy, the audit, what is masked."""
+"""Who may do what, and what was done: keys, the policy, the audit, what is masked, who is erased."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from windlass.core.operations import Empty, audit, masking, policy, system
+from windlass.core.operations import Empty, audit, erasures, masking, policy, system
 from windlass.sdk.nouns.group import Group
 
 
@@ -54,3 +54,21 @@ class Masking(Group):
     def attempt(self, text: str) -> masking.Masked:
         """What would become of a text; it is kept nowhere. Operation `masking.try`."""
         return self._client.call(masking.MASK_TRY, masking.MaskTry(text, self._project))
+
+
+class Erasures(Group):
+    def preview(self, *names: str, mentions: bool = False) -> erasures.ErasurePreview:
+        """What is held of a person; nothing is changed. Operation `erasures.preview`."""
+        return self._client.call(erasures.PREVIEW_ERASURE, erasures.ErasureRequest(names, self._project, mentions))
+
+    def make(self, *names: str, mentions: bool = False, reason: str = "") -> erasures.Erasure:
+        """Take a person out of everything; begun when this returns. Operation `erasures.make`."""
+        return self._client.call(erasures.ERASE, erasures.ErasureRequest(names, self._project, mentions, reason))
+
+    def list(self, cursor: str | None = None) -> erasures.ErasurePage:
+        """Operation `erasures.list`."""
+        return self._client.call(erasures.ERASURES, erasures.ErasureQuery(self._project, cursor))
+
+    def show(self, id: str) -> erasures.Erasure:
+        """Operation `erasures.show`, by the id or the end of it."""
+        return self._client.call(erasures.ERASURE, erasures.ErasureId(id, self._project))

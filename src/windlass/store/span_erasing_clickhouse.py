@@ -1,0 +1,57 @@
+"""Taking a person's spans out of ClickHouse: as `span_erasing.py` does from DuckDB's files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from windlass.store.span_erasing import SAID, TEXT
+from windlass.store.spans import Forget, MentionQuery, SubjectQuery, Theirs
+
+Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+AT_ONCE = 1_000  # traces in one mutation
+_ID = re.compile(r"[0-9a-f]{32}")
+_TEXT = "concat(" + ", ' ', ".join(f"ifNull(\"{c}\", '')" for c in TEXT) + ")"
+
+
+def theirs(ask: Ask, query: SubjectQuery) -> Theirs:
+    where, values = '"user" IN ?', list[Any]([list(query.names)])
+    if query.pattern:
+        where, values = f"{where} OR match({_TEXT}, ?)", [*values, f"(?i){query.pattern}"]
+    if query.traces:
+        where, values = f"{where} OR trace_id IN ?", [*values, list(query.traces)]
+    named = [t for (t,) in ask(f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND ({where})", [query.project, *values])]
+    if not named:
+        return Theirs((), ())
+    sessions = ask(
+        "SELECT DISTINCT session FROM spans WHERE project = ? AND session IS NOT NULL AND trace_id IN ? AND session NOT IN "
+        '(SELECT session FROM spans WHERE project = ? AND session IS NOT NULL AND "user" IS NOT NULL AND "user" NOT IN ?)',
+        [query.project, named, query.project, list(query.names)],
+    )
+    whole = ask("SELECT DISTINCT trace_id FROM spans WHERE project = ? AND session IN ?", [query.project, [s for (s,) in sessions]])
+    traces = sorted({*named, *(t for (t,) in whole)})
+    said = ask(
+        "SELECT input, output FROM spans WHERE project = ? AND trace_id IN ? AND "
+        f"(parent IS NULL OR kind IN ('request', 'chain', 'agent', 'component')) LIMIT {SAID}",
+        [query.project, traces],
+    )
+    return Theirs(tuple(traces), tuple(dict.fromkeys(text for pair in said for text in pair if text)))
+
+
+def forget(ask: Ask, command: Callable[[str], Any], asked: Forget) -> int:
+    """A mutation takes no parameters, so ids are held to be ids."""
+    traces = [t for t in asked.traces if _ID.fullmatch(t)]
+    ((count,),) = ask("SELECT count() FROM spans WHERE project = ? AND trace_id IN ?", [asked.project, traces])
+    if not count:
+        return 0
+    project = asked.project.replace("\\", "\\\\").replace("'", "\\'")
+    for start in range(0, len(traces), AT_ONCE):
+        some = ", ".join(f"'{t}'" for t in traces[start : start + AT_ONCE])
+        command(f"ALTER TABLE spans DELETE WHERE project = '{project}' AND trace_id IN ({some}) SETTINGS mutations_sync = 2")
+    return int(count)
+
+
+def mentions(ask: Ask, query: MentionQuery) -> int:
+    ((found,),) = ask(f"SELECT count() FROM spans WHERE project = ? AND match({_TEXT}, ?)", [query.project, f"(?i){query.pattern}"])
+    return int(found)

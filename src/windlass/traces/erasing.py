@@ -1,0 +1,133 @@
+"""Erasure from traces: the journal's records, and the tables that are made of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from windlass.core.errors import Invalid
+from windlass.core.operations.erasures import Affected, Left, Place
+from windlass.govern.erasure import Subject
+from windlass.store.journal import Journal, JournalReader, Position, rewrite
+from windlass.store.span_erasing import pattern_of
+from windlass.store.spans import Forget, MentionQuery, Spans, SubjectQuery
+from windlass.traces.envelope import OTLP, seal_rest, unseal
+
+PART = 10_000  # traces in one question
+
+
+class _Id(msgspec.Struct):
+    """Of a span, what says whose it is."""
+
+    trace_id: str
+
+
+_raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_id = msgspec.msgpack.Decoder(_Id)
+_pack = msgspec.msgpack.Encoder()
+
+
+class TraceRoom:
+    """`Room` of traces. `journal` is this process's own: what it was given comes to the disk first."""
+
+    def __init__(self, spans: Spans, journal: Journal, folder: Path) -> None:
+        self._spans = spans
+        self._journal = journal
+        self._folder = folder
+
+    async def find(self, subject: Subject) -> Sequence[Place]:
+        await self._journal.settle()
+        pattern = pattern_of(subject.spelled) if subject.mentions and subject.spelled else ""
+        found = await self._spans.theirs(SubjectQuery(subject.project, tuple(subject.names), tuple(sorted(subject.traces)), pattern))
+        subject.traces.update(found.traces)
+        for text in found.said:
+            subject.heard(text)
+        return [Place("traces", len(found.traces))] if found.traces else []
+
+    async def erase(self, subject: Subject) -> Sequence[Place]:
+        """The journal first: what is projected is made of it, and could be again."""
+        if not subject.traces:
+            return []
+        records = await asyncio.to_thread(self._rewrite, subject)
+        traces, spans = sorted(subject.traces), 0
+        for start in range(0, len(traces), PART):
+            spans += await self._spans.forget(Forget(subject.project, tuple(traces[start : start + PART])))
+        return [Place(name, n) for name, n in (("spans", spans), ("records of the journal", records)) if n]
+
+    def _rewrite(self, subject: Subject) -> int:
+        change = _without(subject)
+        return sum(rewrite(self._folder / writer, change) for writer in JournalReader(self._folder).writers())
+
+    async def left(self, subject: Subject) -> Sequence[Left]:
+        if not subject.spelled:
+            return []
+        spans = await self._spans.mentions(MentionQuery(subject.project, pattern_of(subject.spelled)))
+        records = await asyncio.to_thread(self._standing, subject)
+        why = "traces of others, or newer ones, in which a name stands: erase with mentions"
+        return [Left(name, n, why) for name, n in (("spans", spans), ("records of the journal", records)) if n]
+
+    def _standing(self, subject: Subject) -> int:
+        """How many records of the project hold a name."""
+        reader, found = JournalReader(self._folder), 0
+        for writer in reader.writers():
+            at = Position(0, 0)
+            while records := reader.read(writer, at):
+                at = records[-1].position
+                found += sum(_of(r.payload, subject.project) and subject.names_them(r.payload.decode("utf-8", "replace")) for r in records)
+        return found
+
+    async def affected(self, subject: Subject) -> Sequence[Affected]:
+        return ()
+
+
+def _of(payload: bytes, project: str) -> bool:
+    try:
+        return unseal(payload)[1] == project
+    except Invalid:
+        return False
+
+
+def _without(subject: Subject) -> Callable[[bytes], bytes | None]:
+    """What makes of a record one without the spans of these traces; None where it has none."""
+
+    def change(payload: bytes) -> bytes | None:
+        try:
+            kind, project, data = unseal(payload)
+        except Invalid:
+            return None
+        if project != subject.project:
+            return None
+        rest = _otlp_rest(data, subject.traces) if kind == OTLP else _rest(data, subject.traces)
+        return None if rest is None else seal_rest(project, kind, rest, len(payload))
+
+    return change
+
+
+def _rest(data: bytes, traces: set[str]) -> bytes | None:
+    spans = _raw.decode(data)
+    kept = [s for s in spans if _id.decode(s).trace_id not in traces]
+    return None if len(kept) == len(spans) else _pack.encode(kept)
+
+
+def _otlp_rest(data: bytes, traces: set[str]) -> bytes | None:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    request = ExportTraceServiceRequest.FromString(data)
+    found = False
+    for resource in list(request.resource_spans):
+        for scope in list(resource.scope_spans):
+            kept = [s for s in scope.spans if s.trace_id.hex() not in traces]
+            if len(kept) == len(scope.spans):
+                continue
+            found = True
+            whole = [type(s).FromString(s.SerializeToString()) for s in kept]
+            del scope.spans[:]
+            scope.spans.extend(whole)
+            if not whole:
+                resource.scope_spans.remove(scope)
+        if not resource.scope_spans:
+            request.resource_spans.remove(resource)
+    return request.SerializeToString() if found else None
