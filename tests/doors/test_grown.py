@@ -152,3 +152,52 @@ def test_status_says_which_engines_there_are_and_which_is_away(
         server.start()
         assert client.status().stores["tables"].state == "ready"
     assert up.stop() == 0
+
+
+def test_a_person_is_erased_from_stores_on_other_machines(
+    server: PostgreSqlServer, s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """By the server's own processes: the journal of its doors, rows in a bucket, tables in PostgreSQL, spans in ClickHouse."""
+    pytest.importorskip("chdb", reason="there is no chDB here: make .stamps/clickhouse installs it")
+    said, ann = "Saint Quokka operated on my left knee 7", "user-4711"
+    house, home, name = ClickHouseServer(tmp_path / "clickhouse"), tmp_path / "home", server.empty_store(migrated=False)
+    env = {"WINDLASS_DATABASE": server.store_url(name), VARIABLE: PASSWORD, "WINDLASS_BLOBS": bucket, **ENVIRONMENT}
+    up = Server(home, env={**env, "WINDLASS_SPANS": house.setting(), SPANS_VARIABLE: HOUSE_PASSWORD})
+    try:
+        with up.client() as client:
+            client.push(workspace(tmp_path / "shop", rows=4))
+            client.releases.promote("answer", override="to try")
+            theirs = client.run("release/answer:production", {"question": said}, user=ann).trace
+            others = client.run("release/answer:production", {"question": "question 2"}, user="user-0815").trace
+            client.datasets.harvest("harvested", [theirs, others])
+            assert said in _held(home, s3_server, bucket, server, name)
+            made = client.erasures.make(ann)
+            made = until(lambda: (e := client.erasures.show(made.id)).status in ("done", "failed") and e, 60)
+            assert made.status == "done" and not made.left, made
+            assert {p.place for p in made.erased} >= {"spans", "records of the journal", "rows", "packs"}
+            assert [t.trace_id for t in client.traces.list().items] == [others]
+            assert [r["key"] for r in client.datasets.all("harvested")] == [f"trace-{others[:16]}"]
+            assert client.versions.verify().problems == ()
+        assert up.stop() == 0
+    finally:
+        house.kill()
+    held = _held(home, s3_server, bucket, server, name)
+    assert said not in held and ann not in held
+    assert "user-0815" in held
+
+
+def _held(home: Path, s3: S3Server, bucket: str, server: PostgreSqlServer, name: str) -> str:
+    """What lies in the folder and in the bucket, decompressed, and in every table."""
+    import io
+
+    import pyarrow.parquet as pq
+
+    parts = [p.read_bytes() for p in home.rglob("*") if p.is_file()]
+    where, _, prefix = bucket.partition("?")[0].removeprefix("s3://").partition("/")
+    listed = s3.client.list_objects_v2(Bucket=where, Prefix=prefix)["Contents"]
+    parts += [s3.client.get_object(Bucket=where, Key=o["Key"])["Body"].read() for o in listed]
+    found = [str(pq.read_table(io.BytesIO(p)).to_pylist()) if p[:4] == b"PAR1" else p.decode("utf-8", "replace") for p in parts]
+    with server.admin(name) as c:
+        tables = c.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+        found += [str(c.execute(f'SELECT t::text FROM "{table}" t').fetchall()) for (table,) in tables]
+    return "\n".join(found)

@@ -40,6 +40,18 @@ def test_entries_of_a_trace_leave_lists_and_the_rest_stays() -> None:
     }  # fmt: skip
 
 
+def test_words_of_a_message_are_those_of_its_user() -> None:
+    made = Subject("shop", ["ann@letters.example"])
+    system = "You are the assistant of a shop that sells bicycles."
+    made.heard(json.dumps([{"role": "system", "content": system}, {"role": "user", "content": [{"type": "text", "text": SAID}]}]))
+    assert made.touches(f"it said: {SAID}")
+    assert not made.touches(f"it was told: {system}")
+    made.said_by_others(json.dumps({"question": SAID}))
+    assert not made.touches(f"it said: {SAID}")
+    made.heard(SAID)
+    assert not made.touches(f"it said: {SAID}"), "nor when it is heard once more"
+
+
 def test_short_texts_are_anybodys() -> None:
     made = Subject("shop", ["ann@letters.example"])
     made.heard("yes please")

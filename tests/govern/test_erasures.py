@@ -174,6 +174,21 @@ def test_what_was_measured_stays_and_what_was_said_goes(shop: Shop) -> None:
     assert any("uses 1 erased row" in a.why for a in made.affected), made.affected
 
 
+def test_words_that_others_say_too_are_nobodys(shop: Shop) -> None:
+    """Ann asks what Bob asks. Bob's review of it and an alert that quotes it stay; her own words go."""
+    asked = "How do I get a new password for the shop 4"
+    both = [self.trace for self in (shop.client.run("chain/answer", asked, user=u, session=u) for u in (ANN, BOB))]
+    shop.client.reviews.add("asked", both[1:])
+    with write(shop.platform.engine) as c:
+        told = {"project": "default", "kind": "topic", "monitor": "watch", "severity": "info", "title": "a new topic"}
+        common = shop.platform.alerts.note(c, Event(sentence=f"Such as: “{asked}”", key="a", **told)).event
+        own = shop.platform.alerts.note(c, Event(sentence=f"Such as: “{SECRET}”", key="b", **told)).event
+    shop.erase(ANN, MAIL)
+    assert len(shop.client.reviews.list("asked").items) == 1
+    assert asked in shop.client.alerts.show(common).state.event.sentence
+    assert shop.client.alerts.show(own).state.event.sentence == "[erased]"
+
+
 def test_an_erased_row_does_not_come_back(shop: Shop) -> None:
     """Neither from the folder it came from, nor by an edit; and what was refused leaves nothing behind."""
     shop.erase(ANN, MAIL)

@@ -35,11 +35,8 @@ class EvaluationRoom:
 
     async def find(self, subject: Subject) -> Sequence[Place]:
         """Outcomes of their rows, and the traces that evaluating them left."""
-        theirs = await asyncio.to_thread(lambda: [(r, r.trace) for r in self._outcomes(subject)])
-        for row, trace in theirs:
-            subject.traces.update([trace] if trace else [])
-            for text in (row.text, row.output, *(s.explanation for s in _scores.decode(row.scores))):
-                subject.heard(text)
+        theirs = await asyncio.to_thread(self._outcomes, subject)
+        subject.traces.update(row.trace for row in theirs if row.trace)
         return [*([Place("outcomes", len(theirs))] if theirs else []), *await self._swept.find(subject)]
 
     def _outcomes(self, subject: Subject) -> list[Any]:

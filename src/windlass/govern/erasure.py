@@ -16,16 +16,14 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, select, update
 
 from windlass.core.operations.erasures import Affected, Left, Place
+from windlass.core.quoting import SHORTEST, beginnings, one_line
 from windlass.store.meta import read, write
 
 ERASED = "[erased]"  # stands where something was said
-SHORTEST = 12  # characters of a text that is looked for where it may be quoted: shorter ones are anybody's
-QUOTED = 80  # characters by which a text is known again
-BEGINNING = 12
+BEGINNING = SHORTEST  # characters by which texts are sorted
 BATCH = 500  # rows of a table at once
 _WORD = re.compile(r"\w+")
 _TRACE = re.compile(r"[0-9a-f]{32}")
-_SPACES = re.compile(r"\s+")
 
 
 class _Held(msgspec.Struct):
@@ -48,6 +46,7 @@ class Subject:
         self.rows: dict[str, tuple[str, bytes]] = {}  # SHA-256 of a row's bytes, in hex → its key, and the bytes
         self.datasets: set[str] = set()
         self._texts: dict[str, set[str]] = {}
+        self._common: set[str] = set()
         told = [n for n in self.names if is_telling(n)]
         spelled = {s for n in told for s in (n, json.dumps(n)[1:-1], json.dumps(n, ensure_ascii=False)[1:-1])}
         self.spelled = tuple(sorted(spelled))
@@ -57,8 +56,7 @@ class Subject:
     def held(self) -> str:
         """What was found so far, to go on from: the names, traces, rows and beginnings of texts. Kept until the erasure is done."""
         rows = {digest: (key, line.decode()) for digest, (key, line) in self.rows.items()}
-        texts = sorted(text for some in self._texts.values() for text in some)
-        return msgspec.json.encode(_Held(sorted(self.names), sorted(self.traces), rows, sorted(self.datasets), texts)).decode()
+        return msgspec.json.encode(_Held(sorted(self.names), sorted(self.traces), rows, sorted(self.datasets), sorted(self.texts))).decode()
 
     @classmethod
     def restored(cls, project: str, erasure: str, mentions: bool, held: str) -> Subject:
@@ -83,14 +81,29 @@ class Subject:
 
     @property
     def size(self) -> tuple[int, int, int]:
-        return len(self.traces), len(self.rows), sum(map(len, self._texts.values()))
+        return len(self.traces), len(self.rows), len(self.texts)
 
     def heard(self, text: str | None) -> None:
-        """Remember what they said, or what was said to them: it is erased where it is quoted. JSON is taken apart."""
-        for said in _leaves(text):
-            flat = _flat(said)
-            if len(flat) >= SHORTEST:
-                self._texts.setdefault(flat[:BEGINNING], set()).add(flat[:QUOTED])
+        """Remember what they said: it is erased where it is quoted, unless others say it too. JSON is taken apart."""
+        for said in beginnings(text):
+            if said not in self._common:
+                self._texts.setdefault(said[:BEGINNING], set()).add(said)
+
+    @property
+    def texts(self) -> list[str]:
+        """By what their words are known so far."""
+        return [text for some in self._texts.values() for text in some]
+
+    def said_by_others(self, text: str | None) -> None:
+        """What others say too is nobody's words, and stays where it is quoted."""
+        self.are_common(beginnings(text))
+
+    def are_common(self, texts: Iterable[str]) -> None:
+        for said in texts:
+            some = self._texts.get(said[:BEGINNING])
+            if some and said in some:
+                some.discard(said)
+                self._common.add(said)
 
     def names_them(self, text: str) -> bool:
         """Whether a telling name stands in a text."""
@@ -111,7 +124,7 @@ class Subject:
         return self._quotes(text)
 
     def _quotes(self, text: str) -> bool:
-        flat = _flat(text) if self._texts else ""
+        flat = one_line(text) if self._texts else ""
         for word in _WORD.finditer(flat):
             at = word.start()
             known = self._texts.get(flat[at : at + BEGINNING])
@@ -147,31 +160,6 @@ class Subject:
 def is_telling(name: str) -> bool:
     """Whether a name can be looked for in text: `ada@example.com`, `user-4711` and `Ada Lovelace` can, `done` and `17` cannot."""
     return len(name) >= 5 and bool(re.search(r"[^a-z]", name)) and bool(re.search(r"[^\d\s]", name) or len(name) >= 8)
-
-
-def _flat(text: str) -> str:
-    """One line that begins with a word."""
-    flat = _SPACES.sub(" ", text)
-    first = _WORD.search(flat)
-    return flat[first.start() :].rstrip() if first else ""
-
-
-def _leaves(text: str | None) -> Iterator[str]:
-    """The texts in a text that may be JSON."""
-    if not text:
-        return
-    try:
-        value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        yield text
-        return
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict | list):
-            waiting += value.values() if isinstance(value, dict) else value
 
 
 class Room(Protocol):

@@ -59,8 +59,16 @@ class RowRoom:
                     found.add(digest := hashlib.sha256(line).hexdigest())
                     subject.rows[digest] = (key, line)
                     subject.heard(line.decode())
+        self._leave_common(subject)
         subject.datasets.update(ref.name for ref, _ in self._versions(subject) if ref.kind == "dataset")
         return len(found)
+
+    def _leave_common(self, subject: Subject) -> None:
+        """What another row says too is nobody's words."""
+        for pack in self._of(subject.project)[0] if subject.texts else ():
+            for _, line in self._packs.all([pack]):
+                if hashlib.sha256(line).hexdigest() not in subject.rows:
+                    subject.said_by_others(line.decode())
 
     def _made_of(self, subject: Subject) -> set[str]:
         """Keys of rows that were made of their traces, where a key says so itself: another is known by what the row says it was made of."""

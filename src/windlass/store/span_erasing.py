@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from windlass.core.quoting import beginnings
 from windlass.store.blobs_folder import sync_folder
-from windlass.store.spans import MentionQuery, SubjectQuery, Theirs
+from windlass.store.spans import CommonQuery, MentionQuery, SubjectQuery, Theirs
 
 if TYPE_CHECKING:
     import duckdb
 
-SAID = 20_000  # inputs and outputs that are told, of the outermost steps
+SAID = 20_000  # inputs that are told, of the outermost steps
+FETCHED = 2_000
+OUTERMOST = "(parent IS NULL OR kind IN ('request', 'chain', 'agent', 'component'))"
 TEXT = ("name", "status_message", "service", "input", "output", "session", "user", "row", "attributes", "events")
 _STAY = ("receipt_ns", "start_ns")
 
@@ -43,12 +47,31 @@ def theirs(db: duckdb.DuckDBPyConnection, query: SubjectQuery) -> Theirs:
     )
     traces = tuple(t for (t,) in db.execute("FROM theirs ORDER BY trace_id").fetchall())
     said = db.execute(
-        "SELECT input, output FROM spans WHERE project = ? AND trace_id IN (FROM theirs) AND "
-        f"(parent IS NULL OR kind IN ('request', 'chain', 'agent', 'component')) LIMIT {SAID}",
+        "SELECT DISTINCT input FROM spans WHERE project = ? AND trace_id IN (FROM theirs) AND input IS NOT NULL"
+        f" AND {OUTERMOST} LIMIT {SAID}",
         [query.project],
     ).fetchall()
     db.execute("DROP TABLE theirs")
-    return Theirs(traces, tuple(dict.fromkeys(text for pair in said for text in pair if text)))
+    return Theirs(traces, tuple(text for (text,) in said))
+
+
+def common(db: duckdb.DuckDBPyConnection, query: CommonQuery) -> list[str]:
+    """Which of these texts others asked too. Reads what everybody asked, once."""
+    asked = db.execute(
+        f"SELECT DISTINCT input FROM spans WHERE project = ? AND input IS NOT NULL AND {OUTERMOST}"
+        " AND trace_id NOT IN (SELECT unnest(?::VARCHAR[]))",
+        [query.project, list(query.traces)],
+    )
+    return sorted(said_among(iter(lambda: asked.fetchmany(FETCHED), []), query.texts))
+
+
+def said_among(inputs: Iterator[list[tuple[str]]], texts: Iterable[str]) -> set[str]:
+    """Those of the texts that are said in one of the inputs."""
+    wanted, found = set(texts), set[str]()
+    for some in inputs:
+        for (text,) in some:
+            found.update(said for said in beginnings(text) if said in wanted)
+    return found
 
 
 def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, columns: dict[str, str], project: str, traces: list[str]) -> int:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from windlass.store.span_erasing import SAID, TEXT
-from windlass.store.spans import Forget, MentionQuery, SubjectQuery, Theirs
+from windlass.store.span_erasing import OUTERMOST, SAID, TEXT, said_among
+from windlass.store.spans import CommonQuery, Forget, MentionQuery, SubjectQuery, Theirs
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 AT_ONCE = 1_000  # traces in one mutation
@@ -32,11 +32,18 @@ def theirs(ask: Ask, query: SubjectQuery) -> Theirs:
     whole = ask("SELECT DISTINCT trace_id FROM spans WHERE project = ? AND session IN ?", [query.project, [s for (s,) in sessions]])
     traces = sorted({*named, *(t for (t,) in whole)})
     said = ask(
-        "SELECT input, output FROM spans WHERE project = ? AND trace_id IN ? AND "
-        f"(parent IS NULL OR kind IN ('request', 'chain', 'agent', 'component')) LIMIT {SAID}",
+        f"SELECT DISTINCT input FROM spans WHERE project = ? AND trace_id IN ? AND input IS NOT NULL AND {OUTERMOST} LIMIT {SAID}",
         [query.project, traces],
     )
-    return Theirs(tuple(traces), tuple(dict.fromkeys(text for pair in said for text in pair if text)))
+    return Theirs(tuple(traces), tuple(text for (text,) in said))
+
+
+def common(ask: Ask, query: CommonQuery) -> list[str]:
+    asked = ask(
+        f"SELECT DISTINCT input FROM spans WHERE project = ? AND input IS NOT NULL AND {OUTERMOST} AND trace_id NOT IN ?",
+        [query.project, list(query.traces)],
+    )
+    return sorted(said_among(iter([[(str(text),) for (text,) in asked]]), query.texts))
 
 
 def forget(ask: Ask, command: Callable[[str], Any], asked: Forget) -> int:

@@ -30,6 +30,7 @@ from windlass.store.spans import (
     Arrival,
     ArrivalQuery,
     Arrivals,
+    CommonQuery,
     Forget,
     MentionQuery,
     ScoreQuery,
@@ -337,6 +338,9 @@ class ClickHouseSpans:
 
     def theirs(self, query: SubjectQuery) -> Theirs:
         return span_erasing_clickhouse.theirs(self._ask, query)
+
+    def common(self, query: CommonQuery) -> list[str]:
+        return span_erasing_clickhouse.common(self._ask, query)
 
     def forget(self, asked: Forget) -> int:
         """Returns how many spans it was. Parts are written anew; the server drops the old ones minutes later."""

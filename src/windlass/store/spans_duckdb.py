@@ -29,6 +29,7 @@ from windlass.store.spans import (
     Arrival,
     ArrivalQuery,
     Arrivals,
+    CommonQuery,
     Forget,
     MentionQuery,
     ScoreQuery,
@@ -363,6 +364,9 @@ class DuckSpans:
 
     def theirs(self, query: SubjectQuery) -> Theirs:
         return span_erasing.theirs(self._db, query)
+
+    def common(self, query: CommonQuery) -> list[str]:
+        return span_erasing.common(self._db, query)
 
     def forget(self, asked: Forget) -> int:
         """Day by day; cut off between two, it can be asked again. Returns how many spans it was."""

@@ -13,7 +13,7 @@ from windlass.core.operations.erasures import Affected, Left, Place
 from windlass.govern.erasure import Subject
 from windlass.store.journal import Journal, JournalReader, Position, rewrite
 from windlass.store.span_erasing import pattern_of
-from windlass.store.spans import Forget, MentionQuery, Spans, SubjectQuery
+from windlass.store.spans import CommonQuery, Forget, MentionQuery, Spans, SubjectQuery
 from windlass.traces.envelope import OTLP, seal_rest, unseal
 
 PART = 10_000  # traces in one question
@@ -45,6 +45,9 @@ class TraceRoom:
         subject.traces.update(found.traces)
         for text in found.said:
             subject.heard(text)
+        if texts := subject.texts:
+            mine = tuple(sorted(subject.traces))
+            subject.are_common(await self._spans.common(CommonQuery(subject.project, mine, tuple(texts))))
         return [Place("traces", len(found.traces))] if found.traces else []
 
     async def erase(self, subject: Subject) -> Sequence[Place]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
-from windlass.store.spans import ArrivalQuery, Arrivals, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
+from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
 
 if TYPE_CHECKING:  # it brings DuckDB and OpenTelemetry's formats
     from windlass.traces.projector import Projection
@@ -68,6 +68,10 @@ class LocalSpans:
 
     async def theirs(self, query: SubjectQuery) -> Theirs:
         found: Theirs = await self.ask("theirs", query)
+        return found
+
+    async def common(self, query: CommonQuery) -> list[str]:
+        found: list[str] = await self.ask("common", query)
         return found
 
     async def forget(self, asked: Forget) -> int:

@@ -17,14 +17,14 @@ import msgspec
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
-from windlass.store.spans import ArrivalQuery, Arrivals, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
+from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
 
 RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
 ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "trace": TraceShow, "live": LiveQuery, "arrivals": ArrivalQuery, "scores": ScoreQuery,
-    "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "forget": Forget, "mentions": MentionQuery,
+    "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget, "mentions": MentionQuery,
 }  # fmt: skip
 
 T = TypeVar("T")
@@ -65,6 +65,9 @@ class RemoteSpans:
 
     async def theirs(self, query: SubjectQuery) -> Theirs:
         return await self._ask("theirs", query, Theirs)
+
+    async def common(self, query: CommonQuery) -> list[str]:
+        return await self._ask("common", query, list[str])
 
     async def forget(self, asked: Forget) -> int:
         return await self._ask("forget", asked, int)

@@ -200,3 +200,27 @@ def test_an_audit_that_was_cut_says_so(opened: Opened, governed: Server) -> None
     assert f"entry {last} was cut off at the end" in page.locator(".card").first.inner_text()
     assert page.locator(".tag.bad", has_text="disagrees").count() == 1
     assert MARK not in page.locator(".card").first.inner_text()
+
+
+def test_somebody_is_looked_for_and_erased(opened: Opened, governed: Server) -> None:
+    with governed.client() as client:
+        theirs = client.run("release/answer:production", "what do they hold of me?", user="user-4711").trace
+    page = opened.go("/erasures")
+    page.get_by_label("What one person is called").fill("user-4711\ndone")
+    page.get_by_label("Why; kept").fill("ticket 12")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="What is held").wait_for()
+    assert "user-4711" not in page.url
+    found = page.locator("section.card").inner_text()
+    assert "traces\t1" in found and "1 name too much like ordinary words" in found
+    page.get_by_role("button", name="Erase 2 names").click()
+    page.wait_for_url("**/erasures/*")
+    page.locator(".tag.good", has_text="gone").wait_for()
+    said = page.locator("main").inner_text()
+    assert "done" in said and "ticket 12" in said and "spans" in said and "user-4711" not in said
+    with governed.owner() as http:
+        assert http.get(f"/traces/{theirs}.json").status_code == 404
+        assert "user-4711" not in http.get("/erasures.json").text
+    page = opened.go("/erasures")
+    assert "ticket 12" in page.locator("main").inner_text()
+    assert opened.complaints == []
