@@ -1,17 +1,20 @@
 # up: install and start · test: everything tests need, then all tests · check: format, lint, types, imports
-# tour: the whole lifecycle on the example, from an empty folder · bench: figures beside peers · clean: as cloned
+# soak: tests that take minutes · tour: the whole lifecycle on the example, from an empty folder · bench: figures beside peers · clean: as cloned
 PORT ?= 4747
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check tour bench clean
+.PHONY: up test soak check tour bench clean
 
 up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
 
 test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance .stamps/clickhouse .stamps/ray .stamps/tune
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --dist loadfile --no-loadscope-reorder
+
+soak: .stamps/test .stamps/tune
+	@$(BIN)/python -m pytest -m soak
 
 check: .stamps/test
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

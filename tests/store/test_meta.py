@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect, select
+from sqlalchemy import Engine, inspect, select
 from sqlalchemy.exc import DBAPIError
 from tests.store.newer import ROW, newer
 from tests.stores import on_both
@@ -43,14 +43,45 @@ def test_a_write_that_raises_leaves_nothing(store: str) -> None:
         assert c.exec_driver_sql("SELECT count(*) FROM judgements").scalar() == 0
 
 
-def test_tables_and_migrations_agree(store: str) -> None:
+def test_tables_and_migrations_agree(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
     from windlass.store.tables import metadata
 
-    with open_meta(store).connect() as c:
+    with _migrated(store, monkeypatch).connect() as c:
         assert compare_metadata(MigrationContext.configure(c), metadata) == []
+
+
+def test_a_new_store_is_what_all_upgrades_come_to(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns with their types, keys and indexes: of one that is made as it is now, and of one that was upgraded from the first."""
+
+    def shape(engine: Engine) -> dict[str, Any]:
+        seen = inspect(engine)
+        return {
+            table: (
+                [(c["name"], str(c["type"]), c["nullable"], c.get("collation")) for c in seen.get_columns(table)],
+                seen.get_pk_constraint(table)["constrained_columns"],
+                sorted((str(i["name"]), tuple(i["column_names"]), bool(i["unique"])) for i in seen.get_indexes(table)),
+            )
+            for table in sorted(seen.get_table_names())
+        }
+
+    upgraded = _migrated(store, monkeypatch)
+    found = shape(upgraded)
+    with write(upgraded) as c:
+        for table in found:
+            c.exec_driver_sql(f'DROP TABLE "{table}"')
+    upgraded.dispose()
+    made = shape(open_meta(store))
+    assert {table: sorted(columns) for table, (columns, *_) in made.items()} == {t: sorted(c) for t, (c, *_) in found.items()}
+    assert {table: rest for table, (_, *rest) in made.items()} == {table: rest for table, (_, *rest) in found.items()}
+
+
+def _migrated(store: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    with monkeypatch.context() as patched:
+        patched.setattr(meta, "_make", lambda engine: False)
+        return open_meta(store)
 
 
 def test_an_upgrade_that_fails_changes_nothing(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

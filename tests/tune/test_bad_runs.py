@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.tune.application import Desk
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = [pytest.mark.torch, pytest.mark.soak]  # 100 s of processor
 
 
 def test_three_runs_whose_own_figures_rise_and_whose_answers_get_worse_are_refused(tuned: Desk) -> None:

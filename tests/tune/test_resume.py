@@ -56,6 +56,7 @@ def test_sft_goes_on_to_the_same_bits_and_not_with_anything_else(tuned: Desk) ->
     assert len(desk.client.tunes.points(done.id).items) == HELPED["steps"]
 
 
+@pytest.mark.soak
 def test_reinforcement_goes_on_to_the_same_bits(tuned: Desk) -> None:
     """Its answers are drawn, so its random numbers have to go on too."""
     asked: dict[str, Any] = {"data": "asked", "reward": "judge", "parameters": {"steps": 14, "save_every": 4}}

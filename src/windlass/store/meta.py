@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from windlass.core.errors import Invalid, StoreAway
 from windlass.store import meta_postgres, meta_sqlite
 from windlass.store.home import Home
+from windlass.store.tables import metadata
 
 _AFTERWARDS = "windlass.afterwards"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -108,7 +109,7 @@ def _plainly(engine: Engine) -> Iterator[None]:
 def _migrate(engine: Engine) -> None:
     with engine.connect() as connection:
         current = _revision(connection)
-    if current == HEAD:
+    if current == HEAD or (current is None and _make(engine)):
         return
     _upgrade(engine, current)
 
@@ -144,3 +145,16 @@ def _upgrade(engine: Engine, current: str | None) -> None:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
                 kind.settle(connection)
+
+
+def _make(engine: Engine) -> bool:
+    """Make the tables of a store that has none, as they are now: a test holds that all upgrades come to the same. False where somebody
+    was faster."""
+    with _engine(engine).upgrading(engine), write(engine) as connection:
+        if _revision(connection) is not None:
+            return False
+        metadata.create_all(connection)
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+        _engine(engine).settle(connection)
+    return True

@@ -107,7 +107,7 @@ def _traces(client: Client, who: str) -> Iterator[Any]:
         yield from page.items
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # `test_servers.py` has one that is cut off once
 def test_a_tour_that_is_cut_off_again_and_again_comes_to_where_one_walk_comes_and_the_next_changes_nothing(shell: Shell) -> None:
     home = Path(shell.env["WINDLASS_HOME"])
     said: list[str] = []
