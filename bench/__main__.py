@@ -16,6 +16,7 @@ BENCHES = (
     ("bench.tuning",),
     ("bench.agentops",),
     ("bench.growing",),
+    ("bench.erasing",),
 )
 
 
