@@ -27,16 +27,19 @@ from windlass.registry.labels import current
 from windlass.store.meta import read, write
 from windlass.store.tables import gates, label_moves, release_approvals, versions
 
+Able = Callable[[Connection, str, str], dict[str, str]]
 HOUR_NS = 3600 * 10**9
 
 
 class ReleaseApprovers:
-    """Service of approvals of releases. `policy` is read whenever it is asked, so that a change of the file holds at once."""
+    """Service of approvals of releases. `policy` is read whenever it is asked, so that a change of the file holds at once; `able` says who
+    may do something now."""
 
-    def __init__(self, engine: Engine, policy: Callable[[], PolicyFile], now: Callable[[], int] = now_ns) -> None:
+    def __init__(self, engine: Engine, policy: Callable[[], PolicyFile], now: Callable[[], int] = now_ns, able: Able = people) -> None:
         self._engine = engine
         self._policy = policy
         self._now = now
+        self._able = able
 
     def show(self, actor: Actor, query: ApprovalsQuery) -> ReleaseApprovals:
         """Operation `releases.approvals`. Raises `NotFound`, and as `releases.promote` where nothing may be promoted."""
@@ -119,7 +122,7 @@ class ReleaseApprovers:
         if rule is None:
             found.sentence = f"no approval is demanded for {verdict.environment}"
             return found
-        able, proposed = people(c, "deploy", verdict.project), _proposers(c, verdict)
+        able, proposed = self._able(c, "deploy", verdict.project), _proposers(c, verdict)
         r = release_approvals.c
         rows = c.execute(
             select(release_approvals)
