@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import os
@@ -103,6 +104,7 @@ class Certified:
             ["node", str(Path(__file__).with_name("openid_provider.mjs")), str(MODULES), str(self.file)],
             stdout=subprocess.PIPE, stderr=(folder / "provider.log").open("w"), text=True,
         )  # fmt: skip
+        atexit.register(self.process.kill)  # also when its test fails before it stops it
         assert self.process.stdout
         while (line := self.process.stdout.readline()).strip() != "ready":
             assert line, (folder / "provider.log").read_text()
