@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -609,6 +610,15 @@ def test_the_first_rule_that_fits_counts(tmp_path: Path) -> None:
     provider = OpenId(tmp_path, {}).provider("company")
     found = [provider.ruled({"groups": groups}) for groups in (["staff", "ml-team"], ["staff"], ["ml-team"])]
     assert [(r.role, r.project) for r in found if r] == [("developer", "shop"), ("viewer", "default"), ("developer", "shop")]
+
+
+def test_the_file_in_the_documents_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "governing.md").read_text()
+    (text,) = [block for block in re.findall(r"```toml\n(.*?)```", page, re.S) if "[[provider]]" in block]
+    (tmp_path / "oidc.toml").write_text(text)
+    company, github = OpenId(tmp_path, {}).providers()
+    assert (company.title, company.hours, github.audience) == ("Example Inc.", 12, "https://windlass.example.com")
+    assert github.ruled({"repository": "org/app", "ref": "refs/heads/main"}) and not github.ruled({"repository": "org/app"})
 
 
 def test_the_secret_is_named_and_never_shown(place: Place, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from windlass.doors.mcp import Mcp
 from windlass.doors.openid import OpenIdLogin
 from windlass.doors.otlp import Otlp
 from windlass.doors.web import app as web
-from windlass.doors.web.render import respond_error
+from windlass.doors.web.render import respond_error, respond_login
 from windlass.govern.openid import looks_like_token
 from windlass.govern.permissions import guard
 from windlass.platform import Platform
@@ -118,7 +118,11 @@ class Application:
                 scope["state"] = {**scope.get("state", {}), "actor": actor}
             except WindlassError as e:  # the page of somebody unknown is the log-in page
                 why = e.message if self.platform.actors.session_secret(headers) and "authorization" not in headers else ""
-                scope["state"] = {**scope.get("state", {}), "why": why[:1].upper() + why[1:], "ways": self._openid.ways(path)}
+                scope["state"] = {
+                    **scope.get("state", {}),
+                    "why": why[:1].upper() + why[1:],
+                    "ways": self._openid.ways(path, scope["query_string"]),
+                }
 
         async def sealed(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -145,8 +149,8 @@ class Application:
                 *api.routes(self.platform, self._stopping),
                 Route("/mcp/{agent:path}", self._agent, methods=["GET", "POST", "DELETE"]),
                 Route("/login", _paged(login.form), methods=["POST"]),
-                Route("/login/{name}", _paged(self._openid.begin), methods=["GET"]),
-                Route("/login/{name}/back", _paged(self._openid.back), methods=["GET"]),
+                Route("/login/{name}", _paged(self._openid.begin, respond_login), methods=["GET"]),
+                Route("/login/{name}/back", _paged(self._openid.back, respond_login), methods=["GET"]),
                 Route("/logout", _paged(login.out), methods=["POST"]),
                 Mount("/", front),
             ],
@@ -170,16 +174,15 @@ class Application:
         return Response(msgspec.json.encode({"status": "ok", "version": windlass.__version__, "parts": parts}), media_type=api.JSON)
 
 
-def _paged(endpoint: api.Endpoint) -> api.Endpoint:
+def _paged(endpoint: api.Endpoint, refuse: Callable[[Request, WindlassError], Response] = respond_error) -> api.Endpoint:
     """An endpoint for browsers: its errors are pages, at the status that fits."""
 
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
         except Unauthenticated as e:
-            said = Unauthenticated(f"{e.message}: {e.remedy}" if e.remedy else e.message)
-            return respond_error(request, said)
+            return respond_login(request, e)
         except WindlassError as e:
-            return respond_error(request, e)
+            return refuse(request, e)
 
     return answer

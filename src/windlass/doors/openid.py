@@ -40,10 +40,13 @@ class OpenIdLogin:
         self._cookie = f"{actors.cookie}_login"
         self._waiting = asyncio.Semaphore(AT_ONCE)
 
-    def ways(self, path: str) -> tuple[LoginWay, ...]:
-        """The buttons of the log-in page at a path."""
-        back = path if _local(path) and not path.startswith("/login") else "/"
-        return tuple(LoginWay(n, query(f"{self._public}/login/{n}", back=back if back != "/" else None)) for n in self._people.ways())
+    def ways(self, path: str, query_string: bytes) -> tuple[LoginWay, ...]:
+        """The buttons of the log-in page at an address, to which one comes back."""
+        back = f"{path}?{query_string.decode('latin-1')}" if query_string else path
+        if not _local(back) or path.startswith("/login") or b"once=" in query_string:
+            back = "/"
+        given = {} if back == "/" else {"back": back}
+        return tuple(LoginWay(title, query(f"{self._public}/login/{name}", **given)) for name, title in self._people.ways())
 
     async def begin(self, request: Request) -> Response:
         """Send somebody to the provider. Raises `Unauthenticated`, `Unavailable`."""

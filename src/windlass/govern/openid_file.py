@@ -1,7 +1,8 @@
 """`oidc.toml` in the data folder: by which OpenID providers people and machines come, and what each may do. Whole or refused whole.
 
 [[provider]]
-name = "company"                              on the button, and in the audit: oidc:company:…
+name = "company"                              in the audit, for ever: oidc:company:…
+title = "Example Inc."                        on the button
 issuer = "https://id.example.com/realms/main"
 client_id = "windlass"                        people log in
 client_secret_env = "OIDC_SECRET"             the variable that holds it; or client_secret_file
@@ -46,10 +47,12 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One OpenID provider. With a `client_id` people log in by it; with an `audience` machines show its tokens."""
+    """One OpenID provider. With a `client_id` people log in by it, with a button that says its `title`; with an `audience` machines show
+    its tokens."""
 
     name: str
     issuer: str
+    title: str = ""
     rule: tuple[Rule, ...] = ()
     client_id: str = ""
     client_secret_env: str = ""

@@ -37,7 +37,11 @@ from windlass.store.tables import people
 PREFIX = "oidc:"
 HOUR_NS = 3600 * 10**9
 AGAIN = "log in again"
-_ACTED = select(entries.c.actor, func.max(entries.c.at_ns).label("at")).where(entries.c.actor.startswith(PREFIX)).group_by(entries.c.actor)
+_ACTED = (
+    select(entries.c.actor, func.max(entries.c.at_ns).label("at"))
+    .where(entries.c.actor.startswith(PREFIX), entries.c.action != "people.login")
+    .group_by(entries.c.actor)
+)
 
 
 class People:
@@ -54,10 +58,10 @@ class People:
         self._sessions = sessions
         self.openid = openid
 
-    def ways(self) -> tuple[str, ...]:
-        """Names of the providers by which people log in; none where the file cannot be read."""
+    def ways(self) -> tuple[tuple[str, str], ...]:
+        """Name and title of each provider by which people log in; none where the file cannot be read."""
         try:
-            return tuple(p.name for p in self.openid.providers() if p.client_id)
+            return tuple((p.name, p.title or p.name) for p in self.openid.providers() if p.client_id)
         except Invalid:
             return ()
 
@@ -111,8 +115,9 @@ class People:
         rule = provider.ruled(claims)
         if rule is None:
             raise Unauthenticated(str(_unruled(provider, claims)))
-        if row is None or (row.login_ns is None and row.last_ns + HOUR_NS < now):
-            self._note(id, provider, claims, now)
+        told = _told(provider, claims)
+        if row is None or (row.login_ns is None and (row.last_ns + HOUR_NS < now or row.claims != told["claims"])):
+            self._note(id, told | {"last_ns": now})
         return Actor(id, rule.role, rule.project)
 
     def able(self, c: Connection, permission: str, project: str) -> dict[str, str]:
@@ -124,7 +129,7 @@ class People:
             except WindlassError:
                 continue
             if ruling(actor, permission, project).allowed:
-                found[row.id] = row.name
+                found[row.id] = f"{row.name} ({row.id})"
         return found
 
     def find(self, id: str) -> Person:
@@ -215,12 +220,11 @@ class People:
         with read(self._engine) as c:
             return c.execute(select(people).where(people.c.id == id)).first()
 
-    def _note(self, id: str, provider: Provider, claims: Mapping[str, Any], now: int) -> None:
+    def _note(self, id: str, told: dict[str, Any]) -> None:
         """A machine that came, to the hour: so that an owner sees it and can block it."""
-        told = _told(provider, claims) | {"last_ns": now}
         with write(self._engine) as c:
             if not c.execute(update(people).where(people.c.id == id).values(**told)).rowcount:
-                c.execute(insert(people).values(id=id, first_ns=now, blocked_by="", **told))
+                c.execute(insert(people).values(id=id, first_ns=told["last_ns"], blocked_by="", **told))
 
 
 def _id(provider: Provider, claims: Mapping[str, Any]) -> str:

@@ -214,6 +214,13 @@ class LandedContext(msgspec.Struct):
     back: str
 
 
+def respond_login(request: Request, error: WindlassError) -> Response:
+    """An error of a log-in as the log-in page, where another way in may be chosen."""
+    said = f"{error.message}: {error.remedy}" if error.remedy else error.message
+    context = LoginContext(said[:1].upper() + said[1:], request.scope.get("state", {}).get("ways", ()))
+    return respond(request, "login.html", context, nav="", title="Log in", status=error.status)
+
+
 def respond_error(request: Request, error: WindlassError) -> Response:
     """An error as a page that says what, where and what to do; as JSON in the one error shape."""
     if wants_json(request):
