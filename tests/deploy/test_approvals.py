@@ -83,8 +83,9 @@ def test_somebody_who_logged_in_by_a_provider_is_one_of_them_and_a_machine_is_no
         people.log_in("company", pending, provider.come_back(url))
         ann = Actor("oidc:company:ann", "developer")
         machine = team.platform.actors.of_secret(provider.keys.sign(provider.claims(aud="us", sub="ci")))
-        for actor in (bob, machine):
-            team.approve(actor)
+        team.approve(bob)
+        with pytest.raises(Forbidden, match="is a machine, and approves no release"):
+            team.approve(machine)
         refused(team, OWNER, r"and has 1 \(bob \(key:\w+\)\); ann \(oidc:company:ann\) could")
         team.approve(ann)
         assert team.approvers.show(OWNER, ApprovalsQuery("answer")).enough

@@ -50,8 +50,8 @@ class ReleaseApprovers:
             return self._standing(c, actor, verdict)
 
     def approve(self, actor: Actor, request: ApproveRequest) -> ReleaseApprovals:
-        """Operation `releases.approve`; again renews it. Raises `Forbidden` for whoever proposed it, `Invalid` where nobody demands
-        approvals, `Conflict` when the environment has moved since the verdict."""
+        """Operation `releases.approve`; again renews it. Raises `Forbidden` for whoever proposed it and for a machine, `Invalid` where
+        nobody demands approvals, `Conflict` when the environment has moved since the verdict."""
         ref = release_of(request.release, request.project)
         guard(actor, "deploy", ref.project)
         with write(self._engine) as c:
@@ -64,6 +64,8 @@ class ReleaseApprovers:
                 )  # fmt: skip
             if actor.id in _proposers(c, verdict):
                 raise Forbidden(f"you proposed {_named(verdict)}: you pushed it, or had it gated", remedy="somebody else must approve it")
+            if actor.id not in self._able(c, "deploy", verdict.project):
+                raise Forbidden(f"{actor.id} is a machine, and approves no release", remedy="somebody who logs in or has a key does")
             c.execute(delete(release_approvals).where(*_mine(actor, verdict)))
             c.execute(
                 insert(release_approvals).values(
