@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
+from starlette.requests import Request
 from tests.doors.cli.conftest import Shell
 from tests.doors.server import Server, until
 from tests.govern.openid_server import CLIENTS, SECRET, Certified, free_port, installed
 
+from windlass.core.errors import Unavailable
+from windlass.doors.openid import OpenIdLogin
 from windlass.store.home import Home
 
 pytestmark = [
@@ -123,6 +128,24 @@ def test_the_way_there_keeps_nothing_readable_and_leads_only_there(setup: Setup)
 def test_nobody_is_led_elsewhere_afterwards(setup: Setup, back: str) -> None:
     _, landed = setup.log_in("ann", back=back)
     assert 'content="0;url=/"' in landed.text and "evil" not in landed.text
+
+
+def test_where_people_come_back_to_is_not_what_a_request_says(setup: Setup) -> None:
+    actors: Any = SimpleNamespace(cookie="windlass", tokens=None)
+    people: Any = SimpleNamespace(ways=lambda: (("company", "Example Inc."),))
+
+    def asked(host: str) -> Request:
+        return Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [(b"host", host.encode())]})
+
+    here = OpenIdLogin(actors, people, "")
+    assert here._base(asked("localhost:4747")) == "http://localhost:4747" and here._base(asked("[::1]:80")) == "http://[::1]:80"
+    for host in ("windlass.example.com", "10.0.0.1:4747", ""):
+        with pytest.raises(Unavailable, match="does not know where people reach it"):
+            here._base(asked(host))
+    public = OpenIdLogin(actors, people, "https://windlass.example.com/")
+    assert public._base(asked("evil.example")) == "https://windlass.example.com"
+    (way,) = public.ways("/audit", b"last=7d")
+    assert (way.name, way.url) == ("Example Inc.", "https://windlass.example.com/login/company?back=%2Faudit%3Flast%3D7d")
 
 
 def test_one_goes_on_where_one_was(setup: Setup) -> None:

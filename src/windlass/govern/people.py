@@ -254,7 +254,8 @@ def _unruled(provider: Provider, claims: Mapping[str, Any]) -> Forbidden:
     names = provider.looked_at()
     looked = ", ".join(f"{n} ({_how(claims, n)})" for n in names) or "nothing, since there is no rule"
     return Forbidden(
-        f"{provider.name} knows you, but no rule lets you in here; looked at: {looked}", remedy="an owner adds a rule to oidc.toml"
+        f"{provider.title or provider.name} knows you, but no rule lets you in here; looked at: {looked}",
+        remedy="an owner adds a rule to oidc.toml",
     )
 
 
