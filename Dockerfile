@@ -1,6 +1,6 @@
 FROM python:3.13-slim AS build
 # also: s3, clickhouse, ray (docs/growing.md), lance (vectors of very large indexes), bigquery
-ARG EXTRAS=server,embed,postgres
+ARG EXTRAS=server,embed,postgres,oidc
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY src src

@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
 
-test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance .stamps/clickhouse .stamps/ray .stamps/tune
+test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance .stamps/clickhouse .stamps/ray .stamps/openid .stamps/tune
 	@$(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --dist loadfile --no-loadscope-reorder
 
 soak: .stamps/test .stamps/tune
@@ -56,6 +56,11 @@ clean:
 # Ray, 220 MB; without it tests of rows on other machines are skipped, and say so.
 .stamps/ray: .stamps/test
 	@$(BIN)/pip install -q -e ".[ray]" && touch $@ || echo "no Ray: tests of rows on other machines will be skipped"
+
+# A certified OpenID provider, which runs in node; without node its tests are skipped, and say so.
+.stamps/openid: .stamps/test scripts/node.sh
+	@sh scripts/node.sh && mkdir -p .bench/openid && npm install --prefix .bench/openid --no-audit --no-fund --silent oidc-provider@9.13.3 \
+		&& touch $@ || echo "no OpenID provider: tests of logging in by one will be skipped"
 
 # PyTorch, TRL and PEFT, 1.5 GB; torch first and by its version, so that pip takes a CPU build where it knows of one.
 .stamps/tune: .stamps/test

@@ -57,6 +57,8 @@ from windlass.govern.erasures import Erasures
 from windlass.govern.installation import Installation
 from windlass.govern.masking import FILE as MASKING_FILE
 from windlass.govern.masking import Masking
+from windlass.govern.openid import OpenId
+from windlass.govern.people import People
 from windlass.govern.policy import FILE as POLICY_FILE
 from windlass.govern.policy import PolicyFile, read_policy_file
 from windlass.govern.prices import Prices
@@ -178,7 +180,7 @@ class Platform:
         self.blobs = open_blobs(home, settings.blobs)
         self.prices = Prices(home.path / "prices.toml")
         self.providers = load_providers(home.path / "providers.toml", environ)
-        self._open_govern(owner_key)
+        self._open_govern(owner_key, environ)
         self.jobs: Jobs = DurableJobs() if self.address else LoopJobs(self.works, self._running_loop)
         self._open_registry(environ)
         self._open_runtime()
@@ -187,10 +189,11 @@ class Platform:
         self._open_tune()
         self.handlers: dict[str, Callable[[Actor, Any], Any]] = {name: attrgetter(path)(self) for name, path in SERVICES.items()}
 
-    def _open_govern(self, owner_key: str | None) -> None:
+    def _open_govern(self, owner_key: str | None, environ: Mapping[str, str]) -> None:
         secrets = (self.home.token(), owner_key) if owner_key else (self.home.token(),)
         sessions = Sessions(self.home.path / "run")
-        self.actors = Actors(self.engine, sessions, secrets, self.home.signing_key(), cookie_name(self.address))
+        self.people = People(self.engine, sessions, OpenId(self.home.path, environ))
+        self.actors = Actors(self.engine, sessions, secrets, self.home.signing_key(), cookie_name(self.address), self.people)
         self.rulings = Rulings(self.actors, self.policy)
         self.audit = Audit(self.engine)
         self.installation = Installation(
@@ -274,7 +277,7 @@ class Platform:
         items = Items(self.engine, self.traces, self.versions, self.datasets, self.leaks)
         self.reviews = Reviews(self.engine, items, Forms(self.versions, self.datasets), self.edits)
         self.measurements = Measurements(self.engine, self.versions, outcomes)
-        self.approvers = ReleaseApprovers(self.engine, self.policy)
+        self.approvers = ReleaseApprovers(self.engine, self.policy, able=self.actors.able)
         self.releases = Releases(self.engine, self.approvers)
         self.evidences = Evidences(self.engine, self.lineage, self.catalog.entry)
         self.reasons = Reasons(self.engine, self.traces)

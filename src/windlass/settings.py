@@ -59,7 +59,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pin_folders: Annotated[str, _says("Folders that pins may read, separated by commas; empty for any that the server's user may.")] = ""
     monitor_seconds: Annotated[float, _says("Seconds after which a monitor looks again by itself.", gt=0)] = 300.0
     public_url: Annotated[
-        str, _says("Where people reach the pages, for links in e-mail and webhooks; empty for the server's own address.")
+        str,
+        _says(
+            "Where people reach the pages, for links in e-mail and webhooks, and for OpenID providers; empty for the server's own address."
+        ),
     ] = ""
     smtp_url: Annotated[
         str, _says("The mail server: smtp://host:25, or starttls:// or smtps:// with names of variables for user and password.")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from tests.evaluate.application import App
+from tests.govern.openid_server import scripted
 
 from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import Conflict, Forbidden, Invalid, WindlassError
@@ -69,6 +70,32 @@ def refused(team: Team, actor: Actor, said: str) -> None:
     with pytest.raises(Forbidden, match=said):
         team.platform.releases.promote(actor, PromoteRequest("answer"))
     assert team.production() is None and team.actions() == before
+
+
+def test_somebody_who_logged_in_by_a_provider_is_one_of_them_and_a_machine_is_not(team: Team) -> None:
+    with scripted() as provider:
+        rule = '[[provider.rule]]\nclaims = { groups = "ml-team" }\nrole = "developer"\n'
+        named = f'[[provider]]\nname = "company"\nissuer = "{provider.issuer}"\nclient_id = "windlass"\naudience = "us"\n'
+        file = team.app.home.path / "oidc.toml"
+        file.write_text(named + rule)
+        people, bob = team.platform.people, team.key("bob")
+        url, pending = people.openid.begin("company", "http://127.0.0.1/login/company/back", "/")
+        people.log_in("company", pending, provider.come_back(url))
+        ann = Actor("oidc:company:ann", "developer")
+        machine = team.platform.actors.of_secret(provider.keys.sign(provider.claims(aud="us", sub="ci")))
+        team.approve(bob)
+        with pytest.raises(Forbidden, match="is a machine, and approves no release"):
+            team.approve(machine)
+        refused(team, OWNER, r"and has 1 \(bob \(key:\w+\)\); ann \(oidc:company:ann\) could")
+        team.approve(ann)
+        assert team.approvers.show(OWNER, ApprovalsQuery("answer")).enough
+        file.write_text(named + rule.replace("ml-team", "ml-gone"))  # whoever may not any more does not count
+        refused(team, OWNER, "and has 1")
+        file.write_text("[[provider")
+        refused(team, OWNER, "and has 1")
+        file.write_text(named + rule)
+        move = team.platform.releases.promote(OWNER, PromoteRequest("answer"))
+        assert set(move.approved_by) == {bob.id, ann.id}
 
 
 def test_two_people_besides_whoever_proposed_it(team: Team) -> None:

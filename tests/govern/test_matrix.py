@@ -34,6 +34,8 @@ PUBLIC = {
     "GET /static": "style sheets and scripts, which are in the wheel",
     "GET /api/v1/openapi.json": "what can be asked, which is in the wheel; not what there is",
     "POST /login": "the form by which nobody becomes somebody",
+    "GET /login/{name}": "the way to an OpenID provider that is named on the log-in page",
+    "GET /login/{name}/back": "the way back, by which nobody becomes somebody",
     "POST /logout": "it ends the session whose cookie came along, and no other",
 }
 # what has no project of its own: what somebody does in theirs changes it

@@ -28,7 +28,7 @@ from windlass.sdk.transport import Answer, InProcessTransport
 from windlass.settings import load_settings
 from windlass.store.home import Home
 from windlass.store.meta import read, write
-from windlass.store.tables import metadata, tune_points, tunes
+from windlass.store.tables import metadata, people, tune_points, tunes
 
 MARK = "quokka7"
 APP = f'''
@@ -63,6 +63,17 @@ def right(output: str, row) -> float:
 w.suite("answers", target=answer, data=w.data("data/rows.jsonl"), guards={{right: w.not_worse(by=0.5)}},
         first_release={{right: w.at_least(0.5)}})
 '''
+OIDC = f"""
+[[provider]]
+name = "company"
+issuer = "https://127.0.0.1:9"
+client_id = "{MARK}"
+audience = "https://{MARK}.example"
+
+[[provider.rule]]
+claims = {{ groups = "{MARK}" }}
+role = "developer"
+"""
 ROLES = ("owner", "developer", "viewer", "caller", "run", "grant", "other", "scoped", "revoked", "nobody")
 
 
@@ -84,6 +95,7 @@ class World:
         self._tune()
         self.erasure = self._done(self.client.erasures.make("nobody-9"), self.client.erasures.show).id
         self.secrets = self._people()
+        self._come_by_a_provider()
         self._rest()
 
     def _rest(self) -> None:
@@ -196,6 +208,15 @@ class World:
             "nobody": "",
         }
 
+    def _come_by_a_provider(self) -> None:
+        """A provider that nobody can reach, with a rule; and somebody who has come by it. Who comes so has a role as by a key."""
+        (self.home.path / "oidc.toml").write_text(OIDC)
+        self.person = "oidc:company:repo:org/app"
+        told = {"provider": "company", "issuer": "https://127.0.0.1:9", "name": f"ann {MARK}", "claims": f'{{"groups": ["{MARK}"]}}'}
+        with write(self.platform.engine) as c:
+            c.execute(people.insert().values(id=self.person, first_ns=1, last_ns=1, login_ns=1, blocked_by="", **told))
+        assert self.client.people.list().items[0].role == "developer"
+
     def actor(self, role: str) -> Actor:
         return self.platform.actors.of_secret(self.secrets[role])
 
@@ -226,7 +247,7 @@ class World:
                 (str(p.relative_to(self.home.path)), p.stat().st_size) for p in (self.home.path / name).rglob("*") if p.is_file()
             )
             found[name] = hashlib.sha256(canonical(list(map(list, files)))).hexdigest()
-        for file in ("providers.toml", "policy.toml", "prices.toml", "sources.toml"):
+        for file in ("providers.toml", "policy.toml", "prices.toml", "sources.toml", "oidc.toml"):
             path = self.home.path / file
             found[file] = path.read_text() if path.exists() else ""
         return found

@@ -27,16 +27,19 @@ from windlass.registry.labels import current
 from windlass.store.meta import read, write
 from windlass.store.tables import gates, label_moves, release_approvals, versions
 
+Able = Callable[[Connection, str, str], dict[str, str]]
 HOUR_NS = 3600 * 10**9
 
 
 class ReleaseApprovers:
-    """Service of approvals of releases. `policy` is read whenever it is asked, so that a change of the file holds at once."""
+    """Service of approvals of releases. `policy` is read whenever it is asked, so that a change of the file holds at once; `able` says who
+    may do something now."""
 
-    def __init__(self, engine: Engine, policy: Callable[[], PolicyFile], now: Callable[[], int] = now_ns) -> None:
+    def __init__(self, engine: Engine, policy: Callable[[], PolicyFile], now: Callable[[], int] = now_ns, able: Able = people) -> None:
         self._engine = engine
         self._policy = policy
         self._now = now
+        self._able = able
 
     def show(self, actor: Actor, query: ApprovalsQuery) -> ReleaseApprovals:
         """Operation `releases.approvals`. Raises `NotFound`, and as `releases.promote` where nothing may be promoted."""
@@ -47,8 +50,8 @@ class ReleaseApprovers:
             return self._standing(c, actor, verdict)
 
     def approve(self, actor: Actor, request: ApproveRequest) -> ReleaseApprovals:
-        """Operation `releases.approve`; again renews it. Raises `Forbidden` for whoever proposed it, `Invalid` where nobody demands
-        approvals, `Conflict` when the environment has moved since the verdict."""
+        """Operation `releases.approve`; again renews it. Raises `Forbidden` for whoever proposed it and for a machine, `Invalid` where
+        nobody demands approvals, `Conflict` when the environment has moved since the verdict."""
         ref = release_of(request.release, request.project)
         guard(actor, "deploy", ref.project)
         with write(self._engine) as c:
@@ -61,6 +64,8 @@ class ReleaseApprovers:
                 )  # fmt: skip
             if actor.id in _proposers(c, verdict):
                 raise Forbidden(f"you proposed {_named(verdict)}: you pushed it, or had it gated", remedy="somebody else must approve it")
+            if actor.id not in self._able(c, "deploy", verdict.project):
+                raise Forbidden(f"{actor.id} is a machine, and approves no release", remedy="somebody who logs in or has a key does")
             c.execute(delete(release_approvals).where(*_mine(actor, verdict)))
             c.execute(
                 insert(release_approvals).values(
@@ -119,7 +124,7 @@ class ReleaseApprovers:
         if rule is None:
             found.sentence = f"no approval is demanded for {verdict.environment}"
             return found
-        able, proposed = people(c, "deploy", verdict.project), _proposers(c, verdict)
+        able, proposed = self._able(c, "deploy", verdict.project), _proposers(c, verdict)
         r = release_approvals.c
         rows = c.execute(
             select(release_approvals)

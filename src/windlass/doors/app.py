@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -23,9 +24,11 @@ from windlass.doors import api
 from windlass.doors.auth import Doorkeeper, Login, headers_of, identify
 from windlass.doors.gateway import Gateway
 from windlass.doors.mcp import Mcp
+from windlass.doors.openid import OpenIdLogin
 from windlass.doors.otlp import Otlp
 from windlass.doors.web import app as web
-from windlass.doors.web.render import respond_error
+from windlass.doors.web.render import respond_error, respond_login
+from windlass.govern.openid import looks_like_token
 from windlass.govern.permissions import guard
 from windlass.platform import Platform
 
@@ -59,6 +62,7 @@ class Application:
         self._stopping = asyncio.Event()
         self._doorkeeper = Doorkeeper(host, frozenset(n.strip().lower() for n in platform.settings.names.split(",") if n.strip()))
         # a cookie must say where it comes from here too, whatever the method
+        self._openid = OpenIdLogin(platform.actors, platform.people, platform.settings.public_url)
         known = functools.partial(identify, platform.actors, "POST")
         self._gateway = Gateway(
             models=platform.models, runs=platform.executor, records=platform.records, authenticate=known,
@@ -83,6 +87,11 @@ class Application:
         except WindlassError as e:
             await api.error_response(e)(scope, receive, send)
             return
+        if looks_like_token(
+            (headers.get("authorization", "")[7:] or headers.get("x-api-key", "")).strip()
+        ):  # its provider may have to be asked, which is not for the loop
+            with contextlib.suppress(WindlassError):
+                await asyncio.to_thread(self.platform.actors.authenticate, headers)
         if path == "/healthz":
             await self._health()(scope, receive, send)
         elif Otlp.serves(scope):
@@ -107,8 +116,13 @@ class Application:
             try:
                 actor = await asyncio.to_thread(identify, self.platform.actors, scope["method"], headers)
                 scope["state"] = {**scope.get("state", {}), "actor": actor}
-            except WindlassError:
-                pass  # the page of somebody unknown is the log-in page
+            except WindlassError as e:  # the page of somebody unknown is the log-in page
+                why = e.message if self.platform.actors.session_secret(headers) and "authorization" not in headers else ""
+                scope["state"] = {
+                    **scope.get("state", {}),
+                    "why": why[:1].upper() + why[1:],
+                    "ways": self._openid.ways(path, scope["query_string"]),
+                }
 
         async def sealed(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -135,6 +149,8 @@ class Application:
                 *api.routes(self.platform, self._stopping),
                 Route("/mcp/{agent:path}", self._agent, methods=["GET", "POST", "DELETE"]),
                 Route("/login", _paged(login.form), methods=["POST"]),
+                Route("/login/{name}", _paged(self._openid.begin, respond_login), methods=["GET"]),
+                Route("/login/{name}/back", _paged(self._openid.back, respond_login), methods=["GET"]),
                 Route("/logout", _paged(login.out), methods=["POST"]),
                 Mount("/", front),
             ],
@@ -158,16 +174,15 @@ class Application:
         return Response(msgspec.json.encode({"status": "ok", "version": windlass.__version__, "parts": parts}), media_type=api.JSON)
 
 
-def _paged(endpoint: api.Endpoint) -> api.Endpoint:
+def _paged(endpoint: api.Endpoint, refuse: Callable[[Request, WindlassError], Response] = respond_error) -> api.Endpoint:
     """An endpoint for browsers: its errors are pages, at the status that fits."""
 
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
         except Unauthenticated as e:
-            said = Unauthenticated(f"{e.message}: {e.remedy}" if e.remedy else e.message)
-            return respond_error(request, said)
+            return respond_login(request, e)
         except WindlassError as e:
-            return respond_error(request, e)
+            return refuse(request, e)
 
     return answer

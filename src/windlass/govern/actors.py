@@ -23,6 +23,8 @@ from windlass.core.operations import Empty
 from windlass.core.operations.system import KeyChange, KeyInfo, KeyList, KeyQuery, KeyRequest
 from windlass.core.ref import KINDS, check_name
 from windlass.govern import audit
+from windlass.govern.openid import LONGEST, looks_like_token
+from windlass.govern.people import PREFIX, People
 from windlass.govern.permissions import ROLES, guard, ruling
 from windlass.govern.sessions import Sessions
 from windlass.govern.tokens import Tokens
@@ -45,11 +47,16 @@ class Actors:
         owner_secrets: the token of the data folder, and the owner key where one was given.
         signing_key: what run tokens are signed with.
         cookie: the name of the session cookie.
+        people: who comes by an OpenID provider; None where nobody does.
     """
 
-    def __init__(self, engine: Engine, sessions: Sessions, owner_secrets: tuple[str, ...], signing_key: bytes, cookie: str) -> None:
+    def __init__(
+        self, engine: Engine, sessions: Sessions, owner_secrets: tuple[str, ...], signing_key: bytes, cookie: str,
+        people: People | None = None,
+    ) -> None:  # fmt: skip
         self._engine = engine
         self.sessions = sessions
+        self.people = people
         self._owners = tuple(s.encode() for s in owner_secrets)
         self._signing_key = signing_key
         self.tokens = Tokens(signing_key)
@@ -75,6 +82,8 @@ class Actors:
             return OWNER
         if secret.startswith("wl_"):
             return self._of_key(secret)
+        if self.people and looks_like_token(secret):
+            return self._of_token(secret, self.people)
         raise Unauthenticated("this key is not known here", remedy=GIVE)
 
     def session_secret(self, headers: Mapping[str, str]) -> str | None:
@@ -90,6 +99,8 @@ class Actors:
         actor = self.of_secret(secret)
         if actor.role in ("run", "grant"):
             raise Unauthenticated(f"a {actor.role} cannot log in", remedy="use a key")
+        if actor.id.startswith(PREFIX):
+            raise Unauthenticated("a provider's token is for programs", remedy="log in with its button, or use a key")
         if actor == OWNER:
             return self.sessions.open(secret=self._mark(secret.encode()))
         return self.sessions.open(key=actor.id.removeprefix("key:"))
@@ -180,7 +191,16 @@ class Actors:
         if (known := self._known.get(digest)) and known[2] > time.monotonic():
             return known[0]
         identity = secret.removeprefix("wl_").partition("_")[0]
-        actor = self._of_key_id(identity, digest)
+        return self._keep(digest, self._of_key_id(identity, digest), identity)
+
+    def _of_token(self, token: str, people: People) -> Actor:
+        digest = _digest(token[: LONGEST + 1])
+        if (known := self._known.get(digest)) and known[2] > time.monotonic():
+            return known[0]
+        actor = people.of_token(token)
+        return self._keep(digest, actor, actor.id)
+
+    def _keep(self, digest: str, actor: Actor, identity: str) -> Actor:
         if len(self._known) >= KEPT:
             self._known.clear()
         self._known[digest] = (actor, identity, time.monotonic() + KEPT_SECONDS)
@@ -202,6 +222,8 @@ class Actors:
         session = self.sessions.find(secret)
         if session is None:
             raise Unauthenticated("this session has ended", remedy="log in again")
+        if session.key is not None and session.key.startswith(PREFIX) and self.people:
+            return self.people.of_session(session.key, session)
         if session.key is not None:
             return self._of_key_id(session.key, None)
         if session.secret is not None and session.secret not in {self._mark(owner) for owner in self._owners}:
@@ -211,6 +233,10 @@ class Actors:
     def _mark(self, secret: bytes) -> str:
         """What a session keeps of the owner's secret that opened it, so that it ends when that is changed."""
         return hmac.digest(self._signing_key, b"session\0" + secret, "sha256").hex()
+
+    def able(self, c: Connection, permission: str, project: str) -> dict[str, str]:
+        """Who may do this now, by actor: the owner, every key that holds, and everybody who logged in."""
+        return people(c, permission, project) | (self.people.able(c, permission, project) if self.people else {})
 
 
 def actor_of(key: KeyInfo) -> Actor:

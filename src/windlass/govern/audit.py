@@ -19,7 +19,7 @@ from windlass.core.operations.audit import AuditEntry, AuditPage, AuditQuery, Au
 from windlass.govern.permissions import guard
 from windlass.store.anchors import FILE, Anchors
 from windlass.store.meta import afterwards, read
-from windlass.store.tables import audit
+from windlass.store.tables import audit, people
 
 GENESIS = "sha256:" + "0" * 64
 
@@ -131,7 +131,11 @@ class Audit:
         guard(actor, "read", query.project)
         with read(self._engine) as c:
             rows = list(c.execute(_wanted(query).order_by(audit.c.seq.desc()).limit(query.limit + 1)))
+            wanted = {row.actor for row in rows}
+            names = {row.id: row.name for row in c.execute(select(people.c.id, people.c.name).where(people.c.id.in_(wanted)))}
         items = tuple(entry_of(row) for row in rows[: query.limit])
+        for entry in items:
+            entry.name = names.get(entry.actor, "")
         return AuditPage(items=items, next=str(items[-1].seq) if len(rows) > query.limit else None)
 
     def verify(self, actor: Actor, asked: AuditVerify) -> AuditState:

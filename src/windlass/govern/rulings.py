@@ -16,6 +16,7 @@ from windlass.core.operations import OPERATIONS, Empty
 from windlass.core.operations.policy import OperationRule, PolicyQuestion, PolicyTable, RoleRules, Ruling
 from windlass.core.ref import check_name, parse_ref
 from windlass.govern.actors import Actors, actor_of
+from windlass.govern.people import PREFIX
 from windlass.govern.permissions import PERMISSIONS, ROLES, guard, ruling
 from windlass.govern.policy import PolicyFile
 
@@ -74,6 +75,11 @@ class Rulings:
         if question.actor in get_args(Role):
             return Actor("whoever asks", cast(Role, question.actor), question.project)
         guard(actor, "admin", question.project)
+        if question.actor.startswith(PREFIX) and self._actors.people:
+            person = self._actors.people.find(question.actor)
+            if person.role is None:
+                return Ruling(False, "person", person.why, actor=person.id)
+            return Actor(person.id, person.role, person.project)
         key = self._actors.key(question.actor.removeprefix("key:"))
         if key.revoked_ns or (key.expires_ns and key.expires_ns <= now_ns()):
             ended = "was revoked" if key.revoked_ns else "has expired"

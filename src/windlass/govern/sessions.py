@@ -20,12 +20,13 @@ SESSION_SECONDS = 30 * 24 * 3600
 
 
 class Session(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`key` is the id of the key that opened it; None for the owner. `secret` marks which of the owner's secrets did; None
-    for a link."""
+    """`key` is the id of the key that opened it, or of the person whom a provider vouched for; None for the owner. `secret` marks which of
+    the owner's secrets did; None for a link."""
 
     expires_ns: int
     key: str | None = None
     secret: str | None = None
+    began_ns: int = 0
 
 
 class Sessions:
@@ -53,12 +54,27 @@ class Sessions:
             return False
         return found is not None
 
-    def open(self, key: str | None = None, secret: str | None = None) -> str:
+    def open(self, key: str | None = None, secret: str | None = None, seconds: int = SESSION_SECONDS) -> str:
         """A new session's secret, for a cookie. Sessions that have ended are cleared away."""
         for path in _kept(self._sessions):
             if _read(path) is None:
                 path.unlink(missing_ok=True)
-        return _keep(self._sessions, Session(now_ns() + SESSION_SECONDS * 10**9, key, secret))
+        now = now_ns()
+        return _keep(self._sessions, Session(now + seconds * 10**9, key, secret, now))
+
+    def by_key(self) -> dict[str, list[Session]]:
+        """Sessions that have not ended, by the key or person they are of; the newest first."""
+        found: dict[str, list[Session]] = {}
+        for session in filter(None, map(_read, _kept(self._sessions))):
+            if session.key is not None:
+                found.setdefault(session.key, []).append(session)
+        return {key: sorted(opened, key=lambda s: -s.began_ns) for key, opened in found.items()}
+
+    def close_of(self, key: str) -> None:
+        """End every session of a key or a person."""
+        for path in _kept(self._sessions):
+            if (session := _read(path)) is not None and session.key == key:
+                path.unlink(missing_ok=True)
 
     def find(self, secret: str) -> Session | None:
         """The session of a cookie; None when there is none or it has ended."""

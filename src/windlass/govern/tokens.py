@@ -1,4 +1,5 @@
-"""Tokens that are signed and kept nowhere: `wlr_…` names a run, `wlg_…` a grant. What one opens is not known here.
+"""Tokens that are signed and kept nowhere: `wlr_…` names a run, `wlg_…` a grant, `wll_…` a log-in under way. What one opens is not
+known here.
 
 Each kind is signed under its own name, so that none passes for the other, and is written in one way only.
 """
@@ -13,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from windlass.core.errors import Unauthenticated
+from windlass.govern.openid import Pending
 
 C = TypeVar("C", bound=msgspec.Struct)
 LONGEST = 4096  # characters of a token
@@ -49,6 +51,17 @@ class Tokens:
     def grant(self, grant: str, project: str, agent: str, expires: int) -> str:
         """A token that opens only this grant, until then (UTC seconds)."""
         return self._made("wlg_", b"grant token", GrantClaim(grant, project, agent, expires))
+
+    def login(self, pending: Pending) -> str:
+        """What a browser keeps of a log-in by a provider until it comes back."""
+        return self._made("wll_", b"log-in", pending)
+
+    def read_login(self, token: str) -> Pending | None:
+        """None for what is not genuine, or no log-in."""
+        try:
+            return self._read("wll_", b"log-in", token, Pending, "log-in", "") if token.startswith("wll_") else None
+        except Unauthenticated:
+            return None
 
     def read_run(self, token: str, remedy: str) -> RunClaim:
         """Raises `Unauthenticated`."""

@@ -22,9 +22,9 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from windlass.core.errors import Forbidden, Invalid, WindlassError
+from windlass.govern.outward import Address, addresses_of, is_private, meant_by, parsed, refuse_machines
 from windlass.monitor.receipt import Receipt, retry_after, shown
 from windlass.monitor.variables import value_of
-from windlass.registry.outward import Address, addresses_of, is_private, meant_by, parsed, refuse_machines
 from windlass.registry.sources.url import SECRETS
 
 SECONDS = 10.0

@@ -26,7 +26,7 @@ from windlass.core.operations.query import encode
 from windlass.sdk.collect import collect
 from windlass.sdk.nouns.agents import Approvals, Grants, Stops, Tools
 from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Prompts, Versions
-from windlass.sdk.nouns.governing import Audit, Erasures, Keys, Masking, Policy
+from windlass.sdk.nouns.governing import Audit, Erasures, Keys, Masking, People, Policy
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
 from windlass.sdk.nouns.production import Alerts, Monitors, Sessions, Traces
 from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews
@@ -76,6 +76,7 @@ class Client:
         self.monitors = Monitors(self)
         self.alerts = Alerts(self)
         self.keys = Keys(self)
+        self.people = People(self)
         self.policy = Policy(self)
         self.audit = Audit(self)
         self.masking = Masking(self)

@@ -299,6 +299,13 @@ keys = Table(
     _ns("expires_ns", null=True), _ns("revoked_ns", null=True), _text("actor"),
 )  # fmt: skip
 
+people = Table(
+    "people", metadata,
+    Column("id", Text, primary_key=True),
+    _text("provider"), _text("issuer"), _text("name"), _text("claims"), _ns("first_ns"), _ns("last_ns"), _ns("login_ns", null=True),
+    _ns("blocked_ns", null=True), _text("blocked_by"),
+)  # fmt: skip
+
 audit = Table(
     "audit", metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),

@@ -23,8 +23,9 @@ class AuditQuery(msgspec.Struct, omit_defaults=True):
     limit: Limit = 50
 
 
-class AuditEntry(msgspec.Struct):
-    """What was done. `hash` is over it and over `previous`, the hash of the entry before, which may be of another project."""
+class AuditEntry(msgspec.Struct, omit_defaults=True):
+    """What was done. `hash` is over it and over `previous`, the hash of the entry before, which may be of another project. `name` is what
+    the actor is called now, where a provider says it."""
 
     seq: int
     at_ns: int
@@ -35,6 +36,7 @@ class AuditEntry(msgspec.Struct):
     details: dict[str, Any]
     hash: str
     previous: str
+    name: str = ""
 
 
 class AuditPage(Page):

@@ -46,7 +46,8 @@ class PolicyTable(msgspec.Struct):
 
 
 class PolicyQuestion(msgspec.Struct, omit_defaults=True):
-    """May `actor` do `action` to `subject`? `actor` is `me`, a role, or a key by its id or the end of it; `action` an operation or a
+    """May `actor` do `action` to `subject`? `actor` is `me`, a role, or a key by its id or the end of it, or a person by
+    theirs; `action` an operation or a
     permission; `subject` a `kind/name`, or nothing for the project as a whole. Nothing is done."""
 
     actor: str
@@ -57,11 +58,11 @@ class PolicyQuestion(msgspec.Struct, omit_defaults=True):
 
 class Ruling(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer, and the rule that gives it: `role` (what its role may do), `project` (that it is of another one), `scope` (that its key
-    is for other things), `key` (that its key holds no longer), or `all`: no rule is against it. `also` says when the operation needs
-    more than `permission`."""
+    is for other things), `key` (that its key holds no longer), `person` (that they are blocked, or that no rule of `oidc.toml` lets them
+    in), or `all`: no rule is against it. `also` says when the operation needs more than `permission`."""
 
     allowed: bool
-    rule: Literal["all", "role", "project", "scope", "key"]
+    rule: Literal["all", "role", "project", "scope", "key", "person"]
     sentence: str
     actor: str = ""
     role: str = ""

@@ -113,9 +113,10 @@ def build(ask: Ask) -> Starlette:
     def endpoint(handler: Handler):  # type: ignore[no-untyped-def]
         async def serve(request: Request) -> Response:
             try:
-                actor = request.scope.get("state", {}).get("actor")
+                state = request.scope.get("state", {})
+                actor = state.get("actor")
                 if not isinstance(actor, Actor):
-                    raise Unauthenticated("You are not logged in")
+                    raise Unauthenticated(state.get("why") or "You are not logged in")
                 return await handler(request, Asker(ask, actor))
             except WindlassError as e:
                 return respond_error(request, e)

@@ -1,4 +1,4 @@
-"""People: who there is, by which keys, with which roles until when; making, changing and revoking a key."""
+"""People: who there is, by which keys or providers, with which roles until when; making, changing and revoking a key, blocking a person."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from windlass.core.actor import Role
+from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations import Empty
+from windlass.core.operations.people import (
+    PEOPLE,
+    PEOPLE_ADMIT,
+    PEOPLE_BLOCK,
+    PROVIDERS,
+    Person,
+    PersonQuery,
+    ProviderQuery,
+    ProviderState,
+)
 from windlass.core.operations.system import KEY_CHANGE, KEY_CREATE, KEY_REVOKE, KEYS, KeyChange, KeyInfo, KeyList, KeyQuery, KeyRequest
 from windlass.doors.web.render import Asker, Handler, respond
 
@@ -20,13 +31,17 @@ ROLES: tuple[Role, ...] = ("caller", "viewer", "developer", "owner")
 
 
 class PeopleContext(msgspec.Struct, omit_defaults=True):
-    """`made` was just made, and is shown this once. `ended` are keys that open nothing any more; `days` and `roles` for the forms."""
+    """`made` was just made, and is shown this once. `ended` are keys that open nothing any more; `days` and `roles` for the forms. `people`
+    came by one of the `providers`; `wrong` is what is wrong with the file that names those."""
 
     keys: KeyList
     ended: tuple[str, ...]
     project: str
     days: tuple[tuple[int, str], ...] = DAYS
     roles: tuple[Role, ...] = ROLES
+    people: tuple[Person, ...] = ()
+    providers: tuple[ProviderState, ...] = ()
+    wrong: str = ""
     made: KeyInfo | None = None
 
 
@@ -34,7 +49,11 @@ async def _page(request: Request, ask: Asker, made: KeyInfo | None = None) -> Re
     keys = await ask(KEYS, Empty())
     now = now_ns()
     ended = tuple(k.id for k in keys.items if k.revoked_ns or (k.expires_ns and k.expires_ns <= now))
-    context = PeopleContext(keys, ended, ask.actor.project, made=made)
+    context = PeopleContext(keys, ended, ask.actor.project, made=made, people=(await ask(PEOPLE, Empty())).items)
+    try:
+        context.providers = (await ask(PROVIDERS, ProviderQuery())).items
+    except Invalid as e:
+        context.wrong = str(e)
     return respond(request, "people.html", context, nav="people", title="People")
 
 
@@ -69,9 +88,21 @@ async def revoke(request: Request, ask: Asker) -> Response:
     return RedirectResponse("/people", 303)
 
 
+async def block(request: Request, ask: Asker) -> Response:
+    await ask(PEOPLE_BLOCK, PersonQuery(request.path_params["id"]))
+    return RedirectResponse("/people", 303)
+
+
+async def admit(request: Request, ask: Asker) -> Response:
+    await ask(PEOPLE_ADMIT, PersonQuery(request.path_params["id"]))
+    return RedirectResponse("/people", 303)
+
+
 PAGES: tuple[tuple[str, Handler], ...] = (("/people", show),)
 FORMS: tuple[tuple[str, Handler], ...] = (
     ("/people/keys", create),
     ("/people/keys/{id}/change", change),
     ("/people/keys/{id}/revoke", revoke),
+    ("/people/{id:path}/block", block),
+    ("/people/{id:path}/admit", admit),
 )

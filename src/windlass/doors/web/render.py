@@ -195,11 +195,39 @@ class ErrorContext(msgspec.Struct, omit_defaults=True):
     remedy: str = ""
 
 
+class LoginWay(msgspec.Struct):
+    """A provider by which people log in."""
+
+    name: str
+    url: str
+
+
+class LoginContext(msgspec.Struct):
+    """Why somebody is asked to log in, and how they can besides by a key."""
+
+    message: str
+    ways: tuple[LoginWay, ...] = ()
+
+
+class LandedContext(msgspec.Struct):
+    """Where somebody who has just logged in goes on."""
+
+    back: str
+
+
+def respond_login(request: Request, error: WindlassError) -> Response:
+    """An error of a log-in as the log-in page, where another way in may be chosen."""
+    said = f"{error.message}: {error.remedy}" if error.remedy else error.message
+    context = LoginContext(said[:1].upper() + said[1:], request.scope.get("state", {}).get("ways", ()))
+    return respond(request, "login.html", context, nav="", title="Log in", status=error.status)
+
+
 def respond_error(request: Request, error: WindlassError) -> Response:
     """An error as a page that says what, where and what to do; as JSON in the one error shape."""
     if wants_json(request):
         return Response(msgspec.json.encode(error.as_dict()), error.status, media_type="application/json")
     if isinstance(error, Unauthenticated):
-        return respond(request, "login.html", ErrorContext(error.status, error.message), nav="", title="Log in", status=error.status)
+        ways = request.scope.get("state", {}).get("ways", ())
+        return respond(request, "login.html", LoginContext(error.message, ways), nav="", title="Log in", status=error.status)
     context = ErrorContext(error.status, error.message, error.where or "", error.remedy or "")
     return respond(request, "error.html", context, nav="", title="Something is wrong", status=error.status)

@@ -25,7 +25,7 @@ from windlass.core.errors import Forbidden, Invalid, TooLarge, Unavailable, Wind
 from windlass.core.ids import now_ns
 from windlass.core.operations.pins import PinAdd
 from windlass.core.pin import Column, Engine, Snapshot, Spec
-from windlass.registry.outward import Address, addresses_of, is_private, meant_by, parsed, refuse_machines
+from windlass.govern.outward import Address, addresses_of, is_private, meant_by, parsed, refuse_machines
 from windlass.registry.sources.names import Names
 from windlass.registry.sources.source import Gone, Incoming, wants_no_query
 from windlass.registry.sources.values import Seen, plain

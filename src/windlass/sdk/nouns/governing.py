@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from windlass.core.operations import Empty, audit, erasures, masking, policy, system
+from windlass.core.operations import Empty, audit, erasures, masking, people, policy, system
 from windlass.sdk.nouns.group import Group
 
 
@@ -24,6 +24,24 @@ class Keys(Group):
     def revoke(self, id: str) -> system.KeyInfo:
         """Operation `keys.revoke`."""
         return self._client.call(system.KEY_REVOKE, system.KeyQuery(id))
+
+
+class People(Group):
+    def list(self) -> people.PersonList:
+        """Who came by an OpenID provider. Operation `people.list`."""
+        return self._client.call(people.PEOPLE, Empty())
+
+    def block(self, id: str) -> people.Person:
+        """They come in no more, and are logged out everywhere. Operation `people.block`."""
+        return self._client.call(people.PEOPLE_BLOCK, people.PersonQuery(id))
+
+    def admit(self, id: str) -> people.Person:
+        """Undo a block. Operation `people.admit`."""
+        return self._client.call(people.PEOPLE_ADMIT, people.PersonQuery(id))
+
+    def providers(self, *, reach: bool = False) -> people.ProviderList:
+        """By whom people and machines come, as `oidc.toml` says. Operation `people.providers`."""
+        return self._client.call(people.PROVIDERS, people.ProviderQuery(reach))
 
 
 class Policy(Group):
