@@ -12,12 +12,14 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import aiohttp
 import msgspec
 
 from windlass.core.errors import Invalid, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    import aiohttp  # loaded when somebody is called: a seventh of a small command's time
 
 Dialect = Literal["openai", "anthropic"]
 Auth = Literal["bearer", "x-api-key", "api-key", "none"]
@@ -147,6 +149,8 @@ class Probed(msgspec.Struct, frozen=True):
 
 async def probe(providers: Providers, *, timeout_s: float = 0.5) -> list[Probed]:
     """Ask every local provider for its models, at once, each within `timeout_s` seconds. Never raises for one that is away."""
+    import aiohttp
+
     names = [name for name, p in sorted(providers.table.items()) if p.local]
     limits = aiohttp.ClientTimeout(total=timeout_s)
     async with aiohttp.ClientSession(timeout=limits, trust_env=False) as session:
@@ -154,6 +158,8 @@ async def probe(providers: Providers, *, timeout_s: float = 0.5) -> list[Probed]
 
 
 async def _ask(session: aiohttp.ClientSession, providers: Providers, name: str) -> Probed:
+    import aiohttp
+
     endpoint = providers.endpoint(name)
     try:
         async with session.get(endpoint.base_url + "/models", headers=endpoint.headers) as response:

@@ -16,16 +16,17 @@ import ipaddress
 import socket
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from windlass.core.errors import Forbidden, Invalid, WindlassError
 from windlass.govern.outward import Address, addresses_of, is_private, meant_by, parsed, refuse_machines
 from windlass.monitor.receipt import Receipt, retry_after, shown
 from windlass.monitor.variables import value_of
 from windlass.registry.sources.url import SECRETS
+
+if TYPE_CHECKING:
+    import aiohttp  # loaded when something is sent
 
 SECONDS = 10.0
 READ_SECONDS = 2.0  # for what comes after the head of the answer
@@ -72,6 +73,8 @@ def signature(key: bytes, id: str, at: int, body: bytes) -> str:
 
 async def send(url: str, key: bytes, id: str, body: bytes) -> Receipt:
     """One attempt. Whatever the peer does, this returns within `SECONDS` and a moment."""
+    import aiohttp
+
     at = int(time.time())
     headers = {
         "content-type": "application/json", "user-agent": "Windlass", "webhook-id": id, "webhook-timestamp": str(at),
@@ -89,6 +92,8 @@ async def send(url: str, key: bytes, id: str, body: bytes) -> Receipt:
 
 
 async def _post(url: str, headers: Mapping[str, str], body: bytes) -> Receipt:
+    import aiohttp
+
     check_url(url)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
@@ -96,7 +101,7 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes) -> Receipt:
     named = _literal(host) is not None or host == "localhost"
     for address in found:
         _check(address, url, named=named)
-    connector = aiohttp.TCPConnector(resolver=_Checked(found), use_dns_cache=False, limit=1)
+    connector = aiohttp.TCPConnector(resolver=_checked(found), use_dns_cache=False, limit=1)
     # an answer that is packed stays packed, so that what is read is what came
     async with aiohttp.ClientSession(
         connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
@@ -110,6 +115,8 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes) -> Receipt:
 
 async def _some(response: aiohttp.ClientResponse) -> bytes:
     """The beginning of an answer. A status is an answer: what breaks off or drips after it does not undo it."""
+    import aiohttp
+
     said = b""
     try:
         async with asyncio.timeout(READ_SECONDS):
@@ -163,23 +170,24 @@ def _printable(url: str) -> bool:
     return url.isascii() and url.isprintable() and " " not in url
 
 
-class _Checked(AbstractResolver):
-    """Gives what was looked up and checked, and looks nothing up again."""
+def _checked(addresses: list[Address]) -> Any:
+    """A resolver that gives what was looked up and checked, and looks nothing up again."""
+    from aiohttp.abc import AbstractResolver, ResolveResult
 
-    def __init__(self, addresses: list[Address]) -> None:
-        self._addresses = addresses
+    class Checked(AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+            return [
+                ResolveResult(
+                    hostname=host, host=str(a), port=port, proto=0, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+                    family=socket.AF_INET if isinstance(a, ipaddress.IPv4Address) else socket.AF_INET6,
+                )
+                for a in addresses
+            ]  # fmt: skip
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host, host=str(a), port=port, family=socket.AF_INET if isinstance(a, ipaddress.IPv4Address) else socket.AF_INET6,
-                proto=0, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for a in self._addresses
-        ]  # fmt: skip
+        async def close(self) -> None:
+            pass
 
-    async def close(self) -> None:
-        pass
+    return Checked()
 
 
 def problem(url: str, secret: str, environ: Mapping[str, str]) -> str:

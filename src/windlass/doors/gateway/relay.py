@@ -8,9 +8,8 @@ tried again here: clients have their own policy for that, and it is told the pro
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 
 from windlass.core.errors import ModelFailed, WindlassError
@@ -24,6 +23,9 @@ from windlass.runtime.context import Records
 from windlass.runtime.models import Http, Price
 from windlass.runtime.models.http import EventReader, described
 from windlass.runtime.models.models import CODECS
+
+if TYPE_CHECKING:
+    import aiohttp  # loaded when somebody is called: a seventh of a small command's time
 
 KEPT = 8 * 2**20  # bytes of an answer kept for its trace; of a longer one only the beginning and the end
 _PASSED = ("retry-after", "retry-after-ms", "request-id", "x-request-id")
@@ -59,6 +61,8 @@ class Relay:
     async def _carry(
         self, exchange: Exchange, call: Call, endpoint: Endpoint, path: str, body: bytes, headers: dict[str, str], answer: _Kept
     ) -> None:
+        import aiohttp
+
         limits = self._http.timeouts
         wait = limits.first_token_s if answer.stream else limits.total_s
         provider = endpoint.provider.name

@@ -15,12 +15,15 @@ import urllib.request
 import weakref
 from collections.abc import AsyncGenerator, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import aiohttp
 import msgspec
 
 from windlass.core.errors import ModelFailed, TooLarge
 from windlass.discover.providers import Endpoint
+
+if TYPE_CHECKING:
+    import aiohttp  # loaded when somebody is called: a seventh of a small command's time
 
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 _EVENT_LIMIT = 32 * 1024 * 1024
@@ -54,6 +57,8 @@ class Http:
 
     def session(self) -> aiohttp.ClientSession:
         """The running loop's session."""
+        import aiohttp
+
         loop = asyncio.get_running_loop()
         session = self._sessions.get(loop)
         if session is None or session.closed:
@@ -77,6 +82,8 @@ class Http:
 
     async def fetch(self, endpoint: Endpoint, path: str, body: bytes, *, timeout_s: float | None = None) -> bytes:
         """The whole body of a 2xx answer. Raises `ModelFailed`."""
+        import aiohttp
+
         total = self._total(timeout_s)
         try:
             async with asyncio.timeout(total), await self._answer(endpoint, path, body) as response:
@@ -94,6 +101,8 @@ class Http:
     ) -> AsyncGenerator[tuple[str, bytes], None]:
         """The server-sent events of a 2xx answer as (event name, data). Raises `ModelFailed`; ends where the stream ends,
         whole or not: whether it was whole only the dialect can tell."""
+        import aiohttp
+
         total = self._total(timeout_s)
         deadline = time.monotonic() + total
         wait = min(self.timeouts.first_token_s, total)
@@ -141,6 +150,8 @@ class Http:
 
     async def send(self, endpoint: Endpoint, path: str, body: bytes, headers: Mapping[str, str] = {}) -> aiohttp.ClientResponse:
         """One POST, its answer whatever the status. Raises `ModelFailed` when there is none."""
+        import aiohttp
+
         sent = {"Content-Type": "application/json", **headers, **endpoint.headers}
         try:
             return await self.session().post(
@@ -165,6 +176,8 @@ def _proxy(base_url: str) -> str | None:
 
 async def failure_of(endpoint: Endpoint, response: aiohttp.ClientResponse) -> ModelFailed:
     """A provider's error answer as an error of ours: its own sentence, without the key."""
+    import aiohttp
+
     async with response:
         try:
             async with asyncio.timeout(10):
