@@ -23,7 +23,7 @@ from windlass.core.operations.tuning import Tune
 from windlass.doors.web.app import PAGES
 from windlass.runtime.local.environment import why_no_torch
 from windlass.store.home import Home
-from windlass.store.meta import open_meta
+from windlass.store.meta import HEAD, open_meta
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TUNING = {"/tunes", "/tunes/{id}", "/weights"}
@@ -716,6 +716,19 @@ def test_the_installation_says_which_engine_keeps_what(window: Opened) -> None:
     stores = page.locator(".card", has_text="windlass.db").inner_text()
     for said in ("tables", "SQLite 3", "blobs", "folder", "spans", "DuckDB"):
         assert said in stores
-    assert stores.count("ready") == 3
+    assert stores.count("ready") == 3 and len(re.findall(r"\d (?:k|M)?B", stores)) == 3 and f"tables of revision {HEAD}" in stores
+    queues = page.locator("h2:text-is('Queues') + .card tr").all_inner_texts()[1:]
+    assert [q.split("\t")[0] for q in queues] == [
+        "Evaluations", "Gates", "Bake-offs", "Tunings", "Deliveries of alerts", "Calls that wait for a person",
+        "Journal that no table has yet",
+    ]  # fmt: skip
+    window.go("/audit")  # who may, verifies it by looking
+    page = window.go("/status")
+    ledger = page.locator("h2:text-is('Ledger') + .card").inner_text()
+    assert re.search(r"^\d+ entries, the newest .* Head \d+:[0-9a-f]{12}\s+agreed up to entry \d+", ledger), ledger
+    assert "Each hash stands a second time in audit.anchors" in ledger
+    versions = page.locator("h2:text-is('Versions') + .card").inner_text()
+    for name in ("Windlass", "Python", "granian", "sqlalchemy", "duckdb", "dbos", "cedarpy"):
+        assert re.search(rf"{name} \d+\.\d+", versions), name
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert window.complaints == []
