@@ -273,6 +273,15 @@ def test_values_that_are_none_are_refused(values: dict[str, Any], said: str) -> 
     assert "hidden" not in found.stderr + found.stdout
 
 
+def test_the_values_that_the_documents_show_are_taken() -> None:
+    page = (FOLDER.parent / "docs" / "growing.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    made = rendered(yaml.safe_load(shown))
+    assert {"Ingress", "NetworkPolicy", "files"} <= made.keys() and made["ConfigMap"]["data"]["WINDLASS_EVALUATION_CONCURRENCY"] == "16"
+    for path in re.findall(r"`(deploy/[\w/.-]+)`", page):
+        assert (FOLDER.parent / path).exists(), path
+
+
 def test_one_server_at_a_time_has_the_folder() -> None:
     for values in VALUES.values():
         made = rendered(values)

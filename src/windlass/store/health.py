@@ -99,7 +99,7 @@ class Health:
 
 
 def _states(c: Connection, status: ColumnElement[str]) -> dict[str, int]:
-    many = dict(c.execute(select(status, func.count()).group_by(status)).tuples().all())
+    many = {row[0]: int(row[1]) for row in c.execute(select(status, func.count()).group_by(status))}
     return {"waiting": many.get("queued", 0), "running": many.get("running", 0) + many.get("checking", 0)}
 
 
