@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import uvloop
 from tests.doors.server import Server
 
@@ -161,12 +162,21 @@ def percentile(times: list[float], share: float) -> float:
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One way to the upstream."""
+    """One way to the upstream; `home` is the data folder of a server of ours."""
 
     name: str
     port: int
     model: str
     key: str
+    home: str = ""
+
+    def spent(self) -> float:
+        """Processor seconds that its doors have taken: what a loaded machine does not change."""
+        if not self.home:
+            return 0.0
+        parts = json.loads((Path(self.home) / "run" / "processes.json").read_bytes())
+        times = psutil.Process(parts["doors"]["pid"]).cpu_times()
+        return float(times.user + times.system)
 
 
 async def measure(ways: list[Way], seconds: float, rounds: int, stream: bool) -> list[dict[str, Any]]:
@@ -175,15 +185,17 @@ async def measure(ways: list[Way], seconds: float, rounds: int, stream: bool) ->
     for way in ways[1:]:
         await load(way.port, way.model, way.key, 8, 1.0, stream)
     for connections in (1, 16, 64):
-        seen: dict[str, list[tuple[float, float, float]]] = {way.name: [] for way in ways}
+        seen: dict[str, list[tuple[float, ...]]] = {way.name: [] for way in ways}
         for _ in range(rounds):
             for way in ways:
+                before = way.spent()
                 rate, times = await load(way.port, way.model, way.key, connections, seconds, stream)
-                seen[way.name].append((rate, percentile(times, 0.5), percentile(times, 0.99)))
-        figures = {name: [statistics.median(r[i] for r in found) for i in range(3)] for name, found in seen.items()}
+                cpu = (way.spent() - before) / len(times) * 1e6
+                seen[way.name].append((rate, percentile(times, 0.5), percentile(times, 0.99), cpu))
+        figures = {name: [statistics.median(r[i] for r in found) for i in range(4)] for name, found in seen.items()}
         direct = figures[ways[0].name]
-        for name, (rate, p50, p99) in figures.items():
-            row = {"way": name, "connections": connections, "rps": rate, "p50": p50, "p99": p99}
+        for name, (rate, p50, p99, cpu) in figures.items():
+            row = {"way": name, "connections": connections, "rps": rate, "p50": p50, "p99": p99, "cpu": cpu}
             rows.append(row | {"added_p50": p50 - direct[1], "added_p99": p99 - direct[2]})
     return rows
 
@@ -213,7 +225,7 @@ def serving(folder: Path, name: str, ends: contextlib.ExitStack, masking: str = 
     ends.callback(server.stop)
     with server.client() as client:
         key = client.keys.create("bench").secret or ""
-    return Way(name, int(server.address.rpartition(":")[2]), "openai/echo", key)
+    return Way(name, int(server.address.rpartition(":")[2]), "openai/echo", key, str(home.path))
 
 
 def figures(seconds: float, rounds: int, stream: bool, alone: bool, masking: bool = False) -> list[dict[str, Any]]:
@@ -257,13 +269,13 @@ def main() -> None:
     first = "off" if asked.masking else "windlass"
     print(f"one worker each, {'streams of ' + str(CHUNKS + 2) + ' events' if asked.stream else 'whole answers'}; ", end="")
     print(f"{os.cpu_count()} cores, load {loaded:.1f} before; milliseconds")
-    print(f"{'connections':>11} {'way':>9} {'per s':>8} {'p50':>8} {'added':>8} {'p99':>8} {'added':>8}   {first} to it")
+    print(f"{'connections':>11} {'way':>9} {'per s':>8} {'p50':>8} {'added':>8} {'p99':>8} {'added':>8} {'CPU µs':>7}   {first} to it")
     rates = {r["connections"]: r["rps"] for r in rows if r["way"] == first}
     for r in rows:
         ratio = f"{rates[r['connections']] / r['rps']:.2f} ×" if r["way"] not in ("direct", first) else ""
         print(
             f"{r['connections']:>11} {r['way']:>9} {r['rps']:>8.0f} {r['p50']:>8.2f} {r['added_p50']:>8.2f}"
-            f" {r['p99']:>8.2f} {r['added_p99']:>8.2f}   {ratio}".rstrip()
+            f" {r['p99']:>8.2f} {r['added_p99']:>8.2f} {r['cpu']:>7.0f}   {ratio}".rstrip()
         )
 
 

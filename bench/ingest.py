@@ -62,18 +62,21 @@ async def load(port: int, key: str, body: bytes, seconds: float) -> tuple[float,
 
 
 def figures(seconds: float, rounds: int) -> dict[str, dict[str, float]]:
-    """By what is masked: spans a second, and milliseconds of a batch at the middle and at 99 of 100. Medians of the rounds."""
-    seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in MASKING}
+    """By what is masked: spans a second, milliseconds of a batch at the middle and at 99 of 100, and processor µs of a span. Medians of
+    the rounds."""
+    seen: dict[str, list[tuple[float, ...]]] = {name: [] for name in MASKING}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ends:
         ways = [serving(Path(folder), name, ends, text) for name, text in MASKING.items()]
         for way in ways:
             uvloop.run(load(way.port, way.key, batch(), 0.5))
         for _ in range(rounds):
             for way in ways:
+                before = way.spent()
                 rate, times = uvloop.run(load(way.port, way.key, batch(), seconds))
-                seen[way.name].append((rate, percentile(times, 0.5), percentile(times, 0.99)))
+                cpu = (way.spent() - before) / (len(times) * BATCH) * 1e6
+                seen[way.name].append((rate, percentile(times, 0.5), percentile(times, 0.99), cpu))
     return {
-        name: dict(zip(("spans", "p50", "p99"), (statistics.median(f[i] for f in found) for i in range(3)), strict=True))
+        name: dict(zip(("spans", "p50", "p99", "cpu"), (statistics.median(f[i] for f in found) for i in range(4)), strict=True))
         for name, found in seen.items()
     }
 
@@ -88,9 +91,11 @@ def main() -> None:
     print(
         f"one worker, spans of {len(batch()) / BATCH / 1000:.1f} kB in batches of {BATCH}; {os.cpu_count()} cores, load {loaded:.1f} before"
     )
-    print(f"{'masking':>9} {'spans/s':>9} {'p50 ms':>8} {'p99 ms':>8}   off to it")
+    print(f"{'masking':>9} {'spans/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'CPU µs':>7}   off to it")
     for name, f in found.items():
-        print(f"{name:>9} {f['spans']:>9,.0f} {f['p50']:>8.1f} {f['p99']:>8.1f}   {found['off']['spans'] / f['spans']:.2f} ×")
+        print(
+            f"{name:>9} {f['spans']:>9,.0f} {f['p50']:>8.1f} {f['p99']:>8.1f} {f['cpu']:>7.1f}   {found['off']['spans'] / f['spans']:.2f} ×"
+        )
 
 
 if __name__ == "__main__":
