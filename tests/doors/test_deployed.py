@@ -26,6 +26,7 @@ from tests.s3_server import KEY, SECRET, S3Server
 import windlass
 from windlass.settings import Settings
 from windlass.store import meta_postgres, spans_clickhouse
+from windlass.store.home import Home
 
 FOLDER = Path(__file__).parents[2] / "deploy"
 COMPOSE = (FOLDER / "compose.yaml").read_text()
@@ -156,7 +157,8 @@ def pod(objects: dict[str, Any]) -> dict[str, Any]:
 
 def needed(objects: dict[str, Any]) -> set[str]:
     """Variables that a pod does not start without: each is named, and is in a Secret."""
-    found = pod(objects)["containers"][0]["env"]
+    home, *found = pod(objects)["containers"][0]["env"]
+    assert home == {"name": "WINDLASS_HOME", "value": "/data/home"}
     assert all(v["valueFrom"]["secretKeyRef"]["key"] == v["name"] and "optional" not in v["valueFrom"]["secretKeyRef"] for v in found)
     return {v["name"] for v in found}
 
@@ -221,7 +223,8 @@ def test_what_names_another_object_names_one_that_is_there() -> None:
     ):
         assert selector.items() <= labels.items() and set(selector) == {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
     volumes = {v["name"]: v for v in pod(made)["volumes"]}
-    assert {m["name"] for m in pod(made)["containers"][0]["volumeMounts"]} == volumes.keys()
+    (first,) = pod(made)["initContainers"]
+    assert {m["name"] for c in (first, *pod(made)["containers"]) for m in c["volumeMounts"]} == volumes.keys()
     assert volumes["data"]["persistentVolumeClaim"]["claimName"] == made["PersistentVolumeClaim"]["metadata"]["name"]
     assert volumes["files"]["configMap"]["name"] == made["files"]["metadata"]["name"]
     assert pod(made)["serviceAccountName"] == made["ServiceAccount"]["metadata"]["name"]
@@ -295,16 +298,35 @@ def test_a_pod_may_do_nothing_that_it_need_not() -> None:
     for values in VALUES.values():
         spec = pod(rendered(values))
         (container,) = spec["containers"]
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
+        for each in (*spec.get("initContainers", ()), container):
+            assert each["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
         assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert spec["automountServiceAccountToken"] is False
         assert spec["enableServiceLinks"] is False, "a Service named windlass would be the variable WINDLASS_PORT, which is a setting"
         assert all(container[p]["httpGet"]["path"] == "/healthz" for p in ("startupProbe", "readinessProbe", "livenessProbe"))
         assert container["resources"]["requests"].keys() == {"cpu", "memory"} and "memory" in container["resources"]["limits"]
+
+
+def test_files_are_copied_into_a_folder_that_may_become_a_data_folder(tmp_path: Path) -> None:
+    """By the very command, which runs before the server does. The volume's root has what a file system puts there."""
+    (first,) = pod(rendered({"secret": "windlass", "files": dict.fromkeys(SCHEMA["properties"]["files"]["propertyNames"]["enum"], "")}))[
+        "initContainers"
+    ]
+    volume, files = tmp_path / "data", tmp_path / "files"
+    (volume / "lost+found").mkdir(parents=True)
+    files.mkdir()
+    for name in SCHEMA["properties"]["files"]["propertyNames"]["enum"]:
+        (files / name).write_text(f"# {name}\n")
+    sh, flags, command = first["command"]
+    for _ in range(2):  # again at the next start
+        subprocess.run([sh, flags, command.replace("/data/", f"{volume}/").replace("/files/", f"{files}/")], check=True)
+        Home(volume / "home")
+    assert (volume / "home").stat().st_mode & 0o777 == 0o700
+    assert (volume / "home" / "policy.toml").read_text() == "# policy.toml\n"
 
 
 def test_what_changes_settings_or_files_starts_another_server() -> None:
