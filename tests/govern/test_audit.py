@@ -50,7 +50,9 @@ def test_an_untouched_chain_holds(either: Engine) -> None:
 
 
 @on_both
-def test_the_ledger_says_how_far_it_goes_and_when_it_was_verified(either: Engine) -> None:
+def test_the_ledger_says_how_far_it_goes_and_when_it_was_verified(either: Engine, tmp_path: Path) -> None:
+    empty = audit.Audit(open_meta(f"sqlite:///{tmp_path / 'empty.db'}")).ledger()
+    assert (empty.entries, empty.head, empty.last_ns) == (0, audit.GENESIS, None)
     service, lite = audit.Audit(either), either.dialect.name == "sqlite"
     found = service.ledger()
     assert (found.entries, found.head, found.anchored) == (4, audit.check(either).head, lite)

@@ -134,7 +134,7 @@ class Audit:
             last = c.execute(select(audit.c.seq, audit.c.hash, audit.c.at_ns).order_by(audit.c.seq.desc()).limit(1)).first()
             anchors = Anchors.beside(c)
         found = Ledger(0, GENESIS) if last is None else Ledger(last.seq, last.hash, last.at_ns)
-        found.anchored = anchors is not None and anchors.begun()
+        found.anchored = anchors is not None and (last is None or anchors.begun())  # the first entry begins them
         if self._verified is not None:
             found.verified_ns, state = self._verified
             found.verified, found.problem = state.entries, state.problem
