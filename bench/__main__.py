@@ -8,6 +8,8 @@ import sys
 BENCHES = (
     ("bench.gateway",),
     ("bench.gateway", "--stream"),
+    ("bench.gateway", "--masking"),
+    ("bench.ingest",),
     ("bench.kill_ingest",),
     ("bench.datasets",),
     ("bench.retrieval",),
@@ -15,6 +17,7 @@ BENCHES = (
     ("bench.skew",),
     ("bench.tuning",),
     ("bench.agentops",),
+    ("bench.mcp",),
     ("bench.growing",),
     ("bench.erasing",),
 )

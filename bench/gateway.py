@@ -1,11 +1,12 @@
 """What the gateway adds: requests per second and latency at 1, 16 and 64 connections, beside the same load sent directly.
 
-    python -m bench.gateway [--seconds 3] [--rounds 3] [--stream] [--alone]
+    python -m bench.gateway [--seconds 3] [--rounds 3] [--stream] [--alone] [--masking]
 
 A whole server as `windlass up` starts it, with one worker, in front of a local upstream that answers at once: keys are checked,
 tracing is on, every call's span goes through the journal to the tables. Beside it LiteLLM's proxy, with one worker and one key, which
-keeps nothing of a call. Direct and through the gateways alternate, and what is added is the difference of their medians and of their
-99th percentiles. Says how loaded the machine was before it began.
+keeps nothing of a call. With --masking three of ours stand in its place: masking off, as it is unless told (secrets), and with personal
+data too. Direct and through the gateways alternate, and what is added is the difference of their medians and of their 99th percentiles.
+Says how loaded the machine was before it began.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import uvloop
 from tests.doors.server import Server
 
 from bench.peers import litellm
+from windlass.store.home import Home
 
 MESSAGES = [{"role": "system", "content": "You answer briefly."}, {"role": "user", "content": "What is the capital of France? " * 8}]
 ANSWER = {
@@ -37,6 +40,7 @@ ANSWER = {
     "usage": {"prompt_tokens": 70, "completion_tokens": 40, "total_tokens": 110},
 }  # fmt: skip
 CHUNKS = 30
+MASKING = {"off": "[default]\nsecrets = false\n", "secrets": "", "personal": "[default]\npersonal = true\n"}  # what `masking.toml` says
 
 
 # ── the upstream ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,12 +162,21 @@ def percentile(times: list[float], share: float) -> float:
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One way to the upstream."""
+    """One way to the upstream; `home` is the data folder of a server of ours."""
 
     name: str
     port: int
     model: str
     key: str
+    home: str = ""
+
+    def spent(self) -> float:
+        """Processor seconds that its doors have taken: what a loaded machine does not change."""
+        if not self.home:
+            return 0.0
+        parts = json.loads((Path(self.home) / "run" / "processes.json").read_bytes())
+        times = psutil.Process(parts["doors"]["pid"]).cpu_times()
+        return float(times.user + times.system)
 
 
 async def measure(ways: list[Way], seconds: float, rounds: int, stream: bool) -> list[dict[str, Any]]:
@@ -172,15 +185,17 @@ async def measure(ways: list[Way], seconds: float, rounds: int, stream: bool) ->
     for way in ways[1:]:
         await load(way.port, way.model, way.key, 8, 1.0, stream)
     for connections in (1, 16, 64):
-        seen: dict[str, list[tuple[float, float, float]]] = {way.name: [] for way in ways}
+        seen: dict[str, list[tuple[float, ...]]] = {way.name: [] for way in ways}
         for _ in range(rounds):
             for way in ways:
+                before = way.spent()
                 rate, times = await load(way.port, way.model, way.key, connections, seconds, stream)
-                seen[way.name].append((rate, percentile(times, 0.5), percentile(times, 0.99)))
-        figures = {name: [statistics.median(r[i] for r in found) for i in range(3)] for name, found in seen.items()}
+                cpu = (way.spent() - before) / len(times) * 1e6
+                seen[way.name].append((rate, percentile(times, 0.5), percentile(times, 0.99), cpu))
+        figures = {name: [statistics.median(r[i] for r in found) for i in range(4)] for name, found in seen.items()}
         direct = figures[ways[0].name]
-        for name, (rate, p50, p99) in figures.items():
-            row = {"way": name, "connections": connections, "rps": rate, "p50": p50, "p99": p99}
+        for name, (rate, p50, p99, cpu) in figures.items():
+            row = {"way": name, "connections": connections, "rps": rate, "p50": p50, "p99": p99, "cpu": cpu}
             rows.append(row | {"added_p50": p50 - direct[1], "added_p99": p99 - direct[2]})
     return rows
 
@@ -201,7 +216,19 @@ def wait_for(port: int, seconds: float = 60.0) -> None:
     raise SystemExit(f"nothing came up on port {port}")
 
 
-def figures(seconds: float, rounds: int, stream: bool, alone: bool) -> list[dict[str, Any]]:
+def serving(folder: Path, name: str, ends: contextlib.ExitStack, masking: str = "", upstream: int = 9) -> Way:
+    """A server of ours, which `ends` stops; `masking` is what its `masking.toml` says."""
+    home = Home(folder / name)
+    if masking:
+        (home.path / "masking.toml").write_text(masking)
+    server = Server(home.path, env={"OPENAI_API_KEY": "sk-bench", "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1"})
+    ends.callback(server.stop)
+    with server.client() as client:
+        key = client.keys.create("bench").secret or ""
+    return Way(name, int(server.address.rpartition(":")[2]), "openai/echo", key, str(home.path))
+
+
+def figures(seconds: float, rounds: int, stream: bool, alone: bool, masking: bool = False) -> list[dict[str, Any]]:
     """Start the upstream and the gateways, and measure."""
     upstream = free_port()
     process = multiprocessing.get_context("spawn").Process(target=serve_upstream, args=(upstream,))
@@ -210,12 +237,11 @@ def figures(seconds: float, rounds: int, stream: bool, alone: bool) -> list[dict
         ends.callback(process.join, 5)
         ends.callback(process.terminate)
         wait_for(upstream)
-        environment = {"OPENAI_API_KEY": "sk-bench", "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1"}
-        server = Server(Path(folder) / "home", env=environment)
-        ends.callback(server.stop)
-        with server.client() as client:
-            key = client.keys.create("bench").secret or ""
-        ways = [Way("direct", upstream, "echo", key), Way("windlass", int(server.address.rpartition(":")[2]), "openai/echo", key)]
+        direct = Way("direct", upstream, "echo", "none")
+        if masking:
+            ways = [direct, *(serving(Path(folder), name, ends, text, upstream) for name, text in MASKING.items())]
+            return uvloop.run(measure(ways, seconds, rounds, stream))
+        ways = [direct, serving(Path(folder), "windlass", ends, upstream=upstream)]
         if not alone:
             port = free_port()
             peer = litellm(Path(folder), port, upstream, "sk-peer")
@@ -232,22 +258,24 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--stream", action="store_true")
     arguments.add_argument("--alone", action="store_true", help="without the peer")
+    arguments.add_argument("--masking", action="store_true", help="off, on and with personal data, instead of the peer")
     arguments.add_argument("--json", action="store_true")
     asked = arguments.parse_args()
     loaded = os.getloadavg()[0]
-    rows = figures(asked.seconds, asked.rounds, asked.stream, asked.alone)
+    rows = figures(asked.seconds, asked.rounds, asked.stream, asked.alone, asked.masking)
     if asked.json:
         print(json.dumps({"load_before": loaded, "cpus": os.cpu_count(), "stream": asked.stream, "rows": rows}))
         return
+    first = "off" if asked.masking else "windlass"
     print(f"one worker each, {'streams of ' + str(CHUNKS + 2) + ' events' if asked.stream else 'whole answers'}; ", end="")
     print(f"{os.cpu_count()} cores, load {loaded:.1f} before; milliseconds")
-    print(f"{'connections':>11} {'way':>9} {'per s':>8} {'p50':>8} {'added':>8} {'p99':>8} {'added':>8}   windlass to it")
-    ours = {r["connections"]: r["rps"] for r in rows if r["way"] == "windlass"}
+    print(f"{'connections':>11} {'way':>9} {'per s':>8} {'p50':>8} {'added':>8} {'p99':>8} {'added':>8} {'CPU µs':>7}   {first} to it")
+    rates = {r["connections"]: r["rps"] for r in rows if r["way"] == first}
     for r in rows:
-        ratio = f"{ours[r['connections']] / r['rps']:.1f} ×" if r["way"] == "litellm" else ""
+        ratio = f"{rates[r['connections']] / r['rps']:.2f} ×" if r["way"] not in ("direct", first) else ""
         print(
             f"{r['connections']:>11} {r['way']:>9} {r['rps']:>8.0f} {r['p50']:>8.2f} {r['added_p50']:>8.2f}"
-            f" {r['p99']:>8.2f} {r['added_p99']:>8.2f}   {ratio}".rstrip()
+            f" {r['p99']:>8.2f} {r['added_p99']:>8.2f} {r['cpu']:>7.0f}   {ratio}".rstrip()
         )
 
 

@@ -198,7 +198,7 @@ class Platform:
         self.audit = Audit(self.engine)
         self.installation = Installation(
             self.home.path, windlass.__version__, self.address,
-            health=Health(self.home, self.settings, self.engine), ingest=self.traces.counts,
+            health=Health(self.home, self.settings, self.engine), ingest=self.traces.counts, ledger=self.audit.ledger,
             providers=lambda: {"baseline": "ready", **self.providers.detected()},
         )  # fmt: skip
 

@@ -16,15 +16,28 @@ from sqlalchemy import select
 from tests.agentops.conftest import Shop
 from tests.stores import on_both
 
-from windlass.agentops.broker import Admitted, Refused
+from windlass.agentops.broker import Admitted, Asked, Refused
+from windlass.agentops.switches import suspend
 from windlass.core.actor import OWNER, Actor
 from windlass.core.digest import digest_bytes
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, WindlassError
 from windlass.core.grant import GrantedTool, Spent
-from windlass.core.operations.grants import CallCheck, GrantId, GrantQuery, GrantRequest, StopLift, StopQuery, StopRequest, TokenRequest
+from windlass.core.operations.approvals import ApprovalDecision
+from windlass.core.operations.grants import (
+    CallCheck,
+    GrantId,
+    GrantQuery,
+    GrantRequest,
+    Halted,
+    Reach,
+    StopLift,
+    StopQuery,
+    StopRequest,
+    TokenRequest,
+)
 from windlass.govern.audit import verify
 from windlass.govern.tokens import Tokens
-from windlass.store.meta import read
+from windlass.store.meta import read, write
 from windlass.store.tables import audit
 
 SEVEN = {"properties": {"order": {"const": "7"}, "amount": {"maximum": 50}}, "required": ["order", "amount"]}
@@ -195,6 +208,72 @@ def test_racing_threads_share_one_use(shop: Shop) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(attempt, range(24))) == 1
+
+
+@on_both
+def test_a_stopped_grant_lets_nothing_through_until_it_is_lifted(shop: Shop) -> None:
+    other, first, second = Shop(shop.store), shop.grant().grant, shop.grant(agent="desk").grant
+    shop.stops.set(OWNER, StopRequest(f"grant/{first.id[-8:]}", "look first"))
+    assert [s.subject for s in shop.stops.list(OWNER, StopQuery()).items] == [f"grant/{first.id}"]
+    with pytest.raises(Refused, match=f"grant {first.id[-8:]} was stopped by owner: look first") as failure:
+        other.broker.admit(other.attempt())
+    assert (failure.value.decision.code, failure.value.halts) == ("stopped", False)
+    assert other.grants.check(OWNER, CallCheck(first.id, "refund", {"order": "7", "amount": 5})).code == "stopped"
+    other.admitted(other.attempt(agent="desk"))
+    assert other.admitted(other.attempt(agent="desk", grant=second.id)).grant.id == second.id
+    third = shop.grant().grant  # another grant of that agent lets it go on
+    assert other.admitted().grant.id == third.id
+    assert refused(other, grant=first.id) == "stopped"
+    assert refused(other, version=other.look, grant=third.id) == "tool"
+    shop.stops.lift(OWNER, StopLift(f"grant/{first.id[-8:]}"))
+    assert other.admitted(other.attempt(grant=first.id)).grant.id == first.id
+    with pytest.raises(NotFound):
+        shop.stops.set(OWNER, StopRequest("grant/00000000", "x"))
+    with pytest.raises(NotFound):
+        shop.stops.set(OWNER, StopRequest(f"grant/{first.id}", "of another project", "another"))
+
+
+def test_a_call_that_a_person_let_through_does_not_pass_a_stopped_grant(shop: Shop) -> None:
+    made = shop.grant(GrantedTool("tool/refund", SEVEN, on_miss="ask")).grant
+    attempt = shop.attempt(arguments={"order": "8", "amount": 5})
+    asked = shop.broker.admit(attempt)
+    assert isinstance(asked, Asked)
+    shop.broker.approvals.decide(OWNER, ApprovalDecision(asked.approval, True))
+    shop.stops.set(OWNER, StopRequest(f"grant/{made.id}", "look first"))
+    with pytest.raises(Refused) as failure:
+        shop.broker.resume(attempt, asked)
+    assert failure.value.decision.code == "stopped"
+
+
+def test_a_stop_says_what_it_halts(shop: Shop) -> None:
+    first, second = shop.grant().grant, shop.grant(GrantedTool("tool/look"), agent="desk", task="Look").grant
+    ended = shop.grant(expires_ns=shop.time + S).grant
+    shop.time += 2 * S
+
+    def would(subject: str) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+        found = shop.stops.list(OWNER, StopQuery(subject=subject)).would
+        assert found and (found.agents, found.tools, found.grants) == tuple(map(len, (found.agent_names, found.tool_names, found.granted)))
+        return found.agent_names, found.tool_names, [h.id for h in found.granted]
+
+    assert would("all") == (("agent/guide", "desk"), ("tool/look", "tool/refund"), [first.id, second.id])
+    assert would("agent/guide") == (("agent/guide",), (), [first.id])
+    assert would("desk") == (("desk",), (), [second.id])
+    assert would("tool/look") == (("desk",), ("tool/look",), [second.id])
+    assert would(f"grant/{second.id[-8:]}") == ((), (), [second.id])
+    assert would(f"grant/{ended.id}") == would("tool/nothing") == would("agent/nobody") == ((), (), [])
+    assert would("tool/refund")[2] == [first.id]
+    other = f"tool/refund@sha256:{'9' * 64}"
+    with write(shop.engine) as c:  # as the broker does where a server defines a tool otherwise now
+        for n, ref in enumerate((str(shop.refund.ref), other)):
+            suspend(c, OWNER, "default", ref, "its server defines it otherwise now", shop.time + n)
+    newer, older = shop.stops.list(OWNER, StopQuery(reach=True)).items
+    assert older.reach == Reach(1, 1, 1, ("agent/guide",), ("tool/refund",), (Halted(first.id, "agent/guide", "Refund order 7."),))
+    assert newer.subject == other and newer.reach == Reach(tools=1, tool_names=("tool/refund",))
+    assert shop.stops.list(OWNER, StopQuery()).items[0].reach is None
+    shop.grants.revoke(OWNER, GrantId(second.id))
+    assert would("all") == (("agent/guide",), ("tool/look", "tool/refund"), [first.id])
+    with pytest.raises(Invalid):
+        shop.stops.list(OWNER, StopQuery(subject="release/x"))
 
 
 @on_both

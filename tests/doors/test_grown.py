@@ -141,11 +141,12 @@ def test_status_says_which_engines_there_are_and_which_is_away(
         assert {what: (store.engine, store.state) for what, store in status.stores.items()} == {
             "tables": ("PostgreSQL", "ready"), "blobs": ("S3", "ready"), "spans": ("DuckDB", "ready"),
         }  # fmt: skip
+        assert status.stores["tables"].bytes and status.stores["blobs"].bytes is None and status.ledger and status.queues
         assert status.stores["tables"].version.split(".")[0].isdigit() and status.waiting == 0
         server.stop()
         away = client.status()  # also of the page, below: what says which store is away must not need it
         assert away.stores["tables"].state.startswith("PostgreSQL does not answer") and away.stores["blobs"].state == "ready"
-        assert away.counts == {}
+        assert away.counts == {} == away.queues and away.ledger is None
         said = up.owner().get("/status").text
         assert "away" in said and "PostgreSQL does not answer" in said
         assert PASSWORD not in said + repr(away) and SECRET not in said + repr(away)

@@ -50,6 +50,27 @@ def test_an_untouched_chain_holds(either: Engine) -> None:
 
 
 @on_both
+def test_the_ledger_says_how_far_it_goes_and_when_it_was_verified(either: Engine, tmp_path: Path) -> None:
+    empty = audit.Audit(open_meta(f"sqlite:///{tmp_path / 'empty.db'}")).ledger()
+    assert (empty.entries, empty.head, empty.last_ns) == (0, audit.GENESIS, None)
+    service, lite = audit.Audit(either), either.dialect.name == "sqlite"
+    found = service.ledger()
+    assert (found.entries, found.head, found.anchored) == (4, audit.check(either).head, lite)
+    assert found.last_ns and found.verified_ns is None
+    state = service.verify(OWNER, AuditVerify())
+    found = service.ledger()
+    assert found.verified_ns and (found.verified, found.problem) == (4, None)
+    with pytest.raises(Forbidden):
+        service.verify(Actor("key:v", "viewer"), AuditVerify())
+    service.verify(OWNER, AuditVerify("4:sha256:" + "0" * 64))  # a head that somebody noted wrongly says nothing against the audit
+    assert service.ledger().problem is None and state.problem is None
+    with write(either) as c:
+        c.exec_driver_sql("UPDATE audit SET actor = 'nobody' WHERE seq = 2")
+    service.verify(OWNER, AuditVerify())
+    assert (service.ledger().verified, service.ledger().problem) == (1, "entry 2 was changed")
+
+
+@on_both
 def test_what_rests_on_the_chain_alone_is_said(either: Engine) -> None:
     """In PostgreSQL there is no second place: that the end was cut off is told by a head noted elsewhere."""
     lite = either.dialect.name == "sqlite"

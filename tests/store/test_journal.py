@@ -139,6 +139,18 @@ def test_a_torn_tail_is_cut_and_nothing_else(tmp_path, cut):
     assert everything(tmp_path)[2:] == [b"after"]
 
 
+def test_a_reader_says_how_much_comes_after_a_position(tmp_path):
+    journal = Journal(tmp_path / "j" / "w", segment_bytes=100)
+    places = [journal.append(b"x" * 50) for _ in range(5)]
+    journal.close()
+    reader = JournalReader(tmp_path / "j")
+    whole = sum(p.stat().st_size for p in (tmp_path / "j" / "w").glob("*.wj"))
+    assert reader.size() == whole == reader.after("w", Position(0, 0))
+    rest = [reader.after("w", place) for place in places]
+    assert rest == sorted(rest, reverse=True) and rest[-1] == 0 and len(set(rest)) == 5
+    assert JournalReader(tmp_path / "nothing").size() == 0
+
+
 def test_damage_in_the_middle_is_reported_and_costs_nothing_else(tmp_path):
     for batch in range(2):
         journal = Journal(tmp_path / "w")

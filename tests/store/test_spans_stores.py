@@ -310,6 +310,7 @@ def test_both_stores_answer_alike(tmp_path, chdb_folder, seed) -> None:
         again = [store.write(day, rows[n : n + 37], "w", Position(1, n)) for store in (duck, house)]
         assert again == [0, 0]
     assert duck.counts() == house.counts() and duck.positions() == house.positions()
+    assert duck.size() > 0 and house.size() > 0
     found = 0
     for asked in questions(rnd, rows, now):
         for _ in range(4):  # pages

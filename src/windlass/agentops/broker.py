@@ -19,7 +19,7 @@ from windlass.agentops.deciding import Call, authorize, micro, set_aside
 from windlass.agentops.definitions import changes, in_words
 from windlass.agentops.grants import digest_of, find, grant_of, live, spent_of
 from windlass.agentops.spending import count_denied, give_back, spend
-from windlass.agentops.stops import stopped, suspend
+from windlass.agentops.switches import GRANT, holding, stopped, suspend
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Version
 from windlass.core.digest import canonical, digest_bytes
@@ -159,7 +159,7 @@ class Broker:
             row = find(c, attempt.project, asked.grant)
             grant, spent, now = grant_of(row), spent_of(c, row), self._now()
             found = approvals.take(c, asked.approval, grant, attempt.tool, _digest(attempt.arguments), now)
-            stop = stopped(c, attempt.project, *attempt.agents, attempt.name, attempt.tool)
+            stop = stopped(c, attempt.project, *attempt.agents, attempt.name, attempt.tool, GRANT + row.id)
             call = msgspec.structs.replace(
                 self._call(attempt, stop), spent=spent, revoked=row.revoked_ns is not None, approved=found.state == "used"
             )
@@ -209,11 +209,14 @@ class Broker:
             rows = [find(c, attempt.project, attempt.grant)] if attempt.grant else live(c, attempt.project, attempt.agent, now)
         except WindlassError as e:
             return Denied(CallDecision("deny", e.message, "revoked", e.remedy or ""))
-        stop = stopped(c, attempt.project, *attempt.agents, attempt.name, attempt.tool)
+        held = holding(c, attempt.project, (*attempt.agents, attempt.name, attempt.tool, *(GRANT + row.id for row in rows)))
+        stop = next((why for subject, why in held.items() if not subject.startswith(GRANT)), None)
         reasons, askable = [], []
         for row in rows:
             grant, spent = grant_of(row), spent_of(c, row)
-            call = msgspec.structs.replace(self._call(attempt, stop), spent=spent, revoked=row.revoked_ns is not None)
+            # a stop of a grant that has nothing to do with the call is not why it is refused
+            halted = stop or (held.get(GRANT + row.id) if any(t.tool == attempt.tool for t in grant.tools) else None)
+            call = msgspec.structs.replace(self._call(attempt, halted), spent=spent, revoked=row.revoked_ns is not None)
             decision = authorize(call, grant)
             if decision.answer == "allow":
                 return self._go(c, attempt, grant, spent, decision)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, insert, select, update
 from windlass.agentops.arguments import closed
 from windlass.agentops.deciding import Call, authorize, check_policies
 from windlass.agentops.spending import spent_and_denied
-from windlass.agentops.stops import stopped
+from windlass.agentops.switches import GRANT, stopped
 from windlass.core.actor import Actor
 from windlass.core.digest import digest_bytes
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
@@ -140,7 +140,7 @@ class Grants:
             agent = asked.agent or grant.agent
             call = Call(
                 agent, str(ref), asked.arguments, self._now(), spent, parameters,
-                stopped(c, asked.project, agent, f"{ref.kind}/{ref.name}", str(ref)), row.revoked_ns is not None,
+                stopped(c, asked.project, agent, f"{ref.kind}/{ref.name}", str(ref), GRANT + row.id), row.revoked_ns is not None,
             )  # fmt: skip
         return authorize(call, grant)
 

@@ -10,18 +10,18 @@ import msgspec
 from sqlalchemy import Connection, Engine, func, select
 
 from windlass.agentops.definitions import changes
-from windlass.agentops.stops import sentence_of
+from windlass.agentops.reach import agents_using, live_grants
+from windlass.agentops.switches import sentence_of
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Version
 from windlass.core.errors import NotFound
-from windlass.core.grant import Grant
 from windlass.core.ids import now_ns
 from windlass.core.operations.tools import ToolDetail, ToolName, ToolPage, ToolQuery, ToolState, ToolVersion
 from windlass.core.ref import Ref
 from windlass.govern.permissions import guard
 from windlass.registry.versions import effects, fetch, newest
 from windlass.store.meta import read
-from windlass.store.tables import grants, links, stops, versions
+from windlass.store.tables import stops, versions
 
 SHOWN = 50  # versions of one tool
 Uses = dict[str, list[str]]  # who uses it, by `tool/name@digest`
@@ -59,7 +59,7 @@ class Tools:
             if not rows:
                 raise NotFound(f"there is no tool/{query.name}", remedy="`windlass tools list` lists them")
             count = c.execute(select(func.count()).select_from(versions).where(*mine)).scalar_one()
-            granted, used = self._grants(c, query.project), _agents(c, query.project, query.name)
+            granted, used = self._grants(c, query.project), agents_using(c, query.project, "tool", query.name)
             state = self._state(c, query.project, query.name, count, granted)
         bodies = [msgspec.json.decode(r.body) for r in rows]
         shown = []
@@ -79,7 +79,7 @@ class Tools:
         ).first()
         widest, by = effects(c, version)
         listing = {g for tool, ids in granted.items() if tool.startswith(f"{ref}@") for g in ids}
-        agents = sorted({a for found in _agents(c, project, name).values() for a in found})
+        agents = sorted({a for found in agents_using(c, project, "tool", name).values() for a in found})
         return ToolState(
             name, str(version.ref), body["name"], body["description"], widest, count, at, tuple(body.get("secrets", ())),
             tuple(agents), len(listing), sentence_of(stop, whole=True) if stop else "", by, stop.subject if stop else "",
@@ -88,9 +88,7 @@ class Tools:
     def _grants(self, c: Connection, project: str) -> Uses:
         """Grants that live, by the tools they list."""
         found: Uses = defaultdict(list)
-        alive = (grants.c.project == project, grants.c.revoked_ns.is_(None), grants.c.expires_ns > self._now())
-        for body in c.execute(select(grants.c.body).where(*alive).order_by(grants.c.id)).scalars():
-            grant = msgspec.json.decode(body, type=Grant)
+        for grant in live_grants(c, project, self._now()):
             for tool in grant.tools:
                 found[tool.tool].append(grant.id)
         return found
@@ -99,16 +97,3 @@ class Tools:
 def _is(version: Version) -> tuple[Any, ...]:
     v = versions.c
     return v.project == version.project, v.kind == version.kind, v.name == version.name, v.digest == version.digest
-
-
-def _agents(c: Connection, project: str, tool: str) -> Uses:
-    """Agents whose newest version uses this tool, by the digest it uses."""
-    k = links.c
-    found: Uses = defaultdict(list)
-    asked = select(k.name, k.digest, k.to_digest).where(
-        k.project == project, k.kind == "agent", k.to_kind == "tool", k.to_name == tool, k.relation == "uses"
-    )
-    for row in c.execute(asked.distinct().order_by(k.name)):
-        if newest(c, Ref("agent", row.name, None, None, project)) == row.digest:
-            found[row.to_digest].append(f"agent/{row.name}")
-    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from windlass.core.operations.grants import Reach
 from windlass.core.ref import parse_ref
 from windlass.core.score import in_percent
 
@@ -82,6 +83,12 @@ def many(number: int, what: str) -> str:
     if number == 1:
         return f"1 {what}"
     return f"{number:,} {what[:-1] + 'ies' if what.endswith('y') and what[-2] not in 'aeiou' else what + 's'}"
+
+
+def reach(found: Reach) -> str:
+    """What a stop halts: `2 agents, 1 tool and 3 grants`."""
+    parts = [many(n, what) for n, what in ((found.agents, "agent"), (found.tools, "tool"), (found.grants, "grant")) if n]
+    return " and ".join([", ".join(parts[:-1])] * (len(parts) > 1) + parts[-1:]) or "nothing that is there now"
 
 
 def size(count_of_bytes: int) -> str:

@@ -16,6 +16,7 @@ from windlass.core.digest import canonical, digest_json
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.audit import AuditEntry, AuditPage, AuditQuery, AuditState, AuditVerify
+from windlass.core.operations.system import Ledger
 from windlass.govern.permissions import guard
 from windlass.store.anchors import FILE, Anchors
 from windlass.store.meta import afterwards, read
@@ -125,6 +126,19 @@ class Audit:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._verified: tuple[int, AuditState] | None = None  # when, and what it came to
+
+    def ledger(self) -> Ledger:
+        """How far the audit goes, and what is known of it without reading it. Raises `Unavailable`."""
+        with read(self._engine) as c:
+            last = c.execute(select(audit.c.seq, audit.c.hash, audit.c.at_ns).order_by(audit.c.seq.desc()).limit(1)).first()
+            anchors = Anchors.beside(c)
+        found = Ledger(0, GENESIS) if last is None else Ledger(last.seq, last.hash, last.at_ns)
+        found.anchored = anchors is not None and (last is None or anchors.begun())  # the first entry begins them
+        if self._verified is not None:
+            found.verified_ns, state = self._verified
+            found.verified, found.problem = state.entries, state.problem
+        return found
 
     def list(self, actor: Actor, query: AuditQuery) -> AuditPage:
         """Operation `audit.list`: newest first. Raises `Forbidden`, `Invalid`."""
@@ -142,6 +156,7 @@ class Audit:
         """Operation `audit.verify`, of the whole audit: it is one chain for all projects. Raises `Forbidden`, `Invalid`."""
         guard(actor, "admin", actor.project)
         state = check(self._engine)
+        self._verified = now_ns(), msgspec.structs.replace(state)
         if asked.head and state.problem is None:
             with read(self._engine) as c:
                 _hold(c, state, asked.head)

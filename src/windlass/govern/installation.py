@@ -17,8 +17,9 @@ import msgspec
 
 from windlass.core.actor import Actor
 from windlass.core.errors import Unavailable
+from windlass.core.ids import now_ns
 from windlass.core.operations import Empty
-from windlass.core.operations.system import Status
+from windlass.core.operations.system import Ledger, Queue, Status
 from windlass.govern.permissions import guard
 from windlass.govern.processes import Process, read_processes, resident
 from windlass.store.health import Health
@@ -32,18 +33,20 @@ class Installation:
         version: of Windlass.
         address: where the server answers, None in process.
         health: of the stores.
-        ingest, providers: what other rooms say of themselves.
+        ingest, ledger, providers: what other rooms say of themselves.
     """
 
     def __init__(
         self, home: Path, version: str, address: str | None, *,
-        health: Health, ingest: Callable[[], Awaitable[Mapping[str, int]]], providers: Callable[[], Mapping[str, str]],
+        health: Health, ingest: Callable[[], Awaitable[Mapping[str, int]]], ledger: Callable[[], Ledger],
+        providers: Callable[[], Mapping[str, str]],
     ) -> None:  # fmt: skip
         self._home = home
         self._version = version
         self._address = address
         self._health = health
         self._ingest = ingest
+        self._ledger = ledger
         self._providers = providers
         self._began = time.monotonic()
 
@@ -51,17 +54,23 @@ class Installation:
         """Operation `system.status`: also where a store is away, and which. Raises `Forbidden`."""
         guard(actor, "read", actor.project)
         found, processes = await asyncio.gather(asyncio.to_thread(self._health.stores), asyncio.to_thread(self.processes))
-        stores, counts, waiting, ingest = dict(found), dict[str, int](), 0, dict[str, int]()
+        stores, counts, waiting, ingest, queues, ledger = dict(found), dict[str, int](), 0, dict[str, int](), dict[str, Queue](), None
         with contextlib.suppress(Unavailable):  # its store says so
-            counts, waiting = await asyncio.to_thread(lambda: (self._health.counts(), self._health.waiting()))
+            counts, waiting, queues, ledger = await asyncio.to_thread(self._kept)
         try:
             ingest = dict(await self._ingest())
+            stores["spans"] = msgspec.structs.replace(stores["spans"], bytes=ingest.pop("store_bytes", None))
         except Unavailable as e:
             stores["spans"] = msgspec.structs.replace(stores["spans"], state=e.message)
         return Status(
             version=self._version, home=str(self._home), address=self._address, uptime_s=time.monotonic() - self._began,
-            processes=processes, counts=counts, stores=stores, waiting=waiting, ingest=ingest, providers=dict(self._providers()),
+            processes=processes, counts=counts, stores=stores, waiting=waiting, queues=queues, ledger=ledger, ingest=ingest,
+            libraries=self._health.libraries(), providers=dict(self._providers()),
         )  # fmt: skip
+
+    def _kept(self) -> tuple[dict[str, int], int, dict[str, Queue], Ledger]:
+        """What the tables say. Raises `Unavailable`."""
+        return self._health.counts(), self._health.waiting(), self._health.queues(now_ns()), self._ledger()
 
     def processes(self) -> dict[str, dict[str, Any]]:
         """Each process with its state and its resident bytes."""

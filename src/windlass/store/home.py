@@ -20,6 +20,7 @@ from windlass.core.errors import Conflict, Invalid, Unavailable
 
 FORMAT = 1
 FOLDERS = ("blobs", "journal", "spans", "indexes", "run", "logs")
+WRITTEN = ("settings.toml", "providers.toml", "prices.toml", "policy.toml", "sources.toml", "masking.toml")
 LOOK_SECONDS = 0.5  # how long somebody who only looks at the lock may keep it from us
 PARTS_SECONDS = 10.0  # how long the parts of a server that was killed may take to end by themselves
 
@@ -180,8 +181,8 @@ class Home:
 
 
 def _ours(name: str) -> bool:
-    """What may lie in a folder that is about to become a data folder: settings, and a start that was cut off."""
-    return name == "settings.toml" or name.startswith("FORMAT.")
+    """What may lie in a folder that is about to become a data folder: what an owner writes, and a start that was cut off."""
+    return name in WRITTEN or name.startswith("FORMAT.")
 
 
 def _take(handle: int, seconds: float) -> bool:

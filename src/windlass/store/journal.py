@@ -372,6 +372,16 @@ class JournalReader:
                 self._report(writer, path, number, offset, length - offset)
         return found
 
+    def size(self) -> int:
+        """Bytes of all segments."""
+        return sum(self.after(writer, Position(0, 0)) for writer in self.writers())
+
+    def after(self, writer: str, position: Position) -> int:
+        """Bytes that a writer has after a position, damaged ones too."""
+        folder = self._folder / writer
+        sizes = {number: _path(folder, number).stat().st_size for number in _segments(folder) if number >= position.segment}
+        return sum(max(0, size - (position.offset if number == position.segment else 0)) for number, size in sizes.items())
+
     def _report(self, writer: str, path: Path, number: int, offset: int, skipped: int) -> None:
         if (writer, number) not in self.damages:
             self.damages[(writer, number)] = Damage(path, offset, skipped)

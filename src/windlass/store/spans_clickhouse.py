@@ -177,6 +177,9 @@ class ClickHouseSpans:
         spans, traces = self._ask("SELECT count(), uniqExact(trace_id) FROM spans")[0]
         return {"spans": spans, "traces": traces}
 
+    def size(self) -> int:
+        return int(self._ask("SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()")[0][0])
+
     def traces(self, query: TraceQuery) -> TracePage:
         """As DuckDB's: only as much of history is read as fills a page."""
         where, having, given, kept = filters_of(query)

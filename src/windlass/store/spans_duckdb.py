@@ -171,6 +171,9 @@ class DuckSpans:
         total, traces = self._db.execute("SELECT count(project), count(DISTINCT trace_id) FROM spans").fetchone() or (0, 0)
         return {"spans": total, "traces": traces}
 
+    def size(self) -> int:
+        return sum(path.stat().st_size for path in self._folder.glob("*.duckdb*"))
+
     def traces(self, query: TraceQuery) -> TracePage:
         """The newest first. Only as much of history is read as fills a page: what began after a time is whole in what came after it."""
         limit = query.limit

@@ -40,6 +40,7 @@ class Projection:
         self._store = store
         self._at = store.positions()
         self._used: float | None = None  # when it was last used, since it last rested
+        self._behind = 0
         self.projected = 0
         self.unreadable = 0
 
@@ -65,9 +66,14 @@ class Projection:
 
     def counts(self) -> dict[str, int]:
         damaged = sum(d.skipped for d in self._reader.damages.values())
-        return {**self._store.counts(), "projected": self.projected, "unreadable": self.unreadable, "damaged_bytes": damaged}
+        return {
+            **self._store.counts(), "projected": self.projected, "unreadable": self.unreadable, "damaged_bytes": damaged,
+            "journal_bytes": self._reader.size(), "behind_bytes": self._behind, "store_bytes": self._store.size(),
+        }  # fmt: skip
 
     def ask(self, name: str, params: Any) -> Any:
+        if name == "counts":  # as whoever asks finds it: every question is answered after everything that is synced
+            self._behind = sum(self._reader.after(w, self._at.get(w, Position(0, 0))) for w in self._reader.writers())
         new = self.catch_up()
         if new or name != "catch_up":
             self._used = time.monotonic()

@@ -15,13 +15,15 @@ from tests.monitor.application import find
 
 from windlass.agentops.broker import Asked, Attempt, Broker
 from windlass.core.actor import OWNER
+from windlass.core.grant import GrantedTool
+from windlass.core.operations.grants import MAKE_GRANT, REVOKE_GRANT, GrantId, GrantRequest
 from windlass.core.operations.pins import COMPARE_PIN, PinCompare
 from windlass.core.operations.reviews import NewReview
 from windlass.core.operations.tuning import Tune
 from windlass.doors.web.app import PAGES
 from windlass.runtime.local.environment import why_no_torch
 from windlass.store.home import Home
-from windlass.store.meta import open_meta
+from windlass.store.meta import HEAD, open_meta
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TUNING = {"/tunes", "/tunes/{id}", "/weights"}
@@ -201,6 +203,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/tools": "/tools",
         "/tools/{name}": f"/tools/{granted.partition('tool=')[2]}",
         "/grants": "/grants?state=all",
+        "/stops": "/stops?subject=all",
         "/approvals": "/approvals",
         "/grants/{id}": f"/grants/{granted}",
         "/sessions": "/sessions",
@@ -324,7 +327,7 @@ def test_calls_that_wait_are_decided_by_keyboard(wide: Opened, toured: Server, p
     assert wide.complaints == []
 
 
-def test_an_agent_is_let_do_a_task_and_stopped(wide: Opened, places: dict[str, str]) -> None:
+def test_an_agent_is_let_do_a_task(wide: Opened, places: dict[str, str]) -> None:
     page = wide.go("/grants")
     page.get_by_text("Let an agent do a task").click()
     page.get_by_label("Agent", exact=True).fill("a-new-one")
@@ -338,15 +341,55 @@ def test_an_agent_is_let_do_a_task_and_stopped(wide: Opened, places: dict[str, s
     assert page.locator(".tag", has_text="deny").count() == 1  # it was asked about without arguments
     page.get_by_role("button", name="Revoke it").click()
     assert page.locator(".tag", has_text="revoked").count() == 1
-    page = wide.go("/grants")
-    page.get_by_text("Stop an agent, a tool or everything").click()
-    page.get_by_label("What", exact=True).fill("agent/a-new-one")
-    page.get_by_label("Why", exact=True).fill("It is enough.")
-    page.get_by_role("button", name="Stop it now").click()
-    assert "It is enough." in page.locator("main").inner_text()
-    page.get_by_role("button", name="Let agent/a-new-one go on").click()
-    page.wait_for_url("**/grants")
-    assert "It is enough." not in page.locator("main").inner_text()
+    assert wide.complaints == []
+
+
+def test_a_stop_is_set_and_lifted_by_keyboard(wide: Opened, toured: Server, places: dict[str, str]) -> None:
+    """And says what it reaches before and after; the grants' page only says how many hold."""
+    with toured.client() as client:
+        asked = GrantRequest("halted", "Look <b>twice</b>.", (GrantedTool("tool/" + client.tools.list().items[0].name),))
+        made = client.call(MAKE_GRANT, asked).grant
+    page = wide.go(f"/grants/{made.id}")
+    page.get_by_role("link", name="Stop it for now").click()
+    said = " ".join(page.get_by_role("status").inner_text().split())
+    assert f"A stop of grant/{made.id[-8:]} would halt 1 grant" in said and "Look <b>twice</b>." in said
+    page.get_by_label("What", exact=True).fill("halted")
+    page.keyboard.press("Tab")
+    page.keyboard.type("It is <i>enough</i>.")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")  # it asks before it stops
+    assert "would halt 1 agent and 1 grant" in page.get_by_role("status").inner_text()
+    assert page.get_by_label("Why", exact=True).input_value() == "It is <i>enough</i>."
+    page.get_by_label("Why", exact=True).focus()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    held = page.locator(".found", has=page.get_by_role("button", name="Let halted go on"))
+    assert "halted: It is <i>enough</i>." in held.inner_text() and "halts 1 agent and 1 grant" in held.inner_text()
+    held.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert held.get_by_role("link", name="Look <b>twice</b>.").get_attribute("href") == f"/grants/{made.id}"
+    assert re.search(r"\d stops? holds? whatever the grants say: see which", wide.go("/grants").locator("main").inner_text())
+    page.get_by_role("link", name="see which").click()
+    page.wait_for_url("**/stops")
+    page.get_by_role("button", name="Let halted go on").focus()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert page.get_by_role("button", name="Let halted go on").count() == 0
+    before = [" ".join(t.split()) for t in page.locator("h2:text-is('History') + .card .found").all_inner_texts()]
+    assert before[0].startswith("lifted halted: It is <i>enough</i>.")
+    assert before[1].startswith("stopped halted: It is <i>enough</i>.")
+    with toured.owner() as http:
+        twin = http.get("/stops.json", params={"subject": "halted"}).json()
+    assert twin["stops"]["would"] == {
+        "agents": 1,
+        "grants": 1,
+        "agent_names": ["halted"],
+        "granted": [{"id": made.id, "agent": "halted", "task": "Look <b>twice</b>."}],
+    }
+    with toured.client() as client:
+        client.call(REVOKE_GRANT, GrantId(made.id))
     assert wide.complaints == []
 
 
@@ -673,6 +716,19 @@ def test_the_installation_says_which_engine_keeps_what(window: Opened) -> None:
     stores = page.locator(".card", has_text="windlass.db").inner_text()
     for said in ("tables", "SQLite 3", "blobs", "folder", "spans", "DuckDB"):
         assert said in stores
-    assert stores.count("ready") == 3
+    assert stores.count("ready") == 3 and len(re.findall(r"\d (?:k|M)?B", stores)) == 3 and f"tables of revision {HEAD}" in stores
+    queues = page.locator("h2:text-is('Queues') + .card tr").all_inner_texts()[1:]
+    assert [q.split("\t")[0] for q in queues] == [
+        "Evaluations", "Gates", "Bake-offs", "Tunings", "Deliveries of alerts", "Calls that wait for a person",
+        "Journal that no table has yet",
+    ]  # fmt: skip
+    window.go("/audit")  # who may, verifies it by looking
+    page = window.go("/status")
+    ledger = page.locator("h2:text-is('Ledger') + .card").inner_text()
+    assert re.search(r"^\d+ entries, the newest .* Head \d+:[0-9a-f]{12}\s+agreed up to entry \d+", ledger), ledger
+    assert "Each hash stands a second time in audit.anchors" in ledger
+    versions = page.locator("h2:text-is('Versions') + .card").inner_text()
+    for name in ("Windlass", "Python", "granian", "sqlalchemy", "duckdb", "dbos", "cedarpy"):
+        assert re.search(rf"{name} \d+\.\d+", versions), name
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert window.complaints == []

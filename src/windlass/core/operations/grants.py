@@ -90,7 +90,7 @@ class CallCheck(msgspec.Struct, omit_defaults=True):
 
 
 class StopRequest(msgspec.Struct, omit_defaults=True):
-    """`subject` is `all`, an agent (`agent/name`, or the name of one outside) or a tool (`tool/name`)."""
+    """`subject` is `all`, an agent (`agent/name`, or the name of one outside), a tool (`tool/name`), an index, or a grant (`grant/id`)."""
 
     subject: str
     reason: Sentence
@@ -102,22 +102,47 @@ class StopLift(msgspec.Struct, omit_defaults=True):
     project: str = "default"
 
 
+class Halted(msgspec.Struct):
+    """A grant that lives, and that a stop halts."""
+
+    id: str
+    agent: str
+    task: str
+
+
+class Reach(msgspec.Struct, omit_defaults=True):
+    """What a stop halts of what is there now: how many, and the first hundred of each."""
+
+    agents: int = 0
+    tools: int = 0
+    grants: int = 0
+    agent_names: tuple[str, ...] = ()
+    tool_names: tuple[str, ...] = ()
+    granted: tuple[Halted, ...] = ()
+
+
 class Stop(msgspec.Struct, omit_defaults=True):
-    """What is stopped since when, by whom and why. `lifted`: it was, and is no more."""
+    """What is stopped since when, by whom and why. `lifted`: it was, and is no more. `reach`: where it was asked for."""
 
     subject: str
     reason: str
     actor: str
     at_ns: int
     lifted: bool = False
+    reach: Reach | None = None
 
 
 class StopQuery(msgspec.Struct, omit_defaults=True):
+    """With `reach`, what each stop halts; with a `subject`, what a stop of that would."""
+
     project: str = "default"
+    reach: bool = False
+    subject: str | None = None
 
 
-class StopList(msgspec.Struct):
+class StopList(msgspec.Struct, omit_defaults=True):
     items: tuple[Stop, ...]
+    would: Reach | None = None
 
 
 MAKE_GRANT = Operation("grants.make", "POST", GrantRequest, GrantState, "deploy")

@@ -11,17 +11,42 @@ from windlass.core.operations import Empty, Operation
 
 
 class StoreState(msgspec.Struct, omit_defaults=True):
-    """`state` is "ready", or a sentence. `version` is the engine's, or that of what speaks to it."""
+    """`state` is "ready", or a sentence. `version` is the engine's, or that of what speaks to it; `schema` that of its tables. `bytes` is
+    None where nobody counts them."""
 
     engine: str
     where: str
     state: str
     version: str = ""
+    bytes: int | None = None
+    schema: str = ""
+
+
+class Queue(msgspec.Struct, omit_defaults=True):
+    """What waits to be done, and what is being done. `due`: of what waits, what could be done by now."""
+
+    waiting: int = 0
+    running: int = 0
+    due: int = 0
+
+
+class Ledger(msgspec.Struct, omit_defaults=True):
+    """The audit: how many `entries`, the `head` they end with, and when the newest was made. `anchored`: each hash stands a second time
+    outside the table. `verified_ns` is when this process last re-derived all of it, up to `verified`; `problem` what disagreed then."""
+
+    entries: int
+    head: str
+    last_ns: int | None = None
+    anchored: bool = False
+    verified_ns: int | None = None
+    verified: int = 0
+    problem: str | None = None
 
 
 class Status(msgspec.Struct, omit_defaults=True):
-    """`processes` maps a process to its state and resident bytes; `ingest` counts spans received, projected and rejected; `stores` maps
-    what is kept to who keeps it; `waiting` is work handed over that nobody has taken yet."""
+    """`processes` maps a process to its state and resident bytes; `ingest` counts spans received, projected and rejected, and bytes of the
+    journal, with those not projected yet; `stores` maps what is kept to who keeps it; `waiting` is work handed over that nobody has taken
+    yet, `queues` each kind of work; `libraries` are what it runs on, with their versions."""
 
     version: str
     home: str
@@ -32,6 +57,9 @@ class Status(msgspec.Struct, omit_defaults=True):
     ingest: dict[str, int] = {}
     stores: dict[str, StoreState] = {}
     waiting: int = 0
+    queues: dict[str, Queue] = {}
+    ledger: Ledger | None = None
+    libraries: dict[str, str] = {}
     providers: dict[str, str] = {}  # provider → "ready", "no key"…
 
 

@@ -20,7 +20,7 @@ from windlass.doors.cli.data import Cursor
 from windlass.doors.cli.session import Session, plain
 
 Id = Annotated[str, typer.Argument(metavar="GRANT", help="A grant: its id, or the end of it.")]
-Subject = Annotated[str, typer.Argument(help="all, agent/name, tool/name, or the name of an agent that runs elsewhere.")]
+Subject = Annotated[str, typer.Argument(help="all, agent/name, tool/name, grant/id, or the name of an agent that runs elsewhere.")]
 STATES = {"live": "green", "expired": "dim", "revoked": "red"}
 ANSWERS = {"allow": "green", "ask": "yellow", "deny": "red"}
 
@@ -39,7 +39,7 @@ def add(app: typer.Typer) -> None:
     command(approvals, "allow", "approvals.decide", path="approvals")(allow_call)
     command(approvals, "deny", "approvals.decide", path="approvals")(deny_call)
     app.add_typer(approvals, name="approvals", rich_help_panel="Agents")
-    stops = typer.Typer(help="Stop an agent, a tool or everything, from the next call on.", no_args_is_help=True)
+    stops = typer.Typer(help="Stop an agent, a tool, a grant or everything, from the next call on.", no_args_is_help=True)
     command(stops, "set", "stops.set", path="stops")(stop)
     command(stops, "lift", "stops.lift", path="stops")(lift)
     command(stops, "list", "stops.list", path="stops")(list_stops)
@@ -291,8 +291,8 @@ def lift(session: Session, subject: Subject) -> None:
 
 
 def list_stops(session: Session) -> None:
-    """What is stopped, by whom and why."""
-    found = session.client.stops.list()
+    """What is stopped, by whom and why, and what that halts."""
+    found = session.client.stops.list(reach=True)
     session.result(found)
     for each in found.items:
         _stop(session, each)
@@ -303,3 +303,5 @@ def list_stops(session: Session) -> None:
 def _stop(session: Session, found: Stop) -> None:
     by = f"[dim]{plain(found.actor)}, {words.ago(found.at_ns, now_ns())}[/dim]"
     session.print(f"[red]stopped[/]  {plain(found.subject)}  {plain(found.reason)} {by}")
+    if found.reach:
+        session.print(f"[dim]halts {words.reach(found.reach)}[/dim]")

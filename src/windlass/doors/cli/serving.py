@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from windlass.core.digest import short
 from windlass.core.errors import Forbidden, Unauthenticated, Unavailable
 from windlass.core.ids import now_ns
 from windlass.doors import format as words
@@ -111,11 +112,17 @@ def status(session: Session) -> None:
     if len(s.processes) > 1:
         session.print(f"  {'together':<14} {'':<10} {words.size(total)}")
     for what, store in s.stores.items():
+        size = "" if store.bytes is None else f" · {words.size(store.bytes)}"
         state = "" if store.state == "ready" else f"   [red]{plain(store.state)}[/red]"
-        session.print(f"  {what:<14} {plain(f'{store.engine} {store.version}'.strip()):<18} [dim]{plain(store.where)}[/dim]{state}")
+        session.print(f"  {what:<14} {plain(f'{store.engine} {store.version}'.strip()):<18} [dim]{plain(store.where)}{size}[/dim]{state}")
     session.print("", ", ".join(f"{n:,} {what}" for what, n in s.counts.items()))
     if s.waiting:
         session.print(f"{s.waiting:,} pieces of work wait to be taken")
+    for what, queue in s.queues.items():
+        if queue.waiting or queue.running:
+            session.print(f"{what}: {queue.waiting:,} wait, {queue.running:,} under way")
+    if s.ledger:
+        session.print(f"audit: {words.many(s.ledger.entries, 'entry')}, head {s.ledger.entries}:{short(s.ledger.head, 12)}")
     if s.ingest:
         session.print(", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in s.ingest.items()))
     ready = [n for n, state in s.providers.items() if state == "ready"]

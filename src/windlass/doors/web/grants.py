@@ -1,4 +1,4 @@
-"""Grants: what agents may do, what is stopped; one grant with what it allows, spent and denied, and a place to ask it."""
+"""Grants: what agents may do; one grant with what it allows, spent and denied, and a place to ask it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from windlass.core.operations.grants import (
     GRANT,
     GRANT_TOKEN,
     GRANTS,
-    LIFT_STOP,
     MAKE_GRANT,
     REVOKE_GRANT,
-    STOP,
     STOPS,
     CallCheck,
     GrantId,
@@ -28,10 +26,7 @@ from windlass.core.operations.grants import (
     GrantRequest,
     GrantState,
     GrantToken,
-    StopLift,
-    StopList,
     StopQuery,
-    StopRequest,
     TokenRequest,
 )
 from windlass.core.operations.registry import ARTIFACTS, ArtifactQuery
@@ -41,11 +36,11 @@ HOURS = ((1, "1 hour"), (8, "8 hours"), (24, "1 day"), (168, "1 week"), (720, "3
 
 
 class GrantsContext(msgspec.Struct):
-    """`agents` and `tools` are names of the registry, for the form; `hours` what a grant may last."""
+    """`stops` is how many hold; `agents` and `tools` are names of the registry, for the form; `hours` what a grant may last."""
 
     page: GrantPage
     query: GrantQuery
-    stops: StopList
+    stops: int
     agents: tuple[str, ...]
     tools: tuple[str, ...]
     hours: tuple[tuple[int, str], ...]
@@ -66,7 +61,7 @@ async def page(request: Request, ask: Asker) -> Response:
     found, stops = await ask(GRANTS, query), await ask(STOPS, StopQuery(project))
     agents = await ask(ARTIFACTS, ArtifactQuery(project, "agent", limit=200))
     tools = await ask(ARTIFACTS, ArtifactQuery(project, "tool", limit=200))
-    context = GrantsContext(found, query, stops, tuple(a.name for a in agents.items), tuple(t.name for t in tools.items), HOURS)
+    context = GrantsContext(found, query, len(stops.items), tuple(a.name for a in agents.items), tuple(t.name for t in tools.items), HOURS)
     return respond(request, "grants.html", context, nav="grants", title="Grants")
 
 
@@ -133,26 +128,9 @@ async def token(request: Request, ask: Asker) -> Response:
     return response
 
 
-async def stop(request: Request, ask: Asker) -> Response:
-    form = await request.form()
-    reason = str(form.get("reason") or "").strip()
-    if not reason:
-        raise Invalid("a stop needs a reason", where="reason", remedy="say what is wrong, for the others")
-    await ask(STOP, StopRequest(str(form.get("subject") or "").strip(), reason[:2000], ask.actor.project))
-    return RedirectResponse("/grants", 303)
-
-
-async def lift(request: Request, ask: Asker) -> Response:
-    form = await request.form()
-    await ask(LIFT_STOP, StopLift(str(form.get("subject") or ""), ask.actor.project))
-    return RedirectResponse("/grants", 303)
-
-
 PAGES: tuple[tuple[str, Handler], ...] = (("/grants", page), ("/grants/{id}", grant))
 FORMS: tuple[tuple[str, Handler], ...] = (
     ("/grants", make),
-    ("/grants/stop", stop),
-    ("/grants/lift", lift),
     ("/grants/{id}/revoke", revoke),
     ("/grants/{id}/token", token),
 )

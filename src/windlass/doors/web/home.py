@@ -196,7 +196,7 @@ async def _agents(ask: Asker) -> list[Need]:
     )
     for stop in (await ask(STOPS, StopQuery(ask.actor.project))).items[:MOST_FOUND]:
         what = "everything" if stop.subject == "all" else stop.subject
-        needs.append(Need("bad", "stopped", f"{what} is stopped: {stop.reason}", "Look", "/grants"))
+        needs.append(Need("bad", "stopped", f"{what} is stopped: {stop.reason}", "Look", "/stops"))
     return needs
 
 

@@ -69,6 +69,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("tools", "Tools", "/tools"),
             ("grants", "Grants", "/grants"),
+            ("stops", "Stops", "/stops"),
             ("approvals", "Approvals", "/approvals"),
             ("sessions", "Sessions", "/sessions"),
         ),
@@ -144,6 +145,7 @@ def _environment() -> jinja2.Environment:
         in_a_cell=_in_a_cell,
         linked=_linked,
         many=words.many,
+        reach=words.reach,
         said_of=lambda details: {k: v for k, v in details.items() if v not in (None, "", [], {})},
         short_id=words.short_id,
         short=short,

@@ -43,16 +43,16 @@ class Grants(Group):
 
 class Stops(Group):
     def set(self, subject: str, reason: str) -> grants.Stop:
-        """Stop `all`, an agent or a tool, from the next call on. Operation `stops.set`."""
+        """Stop `all`, an agent, a tool or a grant, from the next call on. Operation `stops.set`."""
         return self._client.call(grants.STOP, grants.StopRequest(subject, reason, self._project))
 
     def lift(self, subject: str) -> grants.Stop:
         """Operation `stops.lift`."""
         return self._client.call(grants.LIFT_STOP, grants.StopLift(subject, self._project))
 
-    def list(self) -> grants.StopList:
-        """Operation `stops.list`."""
-        return self._client.call(grants.STOPS, grants.StopQuery(self._project))
+    def list(self, reach: bool = False, subject: str | None = None) -> grants.StopList:
+        """With `reach`, what each halts; with a `subject`, what a stop of that would. Operation `stops.list`."""
+        return self._client.call(grants.STOPS, grants.StopQuery(self._project, reach, subject))
 
 
 class Approvals(Group):
