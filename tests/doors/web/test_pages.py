@@ -155,6 +155,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         record_session(toured.home, "talk/1 <b>")
         client.monitors.set("questions", "answers")
         client.monitors.look("questions")
+        erased = client.erasures.make("nobody-9", reason="a <b>ticket</b>").id
+        until(lambda: client.erasures.show(erased).status == "done", 60)
     return {
         "/": "/",
         "/datasets": "/datasets",
@@ -191,6 +193,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/status": "/status",
         "/audit": "/audit",
         "/masking": "/masking",
+        "/erasures": "/erasures",
+        "/erasures/{id}": f"/erasures/{erased}",
         "/evidence": "/evidence?release=answer",
         "/people": "/people",
         "/policy": "/policy?actor=developer&action=keys.create",
