@@ -70,7 +70,7 @@ class Opened:
         return self.page
 
 
-@pytest.fixture(params=[("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)], ids=lambda p: f"{p[0]}-{p[1]}")
+@pytest.fixture(params=[("light", 1440), ("dark", 390)], ids=lambda p: f"{p[0]}-{p[1]}")
 def window(request: pytest.FixtureRequest, browser: Any, toured: Server, session: Any) -> Iterator[Opened]:
     scheme, width = request.param
     context = browser.new_context(storage_state=session, color_scheme=scheme, viewport={"width": width, "height": 900})
