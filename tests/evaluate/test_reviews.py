@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.evaluate.application import App
 
 from windlass.core.actor import OWNER, Actor
+from windlass.core.digest import digest_bytes
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound, WindlassError
 from windlass.core.operations.reviews import (
     Choice,
@@ -32,6 +33,8 @@ from windlass.core.operations.reviews import (
 )
 from windlass.evaluate.review_outcomes import agreement, said, settle
 from windlass.evaluate.reviews import Reviews
+from windlass.store.meta import read
+from windlass.store.tables import review_decisions
 
 ANN, BEN, CAT, DAN = (Actor(name, "developer") for name in ("ann", "ben", "cat", "dan"))
 
@@ -499,12 +502,15 @@ def test_the_record_says_who_decided_what(desk: Desk) -> None:
     (id,) = desk.add(*desk.ask(1)).items
     desk.decide(id, ANN, fields={"expected": "a"})
     desk.decide(id, ANN, fields={"expected": "a"})
+    with read(desk.app.platform.engine) as c:
+        made = c.execute(review_decisions.select()).one().body
     desk.decide(id, ANN, undo=True)
     from windlass.govern import audit
     from windlass.store import tables
-    from windlass.store.meta import read
 
     with read(desk.app.platform.engine) as c:
         assert audit.verify(c) is None
         entries = [(e.actor, json.loads(e.details)["said"]) for e in c.execute(tables.audit.select()) if e.action == "reviews.decide"]
-    assert entries == [("ann", "expected: a"), ("ann", "")]
+    # by its digest: whoever has the decision can hold it against the record, and the record quotes nobody
+    assert [who for who, _ in entries] == ["ann", "ann"]
+    assert entries[0][1] == digest_bytes(made.encode()) and entries[1][1] == ""

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import aiohttp  # noqa: F401 - so that nobody's first call of a model waits for it
 import uvloop
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from windlass.core.actor import Actor
 from windlass.core.artifacts import Version
+from windlass.core.digest import digest_bytes
 from windlass.core.errors import Busy, Conflict, Invalid
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations.datasets import EditRequest
@@ -202,7 +203,9 @@ class Reviews:
                 _record(c, id, actor, decision)
                 decisions = [d for d in decisions if d.actor != actor.id] + ([decision] if decision else [])
                 came = _settle(c, id, decisions, raters)
-                audit.record(c, actor, "reviews.decide", request.project, id, state=came)  # not what was said: the audit is kept for ever
+                # the digest of what is kept of it, not the words: the audit is kept for ever, and somebody may have to be erased
+                said = digest_bytes(_text(decision).encode()) if decision else ""
+                audit.record(c, actor, "reviews.decide", request.project, id, said=said, state=came)
         return self.show(actor, ReviewQuery(id, request.project))
 
     def _said(self, actor: Actor, request: ReviewDecide, queue: Stored, item: Item) -> Decision | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.doors.cli.forked import Forks
 from tests.doors.server import Server
 
 
@@ -23,8 +23,7 @@ class Shell:
         self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "WINDLASS_HOME": str(folder / "home")}
 
     def __call__(self, *arguments: str, code: int = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "windlass.doors.cli.main", *arguments]
-        done = subprocess.run(command, cwd=self.cwd, env=self.env, input=stdin, capture_output=True, text=True, timeout=120)
+        done = Forks.here().run(list(arguments), self.cwd, self.env, stdin)
         assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

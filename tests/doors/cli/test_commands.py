@@ -220,6 +220,17 @@ def test_a_login_is_checked_before_it_is_kept(shell: Shell) -> None:
     assert not (shell.folder / ".config").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["models", "gpt", "--json"], ["keys", "list"], ["nope"], ["run"], ["artifacts", "--help"]]
+)
+def test_a_command_that_is_started_from_nothing_says_the_same(shop: Shell, arguments: list[str]) -> None:
+    """The others are forked from a process that has loaded Windlass (`forked.py`)."""
+    command = [sys.executable, "-m", "windlass.doors.cli.main", *arguments]
+    wanted = subprocess.run(command, cwd=shop.cwd, env=shop.env, capture_output=True, text=True, timeout=120)
+    found = shop(*arguments, code=wanted.returncode)
+    assert (found.stdout, found.stderr) == (wanted.stdout, wanted.stderr)
+
+
 def test_the_version() -> None:
     import windlass
 
