@@ -356,3 +356,23 @@ async def test_over_the_socket_it_answers_the_same(tmp_path):
     with pytest.raises(Unavailable):
         await remote.traces(TraceQuery())
     await remote.close()
+
+
+def test_a_question_is_answered_while_somebody_goes_on_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time something is projected, more has come: what was there when it was asked is answered, and the rest comes later."""
+    room = Room(tmp_path)
+    room.record(*tree())
+    room.journal.submit(b"").result()  # what was recorded before it is durable
+    store, written = room.projection._store, []
+    real = store.write
+
+    def write(*arguments):
+        written.append(room.journal.append(seal_spans("default", [msgspec.msgpack.encode(make())])))
+        assert len(written) < 50, "it never ends"
+        return real(*arguments)
+
+    monkeypatch.setattr(store, "write", write)
+    assert room.projection.ask("counts", None)["spans"] >= 2
+    assert len(written) <= 3
+    monkeypatch.undo()
+    assert room.projection.ask("counts", None)["spans"] == 2 + len(written)

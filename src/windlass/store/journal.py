@@ -345,6 +345,11 @@ class JournalReader:
     def writers(self) -> list[str]:
         return sorted(p.name for p in self._folder.iterdir() if p.is_dir()) if self._folder.exists() else []
 
+    def end(self, writer: str) -> Position:
+        """Where what is there now ends; a torn tail counts."""
+        numbers = _segments(self._folder / writer)
+        return Position(numbers[-1], _path(self._folder / writer, numbers[-1]).stat().st_size) if numbers else Position(0, 0)
+
     def read(self, writer: str, after: Position, limit: int = 32_000_000) -> list[Record]:
         """Whole records after a position, up to about `limit` bytes, in order. A finished segment that is damaged is reported in
         `damages` and left at the damage."""

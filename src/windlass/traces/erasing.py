@@ -76,8 +76,8 @@ class TraceRoom:
         """How many records of the project hold a name."""
         reader, found = JournalReader(self._folder), 0
         for writer in reader.writers():
-            at = Position(0, 0)
-            while records := reader.read(writer, at):
+            at, end = Position(0, 0), reader.end(writer)
+            while at < end and (records := reader.read(writer, at)):
                 at = records[-1].position
                 found += sum(_of(r.payload, subject.project) and subject.names_them(r.payload.decode("utf-8", "replace")) for r in records)
         return found

@@ -45,10 +45,12 @@ class Projection:
         self.unreadable = 0
 
     def catch_up(self) -> int:
-        """Project everything that is synced. Returns how many spans were new."""
+        """Project everything that was synced when it was asked for: whoever goes on writing keeps nobody waiting. Returns how many spans
+        were new."""
         total = 0
         for writer in self._reader.writers():
-            while records := self._reader.read(writer, self._at.get(writer, Position(0, 0))):
+            end = self._reader.end(writer)
+            while (at := self._at.get(writer, Position(0, 0))) < end and (records := self._reader.read(writer, at)):
                 for day, some in _by_day(records):
                     total += self._store.write(day, [r for record in some for r in self._rows(record)], writer, some[-1].position)
                     self._at[writer] = some[-1].position
