@@ -248,6 +248,14 @@ def test_what_is_asked_wrongly_is_said(shop: Shop, more: dict, said: str) -> Non
     assert shop.client.monitors.list().items == ()
 
 
+def test_what_is_watched_verifies(shop: Shop) -> None:
+    """A monitor names its suite, and links to the version that it was when it was set; that is no fault of it."""
+    shop.let_out()
+    shop.client.monitors.set("questions", "answers")
+    shop.client.alerts.set("letters", email=("a@b.example",), monitors=("questions",))
+    assert shop.client.versions.verify().problems == ()
+
+
 def test_changing_nothing_changes_nothing(shop: Shop) -> None:
     shop.let_out()
     first = shop.client.monitors.set("questions", "answers", sample=0)

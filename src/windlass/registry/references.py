@@ -14,6 +14,9 @@ Key = tuple[str, str, str]  # kind, name, digest
 
 CALLABLE = frozenset({"component", "chain", "agent", "tool", "index", "dataset", "prompt", "model", "schema", "evaluator"})
 
+# what outlives the versions of what it names: its body holds names, and its links say which they were when it was set
+BY_NAME = frozenset({"monitor", "alert"})
+
 # (kind, field of its body) → the kinds that may stand there
 _ALLOWED: dict[tuple[str, str], frozenset[str]] = {
     ("prompt", "fewshot"): frozenset({"fewshot", "dataset"}),
@@ -39,7 +42,7 @@ def check_references(version: Version) -> None:
     if loose := held - {k.digest for k in used}:
         raise Invalid(f"it uses {short(min(loose), 12)} without a link that names it", where=where)
     for link in used:
-        if link.digest not in held:
+        if link.digest not in held and version.kind not in BY_NAME:
             raise Invalid(
                 f"it links to {link.kind}/{link.name}@{short(link.digest)} as used, and its body does not hold it",
                 where=where,
