@@ -7,6 +7,7 @@ was said is not: a score stays, its explanation goes.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -242,17 +243,21 @@ class SweptRoom:
         self._tables = tables
 
     async def find(self, subject: Subject) -> Sequence[Place]:
-        return [Place(t.place, n) for t in self._tables if (n := sum(1 for _ in t.touched(self._engine, subject)))]
+        return await asyncio.to_thread(self._counted, self._touched, subject)
 
     async def erase(self, subject: Subject) -> Sequence[Place]:
-        return [Place(t.place, n) for t in self._tables if (n := t.sweep(self._engine, subject))]
+        return await asyncio.to_thread(self._counted, lambda t, subject: t.sweep(self._engine, subject), subject)
 
     async def left(self, subject: Subject) -> Sequence[Left]:
-        return [
-            Left(t.place, n, "written meanwhile: erase again")
-            for t in self._tables
-            if (n := sum(1 for _ in t.touched(self._engine, subject)))
-        ]
+        found = await asyncio.to_thread(self._counted, self._touched, subject)
+        return [Left(p.place, p.count, "written meanwhile: erase again") for p in found]
+
+    def _touched(self, table: Swept, subject: Subject) -> int:
+        return sum(1 for _ in table.touched(self._engine, subject))
+
+    def _counted(self, count: Callable[[Swept, Subject], int], subject: Subject) -> list[Place]:
+        """Each table that has any. Whole tables are read, which is not for a loop on which others are served."""
+        return [Place(t.place, n) for t in self._tables if (n := count(t, subject))]
 
     async def affected(self, subject: Subject) -> Sequence[Affected]:
         return ()

@@ -83,12 +83,14 @@ class RowRoom:
     @staticmethod
     def _is_theirs(subject: Subject, line: bytes) -> bool:
         text = line.decode()
-        row: dict[str, Any] = msgspec.json.decode(line)
-        origin = row.get(FIELD)
-        if isinstance(origin, dict) and subject.traces & {v for v in origin.values() if isinstance(v, str)}:
-            return True
-        if any(name in text or msgspec.json.encode(name).decode()[1:-1] in text for name in subject.names) and subject.is_theirs(row):
-            return True
+        named = any(name in text or msgspec.json.encode(name).decode()[1:-1] in text for name in subject.names)
+        if named or f'"{FIELD}"' in text:  # else there is nothing to take apart
+            row: dict[str, Any] = msgspec.json.decode(line)
+            origin = row.get(FIELD)
+            if isinstance(origin, dict) and subject.traces & {v for v in origin.values() if isinstance(v, str)}:
+                return True
+            if named and subject.is_theirs(row):
+                return True
         return subject.mentions and subject.names_them(text)
 
     def _of(self, project: str) -> tuple[list[str], set[str]]:
