@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +123,41 @@ async def test_many_who_want_one_draw_make_one_call(app: Application) -> None:
     assert {text for text, _ in got} == {"shared"}
     assert len(app.script.requests) == 1
     assert sorted((ledger.calls, ledger.reused) for _, ledger in got) == [(0, 1)] * 7 + [(1, 0)]
+
+
+async def test_who_looks_while_another_keeps_an_answer_asks_no_second_time(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One who has read that nothing is kept, and goes on only after the first has kept its answer."""
+    seen, first_done, get = asyncio.Event(), threading.Event(), TableDraws.get
+    loop, looks = asyncio.get_running_loop(), itertools.count(1)
+
+    def slow(store: TableDraws, project: str, key: str) -> bytes | None:
+        found = get(store, project, key)
+        if next(looks) == 2:
+            loop.call_soon_threadsafe(seen.set)
+            assert first_done.wait(30)
+        return found
+
+    monkeypatch.setattr(TableDraws, "get", slow)
+    app.script.gate = asyncio.Event()
+    app.script.say("first", "asked twice")
+    first = asyncio.ensure_future(ask(app, row="r", draws="reuse"))
+    await app.script.asked.wait()
+    second = asyncio.ensure_future(ask(app, row="r", draws="reuse"))
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(seen.wait(), 0.5)
+    app.script.gate.set()
+    assert (await first)[0] == "first"
+    first_done.set()
+    assert (await second)[0] == "first"
+    assert len(app.script.requests) == 1
+
+
+async def test_who_records_asks_while_another_reads_what_is_kept(app: Application) -> None:
+    app.script.say("old", "new")
+    await ask(app, row="r", draws="reuse")
+    got = await asyncio.gather(ask(app, row="r", draws="reuse"), ask(app, row="r", draws="record"))
+    assert got[0][0] in ("old", "new") and got[1][0] == "new"
+    assert (await ask(app, row="r", draws="replay"))[0] == "new"
 
 
 async def test_when_the_one_who_asks_is_cancelled_another_asks(app: Application) -> None:

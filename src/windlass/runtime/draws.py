@@ -18,7 +18,7 @@ from windlass.core.digest import digest_json
 from windlass.core.errors import RunFailed
 from windlass.core.ids import now_ns
 from windlass.core.message import Draw, ModelReply, ModelRequest
-from windlass.runtime.context import DrawPolicy, RunContext
+from windlass.runtime.context import RunContext
 from windlass.store.meta import read, write
 from windlass.store.tables import draws
 
@@ -57,12 +57,21 @@ class TableDraws:
         return reply
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What a draw is asked for: digests of the request and of the model's version, which draw, and for which run."""
+
+    request: str
+    model: str
+    draw: Draw
+    context: RunContext
+
+
 class Draws:
     """Asks a model at most once for one draw, also when many ask at the same time."""
 
     def __init__(self, store: DrawStore) -> None:
         self._store = store
-        self._under_way: dict[tuple[str, str], asyncio.Future[ModelReply | None]] = {}
+        self._under_way: dict[tuple[str, str, bool], asyncio.Future[ModelReply | None]] = {}
 
     async def reply(self, request: ModelRequest, model: str, context: RunContext, ask: Callable[[], Awaitable[ModelReply]]) -> ModelReply:
         """The answer by the context's policy (see `RunContext`). `model` is the digest of the model's version.
@@ -77,47 +86,41 @@ class Draws:
         context.ledger.occurrences[counted] += 1
         key = draw_key(digest, model, draw)
         context.ledger.draws.append(key)
+        # A leader reads what is kept only after it is known as the leader: whoever read first and led afterwards could
+        # miss an answer kept in between, and ask for it again. Who records wants no kept answer, so it follows none.
+        one = (context.project, key, context.draws == "record")
         while True:
-            if (found := await self._kept(context.project, key, context.draws)) is not None:
-                return found
-            if context.draws == "replay":
-                context.ledger.missed += 1
-                raise RunFailed("this request was never answered, and only recorded answers may be used here", request=digest)
-            if (leader := self._under_way.get((context.project, key))) is None:
-                return await self._lead(context.project, key, digest, model, draw, context.draws, ask)
+            if (leader := self._under_way.get(one)) is None:
+                return await self._lead(one, Asked(digest, model, draw, context), ask)
             if (reply := await asyncio.shield(leader)) is not None:
                 return msgspec.structs.replace(reply, reused=True)
 
-    async def _kept(self, project: str, key: str, policy: DrawPolicy) -> ModelReply | None:
-        if policy == "record":
-            return None
-        data = await asyncio.to_thread(self._store.get, project, key)
-        return None if data is None else msgspec.structs.replace(_reply.decode(data), reused=True)
-
-    async def _lead(
-        self,
-        project: str,
-        key: str,
-        request: str,
-        model: str,
-        draw: Draw,
-        policy: DrawPolicy,
-        ask: Callable[[], Awaitable[ModelReply]],
-    ) -> ModelReply:
-        """Ask for all who want this draw. When it fails or is cancelled, the next of them asks."""
+    async def _lead(self, one: tuple[str, str, bool], asked: Asked, ask: Callable[[], Awaitable[ModelReply]]) -> ModelReply:
+        """Answer all who want this draw. When it fails or is cancelled, the next of them leads."""
         done: asyncio.Future[ModelReply | None] = asyncio.get_running_loop().create_future()
-        self._under_way[project, key] = done
+        self._under_way[one] = done
         reply: ModelReply | None = None
         try:
-            reply = await ask()
-            data = msgspec.json.encode(reply)
-            kept = await asyncio.to_thread(self._store.put, project, key, request, model, draw, data, replace=policy == "record")
-            if kept != data:  # another process answered first: a draw has one answer
-                reply = _reply.decode(kept)
+            reply = await self._kept(one) or await self._fresh(one, asked, ask)
             return reply
         finally:
-            del self._under_way[project, key]
+            del self._under_way[one]
             done.set_result(reply)
+
+    async def _kept(self, one: tuple[str, str, bool]) -> ModelReply | None:
+        project, key, recording = one
+        data = None if recording else await asyncio.to_thread(self._store.get, project, key)
+        return None if data is None else msgspec.structs.replace(_reply.decode(data), reused=True)
+
+    async def _fresh(self, one: tuple[str, str, bool], asked: Asked, ask: Callable[[], Awaitable[ModelReply]]) -> ModelReply:
+        if asked.context.draws == "replay":
+            asked.context.ledger.missed += 1
+            raise RunFailed("this request was never answered, and only recorded answers may be used here", request=asked.request)
+        reply = await ask()
+        project, key, recording = one
+        data = msgspec.json.encode(reply)
+        kept = await asyncio.to_thread(self._store.put, project, key, asked.request, asked.model, asked.draw, data, replace=recording)
+        return reply if kept == data else _reply.decode(kept)  # another process answered first: a draw has one answer
 
 
 def draw_key(request: str, model: str, draw: Draw) -> str:
