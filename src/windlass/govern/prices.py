@@ -35,6 +35,9 @@ ALIASES = {
     "bedrock": "aws", "vertex": "google",
 }  # fmt: skip
 
+# Whose model a name is where nobody says who serves it, by the first whose models it is one of.
+MAKERS = ("openai", "anthropic", "google", "mistral", "x-ai", "deepseek", "cohere", "moonshotai", "groq", "aws")
+
 Rate = float | list[Any] | None  # one price, or [base, [start, price], …]: above `start` input tokens that price holds for all
 
 
@@ -121,9 +124,13 @@ class Prices:
         names = [_callable_name(identity, how) for identity, how, _ in listed.models] if listed else []
         return [name for name in names if name]
 
+    def own(self, provider: str, model: str) -> bool:
+        """Whether the user has a price of their own for it."""
+        return any(pattern.fullmatch(f"{provider}/{model}") for pattern, _ in self._user)
+
     def source(self, provider: str, model: str) -> str:
         """Where a price comes from, with its date; empty when there is none."""
-        if any(pattern.fullmatch(f"{provider}/{model}") for pattern, _ in self._user):
+        if self.own(provider, model):
             return "prices.toml"
         table = self._load()
         return f"{table.source}, {table.as_of}" if self._periods(provider, model) else ""
@@ -132,7 +139,8 @@ class Prices:
         key = (provider, model)
         if key not in self._found:
             own = next((periods for pattern, periods in self._user if pattern.fullmatch(f"{provider}/{model}")), None)
-            found = own or self._shipped(ALIASES.get(provider, provider), model)
+            makers = (ALIASES.get(provider, provider),) if provider else MAKERS
+            found = own or next((periods for maker in makers if (periods := self._shipped(maker, model))), None)
             if len(self._found) > 10_000:  # model names come from callers
                 self._found.clear()
             self._found[key] = found

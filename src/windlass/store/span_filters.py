@@ -56,7 +56,7 @@ def filters_of(q: TraceQuery) -> Filters:
         h.append(int(q.slower_than_ms * 1e6))
     if q.cursor:
         began, trace = began_before(q.cursor)
-        having.append("(min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?))")
+        having.append("(min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?::UUID))")
         h += [began, began, trace]
     return " AND ".join(where), " AND ".join(having), w, h
 

@@ -30,12 +30,14 @@ class SpanRow(msgspec.Struct):
     status: str
     status_message: str
     service: str
-    digest: str  # of the span's content: the same again is dropped, another is a revision
+    digest: str  # 16 hex digits of the span's content: the same again is dropped, another is a revision
     model: str | None = None
     provider: str | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
-    tokens_cached: int | None = None
+    tokens_cached: int | None = None  # of tokens_in, as tokens_written
+    tokens_written: int | None = None
+    tokens_reasoning: int | None = None  # of tokens_out
     cost: float | None = None
     input: str | None = None
     output: str | None = None
@@ -45,6 +47,9 @@ class SpanRow(msgspec.Struct):
     environment: str | None = None
     evaluation: str | None = None
     row: str | None = None
+    tool: str | None = None
+    prompt: str | None = None  # of another platform: its name, with @ and version where that is told
+    tags: list[str] = []
     versions: list[str] = []
     attributes: str = "{}"
     events: str = "[]"

@@ -46,12 +46,14 @@ from windlass.store.spans import (
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-_NUMBERS = {"start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached"}
+_NUMBERS = {"start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning"}
+_LISTS = {"tags", "versions"}
+_LATER = ("tokens_written", "tokens_reasoning", "tool", "prompt", "tags")  # a table of before lacks them
 _OPTIONAL = {
     n for n, d in zip(SpanRow.__struct_fields__[-len(SpanRow.__struct_defaults__) :], SpanRow.__struct_defaults__, strict=True) if d is None
 }
 TYPES = {
-    name: "Array(String)" if name == "versions" else f"Nullable({kind})" if name in _OPTIONAL or name == "parent" else kind
+    name: "Array(String)" if name in _LISTS else f"Nullable({kind})" if name in _OPTIONAL or name == "parent" else kind
     for name in SpanRow.__struct_fields__
     for kind in ("Float64" if name == "cost" else "Int64" if name in _NUMBERS else "String",)
 }
@@ -64,6 +66,7 @@ TABLES = (
     SETTINGS {KEPT}, non_replicated_deduplication_window = 1000""",
     f"""CREATE TABLE IF NOT EXISTS positions (writer String, segment Int64, "read" Int64)
     ENGINE = ReplacingMergeTree ORDER BY (writer, segment, "read") SETTINGS {KEPT}""",
+    "ALTER TABLE spans " + ", ".join(f"ADD COLUMN IF NOT EXISTS {c} {TYPES[c]}" for c in _LATER),
 )  # fmt: skip
 WHOLE = {"input_format_parallel_parsing": 0, "async_insert": 0, "max_insert_block_size": 10_000_000}  # one insert, one part
 LOOKED_UP = 1_000  # traces in one question whether their spans are there
@@ -261,7 +264,8 @@ class ClickHouseSpans:
             f"SELECT {COLUMNS} FROM spans WHERE project = ? AND trace_id = ? AND span_id IN ? ORDER BY receipt_ns DESC LIMIT 1 BY span_id",
             [*mine, [p[1] for p in page[: query.limit]]],
         )
-        spans = tuple(span_of(dict(zip(TYPES, row, strict=True))) for row in sorted(whole, key=lambda r: (r[6], r[2])))
+        found = sorted((dict(zip(TYPES, row, strict=True)) for row in whole), key=lambda r: (r["start_ns"], r["span_id"]))
+        spans = tuple(span_of(row) for row in found)
         used = self._ask("SELECT DISTINCT arrayJoin(versions) FROM spans WHERE project = ? AND trace_id = ?", mine)
         one = "project = ? AND trace_id = ?"
         (summary,) = self._summaries(one, mine, self._found(one, "1", mine, [], 1, None))

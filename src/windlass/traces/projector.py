@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from windlass.core.errors import WindlassError
+from windlass.govern.prices import Prices
 from windlass.settings import Settings, load_settings
 from windlass.store.home import Home
 from windlass.store.journal import JournalReader, Position, Record
@@ -35,7 +36,8 @@ _log = logging.getLogger("windlass.projector")
 class Projection:
     """The work itself, on one thread: journal to store, questions to answers."""
 
-    def __init__(self, journals: Path, store: SpanStore) -> None:
+    def __init__(self, journals: Path, store: SpanStore, prices: Prices | None = None) -> None:
+        self._prices = prices
         self._reader = JournalReader(journals)
         self._store = store
         self._at = store.positions()
@@ -60,7 +62,7 @@ class Projection:
     def _rows(self, record: Record) -> list[SpanRow]:
         try:
             kind, project, data = unseal(record.payload)
-            return list(rows(kind, project, record.receipt_ns, data))
+            return list(rows(kind, project, record.receipt_ns, data, self._prices))
         except Exception:  # a record that no table can read must not stop the rest; it stays in the journal
             self.unreadable += 1
             _log.exception("a journal record cannot be read; it is kept")
@@ -115,7 +117,7 @@ def open_projection(home: Home, settings: Settings) -> Projection:
         from windlass.store.spans_duckdb import DuckSpans  # brings DuckDB, which a command that asks for no spans never needs
 
         store = DuckSpans(home.path / "spans", settings.span_memory)
-    return Projection(home.path / "journal", store)
+    return Projection(home.path / "journal", store, Prices(home.path / "prices.toml"))
 
 
 async def _serve(home: Home) -> None:

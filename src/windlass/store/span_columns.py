@@ -1,0 +1,109 @@
+"""How spans lie in a file of DuckDB, format 2: their columns, rows on the way in, and files of format 1 made anew.
+
+Ids and digests are numbers, since text of them would be twice as large and could not be compressed. Rows go in as columns of NumPy
+objects. `traces` says where in a file a trace lies, one row for each batch that brought spans of it: a file only grows, so rows keep
+their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from windlass.store.spans import SpanRow
+
+FORMAT = 2
+_NUMBERS = ("start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")
+_SPECIAL = {
+    "trace_id": "UUID", "span_id": "UBIGINT", "parent": "UBIGINT", "digest": "UBIGINT", "cost": "DOUBLE", "tags": "VARCHAR[]",
+    "versions": "VARCHAR[]",
+}  # fmt: skip
+TYPES: dict[str, str] = {n: _SPECIAL.get(n, "BIGINT" if n in _NUMBERS else "VARCHAR") for n in SpanRow.__struct_fields__}
+COLUMNS = ", ".join(f'"{c}"' for c in TYPES)
+TABLES = (
+    "spans (" + ", ".join(f'"{c}" {t}' for c, t in TYPES.items()) + ")",
+    "traces (project VARCHAR, trace_id UUID, first_row BIGINT, last_row BIGINT, start_ns BIGINT, last_ns BIGINT)",
+    "positions (writer VARCHAR PRIMARY KEY, segment BIGINT, read BIGINT)",
+)
+# How ids are told: as OpenTelemetry writes them.
+MACROS = ("hex_trace(id) AS replace(id::VARCHAR, '-', '')", "hex_span(id) AS lpad(lower(to_hex(id)), 16, '0')")
+HEX_TRACE, HEX_SPAN = "hex_trace(trace_id)", "hex_span(span_id)"
+GAP = 60_000_000_000  # between starts that are looked for apart
+RUNS = 8
+_json = msgspec.json.Encoder().encode
+
+
+def _taken(column: str, kind: str) -> str:
+    """A column of a batch as it is put into the table."""
+    if kind == "UUID":
+        return f"((({column}_high::UHUGEINT) << 64) | {column}_low::UHUGEINT)::UUID"
+    if column == "parent":
+        return "nullif(parent, 0)"
+    return f'coalesce(from_json("{column}", \'["VARCHAR"]\'), [])' if kind == "VARCHAR[]" else f'"{column}"'
+
+
+TRACE = _taken("trace_id", "UUID")
+PLACED = f"project, {TRACE}, first_row, last_row, start_ns, last_ns"
+TAKEN = ", ".join(_taken(c, t) for c, t in TYPES.items())
+
+
+def arrays(rows: Sequence[SpanRow]) -> dict[str, Any]:
+    """These rows, by column."""
+    made: dict[str, Any] = {"n": np.arange(len(rows))}
+    for column, kind in TYPES.items():
+        values = [getattr(row, column) for row in rows]
+        if kind == "UUID":
+            ids = np.frombuffer(bytes.fromhex("".join(values)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+            made[f"{column}_high"], made[f"{column}_low"] = ids[:, 0].copy(), ids[:, 1].copy()
+        elif kind == "UBIGINT":
+            made[column] = np.array([int(v[:16], 16) if v else 0 for v in values], dtype=np.uint64)
+        elif kind == "VARCHAR[]":
+            made[column] = _objects([_json(v).decode() if v else None for v in values])
+        elif kind == "VARCHAR":
+            made[column] = _objects(values)
+        else:
+            given = np.array([v or 0 for v in values], dtype=np.float64 if kind == "DOUBLE" else np.int64)
+            made[column] = np.ma.masked_array(given, mask=[v is None for v in values])
+    return made
+
+
+def some(made: dict[str, Any], keep: Any) -> dict[str, Any]:
+    """Only those rows."""
+    return {name: column[keep] for name, column in made.items()}
+
+
+def _objects(values: list[Any]) -> Any:
+    made = np.empty(len(values), dtype=object)
+    made[:] = values
+    return made
+
+
+def runs(starts: Any) -> list[tuple[int, int]]:
+    """Times within which the batch's spans began, few and narrow, so that a span with a wrong clock makes nobody read a whole day."""
+    ordered = np.sort(starts)
+    gaps = np.diff(ordered)
+    cuts = np.sort(np.argsort(gaps)[::-1][: RUNS - 1]) if len(gaps) else np.array([], dtype=int)
+    cuts = [int(c) for c in cuts if gaps[c] > GAP]
+    ends = [*cuts, len(ordered) - 1]
+    return [(int(ordered[a]), int(ordered[b])) for a, b in zip([0, *(c + 1 for c in cuts)], ends, strict=True)]
+
+
+def places(made: dict[str, Any], first: int) -> dict[str, Any]:
+    """Rows of `traces` for these spans, the first of which is put at row `first`."""
+    at: dict[tuple[Any, int, int], list[int]] = {}
+    keys = zip(made["project"], made["trace_id_high"].tolist(), made["trace_id_low"].tolist(), strict=True)
+    for row, (key, start) in enumerate(zip(keys, made["start_ns"].tolist(), strict=True), first):
+        if (known := at.get(key)) is None:
+            at[key] = [row, row, start, start]
+        else:
+            known[1] = row
+            known[2], known[3] = min(known[2], start), max(known[3], start)
+    found = np.array(list(at.values()), dtype=np.int64).reshape(-1, 4)
+    return {
+        "project": _objects([k[0] for k in at]), "trace_id_high": np.array([k[1] for k in at], dtype=np.uint64),
+        "trace_id_low": np.array([k[2] for k in at], dtype=np.uint64), "first_row": found[:, 0].copy(), "last_row": found[:, 1].copy(),
+        "start_ns": found[:, 2].copy(), "last_ns": found[:, 3].copy(),
+    }  # fmt: skip

@@ -1,0 +1,107 @@
+"""Files of spans in DuckDB: made, brought up to the present format, and written anew without what was erased.
+
+A file is written anew, since what is deleted from one stays in its bytes. A row that is erased stays as an empty one: monitors go on
+from a row's place, so places must stay true.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from windlass.store.blobs_folder import sync_folder
+from windlass.store.span_columns import COLUMNS, TABLES, TYPES
+
+if TYPE_CHECKING:
+    import duckdb
+
+_STAY = ("receipt_ns", "start_ns")
+_NEW = ("tokens_written", "tokens_reasoning", "tool", "prompt")  # in format 2, beside tags
+
+
+def prepare(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    """Make the tables of a new file; write one of format 1, which had ids and digests as text, anew."""
+    old = db.execute(
+        "SELECT data_type FROM duckdb_columns() WHERE database_name = ? AND table_name = 'spans' AND column_name = 'trace_id'", [name]
+    ).fetchone()
+    if old is not None and old[0] == "VARCHAR":
+        _anew(db, name, path, lambda: _fill(db, name))
+    for table in TABLES:
+        db.execute(f"CREATE TABLE IF NOT EXISTS {name}.{table}")
+
+
+def _fill(db: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Rows of a file of format 1, in their places; and where each trace lies."""
+    db.execute(f"INSERT INTO written.spans SELECT {', '.join(_upgraded(c) for c in TYPES)} FROM {name}.spans ORDER BY rowid")
+    db.execute(
+        "INSERT INTO written.traces SELECT project, trace_id, min(rowid), max(rowid), min(start_ns), max(start_ns) FROM written.spans"
+        " WHERE trace_id IS NOT NULL GROUP BY project, trace_id"
+    )
+
+
+def _upgraded(column: str) -> str:
+    if column == "tags":
+        return "[]::VARCHAR[]"
+    if column in _NEW:
+        return f"NULL::{TYPES[column]}"
+    if column == "trace_id":
+        return "trace_id::UUID"
+    return f"('0x' || left(\"{column}\", 16))::UBIGINT" if TYPES[column] == "UBIGINT" else f'"{column}"'
+
+
+def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, project: str, traces: list[str]) -> int:
+    """Write a day's file anew without what these traces said. Returns how many spans it was."""
+    db.execute("CREATE OR REPLACE TEMP TABLE gone AS SELECT unnest(?::UUID[]) AS trace_id", [traces])
+    where = "project = ? AND trace_id IN (FROM gone)"
+    (count,) = db.execute(f"SELECT count(*) FROM {name}.spans WHERE {where}", [project]).fetchone() or (0,)
+    if not count:
+        return 0
+
+    def fill() -> None:
+        # text in a condition is compared for every row and column, so what is theirs is found once
+        kept = ", ".join(f'"{c}"' if c in _STAY else f'CASE WHEN gone THEN NULL ELSE "{c}" END' for c in TYPES)
+        db.execute(
+            f"INSERT INTO written.spans SELECT {kept} FROM (SELECT {COLUMNS}, coalesce({where}, false) AS gone FROM {name}.spans"
+            " ORDER BY rowid)",
+            [project],
+        )
+        db.execute(f"INSERT INTO written.traces SELECT * FROM {name}.traces WHERE NOT ({where})", [project])
+
+    _anew(db, name, path, fill)
+    return int(count)
+
+
+def _anew(db: duckdb.DuckDBPyConnection, name: str, path: Path, fill: Callable[[], None]) -> None:
+    """Write a file anew; `fill` puts spans and traces into what is attached as `written`. The new file is attached when this returns."""
+    partial = path.with_name(f".{path.stem}.new")
+    for old in (partial, _wal(partial)):
+        old.unlink(missing_ok=True)
+    db.execute(f"ATTACH '{partial}' AS written")
+    try:
+        for table in TABLES:
+            db.execute(f"CREATE TABLE written.{table}")
+        fill()
+        db.execute(f"INSERT INTO written.positions FROM {name}.positions")
+        db.execute("CHECKPOINT written")
+    finally:
+        db.execute("DETACH written")
+    _put(db, name, partial, path)
+
+
+def _put(db: duckdb.DuckDBPyConnection, name: str, partial: Path, path: Path) -> None:
+    """Put the new file in the old one's place; cut off anywhere, one of the two is whole."""
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    db.execute(f"CHECKPOINT {name}")  # after it the old file needs no log, and the new one must not meet it
+    db.execute(f"DETACH {name}")
+    for log in (_wal(path), _wal(partial)):
+        log.unlink(missing_ok=True)
+    partial.replace(path)
+    sync_folder(path.parent)
+    db.execute(f"ATTACH '{path}' AS {name}")
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(path.name + ".wal")

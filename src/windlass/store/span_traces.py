@@ -1,0 +1,185 @@
+"""Lists of traces and one trace, in DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import duckdb
+
+from windlass.core.errors import Invalid, NotFound
+from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow, TraceSummary
+from windlass.core.span import Span
+from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
+from windlass.store.span_filters import Filters, filters_of, latest
+from windlass.store.span_sessions import outer
+from windlass.store.spans import cursor_of, span_of, summary_of
+
+RANGES = 200  # places of one trace in a file that are read apart
+LIGHT = 'trace_id, span_id, parent, start_ns, end_ns, receipt_ns, status, kind, tokens_in, tokens_out, cost, release, session, "user"'
+WHOLE = (
+    "trace_id",
+    "span_id",
+    "parent",
+    "name",
+    "start_ns",
+    "end_ns",
+    "status",
+    "status_message",
+    "attributes",
+    "events",
+    "project",
+    "service",
+)
+
+
+def traces_of(db: duckdb.DuckDBPyConnection, query: TraceQuery) -> TracePage:
+    """The newest first. Only as much of history is read as fills a page: what began after a time is whole in what came after it."""
+    limit = query.limit
+    filters = filters_of(query)
+    for since in _windows(db, query, filters, limit):
+        found = _found(db, filters, limit + 1, since)
+        if len(found) > limit:
+            break
+    items: tuple[TraceSummary, ...] = ()
+    if found:
+        where, _, given, _ = filters
+        first, last = min(f[1] for f in found), max(f[2] for f in found)
+        spans = f"SELECT {COLUMNS} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ({_marks(found[:limit])})"
+        items = _summaries(db, spans, [*given, first, last, *(f[0] for f in found[:limit])])
+    return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > limit else None)
+
+
+def _windows(db: duckdb.DuckDBPyConnection, query: TraceQuery, filters: Filters, limit: int) -> Iterator[int | None]:
+    """Times further and further back to read from; None, everything, is the last."""
+    where, _, given, _ = filters
+    for spans in (limit * 40, limit * 1000):
+        found = db.execute(
+            f"SELECT start_ns FROM spans WHERE {where} AND start_ns <= ? ORDER BY start_ns DESC LIMIT 1 OFFSET {spans}",
+            [*given, latest(query)],
+        ).fetchone()
+        if found is None:
+            break
+        yield int(found[0])
+    yield None
+
+
+def _found(db: duckdb.DuckDBPyConnection, filters: Filters, most: int, since: int | None) -> list[tuple[str, int, int]]:
+    """Id, first and last start of the traces that fit and began at or after `since`."""
+    where, having, given, kept = filters
+    recent, bounds = "", []
+    if since is not None:
+        began = f"SELECT trace_id FROM spans WHERE {where} AND start_ns >= ?"
+        older = f"SELECT trace_id FROM spans WHERE {where} AND start_ns < ? AND trace_id IN ({began})"
+        recent = f"AND start_ns >= ? AND trace_id NOT IN ({older})"
+        bounds = [since, *given, since, *given, since]
+    return db.execute(
+        f"SELECT {HEX_TRACE}, min(start_ns), max(start_ns) FROM spans WHERE {where} {recent} GROUP BY trace_id HAVING {having}"
+        f" ORDER BY min(start_ns) DESC, trace_id LIMIT {most}",
+        [*given, *bounds, *kept],
+    ).fetchall()
+
+
+def _summaries(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any]) -> tuple[TraceSummary, ...]:
+    """Of a revised span the newest counts. A trace is named by its root, or by its earliest span where the root is not here. A call
+    that both an application and the gateway under it tell of is one: only the innermost counts."""
+    rows = db.execute(
+        f"WITH s AS (SELECT {LIGHT} FROM ({spans})"
+        " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
+        f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s)"
+        " SELECT trace_id, min(start_ns) AS start_ns, max(end_ns) - min(start_ns) AS took, count(*) AS spans,"
+        " bool_or(status = 'error' AND parent IS NULL) AS failed, bool_or(status = 'error') AS inner_error,"
+        " count(*) FILTER (parent IS NULL) AS roots, sum(tokens_in) FILTER (kind = 'model' AND innermost) AS tin,"
+        " sum(tokens_out) FILTER (kind = 'model' AND innermost) AS tout,"
+        " sum(cost) FILTER (kind IN ('model', 'embedding') AND innermost) AS cost,"
+        ' any_value(release) AS release, any_value(session) AS session, any_value("user") AS usr,'
+        " arg_min(span_id, {'inner': parent IS NOT NULL, 'start': start_ns, 'id': span_id}) AS head"
+        " FROM t GROUP BY trace_id ORDER BY start_ns DESC, trace_id",
+        values,
+    ).fetchall()
+    heads = db.execute(
+        f"SELECT trace_id, span_id, name, kind, input, output, release FROM ({spans}) WHERE span_id IN ({_marks(rows)})"
+        " ORDER BY receipt_ns",
+        [*values, *(r[-1] for r in rows)],
+    ).fetchall()
+    newest = {(h[0], h[1]): h[2:] for h in heads}
+    return tuple(summary_of((row[0].hex, *row[1:-1], *newest[row[0], row[-1]])) for row in rows)
+
+
+def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[str], query: TraceShow) -> Trace:
+    """One trace, at most `limit` of its spans. `files` are what the days' files are attached as."""
+    spans, values = _whereabouts(db, files, query)
+    limit, after = query.limit, (-1, 0)
+    if query.cursor:
+        at, _, span = query.cursor.partition("-")
+        if not at.isdigit() or not _is_hex(span):
+            raise Invalid("this cursor is not one of ours", remedy="start from the first page")
+        after = (int(at), int(span, 16))
+    page = db.execute(
+        f"SELECT arg_max(start_ns, receipt_ns) AS start, span_id FROM ({spans}) GROUP BY span_id"
+        " HAVING (start, span_id) > (?, ?) ORDER BY start, span_id LIMIT ?",
+        [*values, *after, limit + 1],
+    ).fetchall()
+    shown = _spans(db, spans, values, page[:limit])
+    used = db.execute(f"SELECT DISTINCT unnest(versions) AS v FROM ({spans}) ORDER BY v", values).fetchall()
+    (summary,) = _summaries(db, spans, values)
+    versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
+    return Trace(summary=summary, spans=shown, versions=versions, next=cursor_of(shown[-1]) if len(page) > limit else None)
+
+
+def _spans(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], page: list[tuple[int, int]]) -> tuple[Span, ...]:
+    """These spans, by start and id, whole."""
+    if not page:
+        return ()
+    ids = {"trace_id": HEX_TRACE, "span_id": HEX_SPAN, "parent": "hex_span(parent)"}
+    rows = db.execute(
+        f"SELECT {', '.join(ids.get(c, c) for c in WHOLE)} FROM ({spans}) WHERE start_ns BETWEEN ? AND ? AND span_id IN ({_marks(page)})"
+        " QUALIFY row_number() OVER (PARTITION BY span_id ORDER BY receipt_ns DESC) = 1 ORDER BY start_ns, span_id",
+        [*values, page[0][0], page[-1][0], *(p[1] for p in page)],
+    ).fetchall()
+    return tuple(span_of(dict(zip(WHOLE, row, strict=True))) for row in rows)
+
+
+def _whereabouts(db: duckdb.DuckDBPyConnection, files: Sequence[str], query: TraceShow) -> tuple[str, list[Any]]:
+    """All spans of a trace, as a question with its values. Raises `Invalid` and `NotFound`."""
+    text = query.id.lower()
+    if not 4 <= len(text) <= 32 or not _is_hex(text):
+        raise Invalid(f"{query.id!r} is not a trace id", remedy="give 4 to 32 hex digits")
+    low, high = text.ljust(32, "0"), text.ljust(32, "f")
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    for file in files:
+        for trace, first, last in db.execute(
+            f"SELECT {HEX_TRACE}, first_row, last_row FROM {file}.traces WHERE project = ? AND trace_id BETWEEN ?::UUID AND ?::UUID"
+            " ORDER BY first_row",
+            [query.project, low, high],
+        ).fetchall():
+            found.setdefault(trace, []).append((file, first, last))
+    if not found:
+        raise NotFound(f"there is no trace {query.id}", remedy="windlass traces lists them")
+    if len(found) > 1:
+        raise Invalid(f"{query.id} fits several traces", remedy="give more digits")
+    ((trace_id, where),) = found.items()
+    parts, values = list[str](), list[Any]()
+    for file, first, last in _joined(where):
+        parts.append(f"SELECT {COLUMNS} FROM {file}.spans WHERE rowid BETWEEN ? AND ? AND project = ? AND trace_id = ?::UUID")
+        values += [first, last, query.project, trace_id]
+    return " UNION ALL ".join(parts), values
+
+
+def _joined(where: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    """Places in files; of a trace that lies in very many, one from the first to the last in each file."""
+    if len(where) <= RANGES:
+        return where
+    whole: dict[str, tuple[str, int, int]] = {}
+    for file, first, last in where:
+        _, low, high = whole.get(file, (file, first, last))
+        whole[file] = (file, min(low, first), max(high, last))
+    return list(whole.values())
+
+
+def _is_hex(text: str) -> bool:
+    return bool(text) and all(c in "0123456789abcdef" for c in text)
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))

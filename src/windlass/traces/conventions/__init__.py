@@ -1,0 +1,1 @@
+"""What attributes of spans mean, by convention: one table a file, read by `tables.py`."""

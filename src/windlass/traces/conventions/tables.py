@@ -1,0 +1,275 @@
+"""Tables of conventions, and what they make of a span's attributes.
+
+A table says which attribute tells a kind of step, a model, a count of tokens and so on. Where several conventions speak, that which
+comes first in `ORDER` counts, and within one the attribute that is named first. Raw attributes stay with a span, so that newer tables
+can read older spans again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+ORDER = ("windlass", "langfuse", "mlflow", "openinference", "vercel", "traceloop", "langsmith", "genai", "logfire")
+COUNTS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")
+LISTS = ("tags",)
+PAYLOADS = ("input", "output")  # whole texts, kept as they came
+MEMO = 20_000  # numbered attributes whose meaning is remembered
+
+Convert = Callable[[Any], Any]
+
+
+class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An attribute that is a JSON object of counts; of each list the first that is there. `beside`: cached tokens are not in `tokens_in`,
+    but beside it."""
+
+    tokens_in: tuple[str, ...] = ()
+    tokens_out: tuple[str, ...] = ()
+    tokens_cached: tuple[str, ...] = ()
+    tokens_written: tuple[str, ...] = ()
+    tokens_reasoning: tuple[str, ...] = ()
+    cost: tuple[str, ...] = ()
+    beside: bool = False
+
+
+class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Events of a span: those whose attributes are read as the span's, and those that are one message each, by its role."""
+
+    read: tuple[str, ...] = ()
+    input: dict[str, str] = {}
+    output: dict[str, str] = {}
+
+
+class Convention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One table. `json`: every value is JSON text. `numbered` are attributes as `name.0.role`, which are a list of objects together;
+    `values` are words for what a column says."""
+
+    version: int
+    source: str
+    read: datetime.date
+    json: bool = False
+    kind: dict[str, dict[str, str]] = {}
+    columns: dict[str, tuple[str, ...]] = {}
+    counts: dict[str, Counts] = {}
+    numbered: dict[str, str] = {}
+    values: dict[str, dict[str, str]] = {}
+    events: Events = Events()
+
+
+class Slot(NamedTuple):
+    """What an attribute tells: a column, or several by name where `column` is empty. The lowest rank counts."""
+
+    column: str
+    rank: int
+    convert: Convert
+
+
+def load() -> dict[str, Convention]:
+    """All tables, in their order."""
+    folder = Path(__file__).parent
+    return {n: msgspec.convert(tomllib.loads((folder / f"{n}.toml").read_text("utf-8")), Convention) for n in ORDER}
+
+
+class Tables:
+    """All conventions as one table of attributes."""
+
+    def __init__(self, conventions: Mapping[str, Convention]) -> None:
+        self.version = ",".join(f"{name}{c.version}" for name, c in conventions.items())
+        self._slots: dict[str, tuple[Slot, ...]] = {}
+        self._numbered: dict[str, Slot] = {}
+        self._memo: dict[str, tuple[str, Slot] | None] = {}
+        self.events_read: frozenset[str] = frozenset(e for c in conventions.values() for e in c.events.read)
+        self._messages = {
+            event: (column, role)
+            for c in conventions.values()
+            for column, roles in (("input", c.events.input), ("output", c.events.output))
+            for event, role in roles.items()
+        }
+        for number, convention in enumerate(conventions.values()):
+            self._add(convention, number * 100)
+
+    def _add(self, c: Convention, base: int) -> None:
+        for at, (attribute, words) in enumerate(c.kind.items()):
+            self._slot(attribute, Slot("kind", base + at, _chain(_unquoted if c.json else None, functools.partial(_word, words))))
+        for column, attributes in c.columns.items():
+            first = _unquoted if c.json and column not in PAYLOADS else None
+            convert = _chain(first, _reading(column), *([functools.partial(_known, c.values[column])] if column in c.values else []))
+            for at, attribute in enumerate(attributes):
+                self._slot(attribute, Slot(column, base + at, convert))
+        for at, (attribute, counts) in enumerate(c.counts.items()):
+            self._slot(attribute, Slot("", base + 50 + at, functools.partial(_counted, counts)))
+        for at, (prefix, column) in enumerate(c.numbered.items()):
+            self._numbered[prefix] = Slot(column, base + 80 + at, _same)
+
+    def _slot(self, attribute: str, slot: Slot) -> None:
+        self._slots[attribute] = (*self._slots.get(attribute, ()), slot)
+
+    def read(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Columns that these attributes tell. A value that is not of its column's type tells nothing."""
+        found: dict[str, Any] = {}
+        ranks: dict[str, int] = {}
+        numbered: dict[str, tuple[Slot, list[str]]] = {}
+        slots = self._slots
+        for attribute, value in attributes.items():
+            told = slots.get(attribute)
+            if told is None:
+                if "." in attribute and (part := self._part(attribute)) is not None:
+                    numbered.setdefault(part[0], (part[1], []))[1].append(attribute)
+                continue
+            for column, rank, convert in told:
+                if column and rank >= ranks.get(column, 1_000_000):
+                    continue
+                read = convert(value)
+                if read is None:
+                    continue
+                for name, one in ((column, read),) if column else read.items():
+                    if rank < ranks.get(name, 1_000_000):
+                        found[name], ranks[name] = one, rank
+        for prefix, (slot, names) in numbered.items():
+            if slot.rank < ranks.get(slot.column, 1_000_000):
+                ranks[slot.column] = slot.rank
+                found[slot.column] = msgspec.json.encode(gathered(prefix, {n: attributes[n] for n in names})).decode()
+        return found
+
+    def _part(self, attribute: str) -> tuple[str, Slot] | None:
+        """Which numbered attribute this is a part of."""
+        if attribute in self._memo:
+            return self._memo[attribute]
+        hit = re.match(r"(.+?)\.\d+(?:\.|$)", attribute)
+        slot = self._numbered.get(hit[1]) if hit else None
+        if len(self._memo) > MEMO:  # names come from whoever sends
+            self._memo.clear()
+        self._memo[attribute] = found = (hit[1], slot) if hit and slot else None
+        return found
+
+    def message(self, event: str) -> tuple[str, str] | None:
+        """The column and role of an event that is a message."""
+        return self._messages.get(event)
+
+
+def gathered(prefix: str, attributes: Mapping[str, Any]) -> list[Any]:
+    """Numbered attributes as the list they spell: `p.0.message.role` under `p` is `[{"role": …}]`. An object of one object is that."""
+    tree: dict[str, Any] = {}
+    for name, value in attributes.items():
+        *way, last = name[len(prefix) + 1 :].split(".")
+        at = tree
+        for step in way:
+            below = at.setdefault(step, {})
+            at = below if isinstance(below, dict) else at.setdefault(f"{step}.", {})
+        at[last] = value
+    made = _listed(tree)
+    return made if isinstance(made, list) else [made]
+
+
+def _listed(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    if tree and all(name.isdigit() for name in tree):
+        return [_alone(_listed(tree[name])) for name in sorted(tree, key=int)]
+    return {name: _listed(value) for name, value in tree.items()}
+
+
+def _alone(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) == 1 and isinstance(only := next(iter(value.values())), dict):
+        return only
+    return value
+
+
+@functools.cache
+def tables() -> Tables:
+    """The tables that come with Windlass."""
+    return Tables(load())
+
+
+def _chain(*steps: Convert | None) -> Convert:
+    taken = [s for s in steps if s is not None]
+    if len(taken) == 1:
+        return taken[0]
+
+    def convert(value: Any) -> Any:
+        for step in taken:
+            if value is None:
+                return None
+            value = step(value)
+        return value
+
+    return convert
+
+
+def _reading(column: str) -> Convert:
+    return _count if column in COUNTS else _amount if column == "cost" else _list if column in LISTS else _text
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _count(value: Any) -> int | None:
+    if isinstance(value, int):
+        return None if isinstance(value, bool) or not 0 <= value < 1 << 53 else value
+    if isinstance(value, float) and value.is_integer() and value >= 0:
+        return _count(int(value))
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16 else None
+
+
+def _amount(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _list(value: Any) -> list[str] | None:
+    if isinstance(value, str) and value.startswith("["):
+        value = _decoded(value)
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [str(v) for v in value] if isinstance(value, list) else None
+
+
+def _word(words: Mapping[str, str], value: Any) -> str | None:
+    if not isinstance(value, str) or not value:
+        return None
+    return value if "*" in words else words.get(value)
+
+
+def _known(words: Mapping[str, str], value: Any) -> Any:
+    return words.get(value, value)
+
+
+def _unquoted(value: Any) -> Any:
+    """JSON text as what it says; other text as it is."""
+    return _decoded(value) if isinstance(value, str) else value
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _counted(counts: Counts, value: Any) -> dict[str, Any] | None:
+    told = _unquoted(value)
+    if not isinstance(told, dict):
+        return None
+    found: dict[str, Any] = {}
+    for column in (*COUNTS, "cost"):
+        convert = _reading(column)
+        for name in getattr(counts, column):
+            if (one := convert(told.get(name))) is not None:
+                found[column] = one
+                break
+    if counts.beside and "tokens_in" in found:
+        found["tokens_in"] += found.get("tokens_cached", 0) + found.get("tokens_written", 0)
+    return found
