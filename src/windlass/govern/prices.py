@@ -115,6 +115,8 @@ class Prices:
         periods = self._periods(provider, model)
         if not periods:
             return None
+        if len(periods) == 1:
+            return periods[0][1]
         moment = datetime.datetime.fromtimestamp(at_ns / 1e9, datetime.UTC)
         return next((rates for when, rates in reversed(periods) if _holds(when, moment)), periods[0][1])
 

@@ -2,7 +2,8 @@
 
 Ids and digests are numbers, since text of them would be twice as large and could not be compressed. Rows go in as columns of NumPy
 objects. `traces` says where in a file a trace lies, one row for each batch that brought spans of it: a file only grows, so rows keep
-their places.
+their places. It tells too when the first
+and the last of these spans began.
 """
 
 from __future__ import annotations
@@ -85,8 +86,7 @@ def runs(starts: Any) -> list[tuple[int, int]]:
     """Times within which the batch's spans began, few and narrow, so that a span with a wrong clock makes nobody read a whole day."""
     ordered = np.sort(starts)
     gaps = np.diff(ordered)
-    cuts = np.sort(np.argsort(gaps)[::-1][: RUNS - 1]) if len(gaps) else np.array([], dtype=int)
-    cuts = [int(c) for c in cuts if gaps[c] > GAP]
+    cuts = sorted(c for c in np.argsort(gaps)[::-1][: RUNS - 1].tolist() if gaps[c] > GAP)
     ends = [*cuts, len(ordered) - 1]
     return [(int(ordered[a]), int(ordered[b])) for a, b in zip([0, *(c + 1 for c in cuts)], ends, strict=True)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,54 +11,57 @@ from windlass.core.operations.traces import TraceQuery
 from windlass.core.ref import Ref
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
-Filters = tuple[str, str, list[Any], list[Any]]  # conditions on spans, conditions on traces, the values of each
+EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1
+Condition = tuple[str, list[Any]]  # SQL with a mark for each value, and the values
 
 
-def filters_of(q: TraceQuery) -> Filters:
-    """Traces that fit. Raises `Invalid` for a cursor of another's making."""
-    where, having = ["project = ?"], ["true"]
-    w: list[Any] = [q.project]
-    h: list[Any] = []
+class Asked(NamedTuple):
+    """A question about traces. `spans`: which spans count at all. `steps`: conditions of which each must hold for one span or another of
+    a trace, the one that fits fewest first. `whole`: conditions on a trace's spans together. A trace must have begun from `since` to
+    `until`, both included, and after `after` in the order of the list, where that is given."""
 
-    def any_span(condition: str, *values: Any) -> None:
-        having.append(f"bool_or({condition})")
-        h.extend(values)
+    spans: Condition
+    steps: list[Condition]
+    whole: list[Condition]
+    since: int
+    until: int
+    after: tuple[int, str] | None
 
-    if q.kind:
-        any_span("parent IS NULL AND kind = ?", q.kind)
+
+def asked(q: TraceQuery) -> Asked:
+    """Raises `Invalid` for a cursor of another's making."""
+    where, given, steps, whole = ["project = ?"], list[Any]([q.project]), list[Condition](), list[Condition]()
     if q.evaluation is None:
         where.append("evaluation IS NULL")
     elif q.evaluation != "*":
         where.append("evaluation = ?")
-        w.append(q.evaluation)
-    if q.search:
-        any_span(
-            "parent IS NULL AND (contains(lower(name), ?) OR contains(lower(input), ?) OR contains(lower(output), ?))",
-            *[q.search.lower()] * 3,
-        )
-    if q.status:
-        having.append(
-            "bool_or(status = 'error' AND parent IS NULL)" if q.status == "error" else "NOT bool_or(status = 'error' AND parent IS NULL)"
-        )
-    if q.uses:
-        any_span("len(list_filter(versions, lambda v: starts_with(v, ?))) > 0", version_prefix(q.uses))
-    if q.passage:
-        any_span("kind = 'retrieval' AND contains(output, ?)", f'"key":{msgspec.json.encode(q.passage).decode()}')
-    for column, value in (("model", q.model), ("session", q.session), ('"user"', q.user), ("environment", q.environment)):
+        given.append(q.evaluation)
+    for column, value in (("session", q.session), ('"user"', q.user)):
         if value:
-            any_span(f"{column} = ?", value)
-    for condition, at in (("min(start_ns) >= ?", q.since_ns), ("min(start_ns) < ?", q.until_ns)):
-        if at is not None:
-            having.append(condition)
-            h.append(at)
+            steps.append((f"{column} = ?", [value]))
+    if q.passage:
+        steps.append(("kind = 'retrieval' AND contains(output, ?)", [f'"key":{msgspec.json.encode(q.passage).decode()}']))
+    if q.uses:
+        steps.append(("len(list_filter(versions, lambda v: starts_with(v, ?))) > 0", [version_prefix(q.uses)]))
+    if q.search:
+        holds = " OR ".join(f"contains(lower({column}), ?)" for column in ("name", "input", "output"))
+        steps.append((f"parent IS NULL AND ({holds})", [q.search.lower()] * 3))
+    failed = "status = 'error' AND parent IS NULL"
+    if q.status == "error":
+        steps.append((failed, []))
+    elif q.status:
+        whole.append((f"NOT bool_or({failed})", []))
+    if q.model:
+        steps.append(("model = ?", [q.model]))
+    if q.kind:
+        steps.append(("parent IS NULL AND kind = ?", [q.kind]))
+    if q.environment:
+        steps.append(("environment = ?", [q.environment]))
     if q.slower_than_ms is not None:
-        having.append("max(end_ns) - min(start_ns) > ?")
-        h.append(int(q.slower_than_ms * 1e6))
-    if q.cursor:
-        began, trace = began_before(q.cursor)
-        having.append("(min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?::UUID))")
-        h += [began, began, trace]
-    return " AND ".join(where), " AND ".join(having), w, h
+        whole.append(("max(end_ns) - min(start_ns) > ?", [int(q.slower_than_ms * 1e6)]))
+    after = began_before(q.cursor) if q.cursor else None
+    until = LATEST if q.until_ns is None else q.until_ns - 1
+    return Asked((" AND ".join(where), given), steps, whole, q.since_ns or EARLIEST, min(until, after[0] if after else LATEST), after)
 
 
 def watched(query: ArrivalQuery | ScoreQuery) -> tuple[list[str], list[Any]]:
@@ -92,12 +95,6 @@ def began_before(cursor: str) -> tuple[int, str]:
     if not began.isdigit():
         raise Invalid("this cursor is not one of ours", remedy="start from the first page")
     return int(began), trace
-
-
-def latest(q: TraceQuery) -> int:
-    """When the traces asked for began at the latest, in nanoseconds."""
-    began = [at for at in (q.until_ns, int(q.cursor.partition("-")[0]) if q.cursor else None) if at is not None]
-    return min(began, default=(1 << 63) - 1)
 
 
 def version_prefix(ref: str) -> str:

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from windlass.core.operations.traces import TraceQuery
-from windlass.store.span_filters import Filters, began_before, version_prefix, versions_of
+from windlass.store.span_filters import LATEST, began_before, version_prefix, versions_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
+
+Filters = tuple[str, str, list[Any], list[Any]]  # conditions on spans, conditions on traces, the values of each
 
 
 def filters_of(q: TraceQuery) -> Filters:
@@ -64,3 +66,9 @@ def watched(query: ArrivalQuery | ScoreQuery) -> tuple[list[str], list[Any]]:
     if query.environment:
         fits, given = [*fits, "environment = ?"], [*given, query.environment]
     return fits, given
+
+
+def latest(q: TraceQuery) -> int:
+    """When the traces asked for began at the latest, in nanoseconds."""
+    began = [at for at in (q.until_ns, int(q.cursor.partition("-")[0]) if q.cursor else None) if at is not None]
+    return min(began, default=LATEST)

@@ -1,9 +1,14 @@
-"""Lists of traces and one trace, in DuckDB."""
+"""Lists of traces and one trace, in DuckDB.
+
+A list is made in three steps. The newest spans that meet one of its conditions name the traces that can be in it: every trace that began
+after the oldest of those spans is among them. `traces` says where their spans lie. What lies there says which of them fit, and what is
+shown of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -11,10 +16,11 @@ from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import Span
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
-from windlass.store.span_filters import Filters, filters_of, latest
+from windlass.store.span_filters import EARLIEST, LATEST, Asked, Condition, asked
 from windlass.store.span_sessions import outer
 from windlass.store.spans import cursor_of, span_of, summary_of
 
+FIRST, MORE = 20, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
 RANGES = 200  # places of one trace in a file that are read apart
 LIGHT = 'trace_id, span_id, parent, start_ns, end_ns, receipt_ns, status, kind, tokens_in, tokens_out, cost, release, session, "user"'
 WHOLE = (
@@ -33,51 +39,106 @@ WHOLE = (
 )
 
 
-def traces_of(db: duckdb.DuckDBPyConnection, query: TraceQuery) -> TracePage:
-    """The newest first. Only as much of history is read as fills a page: what began after a time is whole in what came after it."""
-    limit = query.limit
-    filters = filters_of(query)
-    for since in _windows(db, query, filters, limit):
-        found = _found(db, filters, limit + 1, since)
-        if len(found) > limit:
+class File(NamedTuple):
+    """A day's file: what it is attached as, and when the last of its spans began."""
+
+    name: str
+    last_ns: int
+
+
+def traces_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceQuery) -> TracePage:
+    """The newest first. Only as much of history is read as fills a page."""
+    q, limit = asked(query), query.limit
+    found: list[str] = []
+    for began_after in _candidates(db, files, q, (limit + 1) * FIRST) if files else ():
+        found = _fitting(db, files, q, began_after, limit + 1)
+        if len(found) > limit or began_after is None:
             break
     items: tuple[TraceSummary, ...] = ()
     if found:
-        where, _, given, _ = filters
-        first, last = min(f[1] for f in found), max(f[2] for f in found)
-        spans = f"SELECT {COLUMNS} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ({_marks(found[:limit])})"
-        items = _summaries(db, spans, [*given, first, last, *(f[0] for f in found[:limit])])
+        db.execute("CREATE OR REPLACE TEMP TABLE candidates AS SELECT unnest(?::UUID[]) AS trace_id", [found[:limit]])
+        _place(db, files, q.spans[1][0], EARLIEST)
+        items = _summaries(db, *_lying(files, q.spans))
     return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > limit else None)
 
 
-def _windows(db: duckdb.DuckDBPyConnection, query: TraceQuery, filters: Filters, limit: int) -> Iterator[int | None]:
-    """Times further and further back to read from; None, everything, is the last."""
-    where, _, given, _ = filters
-    for spans in (limit * 40, limit * 1000):
-        found = db.execute(
-            f"SELECT start_ns FROM spans WHERE {where} AND start_ns <= ? ORDER BY start_ns DESC LIMIT 1 OFFSET {spans}",
-            [*given, latest(query)],
-        ).fetchone()
-        if found is None:
-            break
-        yield int(found[0])
-    yield None
+def _candidates(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, most: int) -> Iterator[int | None]:
+    """Fills `candidates` with traces; all that fit and began after what is told are among them. None: all that fit."""
+    where, given = q.spans
+    step, said = q.steps[0] if q.steps else ("true", [])
+    order = sorted(files, key=lambda f: -f.last_ns)
+    while True:
+        db.execute("CREATE OR REPLACE TEMP TABLE newest (trace_id UUID, start_ns BIGINT)")
+        reached: int | None = None  # when the last of as many as are wanted began
+        for file in order:
+            if reached is not None and reached > file.last_ns:
+                break
+            db.execute(
+                f"INSERT INTO newest SELECT trace_id, start_ns FROM {file.name}.spans WHERE {where} AND start_ns BETWEEN ? AND ? AND {step}"
+                " ORDER BY start_ns DESC LIMIT ?",
+                [*given, q.since, q.until, *said, most],
+            )
+            found = db.execute("SELECT start_ns FROM newest ORDER BY start_ns DESC LIMIT 1 OFFSET ?", [most - 1]).fetchone()
+            reached = found[0] if found else None
+        db.execute(
+            "CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT trace_id FROM newest WHERE start_ns >= ?", [reached or EARLIEST]
+        )
+        if q.until < LATEST:
+            _add_those_across(db, files, given[0], q.until)
+        yield reached
+        most *= MORE
 
 
-def _found(db: duckdb.DuckDBPyConnection, filters: Filters, most: int, since: int | None) -> list[tuple[str, int, int]]:
-    """Id, first and last start of the traces that fit and began at or after `since`."""
-    where, having, given, kept = filters
-    recent, bounds = "", []
-    if since is not None:
-        began = f"SELECT trace_id FROM spans WHERE {where} AND start_ns >= ?"
-        older = f"SELECT trace_id FROM spans WHERE {where} AND start_ns < ? AND trace_id IN ({began})"
-        recent = f"AND start_ns >= ? AND trace_id NOT IN ({older})"
-        bounds = [since, *given, since, *given, since]
-    return db.execute(
-        f"SELECT {HEX_TRACE}, min(start_ns), max(start_ns) FROM spans WHERE {where} {recent} GROUP BY trace_id HAVING {having}"
-        f" ORDER BY min(start_ns) DESC, trace_id LIMIT {most}",
-        [*given, *bounds, *kept],
+def _add_those_across(db: duckdb.DuckDBPyConnection, files: Sequence[File], project: str, at: int) -> None:
+    """Adds to `candidates` the traces that began by a time and went on after it: what fits in them may be later."""
+    by, after = (
+        " UNION ALL ".join(f"SELECT trace_id FROM {f.name}.traces WHERE project = ? AND {condition}" for f in files)
+        for condition in ("start_ns <= ?", "last_ns > ?")
+    )
+    db.execute(
+        f"INSERT INTO candidates SELECT DISTINCT trace_id FROM ({by}) SEMI JOIN ({after}) USING (trace_id)",
+        [project, at] * len(files) * 2,
+    )
+
+
+def _fitting(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, began_after: int | None, most: int) -> list[str]:
+    """Those of `candidates` that fit, the newest first."""
+    _place(db, files, q.spans[1][0], max(q.since, EARLIEST if began_after is None else began_after))
+    spans, values = _lying(files, q.spans)
+    conditions = [*((f"bool_or({c})", given) for c, given in q.steps), *q.whole, ("min(start_ns) BETWEEN ? AND ?", [q.since, q.until])]
+    if began_after is not None:
+        conditions.append(("min(start_ns) > ?", [began_after]))
+    if q.after is not None:
+        began, trace = q.after
+        conditions.append(("(min(start_ns) < ? OR trace_id > ?::UUID)", [began, trace]))
+    fits = " AND ".join(c for c, _ in conditions)
+    rows = db.execute(
+        f"SELECT {HEX_TRACE} FROM ({spans}) GROUP BY trace_id HAVING {fits} ORDER BY min(start_ns) DESC, trace_id LIMIT ?",
+        [*values, *(v for _, given in conditions for v in given), most],
     ).fetchall()
+    return [trace for (trace,) in rows]
+
+
+def _place(db: duckdb.DuckDBPyConnection, files: Sequence[File], project: str, since: int) -> None:
+    """Fills `lying` with the places of the candidates' spans, but of traces that ended before a time."""
+    wanted = "trace_id, first_row, last_row, last_ns"
+    parts = [f"SELECT {n} AS file, {wanted} FROM {f.name}.traces WHERE project = ?" for n, f in enumerate(files)]
+    db.execute(
+        f"CREATE OR REPLACE TEMP TABLE lying AS WITH p AS (FROM ({' UNION ALL '.join(parts)}) SEMI JOIN candidates USING (trace_id)),"
+        " kept AS (SELECT trace_id FROM p GROUP BY trace_id HAVING max(last_ns) >= ?)"
+        " SELECT file, unnest(range(first_row, last_row + 1)) AS place FROM p SEMI JOIN kept USING (trace_id)",
+        [*[project] * len(files), since],
+    )
+
+
+def _lying(files: Sequence[File], spans: Condition) -> tuple[str, list[Any]]:
+    """The spans that lie at these places and count, as a question with its values."""
+    where, given = spans
+    parts = [
+        f"SELECT {COLUMNS} FROM {f.name}.spans s JOIN lying ON lying.file = {n} AND lying.place = s.rowid WHERE {where}"
+        for n, f in enumerate(files)
+    ]
+    return " UNION ALL ".join(parts), [*given * len(parts)]
 
 
 def _summaries(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any]) -> tuple[TraceSummary, ...]:
@@ -106,8 +167,8 @@ def _summaries(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any])
     return tuple(summary_of((row[0].hex, *row[1:-1], *newest[row[0], row[-1]])) for row in rows)
 
 
-def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[str], query: TraceShow) -> Trace:
-    """One trace, at most `limit` of its spans. `files` are what the days' files are attached as."""
+def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceShow) -> Trace:
+    """One trace, at most `limit` of its spans."""
     spans, values = _whereabouts(db, files, query)
     limit, after = query.limit, (-1, 0)
     if query.cursor:
@@ -140,20 +201,20 @@ def _spans(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], pag
     return tuple(span_of(dict(zip(WHOLE, row, strict=True))) for row in rows)
 
 
-def _whereabouts(db: duckdb.DuckDBPyConnection, files: Sequence[str], query: TraceShow) -> tuple[str, list[Any]]:
+def _whereabouts(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceShow) -> tuple[str, list[Any]]:
     """All spans of a trace, as a question with its values. Raises `Invalid` and `NotFound`."""
     text = query.id.lower()
     if not 4 <= len(text) <= 32 or not _is_hex(text):
         raise Invalid(f"{query.id!r} is not a trace id", remedy="give 4 to 32 hex digits")
     low, high = text.ljust(32, "0"), text.ljust(32, "f")
     found: dict[str, list[tuple[str, int, int]]] = {}
-    for file in files:
+    for name in (f.name for f in files):
         for trace, first, last in db.execute(
-            f"SELECT {HEX_TRACE}, first_row, last_row FROM {file}.traces WHERE project = ? AND trace_id BETWEEN ?::UUID AND ?::UUID"
+            f"SELECT {HEX_TRACE}, first_row, last_row FROM {name}.traces WHERE project = ? AND trace_id BETWEEN ?::UUID AND ?::UUID"
             " ORDER BY first_row",
             [query.project, low, high],
         ).fetchall():
-            found.setdefault(trace, []).append((file, first, last))
+            found.setdefault(trace, []).append((name, first, last))
     if not found:
         raise NotFound(f"there is no trace {query.id}", remedy="windlass traces lists them")
     if len(found) > 1:

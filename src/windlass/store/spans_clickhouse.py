@@ -23,8 +23,8 @@ from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, Trace
 from windlass.core.span import SCORE, SCORED
 from windlass.store import span_erasing_clickhouse
 from windlass.store.journal import Position
-from windlass.store.span_filters import latest, places, versions_of
-from windlass.store.span_filters_clickhouse import filters_of, watched
+from windlass.store.span_filters import places, versions_of
+from windlass.store.span_filters_clickhouse import filters_of, latest, watched
 from windlass.store.span_sessions_clickhouse import outer, sessions_of
 from windlass.store.spans import (
     Arrival,

@@ -10,7 +10,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -22,7 +22,7 @@ from windlass.core.span import SCORE, SCORED
 from windlass.store import span_columns, span_erasing, span_files, span_traces
 from windlass.store.journal import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, TYPES
-from windlass.store.span_filters import places, versions_of, watched
+from windlass.store.span_filters import EARLIEST, places, versions_of, watched
 from windlass.store.span_sessions import outer, sessions_of
 from windlass.store.spans import (
     Arrival,
@@ -37,6 +37,13 @@ from windlass.store.spans import (
     SubjectQuery,
     Theirs,
 )
+
+
+class Extent(NamedTuple):
+    """How many rows a file has, and when the last of its spans began."""
+
+    rows: int
+    last_ns: int
 
 
 class DuckSpans:
@@ -58,7 +65,7 @@ class DuckSpans:
         self._db.execute("SET pandas_analyze_sample = 0")  # a column of objects is text, also where it begins with nothing
         for macro in span_columns.MACROS:
             self._db.execute(f"CREATE TEMP MACRO {macro}")
-        self._days: dict[str, int] = {}  # how many rows each day's file has
+        self._days: dict[str, Extent] = {}
         for path in sorted(self._folder.glob("????-??-??.duckdb")):
             self._attach(path.stem)
         self._view()
@@ -76,8 +83,13 @@ class DuckSpans:
                 f"a span file cannot be opened: {e}", where=str(path), remedy="move it away; the journal can fill it again"
             ) from e
         span_files.prepare(self._db, name, path)
-        (self._days[day],) = self._db.execute(f"SELECT coalesce(max(rowid) + 1, 0) FROM {name}.spans").fetchone() or (0,)
+        self._days[day] = self._extent(name)
         return name
+
+    def _extent(self, name: str) -> Extent:
+        (rows,) = self._db.execute(f"SELECT coalesce(max(rowid) + 1, 0) FROM {name}.spans").fetchone() or (0,)
+        (last,) = self._db.execute(f"SELECT coalesce(max(last_ns), {EARLIEST}) FROM {name}.traces").fetchone() or (EARLIEST,)
+        return Extent(rows, last)
 
     def _view(self) -> None:
         """One view over all days."""
@@ -91,24 +103,28 @@ class DuckSpans:
         if not known:
             self._view()
         with self._transaction():
-            added = self._insert(name, rows, self._days[day]) if rows else 0
+            grown = self._insert(name, rows, self._days[day]) if rows else self._days[day]
             self._db.execute(f"INSERT OR REPLACE INTO {name}.positions VALUES (?, ?, ?)", [writer, position.segment, position.offset])
-        self._days[day] += added
+        added, self._days[day] = grown.rows - self._days[day].rows, grown
         return added
 
-    def _insert(self, name: str, rows: Sequence[SpanRow], first: int) -> int:
-        """Put in those that are not there yet; the first of them becomes row `first`."""
+    def _insert(self, name: str, rows: Sequence[SpanRow], extent: Extent) -> Extent:
+        """Put in those that are not there yet, each trace's together. Returns how far the file goes then."""
         unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
-        batch = span_columns.arrays(list(unique.values()))
-        again = self._again(name, batch)
-        if len(again):
+        traces: dict[tuple[str, str], list[SpanRow]] = {}
+        for row in unique.values():
+            traces.setdefault((row.project, row.trace_id), []).append(row)
+        batch = span_columns.arrays([row for of_one in traces.values() for row in of_one])
+        if len(again := self._again(name, batch)):
             keep = np.ones(len(unique), dtype=bool)
             keep[again] = False
             batch = span_columns.some(batch, keep)
-        if len(batch["n"]):
-            self._put(f"{name}.spans", span_columns.TAKEN, batch)
-            self._put(f"{name}.traces", span_columns.PLACED, span_columns.places(batch, first))
-        return len(batch["n"])
+        if not len(batch["n"]):
+            return extent
+        self._put(f"{name}.spans", span_columns.TAKEN, batch)
+        places = span_columns.places(batch, extent.rows)
+        self._put(f"{name}.traces", span_columns.PLACED, places)
+        return Extent(extent.rows + len(batch["n"]), max(extent.last_ns, int(places["last_ns"].max())))
 
     def _again(self, name: str, batch: dict[str, Any]) -> Any:
         """Which of a batch are in the file: what is the same began at the same time."""
@@ -161,10 +177,13 @@ class DuckSpans:
         return sum(path.stat().st_size for path in self._folder.glob("*.duckdb*"))
 
     def traces(self, query: TraceQuery) -> TracePage:
-        return span_traces.traces_of(self._db, query)
+        return span_traces.traces_of(self._db, self._files(), query)
 
     def trace(self, query: TraceShow) -> Trace:
-        return span_traces.trace_of(self._db, [_name(day) for day in sorted(self._days)], query)
+        return span_traces.trace_of(self._db, self._files(), query)
+
+    def _files(self) -> list[span_traces.File]:
+        return [span_traces.File(_name(day), lies.last_ns) for day, lies in sorted(self._days.items())]
 
     def live(self, query: LiveQuery) -> LiveFigures:
         bucket = max(1, query.hours) * 3_600_000_000_000 // 24

@@ -23,6 +23,7 @@ from windlass.traces.envelope import SPANS
 
 OF_THE_RESOURCE = (names.ENVIRONMENT, names.EVALUATION, "deployment.environment.name", "deployment.environment", "session.id", "user.id")
 PRICED = ("model", "embedding")
+_NOTHING: Mapping[str, Any] = {}
 _STATUS: dict[int, Status] = {0: "unset", 1: "ok", 2: "error"}
 _LATEST = 2**63 - 1
 _unpack = msgspec.msgpack.Decoder(list[Span]).decode
@@ -34,7 +35,7 @@ def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices |
     """The rows of one journal record. Without prices only a cost that was told is known."""
     if kind == SPANS:
         for span in _unpack(data):
-            yield _row(span, _digest(_pack(span)), project, receipt_ns, {}, prices)
+            yield _ours(span, project, receipt_ns, prices)
         return
     for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
         shared = _attributes(resource.resource.attributes)
@@ -42,57 +43,53 @@ def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices |
         told = {name: shared[name] for name in OF_THE_RESOURCE if name in shared}
         for scope in resource.scope_spans:
             for sent in scope.spans:
-                digest = _digest(sent.SerializeToString(deterministic=True))
-                yield _row(_from_otlp(sent, service), digest, project, receipt_ns, told, prices)
+                yield _theirs(sent, project, receipt_ns, service, told, prices)
 
 
-def _from_otlp(sent: Any, service: str) -> Span:
-    start = min(sent.start_time_unix_nano, _LATEST)
-    return Span(
-        trace_id=sent.trace_id.hex(),
-        span_id=sent.span_id.hex(),
-        name=sent.name,
-        start_ns=start,
-        end_ns=min(max(sent.end_time_unix_nano, start), _LATEST),
-        parent=sent.parent_span_id.hex() or None,
-        status=_STATUS.get(sent.status.code, "unset"),
-        status_message=sent.status.message,
-        attributes=_attributes(sent.attributes),
-        events=[SpanEvent(e.name, min(e.time_unix_nano, _LATEST), _attributes(e.attributes)) for e in sent.events],
-        service=service,
-    )
+def _ours(span: Span, project: str, receipt_ns: int, prices: Prices | None) -> SpanRow:
+    return SpanRow(
+        project, span.trace_id, span.span_id, span.parent, span.name, start_ns=span.start_ns, end_ns=max(span.end_ns, span.start_ns),
+        receipt_ns=receipt_ns, status=span.status, status_message=span.status_message, service=span.service, digest=_digest(_pack(span)),
+        **_told(span.attributes, span.events, span.start_ns, prices),
+    )  # fmt: skip
 
 
-def _row(span: Span, digest: str, project: str, receipt_ns: int, shared: dict[str, Any], prices: Prices | None) -> SpanRow:
-    attributes, known = span.attributes, tables()
+def _theirs(
+    sent: Any, project: str, receipt_ns: int, service: str, shared: dict[str, Any], prices: Prices | None
+) -> SpanRow:  # fmt: skip
+    start, attributes = min(sent.start_time_unix_nano, _LATEST), _attributes(sent.attributes)
+    events = [SpanEvent(e.name, min(e.time_unix_nano, _LATEST), _attributes(e.attributes)) for e in sent.events] if sent.events else []
+    told = _told(attributes, events, start, prices, shared)
+    end, name, status, message = sent.end_time_unix_nano, sent.name, sent.status.code, sent.status.message
+    parent = sent.parent_span_id.hex() or None
+    said = f"{name}\0{parent}\0{start}\0{end}\0{status}\0{message}\0{service}\0{told['events']}\0{told['attributes']}"
+    return SpanRow(
+        project, sent.trace_id.hex(), sent.span_id.hex(), parent, name, start_ns=start, end_ns=min(max(end, start), _LATEST),
+        receipt_ns=receipt_ns, status=_STATUS.get(status, "unset"), status_message=message, service=service,
+        digest=_digest(said.encode()), **told,
+    )  # fmt: skip
+
+
+def _told(
+    attributes: dict[str, Any], events: Sequence[SpanEvent], start_ns: int, prices: Prices | None, shared: Mapping[str, Any] = _NOTHING
+) -> dict[str, Any]:
+    """What a row's columns say that attributes and events tell."""
+    known = tables()
     told = known.read({**shared, **attributes} if shared else attributes)
-    if span.events:
-        _hear(told, span.events, known)
-    versions = attributes.get(names.VERSIONS)
+    if events:
+        _hear(told, events, known)
     if "kind" not in told:
         told["kind"] = "tool" if "tool" in told else "model" if "model" in told and "tokens_out" in told else "span"
     if "prompt_version" in told:
         told["prompt"] = f"{told.get('prompt', '')}@{told.pop('prompt_version')}"
     if prices is not None and told["kind"] in PRICED:
-        _price(told, span.start_ns, prices)
-    return SpanRow(
-        project=project,
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        parent=span.parent,
-        name=span.name,
-        start_ns=span.start_ns,
-        end_ns=max(span.end_ns, span.start_ns),
-        receipt_ns=receipt_ns,
-        status=span.status,
-        status_message=span.status_message,
-        service=span.service,
-        digest=digest,
-        versions=[str(v) for v in versions] if isinstance(versions, list) else [],
-        attributes=_json(attributes).decode(),
-        events=_json(span.events).decode() if span.events else "[]",
-        **told,
-    )
+        _price(told, start_ns, prices)
+    versions = attributes.get(names.VERSIONS)
+    if isinstance(versions, list):
+        told["versions"] = [str(v) for v in versions]
+    told["attributes"] = _json(attributes).decode()
+    told["events"] = _json(events).decode() if events else "[]"
+    return told
 
 
 def _hear(told: dict[str, Any], events: Sequence[SpanEvent], known: Tables) -> None:
@@ -122,11 +119,11 @@ def _decoded(text: str) -> Any:
 
 def _price(told: dict[str, Any], at_ns: int, prices: Prices) -> None:
     """The cost of a call: by the user's own price, else as it was told, else by the table."""
-    model, provider = told.get("model"), told.get("provider") or ""
-    if model is None or (told.get("cost") is not None and not prices.own(provider, model)):
+    model, provider, get = told.get("model"), told.get("provider") or "", told.get
+    if model is None or ("cost" in told and not prices.own(provider, model)):
         return
-    counts = [told.get(c) for c in ("tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")]
-    if (cost := prices.price(provider, model, Usage(*counts), at_ns)) is not None:
+    usage = Usage(get("tokens_in"), get("tokens_out"), get("tokens_cached"), get("tokens_written"), get("tokens_reasoning"))
+    if (cost := prices.price(provider, model, usage, at_ns)) is not None:
         told["cost"] = cost
 
 
@@ -135,7 +132,7 @@ def _digest(data: bytes) -> str:
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:
-    return {p.key: _value(p.value) for p in pairs}
+    return {p.key: (v := p.value).string_value or v.int_value or _rare(v) for p in pairs}
 
 
 def _value(value: Any) -> Any:
@@ -144,6 +141,7 @@ def _value(value: Any) -> Any:
 
 
 def _rare(value: Any) -> Any:
+    """Neither text nor a whole number other than 0; or empty text, or 0."""
     kind = value.WhichOneof("value")
     if kind is None:
         return None

@@ -64,11 +64,12 @@ class Convention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Slot(NamedTuple):
-    """What an attribute tells: a column, or several by name where `column` is empty. The lowest rank counts."""
+    """What an attribute tells: a column, or several by name where `column` is empty. The lowest rank counts. Text as it came needs no
+    `convert`."""
 
     column: str
     rank: int
-    convert: Convert
+    convert: Convert | None
 
 
 def load() -> dict[str, Convention]:
@@ -106,7 +107,7 @@ class Tables:
         for at, (attribute, counts) in enumerate(c.counts.items()):
             self._slot(attribute, Slot("", base + 50 + at, functools.partial(_counted, counts)))
         for at, (prefix, column) in enumerate(c.numbered.items()):
-            self._numbered[prefix] = Slot(column, base + 80 + at, _same)
+            self._numbered[prefix] = Slot(column, base + 80 + at, None)
 
     def _slot(self, attribute: str, slot: Slot) -> None:
         self._slots[attribute] = (*self._slots.get(attribute, ()), slot)
@@ -116,21 +117,26 @@ class Tables:
         found: dict[str, Any] = {}
         ranks: dict[str, int] = {}
         numbered: dict[str, tuple[Slot, list[str]]] = {}
-        slots = self._slots
+        known = self._slots.get
         for attribute, value in attributes.items():
-            told = slots.get(attribute)
+            told = known(attribute)
             if told is None:
                 if "." in attribute and (part := self._part(attribute)) is not None:
                     numbered.setdefault(part[0], (part[1], []))[1].append(attribute)
                 continue
             for column, rank, convert in told:
-                if column and rank >= ranks.get(column, 1_000_000):
+                if convert is not None and not (convert is _text and type(value) is str):
+                    read = convert(value)
+                    if read is None:
+                        continue
+                else:
+                    read = value
+                if column:
+                    if (before := ranks.get(column)) is None or rank < before:
+                        found[column], ranks[column] = read, rank
                     continue
-                read = convert(value)
-                if read is None:
-                    continue
-                for name, one in ((column, read),) if column else read.items():
-                    if rank < ranks.get(name, 1_000_000):
+                for name, one in read.items():
+                    if (before := ranks.get(name)) is None or rank < before:
                         found[name], ranks[name] = one, rank
         for prefix, (slot, names) in numbered.items():
             if slot.rank < ranks.get(slot.column, 1_000_000):
@@ -205,10 +211,6 @@ def _chain(*steps: Convert | None) -> Convert:
 
 def _reading(column: str) -> Convert:
     return _count if column in COUNTS else _amount if column == "cost" else _list if column in LISTS else _text
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _text(value: Any) -> str | None:
