@@ -108,7 +108,9 @@ def counted(home: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     for path in (home / "spans").glob("*.duckdb"):
         with duckdb.connect(str(path), read_only=True) as db:
-            for span, count in db.execute("SELECT span_id, count(*) FROM spans WHERE name LIKE 'span %' GROUP BY 1").fetchall():
+            for span, count in db.execute(
+                "SELECT lpad(lower(to_hex(span_id)), 16, '0'), count(*) FROM spans WHERE name LIKE 'span %' GROUP BY 1"
+            ).fetchall():
                 found[span] = found.get(span, 0) + count
     return found
 

@@ -236,7 +236,8 @@ def test_our_own_span_and_the_same_by_otlp_are_read_alike(room):
     by_otlp, by_us = ([], [])
     for found, (kind, data) in ((by_otlp, (1, sent.SerializeToString())), (by_us, (2, msgspec.msgpack.encode([ours])))):
         found.extend(rows(kind, "default", 7, data))
-    by_otlp[0].digest = by_us[0].digest = ""
+    assert by_otlp[0].resource == '{"service.name":"app"}'
+    by_otlp[0].digest = by_us[0].digest = by_otlp[0].resource = by_us[0].resource = ""
     assert by_otlp == by_us
     assert by_us[0].cost == 0.25 and by_us[0].model == "baseline" and by_us[0].input == "hi"
 

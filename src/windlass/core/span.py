@@ -62,6 +62,14 @@ class SpanEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     attributes: dict[str, Any] = {}
 
 
+class SpanLink(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Another span that this one is about or came from."""
+
+    trace_id: str
+    span_id: str
+    attributes: dict[str, Any] = {}
+
+
 class Span(msgspec.Struct, omit_defaults=True):
     """One step. `parent` is a span id or None for a root; `end_ns` is 0 while it runs."""
 
@@ -77,6 +85,8 @@ class Span(msgspec.Struct, omit_defaults=True):
     events: list[SpanEvent] = []
     project: str = "default"
     service: str = "windlass"
+    links: list[SpanLink] = []
+    resource: dict[str, Any] = {}  # what its process and library say of themselves
 
 
 class TraceContext(msgspec.Struct, frozen=True):

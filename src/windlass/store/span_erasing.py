@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 SAID = 20_000  # inputs that are told, of the outermost steps
 FETCHED = 2_000
 OUTERMOST = "(parent IS NULL OR kind IN ('request', 'chain', 'agent', 'component'))"
-TEXT = ("name", "status_message", "service", "input", "output", "session", "user", "row", "attributes", "events")
+TEXT = (
+    "name", "status_message", "service", "input", "output", "session", "user", "row", "tool", "prompt", "attributes", "events", "links",
+    "resource",
+)  # fmt: skip
 
 
 def theirs(db: duckdb.DuckDBPyConnection, query: SubjectQuery) -> Theirs:

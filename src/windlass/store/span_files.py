@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import duckdb
 
 _STAY = ("receipt_ns", "start_ns")
-_NEW = ("tokens_written", "tokens_reasoning", "tool", "prompt")  # in format 2, beside tags
+_NEW = {
+    "tokens_written": "NULL", "tokens_reasoning": "NULL", "tool": "NULL", "prompt": "NULL", "tags": "[]", "links": "'[]'",
+    "resource": "'{}'", "input_from": "NULL", "output_from": "NULL",
+}  # fmt: skip
 
 
 def prepare(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
@@ -42,10 +45,8 @@ def _fill(db: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 def _upgraded(column: str) -> str:
-    if column == "tags":
-        return "[]::VARCHAR[]"
-    if column in _NEW:
-        return f"NULL::{TYPES[column]}"
+    if column in _NEW:  # in format 2
+        return f"{_NEW[column]}::{TYPES[column]}"
     if column == "trace_id":
         return "trace_id::UUID"
     return f"('0x' || left(\"{column}\", 16))::UBIGINT" if TYPES[column] == "UBIGINT" else f'"{column}"'

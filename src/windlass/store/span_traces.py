@@ -24,19 +24,9 @@ FIRST, MORE = 20, 8  # spans looked at for each trace of a page, and how many ti
 RANGES = 200  # places of one trace in a file that are read apart
 LIGHT = 'trace_id, span_id, parent, start_ns, end_ns, receipt_ns, status, kind, tokens_in, tokens_out, cost, release, session, "user"'
 WHOLE = (
-    "trace_id",
-    "span_id",
-    "parent",
-    "name",
-    "start_ns",
-    "end_ns",
-    "status",
-    "status_message",
-    "attributes",
-    "events",
-    "project",
-    "service",
-)
+    "trace_id", "span_id", "parent", "name", "start_ns", "end_ns", "status", "status_message", "attributes", "events", "project",
+    "service", "links", "resource", "input", "output", "input_from", "output_from",
+)  # fmt: skip
 
 
 class File(NamedTuple):

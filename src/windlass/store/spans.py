@@ -9,7 +9,7 @@ import msgspec
 
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
-from windlass.core.span import Span, SpanEvent
+from windlass.core.span import Span, SpanEvent, SpanLink
 from windlass.store.journal import Position
 
 SHORT = 400  # characters of an input or output in a list
@@ -51,8 +51,12 @@ class SpanRow(msgspec.Struct):
     prompt: str | None = None  # of another platform: its name, with @ and version where that is told
     tags: list[str] = []
     versions: list[str] = []
-    attributes: str = "{}"
+    attributes: str = "{}"  # JSON, as everything below; without the two that are in `input` and `output` as they came
     events: str = "[]"
+    links: str = "[]"
+    resource: str = "{}"
+    input_from: str | None = None  # the attribute whose text `input` is
+    output_from: str | None = None
 
 
 class ArrivalQuery(msgspec.Struct, omit_defaults=True):
@@ -213,11 +217,15 @@ def summary_of(row: tuple[Any, ...]) -> TraceSummary:
 def span_of(row: dict[str, Any]) -> Span:
     """A span, of its row."""
     attributes = msgspec.json.decode(row["attributes"])
+    for column in ("input", "output"):
+        if row[f"{column}_from"]:
+            attributes[row[f"{column}_from"]] = row[column]
     events = msgspec.json.decode(row["events"], type=list[SpanEvent])
+    links = msgspec.json.decode(row["links"], type=list[SpanLink])
     return Span(
         trace_id=row["trace_id"], span_id=row["span_id"], name=row["name"], start_ns=row["start_ns"], end_ns=row["end_ns"],
         parent=row["parent"], status=row["status"], status_message=row["status_message"], attributes=attributes, events=events,
-        project=row["project"], service=row["service"],
+        project=row["project"], service=row["service"], links=links, resource=msgspec.json.decode(row["resource"]),
     )  # fmt: skip
 
 

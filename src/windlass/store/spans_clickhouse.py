@@ -48,7 +48,10 @@ if TYPE_CHECKING:
 
 _NUMBERS = {"start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning"}
 _LISTS = {"tags", "versions"}
-_LATER = ("tokens_written", "tokens_reasoning", "tool", "prompt", "tags")  # a table of before lacks them
+_LATER = {  # a table of before lacks them
+    "tokens_written": "", "tokens_reasoning": "", "tool": "", "prompt": "", "tags": "", "links": "DEFAULT '[]'", "resource": "DEFAULT '{}'",
+    "input_from": "", "output_from": "",
+}  # fmt: skip
 _OPTIONAL = {
     n for n, d in zip(SpanRow.__struct_fields__[-len(SpanRow.__struct_defaults__) :], SpanRow.__struct_defaults__, strict=True) if d is None
 }
@@ -66,7 +69,7 @@ TABLES = (
     SETTINGS {KEPT}, non_replicated_deduplication_window = 1000""",
     f"""CREATE TABLE IF NOT EXISTS positions (writer String, segment Int64, "read" Int64)
     ENGINE = ReplacingMergeTree ORDER BY (writer, segment, "read") SETTINGS {KEPT}""",
-    "ALTER TABLE spans " + ", ".join(f"ADD COLUMN IF NOT EXISTS {c} {TYPES[c]}" for c in _LATER),
+    "ALTER TABLE spans " + ", ".join(f"ADD COLUMN IF NOT EXISTS {c} {TYPES[c]} {d}" for c, d in _LATER.items()),
 )  # fmt: skip
 WHOLE = {"input_format_parallel_parsing": 0, "async_insert": 0, "max_insert_block_size": 10_000_000}  # one insert, one part
 LOOKED_UP = 1_000  # traces in one question whether their spans are there

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from windlass.core import span as names
 from windlass.core.message import Usage
-from windlass.core.span import Span, SpanEvent, Status
+from windlass.core.span import Span, SpanEvent, SpanLink, Status
 from windlass.govern.prices import Prices
 from windlass.store.spans import SpanRow
 from windlass.traces.conventions.tables import Tables, tables
@@ -31,51 +31,49 @@ _pack = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 
 
+class Source(NamedTuple):
+    """What spans that came together share. `told` of the resource counts for each of them."""
+
+    project: str
+    receipt_ns: int
+    service: str
+    told: Mapping[str, Any] = _NOTHING
+    resource: str = "{}"
+
+
 def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices | None = None) -> Iterator[SpanRow]:
     """The rows of one journal record. Without prices only a cost that was told is known."""
     if kind == SPANS:
         for span in _unpack(data):
-            yield _ours(span, project, receipt_ns, prices)
+            digest = _digest(_pack(span))
+            yield _row(Source(project, receipt_ns, span.service), span, digest, prices)
         return
     for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
         shared = _attributes(resource.resource.attributes)
         service = str(shared.get("service.name", ""))
         told = {name: shared[name] for name in OF_THE_RESOURCE if name in shared}
         for scope in resource.scope_spans:
+            named = {"otel.scope.name": scope.scope.name} if scope.scope.name else {}
+            if scope.scope.version:
+                named["otel.scope.version"] = scope.scope.version
+            source = Source(project, receipt_ns, service, told, _json({**shared, **named}).decode())
             for sent in scope.spans:
-                yield _theirs(sent, project, receipt_ns, service, told, prices)
+                yield _row(source, _from_otlp(sent), None, prices)
 
 
-def _ours(span: Span, project: str, receipt_ns: int, prices: Prices | None) -> SpanRow:
-    return SpanRow(
-        project, span.trace_id, span.span_id, span.parent, span.name, start_ns=span.start_ns, end_ns=max(span.end_ns, span.start_ns),
-        receipt_ns=receipt_ns, status=span.status, status_message=span.status_message, service=span.service, digest=_digest(_pack(span)),
-        **_told(span.attributes, span.events, span.start_ns, prices),
+def _from_otlp(sent: Any) -> Span:
+    start = min(sent.start_time_unix_nano, _LATEST)
+    return Span(
+        sent.trace_id.hex(), sent.span_id.hex(), sent.name, start, min(max(sent.end_time_unix_nano, start), _LATEST),
+        sent.parent_span_id.hex() or None, _STATUS.get(sent.status.code, "unset"), sent.status.message, _attributes(sent.attributes),
+        [SpanEvent(e.name, min(e.time_unix_nano, _LATEST), _attributes(e.attributes)) for e in sent.events] if sent.events else [],
+        links=[SpanLink(n.trace_id.hex(), n.span_id.hex(), _attributes(n.attributes)) for n in sent.links] if sent.links else [],
     )  # fmt: skip
 
 
-def _theirs(
-    sent: Any, project: str, receipt_ns: int, service: str, shared: dict[str, Any], prices: Prices | None
-) -> SpanRow:  # fmt: skip
-    start, attributes = min(sent.start_time_unix_nano, _LATEST), _attributes(sent.attributes)
-    events = [SpanEvent(e.name, min(e.time_unix_nano, _LATEST), _attributes(e.attributes)) for e in sent.events] if sent.events else []
-    told = _told(attributes, events, start, prices, shared)
-    end, name, status, message = sent.end_time_unix_nano, sent.name, sent.status.code, sent.status.message
-    parent = sent.parent_span_id.hex() or None
-    said = f"{name}\0{parent}\0{start}\0{end}\0{status}\0{message}\0{service}\0{told['events']}\0{told['attributes']}"
-    return SpanRow(
-        project, sent.trace_id.hex(), sent.span_id.hex(), parent, name, start_ns=start, end_ns=min(max(end, start), _LATEST),
-        receipt_ns=receipt_ns, status=_STATUS.get(status, "unset"), status_message=message, service=service,
-        digest=_digest(said.encode()), **told,
-    )  # fmt: skip
-
-
-def _told(
-    attributes: dict[str, Any], events: Sequence[SpanEvent], start_ns: int, prices: Prices | None, shared: Mapping[str, Any] = _NOTHING
-) -> dict[str, Any]:
-    """What a row's columns say that attributes and events tell."""
-    known = tables()
-    told = known.read({**shared, **attributes} if shared else attributes)
+def _row(source: Source, span: Span, digest: str | None, prices: Prices | None) -> SpanRow:
+    attributes, events, known = span.attributes, span.events, tables()
+    told = known.read({**source.told, **attributes} if source.told else attributes)
     if events:
         _hear(told, events, known)
     if "kind" not in told:
@@ -83,13 +81,42 @@ def _told(
     if "prompt_version" in told:
         told["prompt"] = f"{told.get('prompt', '')}@{told.pop('prompt_version')}"
     if prices is not None and told["kind"] in PRICED:
-        _price(told, start_ns, prices)
+        _price(told, span.start_ns, prices)
     versions = attributes.get(names.VERSIONS)
-    if isinstance(versions, list):
-        told["versions"] = [str(v) for v in versions]
-    told["attributes"] = _json(attributes).decode()
-    told["events"] = _json(events).decode() if events else "[]"
-    return told
+    for column in ("input_from", "output_from"):
+        if (name := told.get(column)) is not None and attributes.pop(name, None) is None:
+            told[column] = None  # a resource told it, or it gave both
+    rest, happened = _json(attributes).decode(), _json(events).decode() if events else "[]"
+    links = _json(span.links).decode() if span.links else "[]"
+    return SpanRow(
+        project=source.project,
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent=span.parent,
+        name=span.name,
+        start_ns=span.start_ns,
+        end_ns=max(span.end_ns, span.start_ns),
+        receipt_ns=source.receipt_ns,
+        status=span.status,
+        status_message=span.status_message,
+        service=source.service,
+        digest=digest or _content(source, span, told, (rest, happened, links)),
+        versions=[str(v) for v in versions] if isinstance(versions, list) else [],
+        attributes=rest,
+        events=happened,
+        links=links,
+        resource=source.resource,
+        **told,
+    )
+
+
+def _content(source: Source, span: Span, told: Mapping[str, Any], texts: Sequence[str]) -> str:
+    """The digest of what a span says, its ids aside."""
+    parts = (
+        span.name, span.parent, span.start_ns, span.end_ns, span.status, span.status_message, source.service, told.get("input"),
+        told.get("output"), *texts,
+    )  # fmt: skip
+    return _digest("\0".join(map(str, parts)).encode())
 
 
 def _hear(told: dict[str, Any], events: Sequence[SpanEvent], known: Tables) -> None:

@@ -20,7 +20,7 @@ import msgspec
 ORDER = ("windlass", "langfuse", "mlflow", "openinference", "vercel", "traceloop", "langsmith", "genai", "logfire")
 COUNTS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")
 LISTS = ("tags",)
-PAYLOADS = ("input", "output")  # whole texts, kept as they came
+FROM = {"input": "input_from", "output": "output_from"}  # whole texts, kept as they came
 MEMO = 20_000  # numbered attributes whose meaning is remembered
 
 Convert = Callable[[Any], Any]
@@ -100,7 +100,7 @@ class Tables:
         for at, (attribute, words) in enumerate(c.kind.items()):
             self._slot(attribute, Slot("kind", base + at, _chain(_unquoted if c.json else None, functools.partial(_word, words))))
         for column, attributes in c.columns.items():
-            first = _unquoted if c.json and column not in PAYLOADS else None
+            first = _unquoted if c.json and column not in FROM else None
             convert = _chain(first, _reading(column), *([functools.partial(_known, c.values[column])] if column in c.values else []))
             for at, attribute in enumerate(attributes):
                 self._slot(attribute, Slot(column, base + at, convert))
@@ -113,7 +113,8 @@ class Tables:
         self._slots[attribute] = (*self._slots.get(attribute, ()), slot)
 
     def read(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """Columns that these attributes tell. A value that is not of its column's type tells nothing."""
+        """Columns that these attributes tell. A value that is not of its column's type tells nothing. `input_from` and `output_from` say
+        which attribute's text `input` and `output` are, where they are one's as it came."""
         found: dict[str, Any] = {}
         ranks: dict[str, int] = {}
         numbered: dict[str, tuple[Slot, list[str]]] = {}
@@ -134,6 +135,8 @@ class Tables:
                 if column:
                     if (before := ranks.get(column)) is None or rank < before:
                         found[column], ranks[column] = read, rank
+                        if column in FROM:
+                            found[FROM[column]] = attribute if read is value else None
                     continue
                 for name, one in read.items():
                     if (before := ranks.get(name)) is None or rank < before:
@@ -141,6 +144,7 @@ class Tables:
         for prefix, (slot, names) in numbered.items():
             if slot.rank < ranks.get(slot.column, 1_000_000):
                 ranks[slot.column] = slot.rank
+                found[FROM[slot.column]] = None
                 found[slot.column] = msgspec.json.encode(gathered(prefix, {n: attributes[n] for n in names})).decode()
         return found
 
