@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from windlass.core import span as names
 from windlass.core.span import Span, SpanEvent, Status
 from windlass.store.spans import SpanRow
-from windlass.traces.envelope import SPANS
+from windlass.traces.envelope import LOGS, METRICS, SPANS
 
 # column → attributes that give it, the first that is there counts
 SOURCES: dict[str, tuple[str, ...]] = {
@@ -65,6 +65,8 @@ def rows(kind: int, project: str, receipt_ns: int, data: bytes) -> Iterator[Span
     if kind == SPANS:
         for span in _unpack(data):
             yield _row(span, _digest(_pack(span)), project, receipt_ns, {})
+        return
+    if kind in (LOGS, METRICS):  # no table is made of them yet; they stay in the journal
         return
     for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
         shared = _attributes(resource.resource.attributes)
