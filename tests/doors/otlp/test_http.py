@@ -90,7 +90,10 @@ def test_a_span_with_a_bad_id_is_counted_and_the_others_are_kept(server: Server)
         answer = http.post("/v1/traces", content=request(*spans).SerializeToString(), headers=PROTOBUF)
     partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
     assert (answer.status_code, partial.rejected_spans) == (200, 3)
-    assert partial.error_message == "2 with a bad trace id; 1 with a bad span id"
+    assert partial.error_message == (
+        "bad trace id: 2 spans, the first is resourceSpans[0].scopeSpans[0].spans[1]; "
+        "bad span id: 1 span, the first is resourceSpans[0].scopeSpans[0].spans[3]"
+    )
     assert sorted(stored(server, trace_id)) == ["also kept", "kept"]
 
 
@@ -103,10 +106,10 @@ def test_what_is_broken_is_refused_whole(server: Server) -> None:
         (b"\xff\xff\xff", PROTOBUF, 400, "not an OTLP"),
         (packed[:-9], zipped, 400, "cut off"),
         (b"no gzip", zipped, 400, "not gzip"),
-        (data, {**PROTOBUF, "content-encoding": "br"}, 400, "not an encoding"),
+        (data, {**PROTOBUF, "content-encoding": "br"}, 415, "not an encoding"),
         (b"{", {"content-type": "application/json"}, 400, "not an OTLP"),
         (b'{"resourceSpans": 5}', {"content-type": "application/json"}, 400, "not an OTLP"),
-        (data, {"content-type": "text/plain"}, 400, "not a kind"),
+        (data, {"content-type": "text/plain"}, 415, "not a kind"),
     ]
     with server.owner() as http:
         for body, headers, status, says in cases:
