@@ -89,7 +89,8 @@ def _parse_protobuf(signal: Signal, body: bytes) -> tuple[Any, Unreadable]:
 
 def _parse_json(signal: Signal, body: bytes) -> tuple[Any, Unreadable]:
     try:
-        value = msgspec.json.decode(body)
+        if not isinstance(value := msgspec.json.decode(body), dict):
+            raise TypeError("it is no object")
         _to_protobuf(value)
         request, unreadable = signal.request(), Unreadable()
         try:
