@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
@@ -29,6 +29,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_limit: Annotated[int, _says("Bytes of one request to the API or the gateway.", ge=1000)] = 32 * MB
     blob_limit: Annotated[int, _says("Bytes of one uploaded blob.", ge=1000)] = 512 * MB
     otlp_limit: Annotated[int, _says("Bytes of one OTLP request after decompression.", ge=1000)] = 64 * MB
+    grpc_port: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=65535)] | Literal["off"],
+        _says("The port for OTLP by gRPC: 0 for any that is free, off for none. Where it is in use, the server starts without."),
+    ] = 4317
+    otlp_pending: Annotated[
+        int,
+        _says(
+            "Bytes of OTLP requests that a process reads, or has waiting for the disk, at once; beyond, senders are told to wait.", ge=1000
+        ),
+    ] = 256 * MB
     journal_segment: Annotated[int, _says("Bytes after which a journal segment is closed and the next begins.", ge=4096)] = 64 * MB
     database: Annotated[
         str, _says("The relational store: empty for SQLite in the data folder, or postgresql://user@host:5432/database.")

@@ -24,7 +24,8 @@ class Server:
     def __init__(self, home: Path, *, env: dict[str, str] | None = None, ready: bool = True, **wanted: Any) -> None:
         self.home = home
         given = {"home": str(home), "port": 0, "tour": False, "json": True, **wanted}
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("WINDLASS", "OPENAI", "ANTHROPIC"))} | (env or {})
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("WINDLASS", "OPENAI", "ANTHROPIC"))}
+        environment |= {"WINDLASS_GRPC_PORT": "0", **(env or {})}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "windlass.doors.serve", json.dumps(given)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,

@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import grpc
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.doors.server import Server, until
 from tests.govern.world import World
 from tests.scripted_provider import ScriptedProvider
 
+from windlass.doors.otlp.salvage import varint
 from windlass.store.home import Home
 
 pytestmark = pytest.mark.slow
@@ -71,6 +75,43 @@ def spans() -> ExportTraceServiceRequest:
     return made
 
 
+def logs() -> ExportLogsServiceRequest:
+    made = ExportLogsServiceRequest()
+    resource = made.resource_logs.add()
+    resource.resource.attributes.add(key="host.owner").value.string_value = SAID
+    scope = resource.scope_logs.add()
+    scope.scope.name = f"of {SECRETS['email']}"
+    record = scope.log_records.add(severity_text=SAID, event_name=f"told {SECRETS['iban']}")
+    record.body.kvlist_value.values.add(key=SECRETS["email"]).value.string_value = INSIDE
+    record.attributes.add(key="card").value.int_value = int(SECRETS["card"])
+    scope.log_records.add().body.string_value = SAID
+    scope.log_records.add().body.bytes_value = SAID.encode()
+    return made
+
+
+def metrics() -> ExportMetricsServiceRequest:
+    made = ExportMetricsServiceRequest()
+    metric = made.resource_metrics.add().scope_metrics.add().metrics.add(name=f"calls of {SECRETS['email']}", description=SAID, unit=SAID)
+    metric.metadata.add(key="x").value.string_value = SAID
+    point = metric.sum.data_points.add(as_int=1)
+    point.attributes.add(key="caller").value.string_value = SAID
+    point.exemplars.add(as_int=1).filtered_attributes.add(key=SECRETS["email"]).value.string_value = INSIDE
+    for kind in ("gauge", "histogram", "exponential_histogram", "summary"):
+        other = made.resource_metrics[0].scope_metrics[0].metrics.add(name=kind)
+        point = getattr(other, kind).data_points.add()
+        if kind == "gauge":
+            point.as_int = 1
+        point.attributes.add(key="caller").value.string_value = SAID
+    return made
+
+
+def unknown() -> bytes:
+    """A field of a newer OTLP on a span, that holds a secret."""
+    text = SAID.encode()
+    field = b"\xfa\x06" + varint(len(text)) + text
+    return spans().SerializeToString() + b"\x0a" + varint(len(field)) + field
+
+
 async def test_nothing_of_what_is_masked_is_anywhere(tmp_path: Path) -> None:
     world = World(tmp_path)
     await asyncio.to_thread(world.close)
@@ -100,6 +141,13 @@ def by_every_door(server: Server, provider: ScriptedProvider) -> list[bytes]:
     with server.owner() as http:
         protobuf, encoded = {"content-type": "application/x-protobuf"}, {"content-encoding": "gzip"}
         assert http.post("/v1/traces", content=gzip.compress(spans().SerializeToString()), headers=protobuf | encoded).status_code == 200
+        for path, sent in (("/v1/logs", logs()), ("/v1/metrics", metrics())):
+            assert http.post(path, content=sent.SerializeToString(), headers=protobuf).status_code == 200
+        assert http.post("/v1/traces", content=unknown(), headers=protobuf).status_code == 200
+        key = (("authorization", http.headers["authorization"]),)
+        with grpc.insecure_channel(server.told["grpc"]) as channel:
+            for name, sent in (("trace.v1.Trace", spans()), ("logs.v1.Logs", logs()), ("metrics.v1.Metrics", metrics())):
+                channel.unary_unary(f"/opentelemetry.proto.collector.{name}Service/Export")(sent.SerializeToString(), metadata=key)
         span = {"traceId": "12" * 16, "spanId": "34" * 8, "name": "json", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}
         span["attributes"] = [{"key": "input.value", "value": {"stringValue": INSIDE}}]  # type: ignore[assignment]
         body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})

@@ -29,7 +29,7 @@ def alive(pid: int) -> bool:
 
 def test_it_starts_says_where_it_is_and_stops(home: Path) -> None:
     server = Server(home)
-    assert set(server.told) == {"address", "link", "home"}
+    assert set(server.told) == {"address", "link", "home", "grpc"}
     assert server.told["link"].startswith(server.address + "/?once=")
     with server.http() as http:
         health = http.get("/healthz")

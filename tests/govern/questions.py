@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from tests.govern.world import MARK, World
 
 from windlass.core.digest import TAG
+from windlass.doors.otlp.senders import PATHS
 
 
 def operations(w: World) -> dict[str, dict[str, Any]]:
@@ -195,7 +196,11 @@ def form(needs: str, path: str, **fields: str) -> Asked:
 
 CHAT = b'{"model": "baseline", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}'
 SPAN = b'{"traceId": "%s", "spanId": "%s", "name": "x", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}' % (b"ab" * 16, b"cd" * 8)
-SPANS = b'{"resourceSpans": [{"scopeSpans": [{"spans": [%s]}]}]}' % SPAN
+SENT = {
+    "traces": b'{"resourceSpans": [{"scopeSpans": [{"spans": [%s]}]}]}' % SPAN,
+    "logs": b'{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "x"}}]}]}]}',
+    "metrics": b'{"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "x", "gauge": {"dataPoints": [{"asInt": "1"}]}}]}]}]}',
+}
 
 
 def doors(w: World) -> dict[str, Asked]:
@@ -213,7 +218,7 @@ def doors(w: World) -> dict[str, Asked]:
         "GET /login/{name}/back": Asked("login", "GET", "/login/company/back", query={"code": "x", "state": "x"}),
         "POST /logout": Asked("logout", "POST", "/logout"),
         "ANY /mcp/{agent:path}": Asked("grant", "POST", "/mcp/desk", ping),
-        "POST /v1/traces": Asked("trace", "POST", "/v1/traces", SPANS),
+        **{f"POST {path}": Asked("trace", "POST", path, SENT[signal]) for path, (_, signal) in PATHS.items()},
         "POST /v1/chat/completions": Asked("call", "POST", "/v1/chat/completions", CHAT),
         "POST /v1/messages": Asked("call", "POST", "/v1/messages", CHAT),
         "POST /v1/messages/count_tokens": Asked("call", "POST", "/v1/messages/count_tokens", CHAT),

@@ -23,6 +23,7 @@ from windlass.core.operations.query import encode
 from windlass.doors.api import routes
 from windlass.doors.app import Application
 from windlass.doors.gateway import app as gateway
+from windlass.doors.otlp import senders as otlp
 from windlass.doors.web import app as web
 
 pytestmark = pytest.mark.slow
@@ -118,7 +119,7 @@ def test_every_other_route_has_a_row(world: World) -> None:
             methods = route.methods - {"HEAD"}
             found.add(f"{'ANY' if len(methods) > 1 else next(iter(methods))} {route.path}")
     found |= {f"POST {path}" for path in gateway.ROUTES} | {f"{method} {path}" for path, method in gateway.OTHERS.items()}
-    assert questions.doors(world).keys() == found | {"GET /healthz", "GET /static", "POST /v1/traces"}
+    assert questions.doors(world).keys() == found | {"GET /healthz", "GET /static"} | {f"POST {path}" for path in otlp.PATHS}
     assert questions.pages(world).keys() == {path for path, _ in web.PAGES}
     assert questions.forms(world).keys() == {path for path, _ in web.FORMS}
 

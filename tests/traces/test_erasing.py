@@ -6,13 +6,21 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from windlass.core.span import Span
 from windlass.govern.erasure import Subject
-from windlass.traces.envelope import OTLP, SPANS, seal, seal_spans, unseal
-from windlass.traces.erasing import _without
+from windlass.settings import Settings
+from windlass.store.home import Home
+from windlass.store.journal import Journal
+from windlass.traces.envelope import LOGS, METRICS, OTLP, SPANS, seal, seal_spans, unseal
+from windlass.traces.erasing import TraceRoom, _without
+from windlass.traces.erasing_statements import theirs
+from windlass.traces.local import LocalSpans
 from windlass.traces.mapping import rows
+from windlass.traces.projector import open_projection
 
 ANN = "user-4711"
 
@@ -66,6 +74,90 @@ def test_a_second_person_of_the_same_record() -> None:
     assert again and len(again) == len(payload)
     assert [r.trace_id for r in rows(SPANS, "shop", 7, unseal(again)[2])] == [three]
     assert two.encode() not in again
+
+
+def logs(*records: tuple[str, str, str]) -> bytes:
+    """Log records of a trace, by a user, saying something."""
+    request = ExportLogsServiceRequest()
+    scope = request.resource_logs.add().scope_logs.add()
+    for trace, user, said in records:
+        record = scope.log_records.add(trace_id=bytes.fromhex(trace), time_unix_nano=7)
+        record.body.string_value = said
+        if user:
+            record.attributes.add(key="user.id").value.string_value = user
+    return request.SerializeToString()
+
+
+def metrics(*points: tuple[str, str]) -> bytes:
+    """Points with an attribute, and an exemplar of a trace."""
+    request = ExportMetricsServiceRequest()
+    scope = request.resource_metrics.add().scope_metrics.add()
+    for n, (user, trace) in enumerate(points):
+        point = scope.metrics.add(name=f"m{n}").sum.data_points.add(as_int=n)
+        point.attributes.add(key="user.id").value.string_value = user
+        if trace:
+            point.exemplars.add(as_int=1, trace_id=bytes.fromhex(trace))
+    return request.SerializeToString()
+
+
+def test_log_records_that_are_of_their_traces_by_them_or_about_them() -> None:
+    hers, others = f"{1:032x}", f"{2:032x}"
+    records = [
+        (hers, "", "in her trace"), ("", ANN, "by her"), ("", "", f"{ANN} logged in"), ("", "", f"see trace {hers}"),
+        (others, "", "of others"), ("", "bob-0001", "by bob"), ("", "", "of nobody"),
+    ]  # fmt: skip
+    payload = seal("shop", logs(*records), LOGS)
+    assert len(list(theirs(LOGS, unseal(payload)[2], subject(hers)))) == 4
+    left = _without(subject(hers))(payload)
+    assert left is not None and len(left) == len(payload)
+    kind, project, data = unseal(left)
+    assert (kind, project, data) == (LOGS, "shop", logs(*records[4:]))
+    assert b"her" not in left.replace(b"others", b"") and ANN.encode() not in left
+    assert _without(subject(hers))(left) is None, "a second time there is nothing to do"
+    assert list(rows(kind, project, 7, data)) == []
+
+
+def test_points_of_metrics_and_what_held_nothing_else() -> None:
+    hers = f"{1:032x}"
+    payload = seal("shop", metrics((ANN, ""), ("bob-0001", hers), ("bob-0001", ""), ("", "")), METRICS)
+    left = _without(subject(hers))(payload)
+    assert left is not None and len(left) == len(payload)
+    request = ExportMetricsServiceRequest.FromString(unseal(left)[2])
+    assert [m.name for m in request.resource_metrics[0].scope_metrics[0].metrics] == ["m2", "m3"]
+    alone = _without(subject())(seal("shop", metrics((ANN, "")), METRICS))
+    assert alone is not None and unseal(alone) == (METRICS, "shop", b"")
+
+
+def test_a_resource_that_is_theirs_takes_all_with_it() -> None:
+    request = ExportLogsServiceRequest()
+    resource = request.resource_logs.add()
+    resource.resource.attributes.add(key="enduser.id").value.string_value = ANN
+    resource.scope_logs.add().log_records.add().body.string_value = "anything"
+    left = _without(subject())(seal("shop", request.SerializeToString(), LOGS))
+    assert left is not None and unseal(left)[2] == b""
+
+
+async def test_an_erasure_finds_and_removes_them_in_the_journal(tmp_path) -> None:
+    """Also a trace that only a log says was theirs."""
+    hers = f"{1:032x}"
+    home = Home(tmp_path / "home")
+    spans = LocalSpans(lambda: open_projection(home, Settings()))
+    await spans.open()
+    journal = Journal(home.path / "journal" / "doors")
+    journal.append(seal("shop", logs((hers, ANN, "by her"), (hers, "", "in her trace"), ("", "", "of nobody")), LOGS))
+    journal.append(seal("shop", metrics((ANN, ""), ("", "")), METRICS))
+    journal.append(seal("other", logs(("", ANN, "elsewhere")), LOGS))
+    room, about = TraceRoom(spans, journal, home.path / "journal"), subject()
+    await room.find(about)
+    assert about.traces == {hers}
+    assert [(p.place, p.count) for p in await room.find(about)] == [("log records", 2), ("points of metrics", 1)]
+    assert [(p.place, p.count) for p in await room.erase(about)] == [("records of the journal", 2)]
+    assert await room.find(about) == []
+    assert (await spans.ask("counts", None))["unreadable"] == 0
+    journal.close()
+    await spans.close()
+    held = (home.path / "journal" / "doors" / "00000001.wj").read_bytes()
+    assert (held.count(ANN.encode()), b"of nobody" in held, b"elsewhere" in held) == (1, True, True)
 
 
 def test_another_project_and_what_cannot_be_read_stay_as_they_are() -> None:

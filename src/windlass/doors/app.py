@@ -1,6 +1,6 @@
 """One ASGI application for all doors. It only assembles: who knocks is `auth`'s affair, what happens behind is each door's.
 
-/healthz   /api/v1   /v1 and /invoke: gateway   /v1/traces: OTLP   /mcp/{agent}   /login /logout   everything else: pages
+/healthz   /api/v1   /v1 and /invoke: gateway   …/v1/traces, logs, metrics: OTLP   /mcp/{agent}   /login /logout   everything else: pages
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from windlass.doors.auth import Doorkeeper, Login, headers_of, identify
 from windlass.doors.gateway import Gateway
 from windlass.doors.mcp import Mcp
 from windlass.doors.openid import OpenIdLogin
-from windlass.doors.otlp import Otlp
+from windlass.doors.otlp import Intake, Otlp
 from windlass.doors.web import app as web
 from windlass.doors.web.render import respond_error, respond_login
 from windlass.govern.openid import looks_like_token
@@ -68,7 +68,9 @@ class Application:
             models=platform.models, runs=platform.executor, records=platform.records, authenticate=known,
             guard=guard, listed=platform.listed, keep=platform.blobs.put, body_limit=platform.settings.body_limit,
         )  # fmt: skip
-        self._otlp = Otlp(platform.journal, known, guard, platform.settings.otlp_limit, platform.masking)
+        settings = platform.settings
+        self.intake = Intake(platform.journal, known, guard, settings.otlp_limit, settings.otlp_pending, platform.masking)
+        self._otlp = Otlp(self.intake)
         self._mcp = Mcp(platform.outside, platform.settings.body_limit)
         self._rest = self._assemble()
 
@@ -95,17 +97,11 @@ class Application:
         if path == "/healthz":
             await self._health()(scope, receive, send)
         elif Otlp.serves(scope):
-            await self._ingest(scope, receive, send)
+            await self._otlp(scope, receive, send)
         elif Gateway.serves(path):
             await self._gateway(scope, receive, send)
         else:
             await self._slow(scope, receive, send, headers)
-
-    async def _ingest(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._otlp(scope, receive, send)
-        except Exception:  # it answers at its very end, so nothing has gone out
-            await api.error_response(api.defect(scope["path"]))(scope, receive, send)
 
     async def _slow(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
         """API and pages: with who asks in the scope, and strict headers on what goes out."""

@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import NamedTuple
 
-from windlass.core.errors import Conflict, Invalid
+from windlass.core.errors import Conflict, Invalid, WindlassError
 
 BACKLOG = 1024
 
@@ -41,3 +41,13 @@ def listen(host: str, port: int) -> Listener:
     shown = f"[{host}]" if ":" in host else host
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
     return Listener(listening, f"http://{shown}:{port}", f"http://{everywhere.get(host, shown)}:{port}")
+
+
+def listen_for_grpc(host: str, port: int | str) -> tuple[Listener | None, str]:
+    """The socket for OTLP by gRPC, or why there is none: a server that takes it by HTTP alone is still one."""
+    if isinstance(port, str):
+        return None, ""
+    try:
+        return listen(host, port), ""
+    except WindlassError as e:
+        return None, f"not served, since {e.message}; set WINDLASS_GRPC_PORT to another, to 0 for any that is free, or to off"

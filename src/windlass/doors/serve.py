@@ -25,10 +25,10 @@ import msgspec
 
 from windlass.core.errors import Conflict, Invalid, Unavailable, WindlassError
 from windlass.core.ids import now_ns
-from windlass.doors.listener import Listener, listen
+from windlass.doors.listener import Listener, listen, listen_for_grpc
 from windlass.doors.loopback import is_loopback
 from windlass.doors.part import HOPELESS
-from windlass.govern.processes import Process, write_processes
+from windlass.govern.processes import Process, tell_grpc, write_processes
 from windlass.govern.sessions import Sessions
 from windlass.settings import load_settings
 from windlass.store.home import Home
@@ -221,19 +221,25 @@ def up(wanted: Wanted) -> int:
         for cut_off in (home.path / "run").glob("upload-*"):
             cut_off.unlink()
         listener = listen(settings.host, settings.port)
+        grpc, problem = listen_for_grpc(settings.host, settings.grpc_port)
+        tell_grpc(home.path, problem or (grpc.local.removeprefix("http://") if grpc else "off"))
         home.announce(listener.local)
         home.token(), home.signing_key()
         say = _say_nothing if wanted.json else _complain
-        supervisor = Supervisor(home, parts_of(home.path, settings.host, settings.workers, listener, environment, owner_key), say)
+        parts = parts_of(home.path, settings.host, settings.workers, listener, environment, owner_key, grpc)
+        supervisor = Supervisor(home, parts, say)
         with supervisor.signals():
             try:
                 if supervisor.start(lambda: _healthy(listener.local)):
-                    _greet(home, listener, wanted)
+                    _greet(home, listener, wanted, grpc, problem)
                     with _tour(home, wanted, fresh):
                         supervisor.keep()
             finally:
                 listener.socket.close()
+                if grpc:
+                    grpc.socket.close()
                 home.announce(None)
+                tell_grpc(home.path, "")
                 supervisor.stop()
     finally:
         home.unlock()
@@ -242,7 +248,15 @@ def up(wanted: Wanted) -> int:
     return 0
 
 
-def parts_of(home: Path, host: str, workers: int, listener: Listener, environment: dict[str, str], owner_key: str | None) -> list[Part]:
+def parts_of(
+    home: Path,
+    host: str,
+    workers: int,
+    listener: Listener,
+    environment: dict[str, str],
+    owner_key: str | None,
+    grpc: Listener | None = None,
+) -> list[Part]:
     """The processes of a server. Only those that serve are given the owner's key."""
     serving = {**environment, "WINDLASS_OWNER_KEY": owner_key} if owner_key else environment
     number = listener.socket.fileno()
@@ -253,8 +267,11 @@ def parts_of(home: Path, host: str, workers: int, listener: Listener, environmen
     ]
     for worker in range(1, workers + 1):
         name = f"doors-{worker}" if workers > 1 else "doors"
-        arguments = (*common, "--socket", str(number), "--host", host, "--address", listener.local, "--name", name)
-        parts.append(Part(name, "windlass.doors.worker", arguments, serving, (number,)))
+        arguments: tuple[str, ...] = (*common, "--socket", str(number), "--host", host, "--address", listener.local, "--name", name)
+        sockets: tuple[int, ...] = (number,)
+        if grpc:
+            arguments, sockets = (*arguments, "--grpc", str(grpc.socket.fileno())), (number, grpc.socket.fileno())
+        parts.append(Part(name, "windlass.doors.worker", arguments, serving, sockets))
     return parts
 
 
@@ -299,11 +316,15 @@ def _healthy(address: str) -> bool:
         connection.close()
 
 
-def _greet(home: Home, listener: Listener, wanted: Wanted) -> None:
+def _greet(home: Home, listener: Listener, wanted: Wanted, grpc: Listener | None, problem: str) -> None:
     link = f"{listener.address}/?once={Sessions(home.path / 'run').make_link()}"
     if wanted.json:
-        print(msgspec.json.encode({"address": listener.address, "link": link, "home": str(home.path)}).decode(), flush=True)
+        told = {"address": listener.address, "link": link, "home": str(home.path)}
+        told |= {"grpc": grpc.local.removeprefix("http://")} if grpc else {"grpc_problem": problem} if problem else {}
+        print(msgspec.json.encode(told).decode(), flush=True)
         return
+    if problem:
+        _complain(f"OTLP by gRPC is {problem}")
     print(f"Windlass is at {link}   (opens logged in; this link works once)", flush=True)
 
 

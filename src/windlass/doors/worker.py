@@ -1,6 +1,7 @@
 """One process that serves requests: Granian on a listening socket that the supervisor holds, with a `Platform` of its own.
 
-The socket is shared by all workers and outlives them, so while one is started again its callers wait instead of failing.
+The socket is shared by all workers and outlives them, so while one is started again its callers wait instead of failing. So is the one
+for gRPC.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from socket import socket as listening_socket
 from typing import Any
 
 import uvloop
@@ -22,6 +24,7 @@ from granian.server.embed import Server
 
 from windlass.doors.app import Application
 from windlass.doors.loopback import is_loopback
+from windlass.doors.otlp.port import Port
 from windlass.platform import Platform
 from windlass.settings import load_settings
 from windlass.store.home import Home
@@ -45,7 +48,7 @@ class Listening(Server):
         self._ssp = None
 
 
-async def serve(home: Path, socket: int, host: str, address: str, name: str) -> None:
+async def serve(home: Path, socket: int, host: str, address: str, name: str, grpc: int | None) -> None:
     """Serve until SIGTERM, then drain. Raises what opening the platform raises."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, "windlass"))
@@ -57,15 +60,18 @@ async def serve(home: Path, socket: int, host: str, address: str, name: str) -> 
         application, socket, interface=Interfaces.ASGINL, http=HTTPModes.http1, log_enabled=False, websockets=False,
         backlog=BACKLOG, http1_settings=HTTP1Settings(header_read_timeout=15_000),
     )  # fmt: skip
+    port = Port(application.intake, listening_socket(fileno=grpc), home / "run" / f"{name}.sock") if grpc is not None else None
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    if port:
+        await port.open()
     _spare_the_collector()
     serving = asyncio.create_task(server.serve())
     ending = asyncio.create_task(stopped.wait())
     await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
     server.stop()  # type: ignore[no-untyped-call]
-    await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
+    await asyncio.gather(asyncio.wait({serving}, timeout=DRAIN_SECONDS), *([port.close(DRAIN_SECONDS)] if port else []))
     application.stop()
     await asyncio.wait({serving}, timeout=TELL_SECONDS)
     await platform.close()
@@ -87,8 +93,9 @@ def main() -> None:
     parser.add_argument("--host", required=True)
     parser.add_argument("--address", required=True)
     parser.add_argument("--name", required=True)
+    parser.add_argument("--grpc", type=int)
     given = parser.parse_args()
-    uvloop.run(serve(given.home, given.socket, given.host, given.address, given.name))
+    uvloop.run(serve(given.home, given.socket, given.host, given.address, given.name, given.grpc))
     os._exit(0)  # connections that outlived the drain are cut; everything of ours is closed
 
 

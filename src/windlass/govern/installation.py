@@ -21,7 +21,7 @@ from windlass.core.ids import now_ns
 from windlass.core.operations import Empty
 from windlass.core.operations.system import Ledger, Queue, Status
 from windlass.govern.permissions import guard
-from windlass.govern.processes import Process, read_processes, resident
+from windlass.govern.processes import Process, grpc_told, read_processes, resident
 from windlass.store.health import Health
 
 
@@ -66,6 +66,7 @@ class Installation:
             version=self._version, home=str(self._home), address=self._address, uptime_s=time.monotonic() - self._began,
             processes=processes, counts=counts, stores=stores, waiting=waiting, queues=queues, ledger=ledger, ingest=ingest,
             libraries=self._health.libraries(), providers=dict(self._providers()),
+            grpc=grpc_told(self._home),
         )  # fmt: skip
 
     def _kept(self) -> tuple[dict[str, int], int, dict[str, Queue], Ledger]:

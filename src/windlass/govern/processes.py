@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 FILE = "processes.json"
+GRPC = "grpc"  # where the server takes OTLP by gRPC, or why nowhere
 
 
 class Process(msgspec.Struct, omit_defaults=True):
@@ -34,6 +35,19 @@ def write_processes(home: Path, processes: Mapping[str, Process]) -> None:
     partial = path.with_suffix(".partial")
     partial.write_bytes(msgspec.json.encode(processes))
     partial.replace(path)
+
+
+def tell_grpc(home: Path, said: str) -> None:
+    """Say where OTLP by gRPC is taken, or why nowhere."""
+    (home / "run" / GRPC).write_text(said)
+
+
+def grpc_told(home: Path) -> str:
+    """What was last said of it; empty where no server runs."""
+    try:
+        return (home / "run" / GRPC).read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def resident(pid: int) -> int | None:

@@ -1,8 +1,10 @@
-"""What one journal record holds: a format byte, the project, and spans.
+"""What one journal record holds: a format byte, the project, and spans, log records or points of metrics.
 
 1 · length of project u16 · project · OTLP's ExportTraceServiceRequest as it came, less spans that were refused
 2 · length of project u16 · project · MessagePack list of our own `Span`s: a hundredth of OTLP's work where every call is traced
-3 · length of project u16 · project · 1 or 2 · length of data u32 · data as above, less spans that were erased · zeros, to its old length
+3 · length of project u16 · project · another of these · length of data u32 · its data, less what was erased · zeros, to its old length
+4 · length of project u16 · project · OTLP's ExportLogsServiceRequest, as 1
+5 · length of project u16 · project · OTLP's ExportMetricsServiceRequest, as 1
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ from collections.abc import Sequence
 
 from windlass.core.errors import Invalid
 
-OTLP, SPANS, ERASED = 1, 2, 3
+OTLP, SPANS, ERASED, LOGS, METRICS = 1, 2, 3, 4, 5
+_KNOWN = frozenset({OTLP, SPANS, ERASED, LOGS, METRICS})
 _HEAD = struct.Struct("<BH")
 _INNER = struct.Struct("<BI")
 
 
-def seal(project: str, otlp: bytes) -> bytes:
-    return _seal(OTLP, project, otlp)
+def seal(project: str, otlp: bytes, kind: int = OTLP) -> bytes:
+    """What came by OTLP: `OTLP` for spans, `LOGS` or `METRICS`."""
+    return _seal(kind, project, otlp)
 
 
 def seal_spans(project: str, spans: Sequence[bytes]) -> bytes:
@@ -27,8 +31,8 @@ def seal_spans(project: str, spans: Sequence[bytes]) -> bytes:
 
 
 def seal_rest(project: str, kind: int, data: bytes, length: int) -> bytes:
-    """What is left of a record of this length after spans of it were erased: as long as it was. Raises `ValueError` where it is no shorter
-    than before."""
+    """What is left of a record of this length after something of it was erased: as long as it was. Raises `ValueError` where it is no
+    shorter than before."""
     made = _seal(ERASED, project, _INNER.pack(kind, len(data)) + data)
     if len(made) > length:
         raise ValueError("what is left of a record is longer than the record")
@@ -36,8 +40,8 @@ def seal_rest(project: str, kind: int, data: bytes, length: int) -> bytes:
 
 
 def unseal(payload: bytes) -> tuple[int, str, bytes]:
-    """Format, project and spans. Raises `Invalid` for a format this version does not know."""
-    if len(payload) < _HEAD.size or payload[0] not in (OTLP, SPANS, ERASED):
+    """Format, project and data. Raises `Invalid` for a format this version does not know."""
+    if len(payload) < _HEAD.size or payload[0] not in _KNOWN:
         raise Invalid(f"a journal record has the unknown format {payload[:1].hex() or 'empty'}", remedy="upgrade Windlass")
     kind, length = _HEAD.unpack_from(payload)
     end = _HEAD.size + length

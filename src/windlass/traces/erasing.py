@@ -1,9 +1,10 @@
-"""Erasure from traces: the journal's records, and the tables that are made of them."""
+"""Erasure from traces: the journal's records, and the tables that are made of them. A span goes with its trace; of logs and metrics
+`erasing_statements` says what goes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,8 @@ from windlass.govern.erasure import Subject
 from windlass.store.journal import Journal, JournalReader, Position, rewrite
 from windlass.store.span_erasing import pattern_of
 from windlass.store.spans import CommonQuery, Forget, MentionQuery, Spans, SubjectQuery
-from windlass.traces.envelope import OTLP, seal_rest, unseal
+from windlass.traces.envelope import ERASED, OTLP, seal_rest, unseal
+from windlass.traces.erasing_statements import STATEMENTS, their_trace, theirs, without
 
 PART = 10_000  # traces in one question
 
@@ -48,12 +50,30 @@ class TraceRoom:
         if texts := subject.texts:
             mine = tuple(sorted(subject.traces))
             subject.are_common(await self._spans.common(CommonQuery(subject.project, mine, tuple(texts))))
-        return [Place("traces", len(found.traces))] if found.traces else []
+        said = await asyncio.to_thread(self._said, subject)
+        return [Place(name, n) for name, n in (("traces", len(found.traces)), *said.items()) if n]
+
+    def _said(self, subject: Subject) -> dict[str, int]:
+        """How many log records and points of metrics are theirs. A trace of which a log says that it was theirs is."""
+        found = dict.fromkeys(STATEMENTS.values(), 0)
+        for payload in self._records():
+            if payload[:1] in _STATED and (read := _read(payload, subject.project)) and read[0] in STATEMENTS:
+                for item in theirs(*read, subject):
+                    found[STATEMENTS[read[0]]] += 1
+                    if trace := their_trace(item, subject):
+                        subject.traces.add(trace)
+        return found
+
+    def _records(self) -> Iterator[bytes]:
+        reader = JournalReader(self._folder)
+        for writer in reader.writers():
+            at, end = Position(0, 0), reader.end(writer)
+            while at < end and (records := reader.read(writer, at)):
+                at = records[-1].position
+                yield from (r.payload for r in records)
 
     async def erase(self, subject: Subject) -> Sequence[Place]:
         """The journal first: what is projected is made of it, and could be again."""
-        if not subject.traces:
-            return []
         records = await asyncio.to_thread(self._rewrite, subject)
         traces, spans = sorted(subject.traces), 0
         for start in range(0, len(traces), PART):
@@ -74,37 +94,41 @@ class TraceRoom:
 
     def _standing(self, subject: Subject) -> int:
         """How many records of the project hold a name."""
-        reader, found = JournalReader(self._folder), 0
-        for writer in reader.writers():
-            at, end = Position(0, 0), reader.end(writer)
-            while at < end and (records := reader.read(writer, at)):
-                at = records[-1].position
-                found += sum(_of(r.payload, subject.project) and subject.names_them(r.payload.decode("utf-8", "replace")) for r in records)
-        return found
+        return sum(
+            _read(payload, subject.project) is not None and subject.names_them(payload.decode("utf-8", "replace"))
+            for payload in self._records()
+        )
 
     async def affected(self, subject: Subject) -> Sequence[Affected]:
         return ()
 
 
-def _of(payload: bytes, project: str) -> bool:
+_STATED = frozenset(bytes([kind]) for kind in (*STATEMENTS, ERASED))
+
+
+def _read(payload: bytes, project: str) -> tuple[int, bytes] | None:
+    """Format and data of a record, where it is of this project and can be read."""
     try:
-        return unseal(payload)[1] == project
+        kind, name, data = unseal(payload)
     except Invalid:
-        return False
+        return None
+    return (kind, data) if name == project else None
 
 
 def _without(subject: Subject) -> Callable[[bytes], bytes | None]:
-    """What makes of a record one without the spans of these traces; None where it has none."""
+    """What makes of a record one without what is theirs; None where nothing is."""
 
     def change(payload: bytes) -> bytes | None:
-        try:
-            kind, project, data = unseal(payload)
-        except Invalid:
+        if (read := _read(payload, subject.project)) is None:
             return None
-        if project != subject.project:
+        kind, data = read
+        if kind in STATEMENTS:
+            rest = without(kind, data, subject)
+        elif not subject.traces:
             return None
-        rest = _otlp_rest(data, subject.traces) if kind == OTLP else _rest(data, subject.traces)
-        return None if rest is None else seal_rest(project, kind, rest, len(payload))
+        else:
+            rest = _otlp_rest(data, subject.traces) if kind == OTLP else _rest(data, subject.traces)
+        return None if rest is None else seal_rest(subject.project, kind, rest, len(payload))
 
     return change
 

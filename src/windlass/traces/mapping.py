@@ -19,7 +19,7 @@ from windlass.core.span import Span, SpanEvent, SpanLink, Status
 from windlass.govern.prices import Prices
 from windlass.store.spans import SpanRow
 from windlass.traces.conventions.tables import Tables, tables
-from windlass.traces.envelope import SPANS
+from windlass.traces.envelope import LOGS, METRICS, SPANS
 
 OF_THE_RESOURCE = (names.ENVIRONMENT, names.EVALUATION, "deployment.environment.name", "deployment.environment", "session.id", "user.id")
 PRICED = ("model", "embedding")
@@ -47,6 +47,10 @@ def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices |
         for span in _unpack(data):
             digest = _digest(_pack(span))
             yield _row(Source(project, receipt_ns, span.service), span, digest, prices)
+        return
+    if kind in (LOGS, METRICS):  # no table is made of them yet; they stay in the journal
+        return
+    if kind in (LOGS, METRICS):  # no table is made of them yet; they stay in the journal
         return
     for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
         shared = _attributes(resource.resource.attributes)

@@ -1,7 +1,9 @@
-"""Spans without what is to be masked: our own, and OTLP's as they come. Looks into names, values, keys, events, links and messages."""
+"""Spans, log records and metrics without what is to be masked: our own, and OTLP's as they come. Looks into names, values, keys, bodies,
+events, links, exemplars and messages."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -35,15 +37,22 @@ def _attributes(attributes: dict[str, Any], masker: Masker) -> dict[str, Any]:
 
 
 def mask_otlp(request: Any, masker: Masker) -> bool:
-    """Mask an ExportTraceServiceRequest in place. Returns whether anything was found."""
+    """Mask a request for the export of traces, logs or metrics in place. Returns whether anything was found."""
+    outer, inner, many, mask = _SHAPES[type(request).__name__]
     found = False
-    for resource in request.resource_spans:
-        found |= _pairs(resource.resource.attributes, masker)
-        for scope in resource.scope_spans:
+    for resource in getattr(request, outer):
+        found |= _field(resource, "schema_url", masker) | _pairs(resource.resource.attributes, masker)
+        for reference in resource.resource.entity_refs:
+            found |= _field(reference, "type", masker) | _field(reference, "schema_url", masker)
+            found |= _keys(reference.id_keys, masker) | _keys(reference.description_keys, masker)
+        for scope in getattr(resource, inner):
+            found |= _field(scope, "schema_url", masker) | _field(scope.scope, "name", masker) | _field(scope.scope, "version", masker)
             found |= _pairs(scope.scope.attributes, masker)
-            for span in scope.spans:
-                found |= _otlp_span(span, masker)
-    return found
+            for item in getattr(scope, many):
+                found |= mask(item, masker)
+    size = request.ByteSize()
+    request.DiscardUnknownFields()  # of a newer OTLP, that nobody here can look into
+    return found or request.ByteSize() != size
 
 
 def _otlp_span(span: Any, masker: Masker) -> bool:
@@ -56,6 +65,32 @@ def _otlp_span(span: Any, masker: Masker) -> bool:
     return found
 
 
+def _log(record: Any, masker: Masker) -> bool:
+    found = _field(record, "severity_text", masker) | _field(record, "event_name", masker) | _pairs(record.attributes, masker)
+    return found | _any(record.body, masker)
+
+
+def _metric(metric: Any, masker: Masker) -> bool:
+    """All but what was measured, which is a number."""
+    found = _field(metric, "name", masker) | _field(metric, "description", masker) | _field(metric, "unit", masker)
+    found |= _pairs(metric.metadata, masker)
+    if (kind := metric.WhichOneof("data")) is None:
+        return found
+    for point in getattr(metric, kind).data_points:
+        found |= _pairs(point.attributes, masker)
+        for exemplar in () if kind == "summary" else point.exemplars:
+            found |= _pairs(exemplar.filtered_attributes, masker)
+    return found
+
+
+# request → what holds what in it, and who masks one of them
+_SHAPES: dict[str, tuple[str, str, str, Callable[[Any, Masker], bool]]] = {
+    "ExportTraceServiceRequest": ("resource_spans", "scope_spans", "spans", _otlp_span),
+    "ExportLogsServiceRequest": ("resource_logs", "scope_logs", "log_records", _log),
+    "ExportMetricsServiceRequest": ("resource_metrics", "scope_metrics", "metrics", _metric),
+}
+
+
 def _field(message: Any, field: str, masker: Masker) -> bool:
     text = getattr(message, field)
     masked = masker.text(text)
@@ -63,6 +98,14 @@ def _field(message: Any, field: str, masker: Masker) -> bool:
         setattr(message, field, masked)
         return True
     return False
+
+
+def _keys(keys: Any, masker: Masker) -> bool:
+    masked = [masker.key(k) for k in keys]
+    found = masked != list(keys)
+    if found:
+        keys[:] = masked
+    return found
 
 
 def _pairs(pairs: Any, masker: Masker) -> bool:

@@ -46,7 +46,8 @@ class Ledger(msgspec.Struct, omit_defaults=True):
 class Status(msgspec.Struct, omit_defaults=True):
     """`processes` maps a process to its state and resident bytes; `ingest` counts spans received, projected and rejected, and bytes of the
     journal, with those not projected yet; `stores` maps what is kept to who keeps it; `waiting` is work handed over that nobody has taken
-    yet, `queues` each kind of work; `libraries` are what it runs on, with their versions."""
+    yet, `queues` each kind of work; `libraries` are what it runs on, with their versions; `grpc` is where OTLP is taken by gRPC, or why
+    nowhere."""
 
     version: str
     home: str
@@ -61,6 +62,7 @@ class Status(msgspec.Struct, omit_defaults=True):
     ledger: Ledger | None = None
     libraries: dict[str, str] = {}
     providers: dict[str, str] = {}  # provider → "ready", "no key"…
+    grpc: str = ""
 
 
 class KeyRequest(msgspec.Struct, omit_defaults=True):

@@ -1,0 +1,145 @@
+"""The one intake behind both faces of OTLP: who sends it, how much may be under way at once, and on disk before it is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from windlass.core.actor import Actor
+from windlass.core.errors import Busy, Unauthenticated, Unavailable, WindlassError
+from windlass.doors.otlp import wire
+from windlass.doors.otlp.senders import Sender, key_of
+from windlass.govern.masking import Masking
+from windlass.govern.openid import looks_like_token
+from windlass.store.journal import Journal
+from windlass.traces.envelope import seal
+from windlass.traces.masked import mask_otlp
+
+INLINE = 1_000_000  # bytes of a request beyond which its work is done on a thread, so that others are answered meanwhile
+BUSY_SECONDS, AWAY_SECONDS = 1, 5  # after which it is worth trying again
+
+
+class Intake:
+    """Takes what is sent.
+
+    Args:
+        journal: where it becomes durable.
+        authenticate: who sends these headers; raises `Unauthenticated`.
+        guard: asked for `trace` in the actor's project.
+        limit: bytes of a request, also after decompression.
+        pending: bytes of all requests that are read, or wait for the journal, at once.
+        masking: what is taken out before anything is kept.
+    """
+
+    def __init__(
+        self, journal: Journal, authenticate: Callable[[Mapping[str, str]], Actor], guard: Callable[[Actor, str, str], None], limit: int,
+        pending: int, masking: Masking,
+    ) -> None:  # fmt: skip
+        self.limit = limit
+        self._journal = journal
+        self._authenticate = authenticate
+        self._guard = guard
+        self._pending = max(pending, limit)  # one alone is never too many
+        self._masking = masking
+        self._held = 0
+        # `accepted` and `rejected` are items of all signals. Of each signal: `traces.received`, `traces.accepted`, `traces.refused.REASON`,
+        # where received is the sum of the others; and of whole requests `traces.requests` and `traces.turned_away.CODE`
+        self.counts = Counter(accepted=0, rejected=0)
+
+    async def admit(self, sender: Sender, headers: Mapping[str, str]) -> Actor:
+        """Who sends these headers. Raises `Unauthenticated`, `Forbidden`."""
+        key = key_of(sender, headers)
+        if key is not None:
+            headers = {"authorization": f"Bearer {key}"}
+        elif sender.base:  # a browser's cookie counts at our own paths only
+            raise Unauthenticated("this needs a key", remedy="`windlass keys create` makes one")
+        if key is not None and looks_like_token(key):  # its provider may have to be asked, which is not for the loop
+            actor = await asyncio.to_thread(self._authenticate, headers)
+        else:
+            actor = self._authenticate(headers)
+        self._guard(actor, "trace", actor.project)
+        return actor
+
+    def share(self) -> Share:
+        """A request's share of what may be under way; to be given back. Raises `Busy` where nothing is left."""
+        if self._held >= self._pending:
+            raise _busy()
+        return Share(self)
+
+    async def take(self, signal: wire.Signal, project: str, body: bytes, kind: str, foreign: str) -> bytes:
+        """Keep what can be kept of a request; the answer. Raises `Invalid`, and `Unavailable` where it could not be made durable."""
+        work = self._made
+        if len(body) > INLINE:
+            payload, outcome = await asyncio.to_thread(work, signal, project, body, kind, foreign)
+        else:
+            payload, outcome = work(signal, project, body, kind, foreign)
+        self._count(signal.name, "received", outcome.received)
+        for reason, (count, _) in outcome.refused.items():
+            self._count(signal.name, f"refused.{reason}", count)
+        if payload is not None:
+            try:
+                await self._journal.aappend(payload)
+            except Unavailable:
+                self._count(signal.name, "refused.unavailable", outcome.kept)
+                raise
+        self._count(signal.name, "accepted", outcome.kept)
+        self.counts["accepted"] += outcome.kept
+        self.counts["rejected"] += outcome.received - outcome.kept
+        return wire.respond(signal, outcome, kind)
+
+    def came(self, signal: str) -> None:
+        """Count a request."""
+        self._count(signal, "requests")
+
+    def turned_away(self, signal: str, error: WindlassError) -> None:
+        """Count a request that was refused whole."""
+        self._count(signal, f"turned_away.{error.code}")
+
+    def _count(self, signal: str, what: str, many: int = 1) -> None:
+        if many:
+            self.counts[f"{signal}.{what}"] += many
+
+    def _made(self, signal: wire.Signal, project: str, body: bytes, kind: str, foreign: str) -> tuple[bytes | None, wire.Outcome]:
+        """The journal's record, None where nothing is left to keep."""
+        request, unreadable = wire.parse(signal, body, kind)
+        outcome = wire.refuse(signal, request, unreadable)
+        if not outcome.kept:
+            return None, outcome
+        wire.mark(signal, request, foreign)
+        data = request.SerializeToString()
+        narrowed = self._masking.of(project).narrowed(data)
+        if narrowed and mask_otlp(request, narrowed):
+            data = request.SerializeToString()
+        return seal(project, data, signal.format), outcome
+
+
+def wait_after(error: WindlassError) -> int | None:
+    """After how many seconds to send it again; None for never."""
+    return BUSY_SECONDS if isinstance(error, Busy) else AWAY_SECONDS if isinstance(error, Unavailable) else None
+
+
+class Share:
+    """How many bytes one request holds, of all that may be under way at once."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Raises `Busy` where that is more than may be."""
+        self._bytes += size
+        self._intake._held += size
+        if self._intake._held > self._intake._pending:
+            raise _busy()
+
+    def __enter__(self) -> Share:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._intake._held -= self._bytes
+
+
+def _busy() -> Busy:
+    return Busy("more is sent at once than can be written down", remedy=f"send it again after {BUSY_SECONDS} s", retry_after_s=BUSY_SECONDS)

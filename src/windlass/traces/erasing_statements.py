@@ -1,0 +1,112 @@
+"""What an erasure takes out of logs and metrics. A log record or a point of a metric is one statement, as a row of a table is: it goes
+when it is of one of their traces, carries their name as its user, names them, or quotes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from windlass.govern.erasure import Subject
+from windlass.traces.envelope import LOGS, METRICS
+from windlass.traces.mapping import SOURCES
+
+STATEMENTS = {LOGS: "log records", METRICS: "points of metrics"}
+
+
+def theirs(kind: int, data: bytes, subject: Subject) -> Iterator[Any]:
+    """The log records, or points, of a record of the journal that are theirs."""
+    for items, around in _lists(kind, _parsed(kind, data)):
+        yield from (item for item in items if _is_theirs(item, around, subject))
+
+
+def their_trace(item: Any, subject: Subject) -> str | None:
+    """The trace of a log record that says that it was theirs."""
+    own = getattr(item, "trace_id", b"")
+    return own.hex() if own and _user(item.attributes) in subject.names else None
+
+
+def without(kind: int, data: bytes, subject: Subject) -> bytes | None:
+    """Logs or metrics without what is theirs, and without what held nothing else, since it may name them; None where nothing is."""
+    request, gone = _parsed(kind, data), False
+    for items, around in _lists(kind, request):
+        whose = [_is_theirs(item, around, subject) for item in items]
+        if any(whose):
+            gone = True
+            kept = [type(i).FromString(i.SerializeToString()) for i, his in zip(items, whose, strict=True) if not his]
+            del items[:]
+            items.extend(kept)
+    if not gone:
+        return None
+    _prune(kind, request)
+    return request.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _lists(kind: int, request: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Each list of records or points, and what it stands in."""
+    if kind == LOGS:
+        for resource in request.resource_logs:
+            for scope in resource.scope_logs:
+                yield scope.log_records, (resource.resource, scope.scope)
+        return
+    for resource in request.resource_metrics:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                around = (resource.resource, scope.scope, metric.name, metric.description, metric.metadata)
+                yield _points(metric), around
+
+
+def _points(metric: Any) -> Any:
+    kind = metric.WhichOneof("data")
+    return getattr(metric, kind).data_points if kind else []
+
+
+def _prune(kind: int, request: Any) -> None:
+    outer, inner, many = (
+        ("resource_logs", "scope_logs", "log_records") if kind == LOGS else ("resource_metrics", "scope_metrics", "metrics")
+    )
+    resources = getattr(request, outer)
+    for resource in list(resources):
+        scopes = getattr(resource, inner)
+        for scope in list(scopes):
+            items = getattr(scope, many)
+            for metric in list(items) if kind == METRICS else ():
+                if not _points(metric):
+                    items.remove(metric)
+            if not items:
+                scopes.remove(scope)
+        if not scopes:
+            resources.remove(resource)
+
+
+def _is_theirs(item: Any, around: tuple[Any, ...], subject: Subject) -> bool:
+    """Whether a record or point is theirs, by itself or by what it stands in."""
+    if any(_user(held.attributes) in subject.names for held in (item, *around[:2])):
+        return True
+    traces = [item.trace_id] if hasattr(item, "trace_id") else [e.trace_id for e in getattr(item, "exemplars", ())]
+    return any(t.hex() in subject.traces for t in traces) or any(subject.touches(text) for text in _texts((item, *around)))
+
+
+def _user(attributes: Any) -> str | None:
+    return next((a.value.string_value for name in SOURCES["user"] for a in attributes if a.key == name and a.value.string_value), None)
+
+
+def _texts(held: Any) -> Iterator[str]:
+    """Every text in a message, or in a list of them."""
+    if isinstance(held, str):
+        yield held
+    elif isinstance(held, bytes):
+        yield held.decode("utf-8", "replace")
+    elif hasattr(held, "ListFields"):
+        for _, value in held.ListFields():
+            yield from _texts(value)
+    elif hasattr(held, "__iter__"):
+        for value in held:
+            yield from _texts(value)
+
+
+def _parsed(kind: int, data: bytes) -> Any:
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+    return (ExportLogsServiceRequest if kind == LOGS else ExportMetricsServiceRequest).FromString(data)
