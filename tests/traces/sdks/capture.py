@@ -33,7 +33,7 @@ SIGNALS = {"v1/traces": "traces", "v1/logs": "logs", "v1/metrics": "metrics"}
 PROMPT = {
     "id": "p-1", "name": "answer", "version": 3, "type": "text", "prompt": "You answer questions about {{subject}}.", "config": {},
     "labels": ["production"], "tags": [], "commitMessage": None, "resolutionGraph": None,
-    "projectId": "shop", "createdBy": "API", "createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z", "isActive": True,
+    "projectId": "shop", "createdBy": "API", "createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z",
 }  # fmt: skip
 
 
@@ -50,6 +50,10 @@ LATEST = {"OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental"}
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 SDKS = {
     "otel-genai": Sdk("otel_genai.py", "opentelemetry-instrumentation-genai-openai", {CONTENT: "span_and_event"}),
+    "openinference-clients": Sdk("openinference_clients.py", "openinference-instrumentation-openai"),
+    "openinference-langchain": Sdk("openinference_langchain.py", "openinference-instrumentation-langchain"),
+    "openinference-agents": Sdk("openinference_agents.py", "openinference-instrumentation-openai-agents"),
+    "phoenix": Sdk("phoenix_register.py", "arize-phoenix-otel"),
     "otel-openai-v2": Sdk("otel_openai_v2.py", "opentelemetry-instrumentation-openai-v2", {CONTENT: "true"}, "openai-v2"),
     "otel-openai-v2-latest": Sdk(
         "otel_openai_v2.py", "opentelemetry-instrumentation-openai-v2", {CONTENT: "span_and_event", **LATEST}, "openai-v2"

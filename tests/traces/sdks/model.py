@@ -1,4 +1,4 @@
-"""A model server that tells the story of `story.py`: real HTTP on loopback, by OpenAI's and Anthropic's wire formats, from the standard library alone.
+"""A model server that tells the story of `story.py`: real HTTP on loopback, OpenAI's and Anthropic's formats, standard library alone.
 
 What it answers follows from what it is asked, so that any framework may call in any order: where tools are offered and none has
 answered yet it asks for `look_up`; a question that holds "fail" gets 429; all else gets the same sentence. Its usage figures are
@@ -21,7 +21,7 @@ OPENAI = "gpt-5-mini-2025-08-07"  # what gpt-5-mini says it is; a claude is call
 CHAT_USAGE = {
     "prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050,
     "prompt_tokens_details": {"cached_tokens": 400, "audio_tokens": 0},
-    "completion_tokens_details": {"reasoning_tokens": 20, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 20, "audio_tokens": 0},
 }  # fmt: skip
 RESPONSES_USAGE = {
     "input_tokens": 1000, "input_tokens_details": {"cached_tokens": 400, "cache_write_tokens": 0},

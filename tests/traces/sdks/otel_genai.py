@@ -6,6 +6,12 @@ from __future__ import annotations
 
 import os
 
+import anthropic
+import openai
+from opentelemetry.instrumentation.genai.anthropic import AnthropicInstrumentor
+from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+from opentelemetry.util.genai.handler import TelemetryHandler
+from opentelemetry.util.genai.types import InputMessage, OutputMessage, RetrievalDocument, TextPart
 from story import (
     DOCUMENTS,
     QUESTION,
@@ -23,13 +29,6 @@ from story import (
 
 os.environ["OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"] = "true"
 spans, logs, metrics = opentelemetry()
-
-import anthropic
-import openai
-from opentelemetry.instrumentation.genai.anthropic import AnthropicInstrumentor
-from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
-from opentelemetry.util.genai.handler import TelemetryHandler
-from opentelemetry.util.genai.types import InputMessage, OutputMessage, RetrievalDocument, TextPart
 
 given = {"tracer_provider": spans, "logger_provider": logs, "meter_provider": metrics}
 OpenAIInstrumentor().instrument(**given)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 
+import openai
+from opentelemetry.instrumentation.openai_v2 import OpenAIInstrumentor
 from story import SESSION, chat, embedded, failing, opentelemetry, streamed, tool_round
 
 os.environ["OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"] = "true"
 spans, logs, metrics = opentelemetry()
-
-import openai
-from opentelemetry.instrumentation.openai_v2 import OpenAIInstrumentor
 
 OpenAIInstrumentor().instrument(tracer_provider=spans, logger_provider=logs, meter_provider=metrics)
 client = openai.OpenAI(max_retries=0)
