@@ -55,6 +55,7 @@ SDKS = {
     "openinference-agents": Sdk("openinference_agents.py", "openinference-instrumentation-openai-agents"),
     "phoenix": Sdk("phoenix_register.py", "arize-phoenix-otel"),
     "langfuse-python": Sdk("langfuse_python.py", "langfuse"),
+    "openllmetry": Sdk("openllmetry.py", "traceloop-sdk", venv="openllmetry"),
     "otel-openai-v2": Sdk("otel_openai_v2.py", "opentelemetry-instrumentation-openai-v2", {CONTENT: "true"}, "openai-v2"),
     "otel-openai-v2-latest": Sdk(
         "otel_openai_v2.py", "opentelemetry-instrumentation-openai-v2", {CONTENT: "span_and_event", **LATEST}, "openai-v2"
