@@ -56,6 +56,15 @@ SDKS = {
     "phoenix": Sdk("phoenix_register.py", "arize-phoenix-otel"),
     "langfuse-python": Sdk("langfuse_python.py", "langfuse"),
     "openllmetry": Sdk("openllmetry.py", "traceloop-sdk", venv="openllmetry"),
+    "mlflow": Sdk("mlflow_tracing.py", "mlflow", venv="mlflow"),
+    "mlflow-otlp": Sdk("mlflow_tracing.py", "mlflow", {"MLFLOW_TO": "otlp"}, "mlflow"),
+    "mlflow-genai": Sdk("mlflow_tracing.py", "mlflow", {"MLFLOW_TO": "otlp", "MLFLOW_ENABLE_OTEL_GENAI_SEMCONV": "true"}, "mlflow"),
+    "logfire": Sdk(
+        "logfire_pydantic.py",
+        "logfire",
+        {"OTEL_RESOURCE_ATTRIBUTES": "host.name=shop-1,host.id=1,os.version=1,service.version=1"},
+        "logfire",
+    ),
     "otel-openai-v2": Sdk("otel_openai_v2.py", "opentelemetry-instrumentation-openai-v2", {CONTENT: "true"}, "openai-v2"),
     "otel-openai-v2-latest": Sdk(
         "otel_openai_v2.py", "opentelemetry-instrumentation-openai-v2", {CONTENT: "span_and_event", **LATEST}, "openai-v2"
@@ -117,6 +126,9 @@ class Sink:
 
 
 def answer_to(path: str) -> dict[str, Any]:
+    """What Langfuse's client asks for a prompt, and Logfire's for its token."""
+    if path == "/v1/info":
+        return {"project_name": "shop", "project_url": "http://127.0.0.1/shop"}
     return PROMPT if "/v2/prompts/" in path else {}
 
 
