@@ -12,9 +12,11 @@ import gzip
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import zlib
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -101,7 +103,7 @@ class Sink:
                 media_type = self.headers.get("content-type") or "application/json"
                 if "protobuf" not in media_type:
                     media_type = "application/json"
-                answer = b"" if "protobuf" in media_type else json.dumps(answer_to(self.path)).encode()
+                answer = b"" if "protobuf" in media_type else json.dumps(answer_to(self.path, body)).encode()
                 self.send_response(200)
                 self.send_header("content-type", media_type)
                 self.send_header("content-length", str(len(answer)))
@@ -125,10 +127,20 @@ class Sink:
         return f"http://127.0.0.1:{server.server_address[1]}"
 
 
-def answer_to(path: str) -> dict[str, Any]:
-    """What Langfuse's client asks for a prompt, and Logfire's for its token."""
+def answer_to(path: str, body: bytes) -> Any:
+    """What Langfuse's client asks for a prompt, Logfire's for its token, and MLflow's for the server and its experiment."""
+    if path == "/version":
+        return 3.18
     if path == "/v1/info":
         return {"project_name": "shop", "project_url": "http://127.0.0.1/shop"}
+    if "/mlflow/experiments/get" in path:
+        return {
+            "experiment": {"experiment_id": "7", "name": "shop", "artifact_location": "mlflow-artifacts:/7", "lifecycle_stage": "active"}
+        }
+    if path == "/api/3.0/mlflow/traces":
+        kept = json.loads(body)
+        kept["trace"]["trace_info"]["tags"]["mlflow.trace.spansLocation"] = "TRACKING_STORE"  # or it wants to upload spans as a file, too
+        return kept
     return PROMPT if "/v2/prompts/" in path else {}
 
 
@@ -139,9 +151,9 @@ def unpacked(sent: Sent) -> bytes:
     return zlib.decompress(sent.body) if encoding == "deflate" else sent.body
 
 
-def neutral(data: bytes) -> bytes:
+def neutral(data: bytes, folder: Path) -> bytes:
     """Without what tells of this machine, and as long as before."""
-    for told in sorted({str(ROOT), sys.base_prefix, str(Path.home()), socket.gethostname()}, key=len, reverse=True):
+    for told in sorted({str(folder), str(ROOT), sys.base_prefix, str(Path.home()), socket.gethostname()}, key=len, reverse=True):
         if len(told) > 3:
             other = ("/" if told[0] == "/" else "") + "x" * (len(told) - (told[0] == "/"))
             data = data.replace(told.encode(), other.encode())
@@ -161,18 +173,17 @@ def environment(sdk: Sdk, server: str, models: str) -> dict[str, str]:
     return plain | {
         "WINDLASS_URL": server, "WINDLASS_KEY": KEY, "OPENAI_BASE_URL": f"{models}/v1", "OPENAI_API_KEY": "sk-scripted",
         "ANTHROPIC_BASE_URL": models, "ANTHROPIC_API_KEY": "sk-ant-scripted", "OTEL_SERVICE_NAME": "shop", "NO_PROXY": "127.0.0.1",
-        "OTEL_NODE_RESOURCE_DETECTORS": "env", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", **sdk.environ,
+        "OTEL_NODE_RESOURCE_DETECTORS": "env", "LOGNAME": "app", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", **sdk.environ,
     }  # fmt: skip
 
 
-def command(sdk: Sdk) -> list[str]:
-    """Node finds packages beside a script only, so its scripts run from a copy beside them."""
-    if sdk.script.endswith(".py"):
-        return [str(ROOT / ".sdks" / sdk.venv / "bin/python"), str(HERE / sdk.script)]
-    copy = ROOT / ".sdks" / sdk.venv / sdk.script
-    copy.write_bytes((HERE / sdk.script).read_bytes())
-    (copy.parent / "story.mjs").write_bytes((HERE / "story.mjs").read_bytes())
-    return ["node", str(copy)]
+def command(sdk: Sdk, folder: Path) -> list[str]:
+    """From a copy, so that no SDK finds a git repository around its script. Node looks for packages beside a script only."""
+    python = sdk.script.endswith(".py")
+    beside = folder if python else ROOT / ".sdks" / sdk.venv
+    for file in HERE.glob("*.py" if python else "*.mjs"):
+        shutil.copy(file, beside)
+    return [str(ROOT / ".sdks" / sdk.venv / "bin/python") if python else "node", str(beside / sdk.script)]
 
 
 def version(sdk: Sdk) -> str:
@@ -186,7 +197,9 @@ def capture(name: str) -> Path:
     sdk, sink, models = SDKS[name], Sink(), model.serve()
     server = sink.start()
     environ = environment(sdk, server, f"http://127.0.0.1:{models.server_address[1]}")
-    subprocess.run(command(sdk), env=environ, cwd=HERE, check=True, timeout=300)
+    with tempfile.TemporaryDirectory() as name_of_it:
+        scripts = Path(name_of_it)
+        subprocess.run(command(sdk, scripts), env=environ, cwd=scripts, check=True, timeout=300)
     models.shutdown()
     folder = HERE / "captured" / f"{name}-{version(sdk)}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,7 +210,7 @@ def capture(name: str) -> Path:
         path = sent.path.partition("?")[0]
         signal = next((signal for end, signal in SIGNALS.items() if path.endswith(end)), "")
         entry: dict[str, Any] = {"method": sent.method, "path": sent.path, "signal": signal, "headers": told(sent), "file": None}
-        if body := neutral(unpacked(sent)):
+        if body := neutral(unpacked(sent), scripts):
             entry["file"] = f"{number:03d}.{'otlp' if 'protobuf' in sent.headers.get('content-type', '') else 'json'}"
             (folder / entry["file"]).write_bytes(body)
         index.append(entry)
