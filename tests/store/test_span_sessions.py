@@ -52,7 +52,7 @@ def plainly(rows: list[SpanRow]) -> list[SessionSummary]:
     found = []
     for id, spans in groups.items():
         said = [(msgspec.json.decode(s.attributes), s) for s in spans]
-        outer = {(s.trace_id, s.parent) for s in spans if s.kind == "model"}
+        outer = {(s.trace_id, s.parent) for s in spans if s.kind in ("model", "embedding")}
         paid = [s.cost for s in spans if s.kind in ("model", "embedding") and (s.trace_id, s.span_id) not in outer]
         found.append((max(s.start_ns for s in spans), id, SessionSummary(
             id, min(s.start_ns for s in spans), max(s.end_ns for s in spans), len({s.trace_id for s in spans}),

@@ -59,7 +59,7 @@ def page_of(rows: Sequence[tuple[Any, ...]], limit: int) -> SessionPage:
 
 def outer(spans: str) -> str:
     """Which of these spans have a call of a model beneath them: a call that an application and the gateway under it tell of is one."""
-    return f"SELECT (trace_id, parent) FROM {spans} WHERE kind = 'model' AND parent IS NOT NULL"
+    return f"SELECT (trace_id, parent) FROM {spans} WHERE kind IN ('model', 'embedding') AND parent IS NOT NULL"
 
 
 def _said(attribute: str) -> str:

@@ -45,7 +45,7 @@ def sessions_of(ask: Ask, query: SessionQuery) -> SessionPage:
 
 def outer(spans: str) -> str:
     """Which of these spans have a call of a model beneath them."""
-    return f"SELECT trace_id, assumeNotNull(parent) FROM {spans} WHERE kind = 'model' AND parent IS NOT NULL"
+    return f"SELECT trace_id, assumeNotNull(parent) FROM {spans} WHERE kind IN ('model', 'embedding') AND parent IS NOT NULL"
 
 
 def _said(attribute: str) -> str:

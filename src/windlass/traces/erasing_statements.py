@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from windlass.govern.erasure import Subject
+from windlass.traces.conventions.tables import tables
 from windlass.traces.envelope import LOGS, METRICS
-from windlass.traces.mapping import SOURCES
 
 STATEMENTS = {LOGS: "log records", METRICS: "points of metrics"}
 
@@ -88,7 +88,7 @@ def _is_theirs(item: Any, around: tuple[Any, ...], subject: Subject) -> bool:
 
 
 def _user(attributes: Any) -> str | None:
-    return next((a.value.string_value for name in SOURCES["user"] for a in attributes if a.key == name and a.value.string_value), None)
+    return next((a.value.string_value for name in tables().of("user") for a in attributes if a.key == name and a.value.string_value), None)
 
 
 def _texts(held: Any) -> Iterator[str]:

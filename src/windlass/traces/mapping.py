@@ -23,6 +23,7 @@ from windlass.traces.envelope import LOGS, METRICS, SPANS
 
 OF_THE_RESOURCE = (names.ENVIRONMENT, names.EVALUATION, "deployment.environment.name", "deployment.environment", "session.id", "user.id")
 PRICED = ("model", "embedding")
+PENDING = "logfire.pending_parent_id"
 _NOTHING: Mapping[str, Any] = {}
 _STATUS: dict[int, Status] = {0: "unset", 1: "ok", 2: "error"}
 _LATEST = 2**63 - 1
@@ -77,13 +78,20 @@ def _from_otlp(sent: Any) -> Span:
 
 def _row(source: Source, span: Span, digest: str | None, prices: Prices | None) -> SpanRow:
     attributes, events, known = span.attributes, span.events, tables()
+    if PENDING in attributes and span.parent is not None:
+        source, span = _begun(source, span)
     told = known.read({**source.told, **attributes} if source.told else attributes)
     if events:
         _hear(told, events, known)
     if "kind" not in told:
         told["kind"] = "tool" if "tool" in told else "model" if "model" in told and "tokens_out" in told else "span"
-    if "prompt_version" in told:
-        told["prompt"] = f"{told.get('prompt', '')}@{told.pop('prompt_version')}"
+    if told["kind"] == "tool" and "tool" not in told:
+        told["tool"] = span.name
+    if (version := told.pop("prompt_version", None)) is not None and "prompt" in told:
+        told["prompt"] += f"@{version}"
+    for column in ("session", "user"):
+        if known.nothing and column in told and told[column].startswith(known.nothing):
+            del told[column]
     if prices is not None and told["kind"] in PRICED:
         _price(told, span.start_ns, prices)
     versions = attributes.get(names.VERSIONS)
@@ -112,6 +120,13 @@ def _row(source: Source, span: Span, digest: str | None, prices: Prices | None) 
         resource=source.resource,
         **told,
     )
+
+
+def _begun(source: Source, span: Span) -> tuple[Source, Span]:
+    """Logfire tells of a long step when it begins too, under another id and as a child of itself: an earlier revision of that step."""
+    above = str(span.attributes[PENDING])
+    parent = above if above.strip("0") else None
+    return source._replace(receipt_ns=source.receipt_ns - 1), msgspec.structs.replace(span, span_id=span.parent, parent=parent)
 
 
 def _content(source: Source, span: Span, told: Mapping[str, Any], texts: Sequence[str]) -> str:

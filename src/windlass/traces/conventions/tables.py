@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-ORDER = ("windlass", "langfuse", "mlflow", "openinference", "vercel", "traceloop", "langsmith", "genai", "logfire")
+ORDER = ("windlass", "langfuse", "mlflow", "openinference", "vercel", "traceloop", "langsmith", "genai", "logfire", "mlflow_genai")
 COUNTS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")
 LISTS = ("tags",)
 FROM = {"input": "input_from", "output": "output_from"}  # whole texts, kept as they came
@@ -26,17 +27,13 @@ MEMO = 20_000  # numbered attributes whose meaning is remembered
 Convert = Callable[[Any], Any]
 
 
-class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An attribute that is a JSON object of counts; of each list the first that is there. `beside`: cached tokens are not in `tokens_in`,
-    but beside it."""
+class Inside(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an attribute that is a JSON object tells, where it holds `has`. Names lead inwards by dots. `sums` are what is added up; a
+    name that ends with * stands for all that begin so."""
 
-    tokens_in: tuple[str, ...] = ()
-    tokens_out: tuple[str, ...] = ()
-    tokens_cached: tuple[str, ...] = ()
-    tokens_written: tuple[str, ...] = ()
-    tokens_reasoning: tuple[str, ...] = ()
-    cost: tuple[str, ...] = ()
-    beside: bool = False
+    has: str = ""
+    columns: dict[str, tuple[str, ...]] = {}
+    sums: dict[str, tuple[str, ...]] = {}
 
 
 class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,8 +45,9 @@ class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Convention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One table. `json`: every value is JSON text. `numbered` are attributes as `name.0.role`, which are a list of objects together;
-    `values` are words for what a column says."""
+    """One table. `json`: every value is JSON text. `inside` are JSON objects, each read by the first shape that it has. `numbered` are
+    attributes as `name.0.role`, which are a list of objects together; `values` are words for what a column says. Who or which session it
+    was is not told by a text that begins as `nothing` does."""
 
     version: int
     source: str
@@ -57,10 +55,11 @@ class Convention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     json: bool = False
     kind: dict[str, dict[str, str]] = {}
     columns: dict[str, tuple[str, ...]] = {}
-    counts: dict[str, Counts] = {}
+    inside: dict[str, tuple[Inside, ...]] = {}
     numbered: dict[str, str] = {}
     values: dict[str, dict[str, str]] = {}
     events: Events = Events()
+    nothing: str = ""
 
 
 class Slot(NamedTuple):
@@ -87,6 +86,7 @@ class Tables:
         self._numbered: dict[str, Slot] = {}
         self._memo: dict[str, tuple[str, Slot] | None] = {}
         self.events_read: frozenset[str] = frozenset(e for c in conventions.values() for e in c.events.read)
+        self.nothing = tuple(c.nothing for c in conventions.values() if c.nothing)
         self._messages = {
             event: (column, role)
             for c in conventions.values()
@@ -104,8 +104,8 @@ class Tables:
             convert = _chain(first, _reading(column), *([functools.partial(_known, c.values[column])] if column in c.values else []))
             for at, attribute in enumerate(attributes):
                 self._slot(attribute, Slot(column, base + at, convert))
-        for at, (attribute, counts) in enumerate(c.counts.items()):
-            self._slot(attribute, Slot("", base + 50 + at, functools.partial(_counted, counts)))
+        for at, (attribute, shapes) in enumerate(c.inside.items()):
+            self._slot(attribute, Slot("", base + 50 + at, functools.partial(_inside, shapes)))
         for at, (prefix, column) in enumerate(c.numbered.items()):
             self._numbered[prefix] = Slot(column, base + 80 + at, None)
 
@@ -158,6 +158,10 @@ class Tables:
             self._memo.clear()
         self._memo[attribute] = found = (hit[1], slot) if hit and slot else None
         return found
+
+    def of(self, column: str) -> frozenset[str]:
+        """The attributes that tell a column."""
+        return frozenset(name for name, slots in self._slots.items() if any(s.column == column for s in slots))
 
     def message(self, event: str) -> tuple[str, str] | None:
         """The column and role of an event that is a message."""
@@ -232,7 +236,7 @@ def _count(value: Any) -> int | None:
 
 
 def _amount(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None
 
 
 def _list(value: Any) -> list[str] | None:
@@ -265,17 +269,29 @@ def _decoded(text: str) -> Any:
         return text
 
 
-def _counted(counts: Counts, value: Any) -> dict[str, Any] | None:
+def _inside(shapes: tuple[Inside, ...], value: Any) -> dict[str, Any] | None:
     told = _unquoted(value)
     if not isinstance(told, dict):
         return None
+    shape = next((s for s in shapes if not s.has or _at(told, s.has) is not None), None)
+    if shape is None:
+        return None
     found: dict[str, Any] = {}
-    for column in (*COUNTS, "cost"):
-        convert = _reading(column)
-        for name in getattr(counts, column):
-            if (one := convert(told.get(name))) is not None:
-                found[column] = one
-                break
-    if counts.beside and "tokens_in" in found:
-        found["tokens_in"] += found.get("tokens_cached", 0) + found.get("tokens_written", 0)
+    for column, names in shape.sums.items():
+        parts = [v for k, v in told.items() if any(k.startswith(n[:-1]) if n.endswith("*") else k == n for n in names)]
+        numbers = [v for v in parts if _amount(v) is not None]
+        if numbers and (total := _reading(column)(sum(numbers))) is not None:
+            found[column] = total
+    for column, names in shape.columns.items():
+        read = (_reading(column)(_at(told, name)) for name in names)
+        if (one := next((v for v in read if v is not None), None)) is not None:
+            found[column] = one
     return found
+
+
+def _at(told: dict[str, Any], name: str) -> Any:
+    """What lies at a name, or inwards by its dots."""
+    at: Any = told
+    for step in name.split("."):
+        at = at.get(step) if isinstance(at, dict) else None
+    return at
