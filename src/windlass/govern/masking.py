@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import re2
 
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid
@@ -31,6 +32,8 @@ DEEPEST = 8  # JSON in JSON
 GROUPS = {"secrets", "personal", "network"}
 ESCAPE = b"\\u"
 NUMBERS = {"card"}
+# A number of 12 digits or more, as protobuf has it in a value of an attribute (varint, double) and as MessagePack has it.
+LARGE = rb"(?s)\x18[\x80-\xff]{5}|\x21.{7}[\x42\x43]|[\xcf\xd3][\x00\x30-\x60]|\xcb[\x42\x43]"
 
 
 class _Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,9 +54,8 @@ class _Want:
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
         self._any = not mask.needs and not mask.hints
-        self._bytes = tuple(need.encode() for need in mask.needs)
         self._hints = tuple(re.compile(hint) for hint in mask.hints)
-        self._hints_bytes = tuple(re.compile(hint.encode()) for hint in mask.hints)
+        self._bytes = _any_of((mask,))
 
     def in_text(self, text: str) -> bool:
         if self._any or any(need in text for need in self.mask.needs):
@@ -61,9 +63,22 @@ class _Want:
         return any(hint.search(text) for hint in self._hints)
 
     def in_bytes(self, data: bytes) -> bool:
-        if self._any or any(need in data for need in self._bytes):
-            return True
-        return any(hint.search(data) for hint in self._hints_bytes)
+        return self._bytes is None or self._bytes.search(data) is not None
+
+
+def _any_of(masks: tuple[Mask, ...]) -> Any:
+    """Whether bytes hold what any of the masks needs, in one reading (RE2: a DFA); None where a mask needs nothing, so that all may."""
+    if not masks or any(not m.needs and not m.hints for m in masks):
+        return None
+    return _bytes([part.encode() for m in masks for part in (*map(re.escape, m.needs), *m.hints)])
+
+
+def _bytes(parts: list[bytes]) -> Any:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # also of what is packed between texts
+    options.never_capture = True
+    options.log_errors = False
+    return re2.compile(b"|".join(parts), options)
 
 
 class Masker:
@@ -74,14 +89,17 @@ class Masker:
         self.key = lru_cache(maxsize=4096)(self.text)  # names of attributes come again and again
         self._narrowed: dict[tuple[str, ...], Masker] = {}
         self._wants = tuple(_Want(m) for m in masks)
-        # a number that is no text is not seen in packed bytes, so that spans are looked through for it
-        self._numbers = tuple(m for m in masks if m.name in NUMBERS)
+        self._seen = _any_of(masks)
+        self._large = _bytes([LARGE]) if any(m.name in NUMBERS for m in masks) else None
 
     def narrowed(self, packed: bytes) -> Masker | None:
         """The masks that could find something in what was packed, in whatever form keeps texts as they are; None where none could."""
         if ESCAPE in packed:  # letters may be hidden
             return self
-        wanted = tuple(w.mask for w in self._wants if w.in_bytes(packed) or w.mask in self._numbers)
+        large = self._large is not None and self._large.search(packed) is not None
+        if not large and self._seen is not None and not self._seen.search(packed):
+            return None
+        wanted = tuple(w.mask for w in self._wants if w.in_bytes(packed) or (large and w.mask.name in NUMBERS))
         if not wanted:
             return None
         names = tuple(m.name for m in wanted)

@@ -48,8 +48,9 @@ def mask_otlp(request: Any, masker: Masker) -> bool:
         for scope in getattr(resource, inner):
             found |= _field(scope, "schema_url", masker) | _field(scope.scope, "name", masker) | _field(scope.scope, "version", masker)
             found |= _pairs(scope.scope.attributes, masker)
-            for item in getattr(scope, many):
-                found |= mask(item, masker)
+            for item in getattr(scope, many):  # most hold nothing, and each is looked through faster packed than text by text
+                if (of_this := masker.narrowed(item.SerializeToString())) is not None:
+                    found |= mask(item, of_this)
     size = request.ByteSize()
     request.DiscardUnknownFields()  # of a newer OTLP, that nobody here can look into
     return found or request.ByteSize() != size
