@@ -92,13 +92,19 @@ class Masker:
         self._seen = _any_of(masks)
         self._large = _bytes([LARGE]) if any(m.name in NUMBERS for m in masks) else None
 
+    def may_find(self, packed: bytes) -> bool:
+        """Whether anything could be found in what was packed, in whatever form keeps texts as they are; never wrong when it says no."""
+        if ESCAPE in packed or self._seen is None or self._seen.search(packed) is not None:  # behind an escape letters may be hidden
+            return True
+        return self._large is not None and self._large.search(packed) is not None
+
     def narrowed(self, packed: bytes) -> Masker | None:
-        """The masks that could find something in what was packed, in whatever form keeps texts as they are; None where none could."""
-        if ESCAPE in packed:  # letters may be hidden
+        """The masks that could find something in what was packed; None where none could."""
+        if not self.may_find(packed):
+            return None
+        if ESCAPE in packed:
             return self
         large = self._large is not None and self._large.search(packed) is not None
-        if not large and self._seen is not None and not self._seen.search(packed):
-            return None
         wanted = tuple(w.mask for w in self._wants if w.in_bytes(packed) or (large and w.mask.name in NUMBERS))
         if not wanted:
             return None

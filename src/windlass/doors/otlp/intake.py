@@ -109,8 +109,8 @@ class Intake:
             return None, outcome
         wire.mark(signal, request, foreign)
         data = request.SerializeToString()
-        narrowed = self._masking.of(project).narrowed(data)
-        if narrowed and mask_otlp(request, narrowed):
+        masker = self._masking.of(project)
+        if masker.may_find(data) and mask_otlp(request, masker):
             data = request.SerializeToString()
         return seal(project, data, signal.format), outcome
 
