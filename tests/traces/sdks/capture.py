@@ -67,6 +67,7 @@ SDKS = {
         {"OTEL_RESOURCE_ATTRIBUTES": "host.name=shop-1,host.id=1,os.version=1,service.version=1"},
         "logfire",
     ),
+    "langsmith": Sdk("langsmith_otel.py", "langsmith", venv="langsmith"),
     "vercel-ai": Sdk("vercel_ai.mjs", "ai", venv="node"),
     "vercel-ai-legacy": Sdk("vercel_ai.mjs", "ai", {"AI_SDK_NAMES": "legacy"}, "node"),
     "vercel-ai-6": Sdk("vercel_ai.mjs", "ai", venv="node6"),
