@@ -68,6 +68,7 @@ SDKS = {
         "logfire",
     ),
     "langsmith": Sdk("langsmith_otel.py", "langsmith", venv="langsmith"),
+    "opik": Sdk("opik_python.py", "opik", venv="opik"),
     "vercel-ai": Sdk("vercel_ai.mjs", "ai", venv="node"),
     "vercel-ai-legacy": Sdk("vercel_ai.mjs", "ai", {"AI_SDK_NAMES": "legacy"}, "node"),
     "vercel-ai-6": Sdk("vercel_ai.mjs", "ai", venv="node6"),
@@ -169,7 +170,7 @@ def told(sent: Sent) -> dict[str, str]:
     kept = {k: v for k, v in sorted(sent.headers.items()) if k in KEPT or OWN.match(k)}
     if scheme := sent.headers.get("authorization"):
         kept["authorization"] = scheme.partition(" ")[0] if " " in scheme else "(no scheme)"
-    return {k: "(a key)" if "key" in k or v == KEY else v for k, v in kept.items()}
+    return {k: "(a key)" if "key" in k or "client-id" in k or v == KEY else v for k, v in kept.items()}
 
 
 def environment(sdk: Sdk, server: str, models: str) -> dict[str, str]:
