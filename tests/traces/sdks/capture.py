@@ -52,6 +52,10 @@ LATEST = {"OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental"}
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 SDKS = {
     "otel-genai": Sdk("otel_genai.py", "opentelemetry-instrumentation-genai-openai", {CONTENT: "span_and_event"}),
+    "otel-genai-frameworks": Sdk("otel_genai_frameworks.py", "opentelemetry-instrumentation-genai-langchain", {CONTENT: "span_only"}),
+    "openinference-genai": Sdk(
+        "openinference_clients.py", "openinference-instrumentation-openai", {"OPENINFERENCE_ENABLE_GENAI_SEMCONV": "true"}
+    ),
     "openinference-clients": Sdk("openinference_clients.py", "openinference-instrumentation-openai"),
     "openinference-langchain": Sdk("openinference_langchain.py", "openinference-instrumentation-langchain"),
     "openinference-agents": Sdk("openinference_agents.py", "openinference-instrumentation-openai-agents"),

@@ -1,4 +1,4 @@
-"""OpenLLMetry's instrumentations of OpenAI's and Anthropic's clients as they were at the end of 2025: gen_ai.prompt.N.*, gen_ai.completion.N.*"""
+"""OpenLLMetry as it was at the end of 2025, around clients of OpenAI and Anthropic: gen_ai.prompt.N.*, gen_ai.completion.N.*"""
 
 from __future__ import annotations
 
