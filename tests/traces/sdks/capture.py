@@ -77,6 +77,8 @@ SDKS = {
     "vercel-ai-legacy": Sdk("vercel_ai.mjs", "ai", {"AI_SDK_NAMES": "legacy"}, "node"),
     "vercel-ai-6": Sdk("vercel_ai.mjs", "ai", venv="node6"),
     "langfuse-js": Sdk("langfuse_js.mjs", "@langfuse/otel", venv="node"),
+    "openllmetry-frameworks": Sdk("openllmetry_frameworks.py", "opentelemetry-instrumentation-langchain", venv="openllmetry"),
+    "anthropic": Sdk("anthropic_client.py", "anthropic"),
     "openllmetry-before": Sdk("openllmetry_before.py", "opentelemetry-instrumentation-openai", venv="openllmetry-before"),
     "otel-openai-v2": Sdk("otel_openai_v2.py", "opentelemetry-instrumentation-openai-v2", {CONTENT: "true"}, "openai-v2"),
     "otel-openai-v2-latest": Sdk(
