@@ -1,9 +1,12 @@
 """Keeps the bytes that real tracing SDKs send: `python -m tests.traces.sdks.capture [NAME …]`, all of them where none is named.
 
-For each SDK it starts the scripted models and a server that accepts whatever comes, runs the SDK's script with the interpreter that
-has it (`.sdks/`, see `requirements*.txt` and `package.json`), and writes `captured/NAME-VERSION/`: the bodies as they were, only
-unpacked, in the order they came, and `requests.json` with paths and headers. Secrets are not kept. Folders and the host's name, where
-an SDK tells them, are overwritten by as many other characters, so that lengths inside protobuf stay right.
+For each SDK it starts the scripted models and a server that accepts whatever comes, runs the SDK's script with what has it, and writes
+`captured/NAME-VERSION/`: the bodies as they were, only unpacked, in the order they came, and `requests.json` with paths and headers.
+Secrets are not kept. Folders and the host's name, where an SDK tells them, are overwritten by as many other characters, so that
+lengths inside protobuf stay right.
+
+What has an SDK lies in `.sdks/`: the virtual environments `python` (of requirements.txt) and NAME (of requirements-NAME.txt), and the
+folders `node` and `node6`, each with its package.json (of package-6.json the latter) installed.
 """
 
 from __future__ import annotations
