@@ -1,9 +1,12 @@
 """Keeps the bytes that real tracing SDKs send: `python -m tests.traces.sdks.capture [NAME …]`, all of them where none is named.
 
-For each SDK it starts the scripted models and a server that accepts whatever comes, runs the SDK's script with the interpreter that
-has it (`.sdks/`, see `requirements*.txt` and `package.json`), and writes `captured/NAME-VERSION/`: the bodies as they were, only
-unpacked, in the order they came, and `requests.json` with paths and headers. Secrets are not kept. Folders and the host's name, where
-an SDK tells them, are overwritten by as many other characters, so that lengths inside protobuf stay right.
+For each SDK it starts the scripted models and a server that accepts whatever comes, runs the SDK's script with what has it, and writes
+`captured/NAME-VERSION/`: the bodies as they were, only unpacked, in the order they came, and `requests.json` with paths and headers.
+Secrets are not kept. Folders and the host's name, where an SDK tells them, are overwritten by as many other characters, so that
+lengths inside protobuf stay right.
+
+What has an SDK lies in `.sdks/`: the virtual environments `python` (of requirements.txt) and NAME (of requirements-NAME.txt), and the
+folders `node` and `node6`, each with its package.json (of package-6.json the latter) installed.
 """
 
 from __future__ import annotations
@@ -52,6 +55,10 @@ LATEST = {"OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental"}
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 SDKS = {
     "otel-genai": Sdk("otel_genai.py", "opentelemetry-instrumentation-genai-openai", {CONTENT: "span_and_event"}),
+    "otel-genai-frameworks": Sdk("otel_genai_frameworks.py", "opentelemetry-instrumentation-genai-langchain", {CONTENT: "span_only"}),
+    "openinference-genai": Sdk(
+        "openinference_clients.py", "openinference-instrumentation-openai", {"OPENINFERENCE_ENABLE_GENAI_SEMCONV": "true"}
+    ),
     "openinference-clients": Sdk("openinference_clients.py", "openinference-instrumentation-openai"),
     "openinference-langchain": Sdk("openinference_langchain.py", "openinference-instrumentation-langchain"),
     "openinference-agents": Sdk("openinference_agents.py", "openinference-instrumentation-openai-agents"),
@@ -67,9 +74,15 @@ SDKS = {
         {"OTEL_RESOURCE_ATTRIBUTES": "host.name=shop-1,host.id=1,os.version=1,service.version=1"},
         "logfire",
     ),
+    "langsmith": Sdk("langsmith_otel.py", "langsmith", venv="langsmith"),
+    "opik": Sdk("opik_python.py", "opik", venv="opik"),
     "vercel-ai": Sdk("vercel_ai.mjs", "ai", venv="node"),
     "vercel-ai-legacy": Sdk("vercel_ai.mjs", "ai", {"AI_SDK_NAMES": "legacy"}, "node"),
     "vercel-ai-6": Sdk("vercel_ai.mjs", "ai", venv="node6"),
+    "langfuse-js": Sdk("langfuse_js.mjs", "@langfuse/otel", venv="node"),
+    "openllmetry-frameworks": Sdk("openllmetry_frameworks.py", "opentelemetry-instrumentation-langchain", venv="openllmetry"),
+    "anthropic": Sdk("anthropic_client.py", "anthropic"),
+    "openllmetry-before": Sdk("openllmetry_before.py", "opentelemetry-instrumentation-openai", venv="openllmetry-before"),
     "otel-openai-v2": Sdk("otel_openai_v2.py", "opentelemetry-instrumentation-openai-v2", {CONTENT: "true"}, "openai-v2"),
     "otel-openai-v2-latest": Sdk(
         "otel_openai_v2.py", "opentelemetry-instrumentation-openai-v2", {CONTENT: "span_and_event", **LATEST}, "openai-v2"
@@ -168,7 +181,7 @@ def told(sent: Sent) -> dict[str, str]:
     kept = {k: v for k, v in sorted(sent.headers.items()) if k in KEPT or OWN.match(k)}
     if scheme := sent.headers.get("authorization"):
         kept["authorization"] = scheme.partition(" ")[0] if " " in scheme else "(no scheme)"
-    return {k: "(a key)" if "key" in k or v == KEY else v for k, v in kept.items()}
+    return {k: "(a key)" if "key" in k or "client-id" in k or v == KEY else v for k, v in kept.items()}
 
 
 def environment(sdk: Sdk, server: str, models: str) -> dict[str, str]:
