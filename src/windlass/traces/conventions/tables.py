@@ -46,8 +46,8 @@ class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Convention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One table. `json`: every value is JSON text. `inside` are JSON objects, each read by the first shape that it has. `numbered` are
-    attributes as `name.0.role`, which are a list of objects together; `values` are words for what a column says. Who or which session it
-    was is not told by a text that begins as `nothing` does."""
+    attributes as `name.0.role`, which are a list of objects together. `values` are words for what a column says, none where it says
+    nothing. Who or which session it was is not told by a text that begins as `nothing` does."""
 
     version: int
     source: str
@@ -254,7 +254,7 @@ def _word(words: Mapping[str, str], value: Any) -> str | None:
 
 
 def _known(words: Mapping[str, str], value: Any) -> Any:
-    return words.get(value, value)
+    return words.get(value, value) or None
 
 
 def _unquoted(value: Any) -> Any:
