@@ -1,14 +1,14 @@
 """How spans lie in a file of DuckDB, format 2: their columns, rows on the way in, and files of format 1 made anew.
 
 Ids and digests are numbers, since text of them would be twice as large and could not be compressed. Rows go in as columns of NumPy
-objects. `traces` says where in a file a trace lies, one row for each batch that brought spans of it: a file only grows, so rows keep
-their places. It tells too when the first
-and the last of these spans began.
+objects. `traces` says where in a file a trace lies, a tenth as long: one row for spans of a trace that lie one after the
+other and have the session, user and evaluation in common, with when the first and the last of them began. A file only grows, so rows
+keep their places.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +26,8 @@ TYPES: dict[str, str] = {n: _SPECIAL.get(n, "BIGINT" if n in _NUMBERS else "VARC
 COLUMNS = ", ".join(f'"{c}"' for c in TYPES)
 TABLES = (
     "spans (" + ", ".join(f'"{c}" {t}' for c, t in TYPES.items()) + ")",
-    "traces (project VARCHAR, trace_id UUID, first_row BIGINT, last_row BIGINT, start_ns BIGINT, last_ns BIGINT)",
+    'traces (project VARCHAR, trace_id UUID, session VARCHAR, "user" VARCHAR, evaluation VARCHAR, first_row BIGINT, last_row BIGINT,'
+    " start_ns BIGINT, last_ns BIGINT)",
     "positions (writer VARCHAR PRIMARY KEY, segment BIGINT, read BIGINT)",
 )
 # How ids are told: as OpenTelemetry writes them.
@@ -47,7 +48,7 @@ def _taken(column: str, kind: str) -> str:
 
 
 TRACE = _taken("trace_id", "UUID")
-PLACED = f"project, {TRACE}, first_row, last_row, start_ns, last_ns"
+PLACED = f'project, {TRACE}, session, "user", evaluation, first_row, last_row, start_ns, last_ns'
 TAKEN = ", ".join(_taken(c, t) for c, t in TYPES.items())
 
 
@@ -91,10 +92,21 @@ def runs(starts: Any) -> list[tuple[int, int]]:
     return [(int(ordered[a]), int(ordered[b])) for a, b in zip([0, *(c + 1 for c in cuts)], ends, strict=True)]
 
 
+ALIKE = ("project", "trace_id_high", "trace_id_low", "session", "user", "evaluation")  # in spans that one row of `traces` is for
+
+
+def together(rows: Iterable[SpanRow]) -> list[SpanRow]:
+    """These rows in an order in which those that are alike lie one after the other."""
+    found: dict[tuple[Any, ...], list[SpanRow]] = {}
+    for r in rows:
+        found.setdefault((r.project, r.trace_id, r.session, r.user, r.evaluation), []).append(r)
+    return [row for alike in found.values() for row in alike]
+
+
 def places(made: dict[str, Any], first: int) -> dict[str, Any]:
-    """Rows of `traces` for these spans, the first of which is put at row `first`."""
-    at: dict[tuple[Any, int, int], list[int]] = {}
-    keys = zip(made["project"], made["trace_id_high"].tolist(), made["trace_id_low"].tolist(), strict=True)
+    """Rows of `traces` for these spans, which are put from row `first` on."""
+    at: dict[tuple[Any, ...], list[int]] = {}
+    keys = zip(*(made[c].tolist() for c in ALIKE), strict=True)
     for row, (key, start) in enumerate(zip(keys, made["start_ns"].tolist(), strict=True), first):
         if (known := at.get(key)) is None:
             at[key] = [row, row, start, start]
@@ -102,8 +114,7 @@ def places(made: dict[str, Any], first: int) -> dict[str, Any]:
             known[1] = row
             known[2], known[3] = min(known[2], start), max(known[3], start)
     found = np.array(list(at.values()), dtype=np.int64).reshape(-1, 4)
-    return {
-        "project": _objects([k[0] for k in at]), "trace_id_high": np.array([k[1] for k in at], dtype=np.uint64),
-        "trace_id_low": np.array([k[2] for k in at], dtype=np.uint64), "first_row": found[:, 0].copy(), "last_row": found[:, 1].copy(),
-        "start_ns": found[:, 2].copy(), "last_ns": found[:, 3].copy(),
-    }  # fmt: skip
+    alike = dict(zip(ALIKE, zip(*at, strict=True), strict=True))
+    ids = {c: np.array(alike.pop(c), dtype=np.uint64) for c in ("trace_id_high", "trace_id_low")}
+    lies = {c: found[:, n].copy() for n, c in enumerate(("first_row", "last_row", "start_ns", "last_ns"))}
+    return {**{c: _objects(list(values)) for c, values in alike.items()}, **ids, **lies}

@@ -38,9 +38,11 @@ def prepare(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
 def _fill(db: duckdb.DuckDBPyConnection, name: str) -> None:
     """Rows of a file of format 1, in their places; and where each trace lies."""
     db.execute(f"INSERT INTO written.spans SELECT {', '.join(_upgraded(c) for c in TYPES)} FROM {name}.spans ORDER BY rowid")
+    alike = 'project, trace_id, session, "user", evaluation'
     db.execute(
-        "INSERT INTO written.traces SELECT project, trace_id, min(rowid), max(rowid), min(start_ns), max(start_ns) FROM written.spans"
-        " WHERE trace_id IS NOT NULL GROUP BY project, trace_id"
+        f"INSERT INTO written.traces SELECT {alike}, min(place), max(place), min(start_ns), max(start_ns) FROM (SELECT *, rowid AS place,"
+        f" rowid - row_number() OVER (PARTITION BY {alike} ORDER BY rowid) AS run FROM written.spans WHERE trace_id IS NOT NULL)"
+        f" GROUP BY {alike}, run ORDER BY min(place)"
     )
 
 
@@ -68,7 +70,7 @@ def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, project: str, t
             " ORDER BY rowid)",
             [project],
         )
-        db.execute(f"INSERT INTO written.traces SELECT * FROM {name}.traces WHERE NOT ({where})", [project])
+        db.execute(f"INSERT INTO written.traces FROM {name}.traces WHERE NOT ({where}) ORDER BY rowid", [project])
 
     _anew(db, name, path, fill)
     return int(count)

@@ -12,6 +12,7 @@ from windlass.core.ref import Ref
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
 EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1
+IN_PLACES = ("true", "session = ?", '"user" = ?')  # conditions that `traces` answers, as it does those on spans that count at all
 Condition = tuple[str, list[Any]]  # SQL with a mark for each value, and the values
 
 

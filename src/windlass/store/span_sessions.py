@@ -10,25 +10,50 @@ import duckdb
 from windlass.core.errors import Invalid
 from windlass.core.operations.sessions import SessionPage, SessionQuery, SessionSummary
 from windlass.core.span import APPROVED, CALLER, DECISION
+from windlass.store.span_filters import EARLIEST, LATEST
+from windlass.store.span_places import File, Newest, lying, place
+
+MORE = 8  # times as many rows, when what was read filled no page
 
 
-def sessions_of(db: duckdb.DuckDBPyConnection, query: SessionQuery) -> SessionPage:
-    """The newest first, by when their last span began; of a revised span the newest counts. Raises `Invalid` for a cursor that is none."""
+def sessions_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: SessionQuery) -> SessionPage:
+    """The newest first, by when their last span began; of a revised span the newest counts. Only as many are read as fill a page. Raises
+    `Invalid` for a cursor that is none."""
     fits, given = ["project = ?", "session IS NOT NULL", "evaluation IS NULL"], list[Any]([query.project])
     if query.search:
         fits.append("contains(session, ?)")
         given.append(query.search)
-    kept, bounds = ["true"], list[Any]()
+    spans = (" AND ".join(fits), given)
+    kept, bounds, until = ["true"], list[Any](), LATEST
     if query.agent:
         kept.append("list_contains(callers, ?)")
         bounds.append(query.agent)
     if query.cursor:
+        until, id = reached(query.cursor)
         kept.append("(last, session) < (?, ?)")
-        bounds += reached(query.cursor)
+        bounds += [until, id]
+    # a session is known by its last row, and one that the page before had comes again with what it had earlier
+    newest, most = Newest("traces", "session", "last_ns", f"{spans[0]} AND start_ns <= ?", [*given, until]), (query.limit + 1) * 4
+    rows: list[tuple[Any, ...]] = []
+    while files:
+        last = newest.take(db, files, most)
+        db.execute("CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT session FROM newest")
+        place(db, files, "session", query.project, EARLIEST)
+        rows = _summed(db, lying(files, spans), (kept, bounds), EARLIEST if last is None else last + 1, query.limit + 1)
+        if last is None or len(rows) > query.limit:
+            break
+        most *= MORE
+    return page_of(rows, query.limit)
+
+
+def _summed(
+    db: duckdb.DuckDBPyConnection, spans: tuple[str, list[Any]], kept: tuple[list[str], list[Any]], since: int, most: int
+) -> list[tuple[Any, ...]]:
+    """Sessions of these spans whose last one began from a time on."""
     asked = "kind IN ('model', 'embedding') AND innermost"
-    rows = db.execute(
-        f"WITH s AS (SELECT *, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision, {_said(APPROVED)} IS NOT NULL AS waited FROM spans"
-        f" WHERE {' AND '.join(fits)} QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
+    return db.execute(
+        f"WITH s AS (SELECT *, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision, {_said(APPROVED)} IS NOT NULL AS waited"
+        f" FROM ({spans[0]}) QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
         f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s),"
         " g AS (SELECT session, min(start_ns) AS first, max(start_ns) AS last, max(end_ns) AS ended, count(DISTINCT trace_id) AS runs,"
         " count(*) FILTER (decision = 'allow' OR (kind = 'tool' AND service <> 'windlass')) AS ran,"
@@ -37,10 +62,9 @@ def sessions_of(db: duckdb.DuckDBPyConnection, query: SessionQuery) -> SessionPa
         f" CASE WHEN bool_or(cost IS NULL) FILTER ({asked}) THEN NULL ELSE coalesce(sum(cost) FILTER ({asked}), 0) END AS cost,"
         " coalesce(list_sort(list(DISTINCT caller) FILTER (caller IS NOT NULL)), []) AS callers,"
         " arg_min(\"user\", {'at': start_ns, 'id': span_id}) FILTER (\"user\" IS NOT NULL) AS usr"
-        f" FROM t GROUP BY session) SELECT * FROM g WHERE {' AND '.join(kept)} ORDER BY last DESC, session DESC LIMIT ?",
-        [*given, *bounds, query.limit + 1],
+        f" FROM t GROUP BY session) SELECT * FROM g WHERE {' AND '.join(kept[0])} AND last >= ? ORDER BY last DESC, session DESC LIMIT ?",
+        [*spans[1], *kept[1], since, most],
     ).fetchall()
-    return page_of(rows, query.limit)
 
 
 def reached(cursor: str) -> tuple[int, str]:

@@ -8,7 +8,7 @@ shown of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 
@@ -16,7 +16,8 @@ from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import Span
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
-from windlass.store.span_filters import EARLIEST, LATEST, Asked, Condition, asked
+from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, Asked, asked
+from windlass.store.span_places import File, Newest, lying, place
 from windlass.store.span_sessions import outer
 from windlass.store.spans import cursor_of, span_of, summary_of
 
@@ -27,13 +28,6 @@ WHOLE = (
     "trace_id", "span_id", "parent", "name", "start_ns", "end_ns", "status", "status_message", "attributes", "events", "project",
     "service", "links", "resource", "input", "output", "input_from", "output_from",
 )  # fmt: skip
-
-
-class File(NamedTuple):
-    """A day's file: what it is attached as, and when the last of its spans began."""
-
-    name: str
-    last_ns: int
 
 
 def traces_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceQuery) -> TracePage:
@@ -47,8 +41,8 @@ def traces_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Trace
     items: tuple[TraceSummary, ...] = ()
     if found:
         db.execute("CREATE OR REPLACE TEMP TABLE candidates AS SELECT unnest(?::UUID[]) AS trace_id", [found[:limit]])
-        _place(db, files, q.spans[1][0], EARLIEST)
-        items = _summaries(db, *_lying(files, q.spans))
+        place(db, files, "trace_id", q.spans[1][0], EARLIEST)
+        items = _summaries(db, *lying(files, q.spans))
     return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > limit else None)
 
 
@@ -56,23 +50,11 @@ def _candidates(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, 
     """Fills `candidates` with traces; all that fit and began after what is told are among them. None: all that fit."""
     where, given = q.spans
     step, said = q.steps[0] if q.steps else ("true", [])
-    order = sorted(files, key=lambda f: -f.last_ns)
+    table = "traces" if step in IN_PLACES else "spans"
+    newest = Newest(table, "trace_id", "start_ns", f"{where} AND start_ns BETWEEN ? AND ? AND {step}", [*given, q.since, q.until, *said])
     while True:
-        db.execute("CREATE OR REPLACE TEMP TABLE newest (trace_id UUID, start_ns BIGINT)")
-        reached: int | None = None  # when the last of as many as are wanted began
-        for file in order:
-            if reached is not None and reached > file.last_ns:
-                break
-            db.execute(
-                f"INSERT INTO newest SELECT trace_id, start_ns FROM {file.name}.spans WHERE {where} AND start_ns BETWEEN ? AND ? AND {step}"
-                " ORDER BY start_ns DESC LIMIT ?",
-                [*given, q.since, q.until, *said, most],
-            )
-            found = db.execute("SELECT start_ns FROM newest ORDER BY start_ns DESC LIMIT 1 OFFSET ?", [most - 1]).fetchone()
-            reached = found[0] if found else None
-        db.execute(
-            "CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT trace_id FROM newest WHERE start_ns >= ?", [reached or EARLIEST]
-        )
+        reached = newest.take(db, files, most)
+        db.execute("CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT trace_id FROM newest")
         if q.until < LATEST:
             _add_those_across(db, files, given[0], q.until)
         yield reached
@@ -93,8 +75,9 @@ def _add_those_across(db: duckdb.DuckDBPyConnection, files: Sequence[File], proj
 
 def _fitting(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, began_after: int | None, most: int) -> list[str]:
     """Those of `candidates` that fit, the newest first."""
-    _place(db, files, q.spans[1][0], max(q.since, EARLIEST if began_after is None else began_after))
-    spans, values = _lying(files, q.spans)
+    project = q.spans[1][0]
+    place(db, files, "trace_id", project, max(q.since, EARLIEST if began_after is None else began_after))
+    spans, values = lying(files, q.spans)
     conditions = [*((f"bool_or({c})", given) for c, given in q.steps), *q.whole, ("min(start_ns) BETWEEN ? AND ?", [q.since, q.until])]
     if began_after is not None:
         conditions.append(("min(start_ns) > ?", [began_after]))
@@ -107,28 +90,6 @@ def _fitting(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, beg
         [*values, *(v for _, given in conditions for v in given), most],
     ).fetchall()
     return [trace for (trace,) in rows]
-
-
-def _place(db: duckdb.DuckDBPyConnection, files: Sequence[File], project: str, since: int) -> None:
-    """Fills `lying` with the places of the candidates' spans, but of traces that ended before a time."""
-    wanted = "trace_id, first_row, last_row, last_ns"
-    parts = [f"SELECT {n} AS file, {wanted} FROM {f.name}.traces WHERE project = ?" for n, f in enumerate(files)]
-    db.execute(
-        f"CREATE OR REPLACE TEMP TABLE lying AS WITH p AS (FROM ({' UNION ALL '.join(parts)}) SEMI JOIN candidates USING (trace_id)),"
-        " kept AS (SELECT trace_id FROM p GROUP BY trace_id HAVING max(last_ns) >= ?)"
-        " SELECT file, unnest(range(first_row, last_row + 1)) AS place FROM p SEMI JOIN kept USING (trace_id)",
-        [*[project] * len(files), since],
-    )
-
-
-def _lying(files: Sequence[File], spans: Condition) -> tuple[str, list[Any]]:
-    """The spans that lie at these places and count, as a question with its values."""
-    where, given = spans
-    parts = [
-        f"SELECT {COLUMNS} FROM {f.name}.spans s JOIN lying ON lying.file = {n} AND lying.place = s.rowid WHERE {where}"
-        for n, f in enumerate(files)
-    ]
-    return " UNION ALL ".join(parts), [*given * len(parts)]
 
 
 def _summaries(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any]) -> tuple[TraceSummary, ...]:

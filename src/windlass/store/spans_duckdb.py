@@ -23,6 +23,7 @@ from windlass.store import span_columns, span_erasing, span_files, span_traces
 from windlass.store.journal import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, TYPES
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
+from windlass.store.span_places import File
 from windlass.store.span_sessions import outer, sessions_of
 from windlass.store.spans import (
     Arrival,
@@ -109,12 +110,9 @@ class DuckSpans:
         return added
 
     def _insert(self, name: str, rows: Sequence[SpanRow], extent: Extent) -> Extent:
-        """Put in those that are not there yet, each trace's together. Returns how far the file goes then."""
+        """Put in those that are not there yet. Returns how far the file goes then."""
         unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
-        traces: dict[tuple[str, str], list[SpanRow]] = {}
-        for row in unique.values():
-            traces.setdefault((row.project, row.trace_id), []).append(row)
-        batch = span_columns.arrays([row for of_one in traces.values() for row in of_one])
+        batch = span_columns.arrays(span_columns.together(unique.values()))
         if len(again := self._again(name, batch)):
             keep = np.ones(len(unique), dtype=bool)
             keep[again] = False
@@ -182,8 +180,8 @@ class DuckSpans:
     def trace(self, query: TraceShow) -> Trace:
         return span_traces.trace_of(self._db, self._files(), query)
 
-    def _files(self) -> list[span_traces.File]:
-        return [span_traces.File(_name(day), lies.last_ns) for day, lies in sorted(self._days.items())]
+    def _files(self) -> list[File]:
+        return [File(_name(day), lies.last_ns) for day, lies in sorted(self._days.items())]
 
     def live(self, query: LiveQuery) -> LiveFigures:
         bucket = max(1, query.hours) * 3_600_000_000_000 // 24
@@ -255,7 +253,7 @@ class DuckSpans:
         return [ScoreSeen(*row) for row in reversed(rows)]
 
     def sessions(self, query: SessionQuery) -> SessionPage:
-        return sessions_of(self._db, query)
+        return sessions_of(self._db, self._files(), query)
 
     def theirs(self, query: SubjectQuery) -> Theirs:
         return span_erasing.theirs(self._db, query)
