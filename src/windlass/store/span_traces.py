@@ -17,13 +17,14 @@ from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceS
 from windlass.core.span import Span
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, Asked, asked
-from windlass.store.span_places import File, Newest, lying, place
+from windlass.store.span_places import File, Newest, at, lying, place
 from windlass.store.span_sessions import outer
 from windlass.store.spans import cursor_of, span_of, summary_of
 
 FIRST, MORE = 20, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
 RANGES = 200  # places of one trace in a file that are read apart
 LIGHT = 'trace_id, span_id, parent, start_ns, end_ns, receipt_ns, status, kind, tokens_in, tokens_out, cost, release, session, "user"'
+HEAD = "name, kind, input, output, release"
 WHOLE = (
     "trace_id", "span_id", "parent", "name", "start_ns", "end_ns", "status", "status_message", "attributes", "events", "project",
     "service", "links", "resource", "input", "output", "input_from", "output_from",
@@ -40,9 +41,8 @@ def traces_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Trace
             break
     items: tuple[TraceSummary, ...] = ()
     if found:
-        db.execute("CREATE OR REPLACE TEMP TABLE candidates AS SELECT unnest(?::UUID[]) AS trace_id", [found[:limit]])
-        place(db, files, "trace_id", q.spans[1][0], EARLIEST)
-        items = _summaries(db, *lying(files, q.spans))
+        db.execute("CREATE OR REPLACE TEMP TABLE lying AS FROM lying WHERE key IN (SELECT unnest(?::UUID[]))", [found[:limit]])
+        items = _summaries(db, files, *lying(files, q.spans, LIGHT))
     return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > limit else None)
 
 
@@ -92,11 +92,11 @@ def _fitting(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, beg
     return [trace for (trace,) in rows]
 
 
-def _summaries(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any]) -> tuple[TraceSummary, ...]:
+def _summaries(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: str, values: Sequence[Any]) -> tuple[TraceSummary, ...]:
     """Of a revised span the newest counts. A trace is named by its root, or by its earliest span where the root is not here. A call
     that both an application and the gateway under it tell of is one: only the innermost counts."""
     rows = db.execute(
-        f"WITH s AS (SELECT {LIGHT} FROM ({spans})"
+        f"WITH s AS (SELECT {LIGHT}, file, place FROM ({spans})"
         " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
         f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s)"
         " SELECT trace_id, min(start_ns) AS start_ns, max(end_ns) - min(start_ns) AS took, count(*) AS spans,"
@@ -105,17 +105,15 @@ def _summaries(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any])
         " sum(tokens_out) FILTER (kind = 'model' AND innermost) AS tout,"
         " sum(cost) FILTER (kind IN ('model', 'embedding') AND innermost) AS cost,"
         ' any_value(release) AS release, any_value(session) AS session, any_value("user") AS usr,'
-        " arg_min(span_id, {'inner': parent IS NOT NULL, 'start': start_ns, 'id': span_id}) AS head"
+        " arg_min({'file': file, 'place': place}, {'inner': parent IS NOT NULL, 'start': start_ns, 'id': span_id}) AS head"
         " FROM t GROUP BY trace_id ORDER BY start_ns DESC, trace_id",
         values,
     ).fetchall()
-    heads = db.execute(
-        f"SELECT trace_id, span_id, name, kind, input, output, release FROM ({spans}) WHERE span_id IN ({_marks(rows)})"
-        " ORDER BY receipt_ns",
-        [*values, *(r[-1] for r in rows)],
-    ).fetchall()
-    newest = {(h[0], h[1]): h[2:] for h in heads}
-    return tuple(summary_of((row[0].hex, *row[1:-1], *newest[row[0], row[-1]])) for row in rows)
+    heads: dict[tuple[int, int], tuple[Any, ...]] = {}
+    for file in {row[-1]["file"] for row in rows}:
+        there = [row[-1]["place"] for row in rows if row[-1]["file"] == file]
+        heads.update({(file, place): head for place, head in at(db, files[file], there, HEAD).items()})
+    return tuple(summary_of((row[0].hex, *row[1:-1], *heads[row[-1]["file"], row[-1]["place"]])) for row in rows)
 
 
 def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceShow) -> Trace:
@@ -134,7 +132,7 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
     ).fetchall()
     shown = _spans(db, spans, values, page[:limit])
     used = db.execute(f"SELECT DISTINCT unnest(versions) AS v FROM ({spans}) ORDER BY v", values).fetchall()
-    (summary,) = _summaries(db, spans, values)
+    (summary,) = _summaries(db, files, spans, values)
     versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
     return Trace(summary=summary, spans=shown, versions=versions, next=cursor_of(shown[-1]) if len(page) > limit else None)
 
@@ -158,31 +156,34 @@ def _whereabouts(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Tr
     if not 4 <= len(text) <= 32 or not _is_hex(text):
         raise Invalid(f"{query.id!r} is not a trace id", remedy="give 4 to 32 hex digits")
     low, high = text.ljust(32, "0"), text.ljust(32, "f")
-    found: dict[str, list[tuple[str, int, int]]] = {}
-    for name in (f.name for f in files):
+    found: dict[str, list[tuple[int, int, int]]] = {}
+    for number, file in enumerate(files):
         for trace, first, last in db.execute(
-            f"SELECT {HEX_TRACE}, first_row, last_row FROM {name}.traces WHERE project = ? AND trace_id BETWEEN ?::UUID AND ?::UUID"
+            f"SELECT {HEX_TRACE}, first_row, last_row FROM {file.name}.traces WHERE project = ? AND trace_id BETWEEN ?::UUID AND ?::UUID"
             " ORDER BY first_row",
             [query.project, low, high],
         ).fetchall():
-            found.setdefault(trace, []).append((name, first, last))
+            found.setdefault(trace, []).append((number, first, last))
     if not found:
         raise NotFound(f"there is no trace {query.id}", remedy="windlass traces lists them")
     if len(found) > 1:
         raise Invalid(f"{query.id} fits several traces", remedy="give more digits")
     ((trace_id, where),) = found.items()
     parts, values = list[str](), list[Any]()
-    for file, first, last in _joined(where):
-        parts.append(f"SELECT {COLUMNS} FROM {file}.spans WHERE rowid BETWEEN ? AND ? AND project = ? AND trace_id = ?::UUID")
+    for number, first, last in _joined(where):
+        parts.append(
+            f"SELECT {COLUMNS}, {number} AS file, rowid AS place FROM {files[number].name}.spans WHERE rowid BETWEEN ? AND ?"
+            " AND project = ? AND trace_id = ?::UUID"
+        )
         values += [first, last, query.project, trace_id]
     return " UNION ALL ".join(parts), values
 
 
-def _joined(where: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+def _joined(where: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Places in files; of a trace that lies in very many, one from the first to the last in each file."""
     if len(where) <= RANGES:
         return where
-    whole: dict[str, tuple[str, int, int]] = {}
+    whole: dict[int, tuple[int, int, int]] = {}
     for file, first, last in where:
         _, low, high = whole.get(file, (file, first, last))
         whole[file] = (file, min(low, first), max(high, last))
