@@ -53,19 +53,18 @@ class Rates(msgspec.Struct, frozen=True, array_like=True):
         """Dollars; None when tokens that are not free were not told."""
         if usage.input is None and usage.output is None:
             return None
-        given = usage.input or 0
+        given, total = usage.input or 0, 0.0
         cached, written = min(usage.cached or 0, given), min(usage.cache_write or 0, given)
-        counts = (
+        for count, rate in (
             (given - cached - written, self.input),
-            (cached, self.cached if self.cached is not None else self.input),
-            (written, self.cache_write if self.cache_write is not None else self.input),
+            (cached, self.input if self.cached is None else self.cached),
+            (written, self.input if self.cache_write is None else self.cache_write),
             (usage.output or 0, self.output),
-        )
-        total = 0.0
-        for count, rate in counts:
-            if count and rate is None:
-                return None
-            total += count * at(rate, given)
+        ):
+            if count:
+                if rate is None:
+                    return None
+                total += count * (rate if type(rate) is float else at(rate, given))
         return total / 1_000_000
 
 

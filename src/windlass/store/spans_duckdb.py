@@ -62,7 +62,7 @@ class DuckSpans:
         for left in self._folder.glob(".*"):  # a file that was being written anew
             left.unlink(missing_ok=True)
         self._db = duckdb.connect(config={"threads": 1, "memory_limit": f"{self._memory_mb}MB", "temp_directory": str(spill)})
-        self._db.execute("SET checkpoint_threshold = '1GB'")
+        self._db.execute("SET checkpoint_threshold = '64MB'")
         self._db.execute("SET pandas_analyze_sample = 0")  # a column of objects is text, also where it begins with nothing
         for macro in span_columns.MACROS:
             self._db.execute(f"CREATE TEMP MACRO {macro}")

@@ -22,7 +22,7 @@ ORDER = ("windlass", "langfuse", "mlflow", "openinference", "vercel", "traceloop
 COUNTS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")
 LISTS = ("tags",)
 FROM = {"input": "input_from", "output": "output_from"}  # whole texts, kept as they came
-MEMO = 20_000  # numbered attributes whose meaning is remembered
+MEMO = 2_000  # sets of attributes whose meaning is remembered
 
 Convert = Callable[[Any], Any]
 
@@ -71,6 +71,9 @@ class Slot(NamedTuple):
     convert: Convert | None
 
 
+Step = tuple[str, str, "Convert | None"]  # column, attribute, convert
+
+
 def load() -> dict[str, Convention]:
     """All tables, in their order."""
     folder = Path(__file__).parent
@@ -84,7 +87,8 @@ class Tables:
         self.version = ",".join(f"{name}{c.version}" for name, c in conventions.items())
         self._slots: dict[str, tuple[Slot, ...]] = {}
         self._numbered: dict[str, Slot] = {}
-        self._memo: dict[str, tuple[str, Slot] | None] = {}
+        self._plans: dict[tuple[str, ...], tuple[Step, ...]] = {}
+        self._lists: dict[tuple[str, ...], tuple[tuple[str, str, tuple[str, ...]], ...]] = {}
         self.events_read: frozenset[str] = frozenset(e for c in conventions.values() for e in c.events.read)
         self.nothing = tuple(c.nothing for c in conventions.values() if c.nothing)
         self._messages = {
@@ -115,49 +119,51 @@ class Tables:
     def read(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Columns that these attributes tell. A value that is not of its column's type tells nothing. `input_from` and `output_from` say
         which attribute's text `input` and `output` are, where they are one's as it came."""
+        names = tuple(attributes)
+        if (plan := self._plans.get(names)) is None:
+            plan = self._planned(names)
         found: dict[str, Any] = {}
-        ranks: dict[str, int] = {}
-        numbered: dict[str, tuple[Slot, list[str]]] = {}
-        known = self._slots.get
-        for attribute, value in attributes.items():
-            told = known(attribute)
-            if told is None:
-                if "." in attribute and (part := self._part(attribute)) is not None:
-                    numbered.setdefault(part[0], (part[1], []))[1].append(attribute)
+        for column, name, convert in plan:
+            if column in found:
                 continue
-            for column, rank, convert in told:
-                if convert is not None and not (convert is _text and type(value) is str):
-                    read = convert(value)
-                    if read is None:
-                        continue
-                else:
-                    read = value
-                if column:
-                    if (before := ranks.get(column)) is None or rank < before:
-                        found[column], ranks[column] = read, rank
-                        if column in FROM:
-                            found[FROM[column]] = attribute if read is value else None
-                    continue
-                for name, one in read.items():
-                    if (before := ranks.get(name)) is None or rank < before:
-                        found[name], ranks[name] = one, rank
-        for prefix, (slot, names) in numbered.items():
-            if slot.rank < ranks.get(slot.column, 1_000_000):
-                ranks[slot.column] = slot.rank
-                found[FROM[slot.column]] = None
-                found[slot.column] = msgspec.json.encode(gathered(prefix, {n: attributes[n] for n in names})).decode()
+            value = attributes[name]
+            read = value if convert is None or (convert is _text and type(value) is str) else convert(value)
+            if read is None:
+                continue
+            if column:
+                found[column] = read
+                if column in FROM and read is value:
+                    found[FROM[column]] = name
+            else:
+                for one, told in read.items():
+                    found.setdefault(one, told)
+        for prefix, column, parts in self._lists.get(names, ()):
+            if column not in found:
+                found[column] = msgspec.json.encode(gathered(prefix, {n: attributes[n] for n in parts})).decode()
         return found
+
+    def _planned(self, names: tuple[str, ...]) -> tuple[Step, ...]:
+        """In which order attributes of these names are asked: what one library sends has the same names again and again."""
+        if len(self._plans) > MEMO:  # names come from whoever sends
+            self._plans.clear()
+            self._lists.clear()
+        slots = [(slot, name) for name in names for slot in self._slots.get(name, ())]
+        slots.sort(key=lambda s: s[0].rank)
+        self._plans[names] = plan = tuple((slot.column, name, slot.convert) for slot, name in slots)
+        lists: dict[str, tuple[Slot, list[str]]] = {}
+        for name in names:
+            if name not in self._slots and (part := self._part(name)) is not None:
+                lists.setdefault(part[0], (part[1], []))[1].append(name)
+        if lists:
+            ordered = sorted(lists.items(), key=lambda one: one[1][0].rank)
+            self._lists[names] = tuple((prefix, slot.column, tuple(parts)) for prefix, (slot, parts) in ordered)
+        return plan
 
     def _part(self, attribute: str) -> tuple[str, Slot] | None:
         """Which numbered attribute this is a part of."""
-        if attribute in self._memo:
-            return self._memo[attribute]
         hit = re.match(r"(.+?)\.\d+(?:\.|$)", attribute)
         slot = self._numbered.get(hit[1]) if hit else None
-        if len(self._memo) > MEMO:  # names come from whoever sends
-            self._memo.clear()
-        self._memo[attribute] = found = (hit[1], slot) if hit and slot else None
-        return found
+        return (hit[1], slot) if hit and slot else None
 
     def of(self, column: str) -> frozenset[str]:
         """The attributes that tell a column."""
