@@ -60,7 +60,8 @@ class Port:
 
 
 class _End(asyncio.Protocol):
-    """One of the two ends of a connection; what comes in here goes out at the other."""
+    """One of the two ends of a connection; what comes in here goes out at the other. Who says no more wants to hear no more: neither side
+    of gRPC closes its half alone."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -73,11 +74,6 @@ class _End(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.other and self.other.transport:
             self.other.transport.write(data)
-
-    def eof_received(self) -> bool:
-        if self.other and self.other.transport and self.other.transport.can_write_eof():
-            self.other.transport.write_eof()
-        return True
 
     def pause_writing(self) -> None:
         if self.other and self.other.transport:
