@@ -44,6 +44,7 @@ class Services(grpc.GenericRpcHandler):  # type: ignore[misc]
         await asyncio.to_thread(path.unlink, missing_ok=True)  # of a process that was killed
         options = [
             ("grpc.max_receive_message_length", intake.limit),  # after decompression
+            ("grpc.max_concurrent_streams", 100),  # of one connection; further calls wait for their turn
             ("grpc.so_reuseport", 0),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # those who ask often whether we are there are not turned away
             ("grpc.keepalive_permit_without_calls", 1),
