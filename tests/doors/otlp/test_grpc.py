@@ -198,6 +198,16 @@ def test_who_connects_and_says_nothing_or_nonsense_leaves_nothing_behind(server:
     assert export(channel, server.token, b"") == b""
 
 
+def test_bodies_are_let_go(server: Server, channel: grpc.Channel) -> None:
+    doors = [psutil.Process(p["pid"]) for name, p in server.parts().items() if name.startswith("doors")]
+    body = request(good("x" * 1_000_000)).SerializeToString()
+    export(channel, server.token, body)
+    before = sum(p.memory_info().rss for p in doors)
+    for _ in range(150):
+        export(channel, server.token, body)
+    assert sum(p.memory_info().rss for p in doors) - before < 60e6, "150 MB went through"
+
+
 def test_several_workers_share_the_port(server: Server) -> None:
     journals = server.home / "journal"
 
