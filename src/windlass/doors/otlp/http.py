@@ -113,7 +113,7 @@ class _Body:
         pieces: list[bytes] = []
         size = 0
         while self._more:
-            data = await self._piece()
+            data = self._data(await self._receive())
             if unpacker:
                 data = unpacker.feed(data)
             size += len(data)
@@ -125,8 +125,7 @@ class _Body:
             unpacker.finish()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def _piece(self) -> bytes:
-        event = await self._receive()
+    def _data(self, event: MutableMapping[str, Any]) -> bytes:
         if event["type"] == "http.disconnect":
             self._more = False
             raise Invalid("the request broke off")
@@ -138,4 +137,4 @@ class _Body:
         with contextlib.suppress(TimeoutError, Invalid):
             async with asyncio.timeout(LINGER_SECONDS):
                 while self._more and most > 0:
-                    most -= len(await self._piece())
+                    most -= len(self._data(await self._receive()))
