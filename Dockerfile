@@ -13,6 +13,6 @@ COPY --from=build /opt/windlass /opt/windlass
 USER windlass
 ENV PATH=/opt/windlass/bin:$PATH WINDLASS_HOME=/data
 VOLUME /data
-EXPOSE 4747
+EXPOSE 4747 4317
 # listens beyond this container, so it wants WINDLASS_OWNER_KEY
 CMD ["windlass", "up", "--host", "0.0.0.0", "--no-tour"]

@@ -87,7 +87,7 @@ class Application:
         try:
             self._doorkeeper.check(scope["method"], headers)
         except WindlassError as e:
-            await api.error_response(e)(scope, receive, send)
+            await (self._otlp.refusing(e) if Otlp.serves(scope) else api.error_response(e))(scope, receive, send)
             return
         if looks_like_token(
             (headers.get("authorization", "")[7:] or headers.get("x-api-key", "")).strip()

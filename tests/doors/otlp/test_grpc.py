@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -181,6 +182,30 @@ def _taken(channel: grpc.Channel, server: Server) -> bool:
         return export(channel, server.token, request(good("y" * 1_000_000)).SerializeToString()) == b""
     except grpc.RpcError:
         return False
+
+
+def test_who_connects_and_says_nothing_or_nonsense_leaves_nothing_behind(server: Server, channel: grpc.Channel) -> None:
+    export(channel, server.token, b"")
+    doors = [psutil.Process(p["pid"]) for name, p in server.parts().items() if name.startswith("doors")]
+    before = sum(p.num_fds() for p in doors)
+    for said in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100_000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 9) * 5:
+        with socket.create_connection(("127.0.0.1", _port(server))) as caller, contextlib.suppress(ConnectionError):
+            caller.sendall(said)
+            caller.shutdown(socket.SHUT_WR)
+            while caller.recv(65_536):
+                pass
+    assert until(lambda: sum(p.num_fds() for p in doors) <= before + 8)  # a worker that had not served gRPC yet has its server now
+    assert export(channel, server.token, b"") == b""
+
+
+def test_bodies_are_let_go(server: Server, channel: grpc.Channel) -> None:
+    doors = [psutil.Process(p["pid"]) for name, p in server.parts().items() if name.startswith("doors")]
+    body = request(good("x" * 1_000_000)).SerializeToString()
+    export(channel, server.token, body)
+    before = sum(p.memory_info().rss for p in doors)
+    for _ in range(80):
+        export(channel, server.token, body)
+    assert sum(p.memory_info().rss for p in doors) - before < 40e6, "80 MB went through"
 
 
 def test_several_workers_share_the_port(server: Server) -> None:

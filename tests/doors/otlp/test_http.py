@@ -134,6 +134,14 @@ def test_answers_are_in_the_content_type_of_the_request(server: Server, kind: di
             assert "retry-after" not in answer.headers
 
 
+def test_what_is_turned_away_at_the_door_is_told_so_in_the_shape_of_otlp(server: Server) -> None:
+    for wrong in ({"host": "elsewhere.example"}, {"origin": "https://elsewhere.example"}):
+        with server.owner() as http:
+            answer = http.post("/v1/traces", content=request(good("x")).SerializeToString(), headers={**PROTOBUF, **wrong})
+        assert (answer.status_code, answer.headers["content-type"]) == (403, "application/x-protobuf")
+        assert Status.FromString(answer.content).code == 7
+
+
 @pytest.mark.parametrize(("kind", "shape"), [("text/plain", "application/json"), ("application/protobuf", "application/x-protobuf")])
 def test_another_content_type_is_415_in_the_nearest_of_ours(server: Server, kind: str, shape: str) -> None:
     with server.owner() as http:

@@ -124,7 +124,7 @@ def status(session: Session) -> None:
     if s.ledger:
         session.print(f"audit: {words.many(s.ledger.entries, 'entry')}, head {s.ledger.entries}:{short(s.ledger.head, 12)}")
     if s.grpc:
-        session.print("OTLP by gRPC:", plain(s.grpc))
+        session.print(f"OTLP by gRPC: {plain(s.grpc)}")
     if s.ingest:
         session.print(", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in s.ingest.items()))
     ready = [n for n, state in s.providers.items() if state == "ready"]

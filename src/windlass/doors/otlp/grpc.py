@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +43,7 @@ class Services(grpc.GenericRpcHandler):  # type: ignore[misc]
         await asyncio.to_thread(path.unlink, missing_ok=True)  # of a process that was killed
         options = [
             ("grpc.max_receive_message_length", intake.limit),  # after decompression
+            ("grpc.max_concurrent_streams", 100),  # of one connection; further calls wait for their turn
             ("grpc.so_reuseport", 0),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # those who ask often whether we are there are not turned away
             ("grpc.keepalive_permit_without_calls", 1),
@@ -64,13 +64,13 @@ class Services(grpc.GenericRpcHandler):  # type: ignore[misc]
             return None
         return grpc.stream_unary_rpc_method_handler(functools.partial(self._export, name))
 
-    async def _export(self, name: str, requests: AsyncIterator[bytes], context: Any) -> bytes:
+    async def _export(self, name: str, requests: Any, context: Any) -> bytes:
         headers = _headers(context)
         self._intake.came(name)
         try:
             actor = await self._intake.admit(OURS, headers)
             with self._intake.share() as share:
-                body = await _only(requests, context)
+                body = await _only(requests)
                 share.add(len(body))
                 return await self._intake.take(SIGNALS[name], actor.project, body, PROTOBUF, project_of(OURS, headers))
         except Exception as e:
@@ -93,10 +93,14 @@ class _Nothing(Invalid):
     """There is no request in a call, or it was too large for grpcio, which does not say so here."""
 
 
-async def _only(requests: AsyncIterator[bytes], context: Any) -> bytes:
-    async for body in requests:
-        return body
-    raise _Nothing("there is no request in the call")
+async def _only(requests: Any) -> bytes:
+    received = aiter(requests)
+    try:
+        return await anext(received)
+    except StopAsyncIteration:
+        raise _Nothing("there is no request in the call") from None
+    finally:
+        await received.aclose()  # otherwise it keeps the body until the collector comes, which it seldom does here
 
 
 def _headers(context: Any) -> dict[str, str]:

@@ -44,33 +44,60 @@ class Otlp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
         sender, name = PATHS[scope["path"]]
-        kind, body = headers.get("content-type", PROTOBUF).split(";")[0].strip().lower(), _Body(receive)
-        shape = kind if kind in (PROTOBUF, JSON) else PROTOBUF if "protobuf" in kind else JSON
-        more: list[tuple[bytes, bytes]] = []
+        kind, body = _kind(headers), _Body(receive)
         self._intake.came(name)
         try:
             actor = await self._intake.admit(sender, headers)
-            encoding = headers.get("content-encoding", "").strip().lower()
-            if kind != shape:
-                raise _Unsupported(f"{kind[:100]!r} is not a kind of OTLP", remedy=f"send {PROTOBUF} or {JSON}")
-            if encoding not in ("", "identity", *ENCODINGS):
-                more.append((b"accept-encoding", ", ".join(ENCODINGS).encode()))
-                raise _Unsupported(f"{encoding[:100]!r} is not an encoding we read", remedy=f"send {', '.join(ENCODINGS)}, or none")
+            encoding = _checked(kind, headers.get("content-encoding", "").strip().lower())
             with self._intake.share() as share:
-                data = await body.whole(share, encoding if encoding in ENCODINGS else "", self._intake.limit)
-                code, said = 200, await self._intake.take(SIGNALS[name], actor.project, data, kind, project_of(sender, headers))
+                data = await body.whole(share, encoding, self._intake.limit)
+                said = await self._intake.take(SIGNALS[name], actor.project, data, kind, project_of(sender, headers))
         except Exception as e:
-            error = e if isinstance(e, WindlassError) else api.defect(scope["path"])
-            await body.linger(self._intake.limit)
-            self._intake.turned_away(name, error)
-            if (retry := wait_after(error)) is not None:
-                more.append((b"retry-after", str(retry).encode()))
-            if isinstance(error, Unauthenticated):
-                more.append((b"www-authenticate", b"Bearer"))
-            code, said = error.status, status(error, shape, retry)
-        start = [(b"content-type", shape.encode()), (b"content-length", str(len(said)).encode()), *more]
-        await send({"type": "http.response.start", "status": code, "headers": start})
-        await send({"type": "http.response.body", "body": said})
+            await self._refuse(e if isinstance(e, WindlassError) else api.defect(scope["path"]), name, kind, body, send)
+        else:
+            await _answer(send, 200, said, kind)
+
+    def refusing(self, error: WindlassError) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+        """Tells this to whoever sends something, as the door would."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            name = PATHS[scope["path"]][1]
+            self._intake.came(name)
+            await self._refuse(error, name, _kind(headers_of(scope)), _Body(receive), send)
+
+        return answer
+
+    async def _refuse(self, error: WindlassError, name: str, kind: str, body: _Body, send: Send) -> None:
+        await body.linger(self._intake.limit)
+        self._intake.turned_away(name, error)
+        shape = kind if kind in (PROTOBUF, JSON) else PROTOBUF if "protobuf" in kind else JSON
+        more: list[tuple[bytes, bytes]] = []
+        if (retry := wait_after(error)) is not None:
+            more.append((b"retry-after", str(retry).encode()))
+        if isinstance(error, Unauthenticated):
+            more.append((b"www-authenticate", b"Bearer"))
+        if isinstance(error, _Unsupported):
+            more.append((b"accept-encoding", ", ".join(ENCODINGS).encode()))
+        await _answer(send, error.status, status(error, shape, retry), shape, more)
+
+
+def _kind(headers: dict[str, str]) -> str:
+    return headers.get("content-type", PROTOBUF).split(";")[0].strip().lower()
+
+
+def _checked(kind: str, encoding: str) -> str:
+    """The encoding to unpack; empty for none. Raises `_Unsupported`."""
+    if kind not in (PROTOBUF, JSON):
+        raise _Unsupported(f"{kind[:100]!r} is not a kind of OTLP", remedy=f"send {PROTOBUF} or {JSON}")
+    if encoding not in ("", "identity", *ENCODINGS):
+        raise _Unsupported(f"{encoding[:100]!r} is not an encoding we read", remedy=f"send {', '.join(ENCODINGS)}, or none")
+    return encoding if encoding in ENCODINGS else ""
+
+
+async def _answer(send: Send, code: int, said: bytes, kind: str, more: list[tuple[bytes, bytes]] | None = None) -> None:
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(said)).encode()), *(more or [])]
+    await send({"type": "http.response.start", "status": code, "headers": headers})
+    await send({"type": "http.response.body", "body": said})
 
 
 class _Body:
@@ -86,7 +113,7 @@ class _Body:
         pieces: list[bytes] = []
         size = 0
         while self._more:
-            data = await self._piece()
+            data = self._data(await self._receive())
             if unpacker:
                 data = unpacker.feed(data)
             size += len(data)
@@ -98,8 +125,7 @@ class _Body:
             unpacker.finish()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def _piece(self) -> bytes:
-        event = await self._receive()
+    def _data(self, event: MutableMapping[str, Any]) -> bytes:
         if event["type"] == "http.disconnect":
             self._more = False
             raise Invalid("the request broke off")
@@ -111,4 +137,4 @@ class _Body:
         with contextlib.suppress(TimeoutError, Invalid):
             async with asyncio.timeout(LINGER_SECONDS):
                 while self._more and most > 0:
-                    most -= len(await self._piece())
+                    most -= len(self._data(await self._receive()))

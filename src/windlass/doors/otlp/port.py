@@ -18,7 +18,8 @@ from windlass.doors.otlp.intake import Intake
 if TYPE_CHECKING:
     from windlass.doors.otlp.grpc import Services
 
-BUFFER = 4_000_000  # bytes that wait for one side of a connection, beyond which the other is not read
+BUFFER = 256_000  # bytes that wait for one side of a connection, beyond which the other is not read
+PIECE = 65_536  # bytes read at once, into the same place: bytes of another size each time would scatter the heap
 _log = logging.getLogger("windlass.otlp")
 
 
@@ -59,25 +60,25 @@ class Port:
         return str(self._path)
 
 
-class _End(asyncio.Protocol):
-    """One of the two ends of a connection; what comes in here goes out at the other."""
+class _End(asyncio.BufferedProtocol):
+    """One of the two ends of a connection; what comes in here goes out at the other. Who says no more wants to hear no more: neither side
+    of gRPC closes its half alone."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.other: _End | None = None
+        self._piece = memoryview(bytearray(PIECE))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are none by their class
         self.transport.set_write_buffer_limits(BUFFER)
 
-    def data_received(self, data: bytes) -> None:
-        if self.other and self.other.transport:
-            self.other.transport.write(data)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._piece
 
-    def eof_received(self) -> bool:
-        if self.other and self.other.transport and self.other.transport.can_write_eof():
-            self.other.transport.write_eof()
-        return True
+    def buffer_updated(self, nbytes: int) -> None:
+        if self.other and self.other.transport:
+            self.other.transport.write(bytes(self._piece[:nbytes]))
 
     def pause_writing(self) -> None:
         if self.other and self.other.transport:
@@ -108,12 +109,12 @@ class _Caller(_End):
         self.transport.pause_reading()
         self._joining = asyncio.get_running_loop().create_task(self._join(self.transport))
 
-    def data_received(self, data: bytes) -> None:
+    def buffer_updated(self, nbytes: int) -> None:
         if self.other is None and self.transport:
-            self._early.append(data)
+            self._early.append(bytes(self._piece[:nbytes]))
             self.transport.pause_reading()  # uvloop begins to read after it was told not to
         else:
-            super().data_received(data)
+            super().buffer_updated(nbytes)
 
     async def _join(self, transport: asyncio.Transport) -> None:
         try:
