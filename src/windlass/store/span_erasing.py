@@ -55,7 +55,7 @@ def common(db: duckdb.DuckDBPyConnection, query: CommonQuery) -> list[str]:
     """Which of these texts others asked too. Reads what everybody asked, once."""
     asked = db.execute(
         f"SELECT DISTINCT input FROM spans WHERE project = ? AND input IS NOT NULL AND {OUTERMOST}"
-        " AND trace_id NOT IN (SELECT unnest(?::VARCHAR[]))",
+        " AND trace_id NOT IN (SELECT unnest(?::UUID[]))",
         [query.project, list(query.traces)],
     )
     return sorted(said_among(iter(lambda: asked.fetchmany(FETCHED), []), query.texts))
