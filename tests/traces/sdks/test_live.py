@@ -29,6 +29,7 @@ from windlass.sdk.client import Client
 from windlass.sdk.transport import HttpTransport
 from windlass.traces.mapping import PRICED
 
+pytestmark = pytest.mark.slow
 USUAL = ("python", "node")  # environments that `make test` installs
 PATIENCE_SECONDS = 15.0
 # dollars for a million tokens: asked, read from a cache, written to one, answered
