@@ -10,10 +10,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 up: .stamps/server
 	@$(BIN)/windlass up --port $(PORT)
 
-test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance .stamps/clickhouse .stamps/ray .stamps/openid .stamps/tune
+test: .stamps/test .stamps/browser .stamps/encoder .stamps/postgresql .stamps/bqemulator .stamps/lance .stamps/clickhouse .stamps/ray .stamps/openid .stamps/tune .stamps/sdks
 	@$(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --dist loadfile --no-loadscope-reorder
 
-soak: .stamps/test .stamps/tune
+soak: .stamps/test .stamps/tune .stamps/sdks-all
 	@$(BIN)/python -m pytest -m soak
 
 check: .stamps/test
@@ -26,7 +26,7 @@ bench: .stamps/test .stamps/lance .stamps/tune
 	@$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv .stamps .bench build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .stamps .bench .sdks build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .stamps/venv:
 	@mkdir -p .stamps && $(PYTHON) -m venv .venv && $(BIN)/pip install -q --upgrade "pip>=25.1" && touch $@
@@ -80,3 +80,24 @@ clean:
 	@{ $(PYTHON) -m venv .bench/bigquery \
 		&& .bench/bigquery/bin/pip install -q "bqemulator==1.4.0" "duckdb==1.5.5" "duckdb-extension-spatial==1.5.5" "numpy>=2,<3" \
 		&& touch $@; } || { rm -rf .bench/bigquery; echo "no bqemulator: tests of BigQuery will be skipped"; }
+
+# Tracing libraries of others, which send to Windlass as they are: those most have, 600 MB, and with sdks-all as many again that go together
+# with nothing, 2.5 GB. What cannot be installed is said, and its tests are skipped.
+SDKS := tests/traces/sdks
+.stamps/sdks: .stamps/sdks-python .stamps/sdks-node
+.stamps/sdks-all: .stamps/sdks .stamps/sdks-node6 .stamps/sdks-traceloop \
+	$(patsubst $(SDKS)/requirements-%.txt,.stamps/sdks-%,$(wildcard $(SDKS)/requirements-*.txt))
+
+.stamps/sdks-%: $(SDKS)/requirements-%.txt .stamps/test
+	@{ $(PYTHON) -m venv .sdks/$* && .sdks/$*/bin/pip install -q -r $< && touch $@; } \
+		|| { rm -rf .sdks/$*; echo "no .sdks/$*: tests of what it holds will be skipped"; }
+
+.stamps/sdks-%: $(SDKS)/package-%.json .stamps/test scripts/node.sh
+	@{ sh scripts/node.sh && mkdir -p .sdks/$* && cp $< .sdks/$*/package.json \
+		&& npm install --prefix .sdks/$* --no-audit --no-fund --silent && touch $@; } \
+		|| { rm -rf .sdks/$*; echo "no .sdks/$*: tests of what it holds will be skipped"; }
+
+# Its own list of what it needs cannot be installed together: see requirements-openllmetry.txt.
+.stamps/sdks-traceloop: .stamps/sdks-openllmetry
+	@test ! -e $< || { .sdks/openllmetry/bin/pip install -q --no-deps traceloop-sdk==0.62.4 && touch $@; } \
+		|| { rm -rf .sdks/openllmetry $<; echo "no .sdks/openllmetry: tests of what it holds will be skipped"; }

@@ -51,8 +51,6 @@ def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices |
         return
     if kind in (LOGS, METRICS):  # no table is made of them yet; they stay in the journal
         return
-    if kind in (LOGS, METRICS):  # no table is made of them yet; they stay in the journal
-        return
     for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
         shared = _attributes(resource.resource.attributes)
         service = str(shared.get("service.name", ""))

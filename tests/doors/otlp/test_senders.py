@@ -32,6 +32,7 @@ THEIRS = {
     "MLflow": ("/v1/traces", {"authorization": "BASIC", "x-mlflow-experiment-id": "7"}, "7"),
     "Opik": ("/v1/private/otel/v1/traces", {"authorization": "KEY", "Comet-Workspace": "ws", "projectName": "p"}, "ws/p"),
     "Opik behind its proxy": ("/api/v1/private/otel/v1/traces", {"authorization": "KEY"}, ""),
+    "LangSmith": ("/otel/v1/traces", {"x-api-key": "KEY", "Langsmith-Project": "p"}, "p"),
     "Weave": ("/otel/v1/traces", {"wandb-api-key": "KEY"}, ""),
     "Weave, older": ("/otel/v1/traces", {"authorization": "BASIC", "project_id": "team/p"}, "team/p"),
     "Weave's agents": ("/agents/otel/v1/traces", {"wandb-api-key": "KEY"}, ""),

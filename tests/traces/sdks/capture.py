@@ -5,8 +5,8 @@ For each SDK it starts the scripted models and a server that accepts whatever co
 Secrets are not kept. Folders and the host's name, where an SDK tells them, are overwritten by as many other characters, so that
 lengths inside protobuf stay right.
 
-What has an SDK lies in `.sdks/`: the virtual environments `python` (of requirements.txt) and NAME (of requirements-NAME.txt), and the
-folders `node` and `node6`, each with its package.json (of package-6.json the latter) installed.
+What has an SDK lies in `.sdks/`, where `make .stamps/sdks-all` puts it: virtual environments NAME (of requirements-NAME.txt), and folders
+for node, with what package-NAME.json asks for.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ It sends to LOGFIRE_BASE_URL with the token as it is, without a scheme, in the a
 from __future__ import annotations
 
 import asyncio
+import os
 
 import logfire
 import openai
@@ -15,10 +16,9 @@ from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-logfire.configure(
-    token=story.KEY, service_name="shop", environment="production", console=False, metrics=False, inspect_arguments=False,
-    advanced=logfire.AdvancedOptions(base_url=story.SERVER),
-)  # fmt: skip
+os.environ["LOGFIRE_BASE_URL"] = story.SERVER
+os.environ["LOGFIRE_TOKEN"] = story.KEY
+logfire.configure(service_name="shop", environment="production", console=False, metrics=False, inspect_arguments=False)
 logfire.instrument_pydantic_ai()
 Embedder.instrument_all()
 model = OpenAIChatModel(story.MODEL, provider=OpenAIProvider(openai_client=openai.AsyncOpenAI(max_retries=0)))

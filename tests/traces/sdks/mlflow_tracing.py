@@ -10,11 +10,12 @@ import os
 
 import story
 
-os.environ["MLFLOW_TRACKING_URI"] = story.SERVER
-os.environ["MLFLOW_TRACKING_TOKEN"] = story.KEY
-os.environ["MLFLOW_EXPERIMENT_ID"] = "7"
 if os.environ.get("MLFLOW_TO") == "otlp":
     story.otlp()
+else:
+    os.environ["MLFLOW_TRACKING_URI"] = story.SERVER
+    os.environ["MLFLOW_TRACKING_TOKEN"] = story.KEY
+    os.environ["MLFLOW_EXPERIMENT_ID"] = "7"
 
 import anthropic
 import mlflow

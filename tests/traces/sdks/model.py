@@ -9,6 +9,7 @@ tokens read from and written to its cache beside `input_tokens`.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import struct
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,7 @@ RESPONSES_USAGE = {
     "output_tokens": 50, "output_tokens_details": {"reasoning_tokens": 20}, "total_tokens": 1050,
 }  # fmt: skip
 ANTHROPIC_USAGE = {"input_tokens": 100, "cache_read_input_tokens": 400, "cache_creation_input_tokens": 50, "output_tokens": 30}
+IDS = itertools.count(1)  # of answers: each has its own, by which those who tell of one call can be seen to
 Event = tuple[str, dict[str, Any]]  # of a stream: its name ("" where the format has none) and its data
 
 
@@ -43,7 +45,7 @@ def chat(body: dict[str, Any]) -> dict[str, Any]:
         message |= {"content": None, "tool_calls": [{"id": CALL["id"], "type": "function", "function": function}]}
     reason = "tool_calls" if "tool_calls" in message else "stop"
     return {
-        "id": "chatcmpl-1", "object": "chat.completion", "created": 1790000000, "model": OPENAI, "service_tier": "default",
+        "id": f"chatcmpl-{next(IDS)}", "object": "chat.completion", "created": 1790000000, "model": OPENAI, "service_tier": "default",
         "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}], "usage": CHAT_USAGE,
     }  # fmt: skip
 
@@ -80,7 +82,8 @@ def responses(body: dict[str, Any]) -> dict[str, Any]:
             "status": "completed",
         }
     return {
-        "id": "resp_1", "object": "response", "created_at": 1790000000, "completed_at": 1790000001, "status": "completed", "model": OPENAI,
+        "id": f"resp_{next(IDS)}", "object": "response", "created_at": 1790000000, "completed_at": 1790000001, "status": "completed",
+        "model": OPENAI,
         "output": [item], "error": None, "incomplete_details": None, "instructions": body.get("instructions"), "metadata": {},
         "parallel_tool_calls": True, "temperature": 1.0, "top_p": 1.0, "tool_choice": "auto", "tools": body.get("tools", []),
         "previous_response_id": None, "reasoning": {"effort": None, "summary": None}, "text": {"format": {"type": "text"}},
@@ -102,7 +105,7 @@ def messages(body: dict[str, Any]) -> dict[str, Any]:
     if wants_tool(body):
         content = {"type": "tool_use", "id": "toolu_7", "name": CALL["name"], "input": CALL["arguments"]}
     return {
-        "id": "msg_1", "type": "message", "role": "assistant", "model": body["model"], "content": [content],
+        "id": f"msg_{next(IDS)}", "type": "message", "role": "assistant", "model": body["model"], "content": [content],
         "stop_reason": "tool_use" if content["type"] == "tool_use" else "end_turn", "stop_sequence": None, "usage": ANTHROPIC_USAGE,
     }  # fmt: skip
 

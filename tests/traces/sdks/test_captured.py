@@ -17,7 +17,7 @@ CAPTURED = sorted(p for p in (Path(__file__).parent / "captured").iterdir() if p
 KEYS = {
     "name", "nth", "kind", "model", "provider", "input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
     "cost", "session", "user", "tags", "prompt", "input", "output", "tool", "arguments", "documents", "scores", "error", "content_in",
-    "streamed", "superseded", "sum",
+    "streamed", "superseded", "sum", "again",
 }  # fmt: skip
 
 

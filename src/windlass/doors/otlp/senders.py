@@ -35,7 +35,8 @@ SENDERS = (
     Sender("/api/public/otel", ("basic", "bearer")),  # Langfuse
     Sender("/v1/private/otel", (RAW, "bearer"), (), ("comet-workspace", "projectname")),  # Opik, and behind its proxy
     Sender("/api/v1/private/otel", (RAW, "bearer"), (), ("comet-workspace", "projectname")),
-    Sender("/otel", ("basic", "bearer"), ("wandb-api-key",), ("project_id",)),  # Weave, and its agents
+    # Weave and LangSmith share a path; Weave's agents have their own
+    Sender("/otel", ("basic", "bearer"), ("wandb-api-key", "x-api-key"), ("project_id", "langsmith-project")),
     Sender("/agents/otel", ("basic", "bearer"), ("wandb-api-key",), ("project_id",)),
     Sender("/api/otlp", ("apikey", "bearer")),  # Agenta
 )
