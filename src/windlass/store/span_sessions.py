@@ -11,12 +11,16 @@ from windlass.core.errors import Invalid
 from windlass.core.operations.sessions import SessionPage, SessionQuery, SessionSummary
 from windlass.core.span import APPROVED, CALLER, DECISION
 
+LIGHT = 'trace_id, span_id, parent, kind, status, service, start_ns, end_ns, receipt_ns, cost, "user"'
+
 
 def sessions_of(db: duckdb.DuckDBPyConnection, query: SessionQuery) -> SessionPage:
-    """The newest first, by when their last span began; of a revised span the newest counts. Raises `Invalid` for a cursor that is none."""
-    fits, given = ["project = ?", "session IS NOT NULL", "evaluation IS NULL"], list[Any]([query.project])
+    """The newest first, by when their last span began; of a revised span the newest counts. A span that names no session is of its
+    trace's, where that names one alone: some libraries say it on the root only. Raises `Invalid` for a cursor that is none."""
+    counts = "project = ? AND evaluation IS NULL"
+    fits, given = [counts, "coalesce(session, alone) IS NOT NULL"], [query.project, query.project]
     if query.search:
-        fits.append("contains(session, ?)")
+        fits.append("contains(coalesce(session, alone), ?)")
         given.append(query.search)
     kept, bounds = ["true"], list[Any]()
     if query.agent:
@@ -27,8 +31,11 @@ def sessions_of(db: duckdb.DuckDBPyConnection, query: SessionQuery) -> SessionPa
         bounds += reached(query.cursor)
     asked = "kind IN ('model', 'embedding') AND innermost"
     rows = db.execute(
-        f"WITH s AS (SELECT *, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision, {_said(APPROVED)} IS NOT NULL AS waited FROM spans"
-        f" WHERE {' AND '.join(fits)} QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
+        "WITH a AS (SELECT trace_id, CASE WHEN min(session) = max(session) THEN min(session) END AS alone"
+        f" FROM spans WHERE {counts} AND session IS NOT NULL GROUP BY trace_id),"
+        f" n AS (SELECT {LIGHT}, coalesce(session, alone) AS session, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision,"
+        f" {_said(APPROVED)} IS NOT NULL AS waited FROM spans JOIN a USING (trace_id) WHERE {' AND '.join(fits)}),"
+        " s AS (FROM n QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
         f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s),"
         " g AS (SELECT session, min(start_ns) AS first, max(start_ns) AS last, max(end_ns) AS ended, count(DISTINCT trace_id) AS runs,"
         " count(*) FILTER (decision = 'allow' OR (kind = 'tool' AND service <> 'windlass')) AS ran,"
