@@ -30,12 +30,13 @@ def some_spans(rnd: random.Random) -> list[SpanRow]:
         }  # fmt: skip
         attributes = msgspec.json.encode({k: v for k, v in said.items() if v}).decode()
         start = NOW + rnd.randrange(2000) * SECOND
+        session = rnd.choice([f"s{int(trace, 16) % 9}", None] if rnd.random() < 0.98 else ["s1", "s2"])  # few traces are of two
         above = rnd.choice([None, "1", f"{rnd.randrange(250):016x}"])  # now and then a call beneath a call: the innermost has the price
         rows.append(
             SpanRow(
                 rnd.choice(["default"] * 9 + ["other"]), trace, f"{rnd.randrange(250):016x}", above, "n", kind, start,
                 start + SECOND, NOW + number, rnd.choice(["ok", "error"]), "", rnd.choice(["windlass", "theirs"]), str(number),
-                cost=rnd.choice([0.25, 0.5, None]) if rnd.random() < 0.2 else 0.125, session=rnd.choice([f"s{int(trace, 16) % 9}", None]),
+                cost=rnd.choice([0.25, 0.5, None]) if rnd.random() < 0.2 else 0.125, session=session,
                 evaluation=rnd.choice([None] * 8 + ["e"]), attributes=attributes, user=None,
             )
         )  # fmt: skip
@@ -43,16 +44,21 @@ def some_spans(rnd: random.Random) -> list[SpanRow]:
 
 
 def plainly(rows: list[SpanRow]) -> list[SessionSummary]:
-    newest: dict[tuple[str, str], SpanRow] = {}
-    for r in sorted((r for r in rows if r.project == "default" and r.session and not r.evaluation), key=lambda r: r.receipt_ns):
-        newest[r.trace_id, r.span_id] = r
+    named: dict[str, set[str]] = defaultdict(set)
+    mine = [r for r in rows if r.project == "default" and not r.evaluation]
+    for r in mine:
+        named[r.trace_id] |= {r.session} if r.session else set()
+    newest: dict[tuple[str, str], tuple[str, SpanRow]] = {}
+    for r in sorted(mine, key=lambda r: r.receipt_ns):
+        if session := r.session or (next(iter(named[r.trace_id])) if len(named[r.trace_id]) == 1 else ""):
+            newest[r.trace_id, r.span_id] = session, r
     groups: dict[str, list[SpanRow]] = defaultdict(list)
-    for r in newest.values():
-        groups[r.session or ""].append(r)
+    for session, r in newest.values():
+        groups[session].append(r)
+    outer = {(r.trace_id, r.parent) for _, r in newest.values() if r.kind in ("model", "embedding")}
     found = []
     for id, spans in groups.items():
         said = [(msgspec.json.decode(s.attributes), s) for s in spans]
-        outer = {(s.trace_id, s.parent) for s in spans if s.kind in ("model", "embedding")}
         paid = [s.cost for s in spans if s.kind in ("model", "embedding") and (s.trace_id, s.span_id) not in outer]
         found.append((max(s.start_ns for s in spans), id, SessionSummary(
             id, min(s.start_ns for s in spans), max(s.end_ns for s in spans), len({s.trace_id for s in spans}),

@@ -10,21 +10,21 @@ import duckdb
 from windlass.core.errors import Invalid
 from windlass.core.operations.sessions import SessionPage, SessionQuery, SessionSummary
 from windlass.core.span import APPROVED, CALLER, DECISION
-from windlass.store.span_filters import EARLIEST, LATEST
+from windlass.store.span_filters import EARLIEST, LATEST, Condition
 from windlass.store.span_places import File, Newest, lying, place
 
+LIGHT = 'trace_id, span_id, parent, kind, status, service, start_ns, end_ns, receipt_ns, cost, "user"'
 MORE = 8  # times as many rows, when what was read filled no page
 
 
 def sessions_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: SessionQuery) -> SessionPage:
-    """The newest first, by when their last span began; of a revised span the newest counts. Only as many are read as fill a page. Raises
-    `Invalid` for a cursor that is none."""
-    fits, given = ["project = ?", "session IS NOT NULL", "evaluation IS NULL"], list[Any]([query.project])
-    if query.search:
-        fits.append("contains(session, ?)")
-        given.append(query.search)
-    spans = (" AND ".join(fits), given)
+    """The newest first, by when their last span began; of a revised span the newest counts. A span that names no session is of its
+    trace's, where that names one alone: some libraries say it on the root only. Only as many are read as fill a page. Raises `Invalid`
+    for a cursor that is none."""
     kept, bounds, until = ["true"], list[Any](), LATEST
+    if query.search:
+        kept.append("contains(session, ?)")
+        bounds.append(query.search)
     if query.agent:
         kept.append("list_contains(callers, ?)")
         bounds.append(query.agent)
@@ -32,28 +32,44 @@ def sessions_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Ses
         until, id = reached(query.cursor)
         kept.append("(last, session) < (?, ?)")
         bounds += [until, id]
-    # a session is known by its last row, and one that the page before had comes again with what it had earlier
-    newest, most = Newest("traces", "session", "last_ns", f"{spans[0]} AND start_ns <= ?", [*given, until]), (query.limit + 1) * 4
+    counts = "project = ? AND evaluation IS NULL"
+    newest, most = Newest("traces", "trace_id", "last_ns", f"{counts} AND start_ns <= ?", [query.project, until]), (query.limit + 1) * 4
     rows: list[tuple[Any, ...]] = []
     while files:
         last = newest.take(db, files, most)
-        db.execute("CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT session FROM newest")
-        place(db, files, "session", query.project, EARLIEST)
-        rows = _summed(db, lying(files, spans), (kept, bounds), EARLIEST if last is None else last + 1, query.limit + 1)
+        _name(db, files, (counts, [query.project]))
+        place(db, files, "trace_id", query.project, EARLIEST)
+        spans = lying(files, (counts, [query.project]))
+        rows = _summed(db, spans, (kept, bounds), EARLIEST if last is None else last + 1, query.limit + 1)
         if last is None or len(rows) > query.limit:
             break
         most *= MORE
     return page_of(rows, query.limit)
 
 
+def _name(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: Condition) -> None:
+    """Fills `named` with the sessions of the newest traces, and `candidates` with all traces of these sessions."""
+    where, given = spans
+    parts = " UNION ALL ".join(f"SELECT trace_id, session FROM {f.name}.traces WHERE {where} AND session IS NOT NULL" for f in files)
+    values = given * len(files)
+    db.execute(f"CREATE OR REPLACE TEMP TABLE named AS SELECT DISTINCT session FROM ({parts}) SEMI JOIN newest USING (trace_id)", values)
+    db.execute(
+        f"CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT trace_id FROM ({parts}) SEMI JOIN named USING (session)", values
+    )
+
+
 def _summed(
     db: duckdb.DuckDBPyConnection, spans: tuple[str, list[Any]], kept: tuple[list[str], list[Any]], since: int, most: int
 ) -> list[tuple[Any, ...]]:
-    """Sessions of these spans whose last one began from a time on."""
+    """Those of the named sessions, from all spans of their traces, whose last one began from a time on."""
     asked = "kind IN ('model', 'embedding') AND innermost"
     return db.execute(
-        f"WITH s AS (SELECT *, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision, {_said(APPROVED)} IS NOT NULL AS waited"
-        f" FROM ({spans[0]}) QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
+        f"WITH n AS MATERIALIZED (SELECT {LIGHT}, session, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision,"
+        f" {_said(APPROVED)} IS NOT NULL AS waited FROM ({spans[0]})),"
+        " a AS (SELECT trace_id, CASE WHEN min(session) = max(session) THEN min(session) END AS alone FROM n GROUP BY trace_id),"
+        " m AS (SELECT n.* REPLACE (coalesce(session, alone) AS session) FROM n JOIN a USING (trace_id)),"
+        " s AS (FROM m WHERE session IN (FROM named)"
+        " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
         f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s),"
         " g AS (SELECT session, min(start_ns) AS first, max(start_ns) AS last, max(end_ns) AS ended, count(DISTINCT trace_id) AS runs,"
         " count(*) FILTER (decision = 'allow' OR (kind = 'tool' AND service <> 'windlass')) AS ran,"

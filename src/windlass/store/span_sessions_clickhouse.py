@@ -13,10 +13,12 @@ Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
 
 def sessions_of(ask: Ask, query: SessionQuery) -> SessionPage:
-    """The newest first, by when their last span began; of a revised span the newest counts. Raises `Invalid` for a cursor that is none."""
-    fits, given = ["project = ?", "session IS NOT NULL", "evaluation IS NULL"], list[Any]([query.project])
+    """The newest first, by when their last span began; of a revised span the newest counts. A span that names no session is of its
+    trace's, where that names one alone. Raises `Invalid` for a cursor that is none."""
+    counts = "project = ? AND evaluation IS NULL"
+    fits, given = [counts, "coalesce(spans.session, alone) IS NOT NULL"], [query.project, query.project]
     if query.search:
-        fits.append("position(session, ?) > 0")
+        fits.append("position(coalesce(spans.session, alone), ?) > 0")
         given.append(query.search)
     kept, bounds = ["1"], list[Any]()
     if query.agent:
@@ -28,8 +30,11 @@ def sessions_of(ask: Ask, query: SessionQuery) -> SessionPage:
         bounds += [at, at, id]
     asked = "kind IN ('model', 'embedding') AND innermost"
     rows = ask(
-        f"WITH s AS (SELECT *, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision, {_said(APPROVED)} IS NOT NULL AS waited FROM spans"
-        f" WHERE {' AND '.join(fits)} ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id),"
+        "WITH a AS (SELECT trace_id, if(min(session) = max(session), min(session), NULL) AS alone"
+        f" FROM spans WHERE {counts} AND session IS NOT NULL GROUP BY trace_id),"
+        " s AS (SELECT spans.* REPLACE (coalesce(spans.session, alone) AS session),"
+        f" {_said(CALLER)} AS caller, {_said(DECISION)} AS decision, {_said(APPROVED)} IS NOT NULL AS waited"
+        f" FROM spans JOIN a USING (trace_id) WHERE {' AND '.join(fits)} ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id),"
         f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s),"
         " g AS (SELECT assumeNotNull(session) AS id, min(start_ns) AS first, max(start_ns) AS last, max(end_ns) AS ended,"
         " uniqExact(trace_id) AS runs, countIf(decision = 'allow' OR (kind = 'tool' AND service != 'windlass')) AS ran,"

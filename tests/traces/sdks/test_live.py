@@ -185,6 +185,7 @@ def test_every_span_is_there_where_it_belongs(live: Live, name: str) -> None:
 def test_traces_sum_up_to_what_was_called(live: Live, name: str) -> None:
     told = live.of(name)
     found, listed = by_trace(name, told), {trace.trace_id: trace for trace in told.client.traces.list(limit=200).items}
+    sessions: dict[str, list[Any]] = {}
     assert found
     for trace, pairs in found.items():
         shown, facts = told.traces[trace].summary, [fact for _, fact in pairs]
@@ -193,6 +194,14 @@ def test_traces_sum_up_to_what_was_called(live: Live, name: str) -> None:
         (root,) = [span for span, _ in pairs if span.parent is None]
         assert listed[trace] == shown
         assert (shown.name, shown.spans, shown.tokens) == (root.name, len(pairs), total(tokens))
-        assert shown.cost == pytest.approx(total([cost(fact) for fact in calls]))
+        costs = [cost(fact) for fact in calls]
+        assert shown.cost == pytest.approx(total(costs))
         assert [shown.session] == list({fact["session"] for fact in facts if "session" in fact} or [None])
         assert [shown.user] == list({fact["user"] for fact in facts if "user" in fact} or [None])
+        if shown.session:
+            sessions.setdefault(shown.session, []).append(costs)
+    for session in told.client.sessions.list().items:
+        runs = sessions.pop(session.id)
+        known = [c for costs in runs for c in costs]
+        assert (session.runs, session.cost) == (len(runs), None if None in known else pytest.approx(sum(known)))
+    assert not sessions
