@@ -82,6 +82,7 @@ SERVICES = {
     "traces.list": "traces.list",
     "traces.show": "traces.show",
     "traces.live": "traces.live",
+    "traces.remap": "traces.remap",
     "traces.why": "reasons.why",
     "sessions.list": "conversations.list",
     "sessions.show": "conversations.show",

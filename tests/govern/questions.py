@@ -100,6 +100,7 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "traces.list": d,
         "traces.show": {"id": w.run.trace, **d},
         "traces.live": d,
+        "traces.remap": {},
         "traces.why": {"id": w.run.trace, **d},
         "monitors.set": {"name": "watch-2", "suite": "answers", **d},
         "monitors.list": d,

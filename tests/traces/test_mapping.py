@@ -7,12 +7,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.traces.sdks.test_captured import CAPTURED, exports
 
+from windlass.govern.prices import Prices
 from windlass.store.spans import SpanRow
 from windlass.traces.envelope import OTLP
-from windlass.traces.mapping import PRICED, rows
+from windlass.traces.mapping import PRICED, again, rows
 
 COLUMNS = {
     "kind": "kind", "model": "model", "provider": "provider", "input_tokens": "tokens_in", "cached_tokens": "tokens_cached",
@@ -63,3 +66,48 @@ def plain(text: str | None) -> str:
 @pytest.mark.parametrize("folder", CAPTURED, ids=lambda p: p.name)
 def test_what_others_send_means_what_it_means(folder: Path) -> None:
     assert differences(folder) == []
+
+
+@pytest.mark.parametrize("folder", CAPTURED, ids=lambda p: p.name)
+def test_read_anew_a_row_says_what_it_said(folder: Path) -> None:
+    """All that the tables read is kept with a row, what its process said of itself too."""
+    prices = Prices()
+    for export in exports(folder):
+        for row in rows(OTLP, "default", 1, export.SerializeToString(), prices):
+            assert again(msgspec.msgpack.decode(msgspec.msgpack.encode(row), type=SpanRow), prices) == row
+
+
+def test_of_a_row_whose_resource_is_lost_nothing_is_forgotten() -> None:
+    (row,) = rows(OTLP, "default", 1, one("chat", {"gen_ai.operation.name": "chat"}, {"deployment.environment": "staging", "user.id": "u"}))
+    assert (row.environment, row.user, row.kind) == ("staging", "u", "model")
+    row.resource, row.kind = None, "span"
+    read = again(row, None)
+    assert (read.environment, read.user, read.kind) == ("staging", "u", "model")
+
+
+def test_a_price_of_ones_own_counts_before_what_was_told(tmp_path: Path) -> None:
+    called = {
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-5-mini",
+        "gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 50, "gen_ai.usage.cache_read.input_tokens": 400,
+    }  # fmt: skip
+    (table,) = rows(OTLP, "default", 1, one("chat", called), Prices())
+    assert table.cost == pytest.approx((600 * 0.25 + 400 * 0.025 + 50 * 2.0) / 1e6)
+    (told,) = rows(OTLP, "default", 1, one("chat", called | {"llm.cost.total": 7.5}), Prices())
+    assert told.cost == 7.5
+    file = tmp_path / "prices.toml"
+    file.write_text('["openai/gpt-5-mini"]\ninput = 1000.0\noutput = 0.0\ncached = 0.0\n')
+    assert again(told, Prices(file)).cost == pytest.approx(0.6)
+    unknown = called | {"gen_ai.request.model": "nobody-knows-it"}
+    assert [row.cost for row in rows(OTLP, "default", 1, one("chat", unknown), Prices())] == [None]
+
+
+def one(name: str, attributes: dict[str, Any], resource: dict[str, Any] | None = None) -> bytes:
+    """A request of one span."""
+    made = ExportTraceServiceRequest()
+    told = made.resource_spans.add()
+    span = told.scope_spans.add().spans.add(trace_id=b"t" * 16, span_id=b"s" * 8, name=name, start_time_unix_nano=10**18)
+    for pairs, given in ((told.resource.attributes, resource or {}), (span.attributes, attributes)):
+        for key, value in given.items():
+            field = {str: "string_value", int: "int_value", float: "double_value"}[type(value)]
+            setattr(pairs.add(key=key).value, field, value)
+    return made.SerializeToString()

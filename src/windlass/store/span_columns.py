@@ -104,17 +104,28 @@ def together(rows: Iterable[SpanRow]) -> list[SpanRow]:
 
 
 def places(made: dict[str, Any], first: int) -> dict[str, Any]:
-    """Rows of `traces` for these spans, which are put from row `first` on."""
-    at: dict[tuple[Any, ...], list[int]] = {}
-    keys = zip(*(made[c].tolist() for c in ALIKE), strict=True)
-    for row, (key, start) in enumerate(zip(keys, made["start_ns"].tolist(), strict=True), first):
-        if (known := at.get(key)) is None:
-            at[key] = [row, row, start, start]
+    """Rows of `traces` for these spans, which are put from row `first` on: one for each run of spans that are alike."""
+    runs: list[list[int]] = []
+    keys: list[tuple[Any, ...]] = []
+    each = zip(*(made[c].tolist() for c in ALIKE), strict=True)
+    for row, (key, start) in enumerate(zip(each, made["start_ns"].tolist(), strict=True), first):
+        if not keys or key != keys[-1]:
+            keys.append(key)
+            runs.append([row, row, start, start])
         else:
-            known[1] = row
-            known[2], known[3] = min(known[2], start), max(known[3], start)
-    found = np.array(list(at.values()), dtype=np.int64).reshape(-1, 4)
-    alike = dict(zip(ALIKE, zip(*at, strict=True), strict=True))
+            run = runs[-1]
+            run[1], run[2], run[3] = row, min(run[2], start), max(run[3], start)
+    lies = np.array(runs, dtype=np.int64)
+    alike = dict(zip(ALIKE, zip(*keys, strict=True), strict=True))
     ids = {c: np.array(alike.pop(c), dtype=np.uint64) for c in ("trace_id_high", "trace_id_low")}
-    lies = {c: found[:, n].copy() for n, c in enumerate(("first_row", "last_row", "start_ns", "last_ns"))}
-    return {**{c: _objects(list(values)) for c, values in alike.items()}, **ids, **lies}
+    where = {c: lies[:, n].copy() for n, c in enumerate(("first_row", "last_row", "start_ns", "last_ns"))}
+    return {**{c: _objects(list(values)) for c, values in alike.items()}, **ids, **where}
+
+
+def put(db: Any, table: str, columns: str, batch: dict[str, Any]) -> None:
+    """Insert a batch, of which `columns` are taken."""
+    db.register("batch", batch)
+    try:
+        db.execute(f"INSERT INTO {table} SELECT {columns} FROM batch")
+    finally:
+        db.unregister("batch")

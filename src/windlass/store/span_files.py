@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _STAY = ("receipt_ns", "start_ns")
 _NEW = {
     "tokens_written": "NULL", "tokens_reasoning": "NULL", "tool": "NULL", "prompt": "NULL", "tags": "[]", "links": "'[]'",
-    "resource": "'{}'", "input_from": "NULL", "output_from": "NULL",
+    "resource": "NULL", "input_from": "NULL", "output_from": "NULL",
 }  # fmt: skip
 
 
@@ -78,19 +78,37 @@ def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, project: str, t
 
 def _anew(db: duckdb.DuckDBPyConnection, name: str, path: Path, fill: Callable[[], None]) -> None:
     """Write a file anew; `fill` puts spans and traces into what is attached as `written`. The new file is attached when this returns."""
-    partial = path.with_name(f".{path.stem}.new")
+    begin(db, path)
+    try:
+        fill()
+    except BaseException:
+        db.execute("DETACH written")
+        raise
+    finish(db, name, path)
+
+
+def begin(db: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make the file that is to stand for another, empty, and attach it as `written`."""
+    partial = _partial(path)
     for old in (partial, _wal(partial)):
         old.unlink(missing_ok=True)
     db.execute(f"ATTACH '{partial}' AS written")
+    for table in TABLES:
+        db.execute(f"CREATE TABLE written.{table}")
+
+
+def finish(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    """Put what is attached as `written` in the place of a file, and attach it as that was."""
     try:
-        for table in TABLES:
-            db.execute(f"CREATE TABLE written.{table}")
-        fill()
         db.execute(f"INSERT INTO written.positions FROM {name}.positions")
         db.execute("CHECKPOINT written")
     finally:
         db.execute("DETACH written")
-    _put(db, name, partial, path)
+    _put(db, name, _partial(path), path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.new")
 
 
 def _put(db: duckdb.DuckDBPyConnection, name: str, partial: Path, path: Path) -> None:

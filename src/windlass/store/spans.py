@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import Span, SpanEvent, SpanLink
 from windlass.store.journal import Position
 
@@ -54,7 +54,7 @@ class SpanRow(msgspec.Struct):
     attributes: str = "{}"  # JSON, as everything below; without the two that are in `input` and `output` as they came
     events: str = "[]"
     links: str = "[]"
-    resource: str = "{}"
+    resource: str | None = "{}"  # None: of a file of format 1, which did not keep it
     input_from: str | None = None  # the attribute whose text `input` is
     output_from: str | None = None
 
@@ -173,6 +173,7 @@ class SpanStore(Protocol):
     def common(self, query: CommonQuery) -> list[str]: ...
     def forget(self, asked: Forget) -> int: ...
     def mentions(self, query: MentionQuery) -> int: ...
+    def remap(self, read: Callable[[SpanRow], SpanRow], seconds: float) -> Remapped: ...
     def size(self) -> int:
         """Bytes it takes, as its engine counts them."""
         ...
@@ -195,6 +196,7 @@ class Spans(Protocol):
     async def common(self, query: CommonQuery) -> list[str]: ...
     async def forget(self, asked: Forget) -> int: ...
     async def mentions(self, query: MentionQuery) -> int: ...
+    async def remap(self) -> Remapped: ...
     async def close(self) -> None: ...
 
 
@@ -225,7 +227,7 @@ def span_of(row: dict[str, Any]) -> Span:
     return Span(
         trace_id=row["trace_id"], span_id=row["span_id"], name=row["name"], start_ns=row["start_ns"], end_ns=row["end_ns"],
         parent=row["parent"], status=row["status"], status_message=row["status_message"], attributes=attributes, events=events,
-        project=row["project"], service=row["service"], links=links, resource=msgspec.json.decode(row["resource"]),
+        project=row["project"], service=row["service"], links=links, resource=msgspec.json.decode(row["resource"] or "{}"),
     )  # fmt: skip
 
 

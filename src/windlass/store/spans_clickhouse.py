@@ -19,12 +19,13 @@ import msgspec
 from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, NotFound, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import SCORE, SCORED
 from windlass.store import span_erasing_clickhouse
 from windlass.store.journal import Position
 from windlass.store.span_filters import places, versions_of
 from windlass.store.span_filters_clickhouse import filters_of, latest, watched
+from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
 from windlass.store.span_sessions_clickhouse import outer, sessions_of
 from windlass.store.spans import (
     Arrival,
@@ -118,8 +119,9 @@ class ClickHouseSpans:
         self._where = where
         self._made: Client | None = None
         self._place: int | None = None  # of the last row; None where an insert may have come through and was not acknowledged
+        self._remapping: ClickHouseRemapping | None = None
         for sql in TABLES:
-            self._do(lambda sql=sql: self._client.command(sql))  # type: ignore[misc]
+            self._command(sql)
 
     @property
     def _client(self) -> Client:
@@ -354,7 +356,27 @@ class ClickHouseSpans:
 
     def forget(self, asked: Forget) -> int:
         """Returns how many spans it was. Parts are written anew; the server drops the old ones minutes later."""
-        return span_erasing_clickhouse.forget(self._ask, lambda sql: self._do(lambda: self._client.command(sql)), asked)
+        if self._remapping is not None:  # what it has read may be theirs
+            self._remapping.again()
+        return span_erasing_clickhouse.forget(self._ask, self._command, asked)
+
+    def remap(self, read: Callable[[SpanRow], SpanRow], seconds: float) -> Remapped:
+        """As DuckDB's."""
+        if self._remapping is None:
+            self._remapping = ClickHouseRemapping(self._ask, self._command, self._put, list(TYPES))
+        end = time.monotonic() + seconds
+        while not self._remapping.step(read) and time.monotonic() < end:
+            pass
+        told = self._remapping.told(self.counts()["spans"])
+        if told.finished:
+            self._remapping = None
+        return told
+
+    def _command(self, sql: str) -> None:
+        self._do(lambda: self._client.command(sql))
+
+    def _put(self, table: str, rows: list[dict[str, Any]]) -> None:
+        self._insert(table, b"\n".join(map(msgspec.json.encode, rows)), WHOLE)
 
     def mentions(self, query: MentionQuery) -> int:
         return span_erasing_clickhouse.mentions(self._ask, query)

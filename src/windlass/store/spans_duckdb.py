@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +18,14 @@ import numpy as np
 
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import SCORE, SCORED
 from windlass.store import span_columns, span_erasing, span_files, span_traces
 from windlass.store.journal import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, TYPES
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
 from windlass.store.span_places import File
+from windlass.store.span_remapping import Remapping
 from windlass.store.span_sessions import outer, sessions_of
 from windlass.store.spans import (
     Arrival,
@@ -53,6 +55,7 @@ class DuckSpans:
     def __init__(self, folder: Path, memory_mb: int = 256) -> None:
         self._folder = folder
         self._memory_mb = memory_mb
+        self._remapping: Remapping | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._open()
 
@@ -119,9 +122,9 @@ class DuckSpans:
             batch = span_columns.some(batch, keep)
         if not len(batch["n"]):
             return extent
-        self._put(f"{name}.spans", span_columns.TAKEN, batch)
+        span_columns.put(self._db, f"{name}.spans", span_columns.TAKEN, batch)
         places = span_columns.places(batch, extent.rows)
-        self._put(f"{name}.traces", span_columns.PLACED, places)
+        span_columns.put(self._db, f"{name}.traces", span_columns.PLACED, places)
         return Extent(extent.rows + len(batch["n"]), max(extent.last_ns, int(places["last_ns"].max())))
 
     def _again(self, name: str, batch: dict[str, Any]) -> Any:
@@ -141,13 +144,6 @@ class DuckSpans:
         finally:
             self._db.unregister("batch")
         return np.concatenate(found)
-
-    def _put(self, table: str, columns: str, batch: dict[str, Any]) -> None:
-        self._db.register("batch", batch)
-        try:
-            self._db.execute(f"INSERT INTO {table} SELECT {columns} FROM batch")
-        finally:
-            self._db.unregister("batch")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -261,12 +257,26 @@ class DuckSpans:
     def common(self, query: CommonQuery) -> list[str]:
         return span_erasing.common(self._db, query)
 
+    def remap(self, read: Callable[[SpanRow], SpanRow], seconds: float) -> Remapped:
+        """Read rows anew for about so long; asked again it goes on, until it says that it has finished. Then what is asked begins anew."""
+        if self._remapping is None:
+            self._remapping = Remapping(self._db, [(_name(day), self._folder / f"{day}.duckdb") for day in sorted(self._days)])
+        end = time.monotonic() + seconds
+        while not self._remapping.step(read) and time.monotonic() < end:
+            pass
+        told = self._remapping.told(sum(lies.rows for lies in self._days.values()))
+        if told.finished:
+            self._remapping = None
+        self._view()
+        return told
+
     def forget(self, asked: Forget) -> int:
         """Day by day; cut off between two, it can be asked again. Returns how many spans it was."""
+        if self._remapping is not None:  # what it has read may be theirs
+            self._remapping.again()
         total = 0
         for day in sorted(self._days):
-            name, path = _name(day), self._folder / f"{day}.duckdb"
-            total += span_files.forget(self._db, name, path, asked.project, list(asked.traces))
+            total += span_files.forget(self._db, _name(day), self._folder / f"{day}.duckdb", asked.project, list(asked.traces))
         self._view()
         return total
 
@@ -275,8 +285,9 @@ class DuckSpans:
 
     def rest(self) -> None:
         """Give back the memory of buffers: the files are closed and opened again. Raises as opening does."""
-        self._db.close()
-        self._open()
+        if self._remapping is None:
+            self._db.close()
+            self._open()
 
     def close(self) -> None:
         self._db.close()

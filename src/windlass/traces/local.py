@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
 
 if TYPE_CHECKING:  # it brings DuckDB and OpenTelemetry's formats
@@ -80,6 +80,10 @@ class LocalSpans:
 
     async def mentions(self, query: MentionQuery) -> int:
         found: int = await self.ask("mentions", query)
+        return found
+
+    async def remap(self) -> Remapped:
+        found: Remapped = await self.ask("remap", None)
         return found
 
     async def rest(self, seconds: float) -> None:

@@ -17,7 +17,7 @@ from windlass.core import span as names
 from windlass.core.message import Usage
 from windlass.core.span import Span, SpanEvent, SpanLink, Status
 from windlass.govern.prices import Prices
-from windlass.store.spans import SpanRow
+from windlass.store.spans import SpanRow, span_of
 from windlass.traces.conventions.tables import Tables, tables
 from windlass.traces.envelope import LOGS, METRICS, SPANS
 
@@ -39,7 +39,7 @@ class Source(NamedTuple):
     receipt_ns: int
     service: str
     told: Mapping[str, Any] = _NOTHING
-    resource: str = "{}"
+    resource: str | None = "{}"
 
 
 def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices | None = None) -> Iterator[SpanRow]:
@@ -64,6 +64,19 @@ def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices |
                 yield _row(source, _from_otlp(sent), None, prices)
 
 
+def again(row: SpanRow, prices: Prices | None) -> SpanRow:
+    """A row read anew from what it keeps, as these tables read it. What only its lost resource told stays as it was."""
+    span = span_of(msgspec.structs.asdict(row))
+    told = {name: span.resource[name] for name in OF_THE_RESOURCE if name in span.resource}
+    source = Source(row.project, row.receipt_ns, row.service, told, row.resource)
+    made = _row(source, span, row.digest, prices, begun=True)
+    if row.resource is None:
+        for column in ("environment", "evaluation", "session", "user"):
+            if getattr(made, column) is None:
+                setattr(made, column, getattr(row, column))
+    return made
+
+
 def _from_otlp(sent: Any) -> Span:
     start = min(sent.start_time_unix_nano, _LATEST)
     return Span(
@@ -74,9 +87,9 @@ def _from_otlp(sent: Any) -> Span:
     )  # fmt: skip
 
 
-def _row(source: Source, span: Span, digest: str | None, prices: Prices | None) -> SpanRow:
+def _row(source: Source, span: Span, digest: str | None, prices: Prices | None, *, begun: bool = False) -> SpanRow:
     attributes, events, known = span.attributes, span.events, tables()
-    if PENDING in attributes and span.parent is not None:
+    if PENDING in attributes and span.parent is not None and not begun:
         source, span = _begun(source, span)
     told = known.read({**source.told, **attributes} if source.told else attributes)
     if events:

@@ -25,10 +25,11 @@ from windlass.store.journal import JournalReader, Position, Record
 from windlass.store.spans import SpanRow, SpanStore
 from windlass.traces.envelope import unseal
 from windlass.traces.local import LocalSpans
-from windlass.traces.mapping import rows
+from windlass.traces.mapping import again, rows
 from windlass.traces.socket import listen
 
 NICENESS = 5
+SLICE_SECONDS = 0.5  # of reading anew, before somebody else is answered
 PAUSE = 0.5  # seconds between looks when nobody asks
 _log = logging.getLogger("windlass.projector")
 
@@ -83,6 +84,8 @@ class Projection:
             self._used = time.monotonic()
         if name == "catch_up":
             return new
+        if name == "remap":
+            return self._store.remap(lambda row: again(row, self._prices), SLICE_SECONDS)
         return self.counts() if name == "counts" else getattr(self._store, name)(params)
 
     def rest(self, seconds: float) -> None:

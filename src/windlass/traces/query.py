@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from windlass.core.actor import Actor
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceRemap, TraceShow
 from windlass.govern.permissions import guard
 from windlass.store.journal import Journal
 from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, Spans
 
 
 class Traces:
-    """Operations `traces.list`, `traces.show`, `traces.live`."""
+    """Operations `traces.list`, `traces.show`, `traces.live`, `traces.remap`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -38,6 +38,12 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.live(query)
+
+    async def remap(self, actor: Actor, asked: TraceRemap) -> Remapped:
+        """Of all projects, since a file holds spans of all. Goes on for half a second at a time."""
+        guard(actor, "admin", actor.project)
+        await self._journal.settle()
+        return await self._spans.remap()
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:
         """For monitors, which act for nobody: runs as they came."""

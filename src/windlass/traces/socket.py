@@ -16,7 +16,7 @@ import msgspec
 
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
 
 RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
@@ -25,6 +25,7 @@ LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "trace": TraceShow, "live": LiveQuery, "arrivals": ArrivalQuery, "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget, "mentions": MentionQuery,
+    "remap": None,
 }  # fmt: skip
 
 T = TypeVar("T")
@@ -74,6 +75,9 @@ class RemoteSpans:
 
     async def mentions(self, query: MentionQuery) -> int:
         return await self._ask("mentions", query, int)
+
+    async def remap(self) -> Remapped:
+        return await self._ask("remap", None, Remapped)
 
     async def close(self) -> None:
         pass

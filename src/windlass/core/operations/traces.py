@@ -111,7 +111,22 @@ class LiveFigures(msgspec.Struct, omit_defaults=True):
     series: tuple[tuple[int, int, float, int], ...] = ()
 
 
+class TraceRemap(msgspec.Struct):
+    """Read what is kept of every span anew, in all projects, by the tables of this version and the prices of today."""
+
+
+class Remapped(msgspec.Struct, omit_defaults=True):
+    """How far that has come: ask again until it has `finished`. `changed` are rows that say something else now, by column; `total` grows
+    with what comes in meanwhile."""
+
+    done: int
+    total: int
+    changed: dict[str, int] = {}
+    finished: bool = False
+
+
 TRACES = Operation("traces.list", "GET", TraceQuery, TracePage, "read")
 TRACE = Operation("traces.show", "GET", TraceShow, Trace, "read")
 WHY = Operation("traces.why", "GET", TraceShow, Why, "read")
 LIVE = Operation("traces.live", "GET", LiveQuery, LiveFigures, "read")
+REMAP = Operation("traces.remap", "POST", TraceRemap, Remapped, "admin")

@@ -15,17 +15,18 @@ from windlass.core.span import Span
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
+from windlass.doors.cli.workspace import progress
 
 UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 
 
 def add(app: typer.Typer) -> None:
-    command(app, "traces", "traces.list", "traces.show", "traces.live", panel="Look")(traces)
+    command(app, "traces", "traces.list", "traces.show", "traces.live", "traces.remap", panel="Look")(traces)
 
 
 def traces(
     session: Session,
-    id: Annotated[str | None, typer.Argument(help="One of them: its id or the start of it.")] = None,
+    id: Annotated[str | None, typer.Argument(help="One of them: its id or the start of it. Or `remap`: read all of them anew.")] = None,
     search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
     uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
@@ -45,6 +46,9 @@ def traces(
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
 ) -> None:
     """What happened: traces by filter, one trace as a tree, or figures of the last hours."""
+    if id == "remap":  # no id: those are hexadecimal
+        _remap(session)
+        return
     if id:
         trace = session.client.traces.show(id, cursor, 200)
         session.result(trace)
@@ -82,6 +86,15 @@ def traces(
         session.print("no traces fit" if filtered else "no traces yet: windlass run, or send some with windlass.init()")
     if page.next:
         session.print(f"[dim]more: --cursor {page.next}[/dim]")
+
+
+def _remap(session: Session) -> None:
+    with progress(session) as say:
+        for told in session.client.traces.remap():
+            say("reading anew", told.done, told.total)
+    session.result(told)
+    changed = ", ".join(f"{column.replace('_', ' ')} of {count:,}" for column, count in sorted(told.changed.items(), key=lambda c: -c[1]))
+    session.print(f"{words.many(told.done, 'span')} read anew: " + (changed or "they say what they said"))
 
 
 def _ns(text: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -30,6 +30,14 @@ class Traces(Group):
     def live(self, release: str | None = None, hours: int = 24) -> traces.LiveFigures:
         """Operation `traces.live`."""
         return self._client.call(traces.LIVE, traces.LiveQuery(self._project, release, hours))
+
+    def remap(self) -> Iterator[traces.Remapped]:
+        """Read what is kept of every span anew, by the tables of this version; says again and again how far it is. Operation
+        `traces.remap`."""
+        while True:
+            yield (told := self._client.call(traces.REMAP, traces.TraceRemap()))
+            if told.finished:
+                return
 
 
 class Sessions(Group):
