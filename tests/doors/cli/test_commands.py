@@ -158,6 +158,9 @@ def test_evaluations_and_their_rows(shop: Shell, served: Server) -> None:
     assert len(found["items"]) == 20
     tree = shop("traces", found["items"][0]["trace_id"]).stdout
     assert "component" in tree
+    assert "read anew: they say what they said" in shop("traces", "remap").stdout
+    told = shop.json("traces", "remap")
+    assert told["finished"] and told["done"] == told["total"] > 120
 
 
 def test_errors_teach(shell: Shell) -> None:
