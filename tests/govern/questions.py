@@ -365,4 +365,5 @@ def forms(w: World) -> dict[str, Asked]:
         "/people/{id:path}/block": form("admin", f"/people/{w.person}/block"),
         "/people/{id:path}/admit": form("admin", f"/people/{w.person}/admit"),
         "/status/verify": form("read", "/status/verify"),
+        "/status/remap": form("admin", "/status/remap"),
     }

@@ -91,6 +91,6 @@ class Remapping:
     def _put(self, rows: list[SpanRow], first: int) -> None:
         if not rows:
             return
-        batch = span_columns.arrays(rows)
-        span_columns.put(self._db, "written.spans", span_columns.TAKEN, batch)
-        span_columns.put(self._db, "written.traces", span_columns.PLACED, span_columns.places(batch, first))
+        from windlass.store import span_batches  # with NumPy
+
+        span_batches.append(self._db, "written", rows, first)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-import numpy as np
 
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
@@ -114,36 +113,10 @@ class DuckSpans:
 
     def _insert(self, name: str, rows: Sequence[SpanRow], extent: Extent) -> Extent:
         """Put in those that are not there yet. Returns how far the file goes then."""
-        unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
-        batch = span_columns.arrays(span_columns.together(unique.values()))
-        if len(again := self._again(name, batch)):
-            keep = np.ones(len(unique), dtype=bool)
-            keep[again] = False
-            batch = span_columns.some(batch, keep)
-        if not len(batch["n"]):
-            return extent
-        span_columns.put(self._db, f"{name}.spans", span_columns.TAKEN, batch)
-        places = span_columns.places(batch, extent.rows)
-        span_columns.put(self._db, f"{name}.traces", span_columns.PLACED, places)
-        return Extent(extent.rows + len(batch["n"]), max(extent.last_ns, int(places["last_ns"].max())))
+        from windlass.store import span_batches  # with NumPy, which is not needed until there is something to write
 
-    def _again(self, name: str, batch: dict[str, Any]) -> Any:
-        """Which of a batch are in the file: what is the same began at the same time."""
-        ids = {c: batch[c] for c in ("n", "project", "trace_id_high", "trace_id_low", "span_id", "digest", "start_ns")}
-        self._db.register("batch", ids)
-        try:
-            found = [
-                self._db.execute(
-                    f"SELECT n FROM (SELECT *, {span_columns.TRACE} AS trace_id FROM batch WHERE start_ns BETWEEN ? AND ?) b"
-                    f" SEMI JOIN (SELECT * FROM {name}.spans WHERE start_ns BETWEEN ? AND ?) s ON s.span_id = b.span_id"
-                    " AND s.trace_id = b.trace_id AND s.digest = b.digest AND s.start_ns = b.start_ns AND s.project = b.project",
-                    [low, high, low, high],
-                ).fetchnumpy()["n"]
-                for low, high in span_columns.runs(batch["start_ns"])
-            ]
-        finally:
-            self._db.unregister("batch")
-        return np.concatenate(found)
+        added, last = span_batches.insert(self._db, name, rows, extent.rows)
+        return Extent(extent.rows + added, max(extent.last_ns, last)) if added else extent
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

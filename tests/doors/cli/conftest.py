@@ -21,6 +21,7 @@ class Shell:
         self.folder = folder
         self.cwd = folder
         self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "WINDLASS_HOME": str(folder / "home")}
+        self.env["WINDLASS_GRPC_PORT"] = "0"  # several servers at once
 
     def __call__(self, *arguments: str, code: int = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         done = Forks.here().run(list(arguments), self.cwd, self.env, stdin)

@@ -1,0 +1,137 @@
+"""Rows on their way into a file of DuckDB: as columns of NumPy objects, which it takes faster than anything else that Python has.
+
+Loaded when the first rows come: a projector that has nothing to do needs no NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import duckdb
+import msgspec
+import numpy as np
+
+from windlass.store.span_columns import PLACED, TAKEN, TRACE, TYPES
+from windlass.store.spans import SpanRow
+
+GAP = 60_000_000_000  # between starts that are looked for apart
+RUNS = 8
+_json = msgspec.json.Encoder().encode
+
+
+def insert(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> tuple[int, int]:
+    """Put those in that are not in the file yet, from row `first` on. Returns how many, and when the last of them began."""
+    unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
+    batch = _arrays(_together(unique.values()))
+    if len(again := _again(db, name, batch)):
+        keep = np.ones(len(unique), dtype=bool)
+        keep[again] = False
+        batch = {column: values[keep] for column, values in batch.items()}
+    return _place(db, name, batch, first)
+
+
+def append(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> None:
+    """Put all of them in, in their order, from row `first` on."""
+    _place(db, name, _arrays(rows), first)
+
+
+def _place(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any], first: int) -> tuple[int, int]:
+    if not len(batch["n"]):
+        return 0, 0
+    places = _places(batch, first)
+    _put(db, f"{name}.spans", TAKEN, batch)
+    _put(db, f"{name}.traces", PLACED, places)
+    return len(batch["n"]), int(places["last_ns"].max())
+
+
+def _again(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any]) -> Any:
+    """Which of a batch are in the file: what is the same began at the same time."""
+    db.register("batch", {c: batch[c] for c in ("n", "project", "trace_id_high", "trace_id_low", "span_id", "digest", "start_ns")})
+    try:
+        found = [
+            db.execute(
+                f"SELECT n FROM (SELECT *, {TRACE} AS trace_id FROM batch WHERE start_ns BETWEEN ? AND ?) b"
+                f" SEMI JOIN (SELECT * FROM {name}.spans WHERE start_ns BETWEEN ? AND ?) s ON s.span_id = b.span_id"
+                " AND s.trace_id = b.trace_id AND s.digest = b.digest AND s.start_ns = b.start_ns AND s.project = b.project",
+                [low, high, low, high],
+            ).fetchnumpy()["n"]
+            for low, high in _runs(batch["start_ns"])
+        ]
+    finally:
+        db.unregister("batch")
+    return np.concatenate(found)
+
+
+def _arrays(rows: Sequence[SpanRow]) -> dict[str, Any]:
+    """These rows, by column."""
+    made: dict[str, Any] = {"n": np.arange(len(rows))}
+    for column, kind in TYPES.items():
+        values = [getattr(row, column) for row in rows]
+        if kind == "UUID":
+            ids = np.frombuffer(bytes.fromhex("".join(values)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+            made[f"{column}_high"], made[f"{column}_low"] = ids[:, 0].copy(), ids[:, 1].copy()
+        elif kind == "UBIGINT":
+            made[column] = np.array([int(v[:16], 16) if v else 0 for v in values], dtype=np.uint64)
+        elif kind == "VARCHAR[]":
+            made[column] = _objects([_json(v).decode() if v else None for v in values])
+        elif kind == "VARCHAR":
+            made[column] = _objects(values)
+        else:
+            given = np.array([v or 0 for v in values], dtype=np.float64 if kind == "DOUBLE" else np.int64)
+            made[column] = np.ma.masked_array(given, mask=[v is None for v in values])
+    return made
+
+
+def _objects(values: list[Any]) -> Any:
+    made = np.empty(len(values), dtype=object)
+    made[:] = values
+    return made
+
+
+def _runs(starts: Any) -> list[tuple[int, int]]:
+    """Times within which the batch's spans began, few and narrow, so that a span with a wrong clock makes nobody read a whole day."""
+    ordered = np.sort(starts)
+    gaps = np.diff(ordered)
+    cuts = sorted(c for c in np.argsort(gaps)[::-1][: RUNS - 1].tolist() if gaps[c] > GAP)
+    ends = [*cuts, len(ordered) - 1]
+    return [(int(ordered[a]), int(ordered[b])) for a, b in zip([0, *(c + 1 for c in cuts)], ends, strict=True)]
+
+
+ALIKE = ("project", "trace_id_high", "trace_id_low", "session", "user", "evaluation")  # in spans that one row of `traces` is for
+
+
+def _together(rows: Iterable[SpanRow]) -> list[SpanRow]:
+    """These rows in an order in which those that are alike lie one after the other."""
+    found: dict[tuple[Any, ...], list[SpanRow]] = {}
+    for r in rows:
+        found.setdefault((r.project, r.trace_id, r.session, r.user, r.evaluation), []).append(r)
+    return [row for alike in found.values() for row in alike]
+
+
+def _places(made: dict[str, Any], first: int) -> dict[str, Any]:
+    """Rows of `traces` for these spans, which are put from row `first` on: one for each run of spans that are alike."""
+    runs: list[list[int]] = []
+    keys: list[tuple[Any, ...]] = []
+    each = zip(*(made[c].tolist() for c in ALIKE), strict=True)
+    for row, (key, start) in enumerate(zip(each, made["start_ns"].tolist(), strict=True), first):
+        if not keys or key != keys[-1]:
+            keys.append(key)
+            runs.append([row, row, start, start])
+        else:
+            run = runs[-1]
+            run[1], run[2], run[3] = row, min(run[2], start), max(run[3], start)
+    lies = np.array(runs, dtype=np.int64)
+    alike = dict(zip(ALIKE, zip(*keys, strict=True), strict=True))
+    ids = {c: np.array(alike.pop(c), dtype=np.uint64) for c in ("trace_id_high", "trace_id_low")}
+    where = {c: lies[:, n].copy() for n, c in enumerate(("first_row", "last_row", "start_ns", "last_ns"))}
+    return {**{c: _objects(list(values)) for c, values in alike.items()}, **ids, **where}
+
+
+def _put(db: duckdb.DuckDBPyConnection, table: str, columns: str, batch: dict[str, Any]) -> None:
+    """Insert a batch, of which `columns` are taken."""
+    db.register("batch", batch)
+    try:
+        db.execute(f"INSERT INTO {table} SELECT {columns} FROM batch")
+    finally:
+        db.unregister("batch")
