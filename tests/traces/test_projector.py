@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,6 +24,7 @@ from windlass.settings import Settings
 from windlass.store.home import Home
 from windlass.store.journal import Journal, JournalReader, Position
 from windlass.store.spans_duckdb import DuckSpans
+from windlass.traces.conventions.tables import tables
 from windlass.traces.envelope import seal, seal_spans
 from windlass.traces.mapping import rows
 from windlass.traces.projector import Projection, open_projection
@@ -377,3 +380,65 @@ def test_a_question_is_answered_while_somebody_goes_on_writing(tmp_path: Path, m
     assert len(written) <= 3
     monkeypatch.undo()
     assert room.projection.ask("counts", None)["spans"] == 2 + len(written)
+
+
+ODD: tuple[Any, ...] = (
+    "", "zz", "-", "\0", "[Scrubbed due to", '{"a": {"b": [1, {}]}}', '{"total": 1e999}', "[", "9" * 400, "\ud7ff😀", "0" * 16,
+    "-1", -1, 0, 2**63 - 1, -(2**63), 1e308, float("nan"), float("-inf"), True, b"\xff\xfe", None, [], [[], {}], {"a": {"b": None}},
+    ["a", 7, None],
+)  # fmt: skip
+
+
+def test_no_value_of_any_attribute_keeps_others_from_the_tables(room):
+    """Every attribute that a table knows, with every odd value: whatever it tells, the spans are there, and what comes after them."""
+    known = {
+        *tables()._slots,
+        "logfire.pending_parent_id",
+        "llm.input_messages.0.message.role",
+        "gen_ai.prompt.9999999999.role",
+        "windlass.versions",
+    }
+    sent = ExportTraceServiceRequest()
+    spans = sent.resource_spans.add().scope_spans.add().spans
+    for name in sorted(known):
+        for value in ODD:
+            span = spans.add(
+                trace_id=os.urandom(16), span_id=os.urandom(8), parent_span_id=os.urandom(8), name="odd", start_time_unix_nano=1
+            )
+            any_value(span.attributes.add(key=name).value, value)
+            span.events.add(name="gen_ai.user.message").attributes.add(key=name).value.CopyFrom(span.attributes[0].value)
+    room.journal.append(seal("default", sent.SerializeToString()))
+    root = tree()[0]
+    room.record(root)
+    counts = room.projection.ask("counts", None)
+    assert (counts["spans"], counts["unreadable"]) == (len(known) * len(ODD) + 1, 0)
+    assert root.trace_id in room.traces()
+    while not (told := room.projection.ask("remap", None)).finished:
+        pass
+    assert told.done == counts["spans"] and not told.changed
+
+
+def any_value(field: Any, value: Any) -> None:
+    """Write a value as OTLP has it."""
+    if isinstance(value, dict):
+        field.kvlist_value.SetInParent()
+        for key, inner in value.items():
+            any_value(field.kvlist_value.values.add(key=key).value, inner)
+    elif isinstance(value, list):
+        field.array_value.SetInParent()
+        for inner in value:
+            any_value(field.array_value.values.add(), inner)
+    elif value is not None:
+        names_of = {str: "string_value", bool: "bool_value", int: "int_value", float: "double_value", bytes: "bytes_value"}
+        setattr(field, names_of[type(value)], value)
+
+
+def test_cursors_of_somebody_elses_making_are_refused(room):
+    room.record(*tree())
+    (trace,) = room.traces()
+    for cursor in ("5-zz", "5-", f"{2**63}-{trace}", f"²-{trace}", "5", f"5-{trace}0"):
+        with pytest.raises(Invalid, match="cursor"):
+            room.projection.ask("traces", TraceQuery(cursor=cursor))
+    for cursor in ("5-zz", "5-" + "f" * 17, f"{2**63}-ff", "²-ff"):
+        with pytest.raises(Invalid, match="cursor"):
+            room.projection.ask("trace", TraceShow(trace, cursor=cursor))

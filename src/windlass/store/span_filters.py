@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,6 +12,7 @@ from windlass.core.operations.traces import TraceQuery
 from windlass.core.ref import Ref
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
+TRACE_ID = re.compile("[0-9a-f]{32}")
 EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1
 IN_PLACES = ("true", "session = ?", '"user" = ?')  # conditions that `traces` answers, as it does those on spans that count at all
 Condition = tuple[str, list[Any]]  # SQL with a mark for each value, and the values
@@ -93,7 +95,7 @@ def versions_of(release: str, project: str) -> str:
 def began_before(cursor: str) -> tuple[int, str]:
     """When the last trace of a page began, and which it is. Raises `Invalid`."""
     began, _, trace = cursor.partition("-")
-    if not began.isdigit():
+    if not began.isdecimal() or int(began) > LATEST or not TRACE_ID.fullmatch(trace):
         raise Invalid("this cursor is not one of ours", remedy="start from the first page")
     return int(began), trace
 

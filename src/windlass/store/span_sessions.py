@@ -86,7 +86,7 @@ def _summed(
 def reached(cursor: str) -> tuple[int, str]:
     """When the last session of the page before had its last span, and its id. Raises `Invalid`."""
     at, _, id = cursor.partition("-")
-    if not at.isdigit():
+    if not at.isdecimal():
         raise Invalid("this cursor is not one of ours", remedy="start from the first page")
     return int(at), id
 

@@ -122,7 +122,7 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
     limit, after = query.limit, (-1, 0)
     if query.cursor:
         at, _, span = query.cursor.partition("-")
-        if not at.isdigit() or not _is_hex(span):
+        if not at.isdecimal() or int(at) > LATEST or not _is_hex(span) or len(span) > 16:
             raise Invalid("this cursor is not one of ours", remedy="start from the first page")
         after = (int(at), int(span, 16))
     page = db.execute(

@@ -7,6 +7,7 @@ worked out from tokens and prices; where either is unknown it stays unknown.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from windlass.traces.envelope import LOGS, METRICS, SPANS
 OF_THE_RESOURCE = (names.ENVIRONMENT, names.EVALUATION, "deployment.environment.name", "deployment.environment", "session.id", "user.id")
 PRICED = ("model", "embedding")
 PENDING = "logfire.pending_parent_id"
+SPAN_ID = re.compile("[0-9a-f]{16}")
 _NOTHING: Mapping[str, Any] = {}
 _STATUS: dict[int, Status] = {0: "unset", 1: "ok", 2: "error"}
 _LATEST = 2**63 - 1
@@ -136,7 +138,7 @@ def _row(source: Source, span: Span, digest: str | None, prices: Prices | None, 
 def _begun(source: Source, span: Span) -> tuple[Source, Span]:
     """Logfire tells of a long step when it begins too, under another id and as a child of itself: an earlier revision of that step."""
     above = str(span.attributes[PENDING])
-    parent = above if above.strip("0") else None
+    parent = above if SPAN_ID.fullmatch(above) and above.strip("0") else None  # a word of whoever sends
     return source._replace(receipt_ns=source.receipt_ns - 1), msgspec.structs.replace(span, span_id=span.parent, parent=parent)
 
 
