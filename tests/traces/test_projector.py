@@ -418,6 +418,16 @@ def test_no_value_of_any_attribute_keeps_others_from_the_tables(room):
     assert told.done == counts["spans"] and not told.changed
 
 
+def test_a_span_that_no_file_can_hold_stops_nothing(room):
+    good, bad, late = make(), make("no id"), make(start=1 << 63)
+    room.journal.append(seal_spans("default", [msgspec.msgpack.encode(span) for span in (good, bad, good, late, *tree())]))
+    root = tree()[0]
+    room.record(root)
+    assert {good.trace_id, root.trace_id} <= set(room.traces())
+    counts = room.projection.ask("counts", None)
+    assert (counts["spans"], counts["unreadable"]) == (4, 2)
+
+
 def any_value(field: Any, value: Any) -> None:
     """Write a value as OTLP has it."""
     if isinstance(value, dict):

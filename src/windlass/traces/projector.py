@@ -55,10 +55,22 @@ class Projection:
             end = self._reader.end(writer)
             while (at := self._at.get(writer, Position(0, 0))) < end and (records := self._reader.read(writer, at)):
                 for day, some in _by_day(records):
-                    total += self._store.write(day, [r for record in some for r in self._rows(record)], writer, some[-1].position)
+                    total += self._write(day, [r for record in some for r in self._rows(record)], writer, some[-1].position)
                     self._at[writer] = some[-1].position
         self.projected += total
         return total
+
+    def _write(self, day: str, found: list[SpanRow], writer: str, position: Position) -> int:
+        """A row that the store cannot take must not stop the rest: it is looked for by halves, and stays in the journal."""
+        try:
+            return self._store.write(day, found, writer, position)
+        except (ValueError, OverflowError):
+            if len(found) == 1:
+                self.unreadable += 1
+                _log.exception("a span cannot be stored; it is kept in the journal")
+                return self._store.write(day, [], writer, position)
+            before, middle = self._at.get(writer, Position(0, 0)), len(found) // 2
+            return self._write(day, found[:middle], writer, before) + self._write(day, found[middle:], writer, position)
 
     def _rows(self, record: Record) -> list[SpanRow]:
         try:
