@@ -54,15 +54,10 @@ def traces(
         session.result(trace)
         _show(session, trace)
         return
-    now = now_ns()
     if live:
-        figures = session.client.traces.live(release, hours)
-        session.result(figures)
-        errors = f"{figures.errors / figures.requests:.1%}" if figures.requests else "unmeasured"
-        p50, p95 = (words.duration(ms * 1e6 if ms is not None else None) for ms in (figures.p50_ms, figures.p95_ms))
-        requests = words.many(figures.requests, "request")
-        session.print(f"{requests} in {hours} h · {errors} errors · p50 {p50} · p95 {p95} · {words.dollars(figures.cost)}")
+        _live(session, release, hours)
         return
+    now = now_ns()
     given = {
         "search": search, "status": status, "uses": uses, "passage": passage, "model": model, "kind": kind,
         "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
@@ -86,6 +81,15 @@ def traces(
         session.print("no traces fit" if filtered else "no traces yet: windlass run, or send some with windlass.init()")
     if page.next:
         session.print(f"[dim]more: --cursor {page.next}[/dim]")
+
+
+def _live(session: Session, release: str | None, hours: int) -> None:
+    figures = session.client.traces.live(release, hours)
+    session.result(figures)
+    errors = f"{figures.errors / figures.requests:.1%}" if figures.requests else "unmeasured"
+    p50, p95 = (words.duration(ms * 1e6 if ms is not None else None) for ms in (figures.p50_ms, figures.p95_ms))
+    requests = words.many(figures.requests, "request")
+    session.print(f"{requests} in {hours} h · {errors} errors · p50 {p50} · p95 {p95} · {words.dollars(figures.cost)}")
 
 
 def _remap(session: Session) -> None:
