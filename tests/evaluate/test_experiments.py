@@ -155,3 +155,18 @@ def test_rows_are_written_once(app: App) -> None:
     found = app.evaluate()
     app.transport.run(asyncio.wait_for(app.platform.experiments.run("default", found.id), 60))
     assert count(app, outcomes) == ROWS
+
+
+def test_a_late_worker_does_not_undo_what_is_done(app: App) -> None:
+    """Its work was taken over while it slept; then it wakes."""
+    app.push()
+    begun = app.client.evaluations.start("answers")
+    late = app.transport.run(app.platform.experiments.beside("default", begun.id))
+    app.transport.run(app.platform.experiments.run("default", begun.id))
+    done = app.client.evaluations.show(begun.id)
+    assert (done.status, done.done) == ("done", ROWS)
+    app.transport.run(late.some(late.rows[:5]))
+    app.transport.run(late.fail("the store went away"))
+    after = app.client.evaluations.show(begun.id)
+    assert (after.status, after.done, after.evaluators) == ("done", ROWS, done.evaluators)
+    assert count(app, outcomes) == ROWS

@@ -85,8 +85,7 @@ def test_a_suite_guards_the_way(tmp_path: Path) -> None:
             )
         app.write("data/rows.jsonl", "".join(json.dumps(r) + "\n" for r in rows))
         app.push()
-        evaluation = app.client.evaluations.start("answers")
-        app.transport.run(app.platform.experiments.run("default", evaluation.id))
+        evaluation = app.evaluate()
         found = {o.row: {s.evaluator: s for s in o.scores} for o in app.client.evaluations.outcomes(evaluation.id, limit=20).items}
         values = {row: {n: s.value for n, s in scores.items()} for row, scores in found.items()}
         whole = {"few": 1.0, "trajectory_exact": 1.0, "trajectory_recall": 1.0, "trajectory_relevance": 1.0, "trajectory_uses": 1.0}
@@ -97,9 +96,8 @@ def test_a_suite_guards_the_way(tmp_path: Path) -> None:
         assert found["r3"]["trajectory_recall"].unmeasured == "the reference names no call: there is nothing to recall"
         report = app.client.versions.verify()
         assert not report.problems
-        assert (app.client.evaluations.show(evaluation.id).evaluators[2].unmeasured) == 3
-        app.transport.run(app.platform.experiments.run("default", (again := app.client.evaluations.start("answers", fresh=True)).id))
-        assert app.client.evaluations.show(again.id).evaluators == app.client.evaluations.show(evaluation.id).evaluators
+        assert evaluation.evaluators[2].unmeasured == 3
+        assert app.evaluate(fresh=True).evaluators == evaluation.evaluators
     finally:
         app.close()
 

@@ -214,9 +214,11 @@ def _a(what: str) -> str:
 
 
 def _save(c: Connection, evaluation: Evaluation) -> None:
+    """What is done stays done: a worker that slept while another took its work over may still write that it is under way."""
+    e = evaluations.c
     c.execute(
         update(evaluations)
-        .where(evaluations.c.id == evaluation.id)
+        .where(e.id == evaluation.id, (e.status != "done") | (evaluation.status == "done"))
         .values(status=evaluation.status, summary=_text(evaluation), finished_ns=evaluation.finished_ns, error=evaluation.error)
     )
 
