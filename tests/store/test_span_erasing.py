@@ -67,7 +67,7 @@ def test_they_are_gone_and_everything_else_is_where_it_was(spans, rows) -> None:
     seen = store.traces(TraceQuery(project="other", limit=50))
     assert store.forget(Forget("default", ids(1, 2, 3))) == 6
     assert store.forget(Forget("default", ids(1, 2, 3))) == 0
-    assert store.counts() == {"spans": 8, "traces": 4}
+    assert store.counts() == {"spans": 8, "traces": 4, "logs": 0}
     assert store.positions() == {"w": Position(1, 200)}
     assert store.traces(TraceQuery(project="other", limit=50)) == seen
     assert [t.trace_id for t in store.traces(TraceQuery(limit=50)).items] == list(ids(6, 5, 4))
@@ -79,7 +79,7 @@ def test_they_are_gone_and_everything_else_is_where_it_was(spans, rows) -> None:
     store.close()
     again = spans()
     assert again.positions() == {"w": Position(1, 300)}
-    assert again.counts() == {"spans": 10, "traces": 5}
+    assert again.counts() == {"spans": 10, "traces": 5, "logs": 0}
     again.close()
 
 
@@ -116,7 +116,7 @@ def test_cut_off_before_the_new_file_stands(tmp_path: Path, rows, monkeypatch: p
             store.forget(Forget("default", ids(1)))
     store._db.close()
     again = DuckSpans(folder)
-    assert again.counts() == {"spans": 14, "traces": 7}
+    assert again.counts() == {"spans": 14, "traces": 7, "logs": 0}
     assert again.forget(Forget("default", ids(1))) == 2
     assert again.positions() == {"w": Position(1, 100)}
     again.close()

@@ -65,7 +65,7 @@ def test_files_of_format_1_are_brought_up_and_rows_keep_their_places(tmp_path: P
     in_the_old_form(folder / "2027-01-15.duckdb", rows)
     store = DuckSpans(folder)
     assert store.positions() == {"w": Position(3, 77)}
-    assert store.counts() == {"spans": 3, "traces": 2}
+    assert store.counts() == {"spans": 3, "traces": 2, "logs": 0}
     (newest, older) = store.traces(TraceQuery()).items
     assert (newest.trace_id, newest.spans, newest.cost, newest.tokens) == ("ab" * 16, 1, None, None)
     assert (older.trace_id, older.spans, older.cost, older.tokens, older.input) == ("ff" * 16, 2, 0.5, 7, "hi")
@@ -80,7 +80,7 @@ def test_files_of_format_1_are_brought_up_and_rows_keep_their_places(tmp_path: P
     )
     store.close()
     again = DuckSpans(folder)
-    assert again.counts() == {"spans": 4, "traces": 2}
+    assert again.counts() == {"spans": 4, "traces": 2, "logs": 0}
     assert {p.name for p in folder.iterdir() if p.name != "spill"} == {"2027-01-15.duckdb"}
     again.close()
 
@@ -93,7 +93,7 @@ def test_a_clock_that_is_wrong_finds_its_spans_again(tmp_path: Path) -> None:
     ]
     assert store.write("2027-01-15", odd, "w", Position(1, 1)) == len(odd)
     assert store.write("2027-01-15", [*odd, span("e" * 32, 99, None, 2**60)], "w", Position(1, 2)) == 1
-    assert store.counts() == {"spans": len(odd) + 1, "traces": len(odd) + 1}
+    assert store.counts() == {"spans": len(odd) + 1, "traces": len(odd) + 1, "logs": 0}
     store.close()
 
 

@@ -114,7 +114,15 @@ def test_log_records_that_are_of_their_traces_by_them_or_about_them() -> None:
     assert (kind, project, data) == (LOGS, "shop", logs(*records[4:]))
     assert b"her" not in left.replace(b"others", b"") and ANN.encode() not in left
     assert _without(subject(hers))(left) is None, "a second time there is nothing to do"
-    assert list(rows(kind, project, 7, data)) == []
+    assert [(r.trace_id, r.name) for r in rows(kind, project, 7, data)] == [(others, "of others")]
+
+
+def test_a_log_record_in_a_trace_of_others_goes_with_that_trace_alone() -> None:
+    """As a span in which a name stands: what is left is told, and `mentions` takes it."""
+    others = f"{2:032x}"
+    payload = seal("shop", logs((others, "", f"{ANN} logged in"), (others, ANN, "by her")), LOGS)
+    assert len(list(theirs(LOGS, unseal(payload)[2], subject()))) == 1
+    assert len(list(theirs(LOGS, unseal(payload)[2], subject(others)))) == 2
 
 
 def test_points_of_metrics_and_what_held_nothing_else() -> None:
@@ -150,8 +158,11 @@ async def test_an_erasure_finds_and_removes_them_in_the_journal(tmp_path) -> Non
     room, about = TraceRoom(spans, journal, home.path / "journal"), subject()
     await room.find(about)
     assert about.traces == {hers}
-    assert [(p.place, p.count) for p in await room.find(about)] == [("log records", 2), ("points of metrics", 1)]
-    assert [(p.place, p.count) for p in await room.erase(about)] == [("records of the journal", 2)]
+    assert [(p.place, p.count) for p in await room.find(about)] == [
+        ("traces", 1), ("log records", 2), ("points of metrics", 1)
+    ]  # fmt: skip
+    assert [(p.place, p.count) for p in await room.erase(about)] == [("spans", 2), ("records of the journal", 2)]
+    assert (await spans.ask("counts", None))["logs"] == 0
     assert await room.find(about) == []
     assert (await spans.ask("counts", None))["unreadable"] == 0
     journal.close()

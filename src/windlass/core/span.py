@@ -14,7 +14,7 @@ SpanKind = Literal["chain", "agent", "component", "model", "retrieval", "embeddi
 Status = Literal["ok", "error", "unset"]
 
 # Attribute names, each used in exactly one meaning.
-KIND = "windlass.kind"  # a SpanKind
+KIND = "windlass.kind"  # a SpanKind, or `log`
 PROJECT = "windlass.project"
 RELEASE = "windlass.release"  # ref of the release that ran, digest included
 VERSIONS = "windlass.versions"  # list of refs with digest: all that took part in this step
@@ -50,6 +50,8 @@ RESPONSE_MODEL = "gen_ai.response.model"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 CACHED_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+LOG_BODY = "windlass.log.body"  # of a log record, as it came
+LOG_SEVERITY = "windlass.log.severity"
 USAGE_ESTIMATED = "windlass.usage_estimated"  # bool: the answer broke off, so output tokens were counted by its pieces
 INPUT_MESSAGES = "gen_ai.input.messages"
 OUTPUT_MESSAGES = "gen_ai.output.messages"

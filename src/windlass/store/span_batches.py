@@ -12,7 +12,7 @@ import duckdb
 import msgspec
 import numpy as np
 
-from windlass.store.span_columns import PLACED, TAKEN, TRACE, TYPES
+from windlass.store.span_columns import LOG, PLACED, TAKEN, TRACE, TYPES
 from windlass.store.spans import SpanRow
 
 GAP = 60_000_000_000  # between starts that are looked for apart
@@ -39,10 +39,12 @@ def append(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], fi
 def _place(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any], first: int) -> tuple[int, int]:
     if not len(batch["n"]):
         return 0, 0
-    places = _places(batch, first)
     _put(db, f"{name}.spans", TAKEN, batch)
-    _put(db, f"{name}.traces", PLACED, places)
-    return len(batch["n"]), int(places["last_ns"].max())
+    last = 0
+    for table, places in _places(batch, first).items():
+        _put(db, f"{name}.{table}", PLACED, places)
+        last = max(last, int(places["last_ns"].max()) if table == "traces" else 0)
+    return len(batch["n"]), last
 
 
 def _again(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any]) -> Any:
@@ -105,22 +107,28 @@ def _together(rows: Iterable[SpanRow]) -> list[SpanRow]:
     """These rows in an order in which those that are alike lie one after the other."""
     found: dict[tuple[Any, ...], list[SpanRow]] = {}
     for r in rows:
-        found.setdefault((r.project, r.trace_id, r.session, r.user, r.evaluation), []).append(r)
+        found.setdefault((r.project, r.trace_id, r.session, r.user, r.evaluation, r.kind == LOG), []).append(r)
     return [row for alike in found.values() for row in alike]
 
 
-def _places(made: dict[str, Any], first: int) -> dict[str, Any]:
-    """Rows of `traces` for these spans, which are put from row `first` on: one for each run of spans that are alike."""
-    runs: list[list[int]] = []
-    keys: list[tuple[Any, ...]] = []
+def _places(made: dict[str, Any], first: int) -> dict[str, dict[str, Any]]:
+    """Rows of `traces` and `logs` for these spans, which are put from row `first` on: one for each run of spans that are alike."""
+    runs: dict[str, list[list[int]]] = {"traces": [], "logs": []}
+    keys: dict[str, list[tuple[Any, ...]]] = {"traces": [], "logs": []}
     each = zip(*(made[c].tolist() for c in ALIKE), strict=True)
-    for row, (key, start) in enumerate(zip(each, made["start_ns"].tolist(), strict=True), first):
-        if not keys or key != keys[-1]:
-            keys.append(key)
-            runs.append([row, row, start, start])
+    before: tuple[Any, ...] | None = None
+    for row, (key, start, kind) in enumerate(zip(each, made["start_ns"].tolist(), made["kind"].tolist(), strict=True), first):
+        table = "logs" if kind == LOG else "traces"
+        if before != (before := (table, key)):
+            keys[table].append(key)
+            runs[table].append([row, row, start, start])
         else:
-            run = runs[-1]
+            run = runs[table][-1]
             run[1], run[2], run[3] = row, min(run[2], start), max(run[3], start)
+    return {table: _columns(keys[table], runs[table]) for table in runs if runs[table]}
+
+
+def _columns(keys: list[tuple[Any, ...]], runs: list[list[int]]) -> dict[str, Any]:
     lies = np.array(runs, dtype=np.int64)
     alike = dict(zip(ALIKE, zip(*keys, strict=True), strict=True))
     ids = {c: np.array(alike.pop(c), dtype=np.uint64) for c in ("trace_id_high", "trace_id_low")}

@@ -2,7 +2,8 @@
 
 Ids and digests are numbers, since text of them would be twice as large and could not be compressed. `traces` says where in a file a
 trace lies, a tenth as long: one row for spans of a trace that lie one after the other and have the session, user and evaluation in
-common, with when the first and the last of them began. A file only grows, so rows keep their places.
+common, with when the first and the last of them began. `logs` says the same of log records, which are rows of `spans` too, but make no
+trace and are in no list. A file only grows, so rows keep their places.
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ _SPECIAL = {
 }  # fmt: skip
 TYPES: dict[str, str] = {n: _SPECIAL.get(n, "BIGINT" if n in _NUMBERS else "VARCHAR") for n in SpanRow.__struct_fields__}
 COLUMNS = ", ".join(f'"{c}"' for c in TYPES)
+_PLACES = (
+    '(project VARCHAR, trace_id UUID, session VARCHAR, "user" VARCHAR, evaluation VARCHAR, first_row BIGINT, last_row BIGINT,'
+    " start_ns BIGINT, last_ns BIGINT)"
+)
 TABLES = (
     "spans (" + ", ".join(f'"{c}" {t}' for c, t in TYPES.items()) + ")",
-    'traces (project VARCHAR, trace_id UUID, session VARCHAR, "user" VARCHAR, evaluation VARCHAR, first_row BIGINT, last_row BIGINT,'
-    " start_ns BIGINT, last_ns BIGINT)",
+    f"traces {_PLACES}",
+    f"logs {_PLACES}",
     "positions (writer VARCHAR PRIMARY KEY, segment BIGINT, read BIGINT)",
 )
 # How ids are told: as OpenTelemetry writes them.
 MACROS = ("hex_trace(id) AS replace(id::VARCHAR, '-', '')", "hex_span(id) AS lpad(lower(to_hex(id)), 16, '0')")
 HEX_TRACE, HEX_SPAN = "hex_trace(trace_id)", "hex_span(span_id)"
+_IDS = {"trace_id": HEX_TRACE, "span_id": HEX_SPAN, "parent": "hex_span(parent)", "digest": "hex_span(digest)"}
+ROW = ", ".join(_IDS.get(c, f'"{c}"') for c in TYPES)  # the columns of a `SpanRow`, as it has them
+LOG = "log"  # the kind of log records
 
 
 def _taken(column: str, kind: str) -> str:

@@ -70,7 +70,8 @@ def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, project: str, t
             " ORDER BY rowid)",
             [project],
         )
-        db.execute(f"INSERT INTO written.traces FROM {name}.traces WHERE NOT ({where}) ORDER BY rowid", [project])
+        for table in ("traces", "logs"):
+            db.execute(f"INSERT INTO written.{table} FROM {name}.{table} WHERE NOT ({where}) ORDER BY rowid", [project])
 
     _anew(db, name, path, fill)
     return int(count)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from windlass.core.operations.traces import TraceQuery
+from windlass.store.span_columns import LOG
 from windlass.store.span_filters import LATEST, began_before, version_prefix, versions_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
@@ -15,7 +16,7 @@ Filters = tuple[str, str, list[Any], list[Any]]  # conditions on spans, conditio
 
 def filters_of(q: TraceQuery) -> Filters:
     """Traces that fit. Raises `Invalid` for a cursor of another's making."""
-    where, having = ["project = ?"], ["1"]
+    where, having = ["project = ?", f"kind != '{LOG}'"], ["1"]
     w: list[Any] = [q.project]
     h: list[Any] = []
 

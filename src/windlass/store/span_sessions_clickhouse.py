@@ -7,6 +7,7 @@ from typing import Any
 
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.span import APPROVED, CALLER, DECISION
+from windlass.store.span_columns import LOG
 from windlass.store.span_sessions import page_of, reached
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -15,7 +16,7 @@ Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 def sessions_of(ask: Ask, query: SessionQuery) -> SessionPage:
     """The newest first, by when their last span began; of a revised span the newest counts. A span that names no session is of its
     trace's, where that names one alone. Raises `Invalid` for a cursor that is none."""
-    counts = "project = ? AND evaluation IS NULL"
+    counts = f"project = ? AND evaluation IS NULL AND kind != '{LOG}'"
     fits, given = [counts, "coalesce(spans.session, alone) IS NOT NULL"], [query.project, query.project]
     if query.search:
         fits.append("position(coalesce(spans.session, alone), ?) > 0")

@@ -15,7 +15,7 @@ import duckdb
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import Span
-from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
+from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, LOG
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, Asked, asked
 from windlass.store.span_places import File, Newest, at, lying, place
 from windlass.store.span_sessions import outer
@@ -132,7 +132,7 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
     ).fetchall()
     shown = _spans(db, spans, values, page[:limit])
     used = db.execute(f"SELECT DISTINCT unnest(versions) AS v FROM ({spans}) ORDER BY v", values).fetchall()
-    (summary,) = _summaries(db, files, spans, values)
+    (summary,) = _summaries(db, files, f"FROM ({spans}) WHERE kind <> '{LOG}'", values)
     versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
     return Trace(summary=summary, spans=shown, versions=versions, next=cursor_of(shown[-1]) if len(page) > limit else None)
 
@@ -169,6 +169,12 @@ def _whereabouts(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Tr
     if len(found) > 1:
         raise Invalid(f"{query.id} fits several traces", remedy="give more digits")
     ((trace_id, where),) = found.items()
+    for number, file in enumerate(files):
+        logs = db.execute(
+            f"SELECT {number}, first_row, last_row FROM {file.name}.logs WHERE project = ? AND trace_id = ?::UUID",
+            [query.project, trace_id],
+        ).fetchall()
+        where = sorted([*where, *logs])
     parts, values = list[str](), list[Any]()
     for number, first, last in _joined(where):
         parts.append(

@@ -12,6 +12,7 @@ from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Tr
 from windlass.core.span import Span, SpanEvent, SpanLink
 from windlass.store.journal import Position
 
+SpanKey = tuple[str, str, str]  # project, trace, span
 SHORT = 400  # characters of an input or output in a list
 
 
@@ -159,6 +160,18 @@ class SpanStore(Protocol):
 
     def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position) -> int:
         """Append to the file of a day (YYYY-MM-DD of receipt). Returns how many were new."""
+        ...
+
+    def hears(self) -> bool:
+        """Whether there are log records at all that came today or yesterday."""
+        ...
+
+    def records(self, keys: Sequence[SpanKey]) -> list[SpanRow]:
+        """The log records under these spans that came today or yesterday, in their order."""
+        ...
+
+    def spans_at(self, keys: Sequence[SpanKey]) -> list[SpanRow]:
+        """These spans, the newest revision of each, where they came today or yesterday."""
         ...
 
     def positions(self) -> dict[str, Position]: ...

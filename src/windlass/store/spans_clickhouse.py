@@ -21,8 +21,9 @@ from windlass.core.errors import Invalid, NotFound, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import SCORE, SCORED
-from windlass.store import span_erasing_clickhouse
+from windlass.store import span_erasing_clickhouse, span_records_clickhouse
 from windlass.store.journal import Position
+from windlass.store.span_columns import LOG
 from windlass.store.span_filters import places, versions_of
 from windlass.store.span_filters_clickhouse import filters_of, latest, watched
 from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
@@ -36,6 +37,7 @@ from windlass.store.spans import (
     MentionQuery,
     ScoreQuery,
     ScoreSeen,
+    SpanKey,
     SpanRow,
     SubjectQuery,
     Theirs,
@@ -120,6 +122,7 @@ class ClickHouseSpans:
         self._made: Client | None = None
         self._place: int | None = None  # of the last row; None where an insert may have come through and was not acknowledged
         self._remapping: ClickHouseRemapping | None = None
+        self._hears: bool | None = None  # not asked yet
         for sql in TABLES:
             self._command(sql)
 
@@ -150,6 +153,7 @@ class ClickHouseSpans:
 
     def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position) -> int:
         new = self._new(day, rows) if rows else []
+        self._hears = self._hears or any(r.kind == LOG for r in new)
         if new:
             if self._place is None:
                 self._place = int(self._ask("SELECT max(place) FROM spans")[0][0])
@@ -177,13 +181,24 @@ class ClickHouseSpans:
                 unique.pop(key, None)
         return list(unique.values())
 
+    def hears(self) -> bool:
+        if self._hears is None:
+            self._hears = span_records_clickhouse.hears(self._ask)
+        return self._hears
+
+    def records(self, keys: Sequence[SpanKey]) -> list[SpanRow]:
+        return span_records_clickhouse.records(self._ask, keys, list(TYPES))
+
+    def spans_at(self, keys: Sequence[SpanKey]) -> list[SpanRow]:
+        return span_records_clickhouse.spans_at(self._ask, keys, list(TYPES))
+
     def positions(self) -> dict[str, Position]:
         found = self._ask('SELECT writer, argMax(tuple(segment, "read"), tuple(segment, "read")) FROM positions GROUP BY writer')
         return {writer: Position(*reached) for writer, reached in found}
 
     def counts(self) -> dict[str, int]:
-        spans, traces = self._ask("SELECT count(), uniqExact(trace_id) FROM spans")[0]
-        return {"spans": spans, "traces": traces}
+        total, logs, traces = self._ask(f"SELECT count(), countIf(kind = '{LOG}'), uniqExactIf(trace_id, kind != '{LOG}') FROM spans")[0]
+        return {"spans": total - logs, "traces": traces, "logs": logs}
 
     def size(self) -> int:
         return int(self._ask("SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()")[0][0])
@@ -272,7 +287,7 @@ class ClickHouseSpans:
         found = sorted((dict(zip(TYPES, row, strict=True)) for row in whole), key=lambda r: (r["start_ns"], r["span_id"]))
         spans = tuple(span_of(row) for row in found)
         used = self._ask("SELECT DISTINCT arrayJoin(versions) FROM spans WHERE project = ? AND trace_id = ?", mine)
-        one = "project = ? AND trace_id = ?"
+        one = f"project = ? AND trace_id = ? AND kind != '{LOG}'"
         (summary,) = self._summaries(one, mine, self._found(one, "1", mine, [], 1, None))
         versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
         return Trace(summary=summary, spans=spans, versions=versions, next=cursor_of(spans[-1]) if len(page) > query.limit else None)
@@ -282,6 +297,7 @@ class ClickHouseSpans:
         if len(text) < 4 or any(c not in "0123456789abcdef" for c in text):
             raise Invalid(f"{query.id!r} is not a trace id", remedy="give 4 to 32 hex digits")
         fits = "trace_id = ?" if len(text) == 32 else "startsWith(trace_id, ?)"
+        fits += f" AND kind != '{LOG}'"
         found = self._ask(f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {fits} LIMIT 2", [query.project, text])
         if not found:
             raise NotFound(f"there is no trace {query.id}", remedy="windlass traces lists them")
@@ -367,7 +383,7 @@ class ClickHouseSpans:
         end = time.monotonic() + seconds
         while not self._remapping.step(read) and time.monotonic() < end:
             pass
-        told = self._remapping.told(self.counts()["spans"])
+        told = self._remapping.told(int(self._ask("SELECT count() FROM spans")[0][0]))
         if told.finished:
             self._remapping = None
         return told

@@ -19,9 +19,9 @@ from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import SCORE, SCORED
-from windlass.store import span_columns, span_erasing, span_files, span_traces
+from windlass.store import span_columns, span_erasing, span_files, span_records, span_traces
 from windlass.store.journal import Position
-from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, TYPES
+from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, LOG, TYPES
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
 from windlass.store.span_places import File
 from windlass.store.span_remapping import Remapping
@@ -35,6 +35,7 @@ from windlass.store.spans import (
     MentionQuery,
     ScoreQuery,
     ScoreSeen,
+    SpanKey,
     SpanRow,
     SubjectQuery,
     Theirs,
@@ -129,6 +130,15 @@ class DuckSpans:
                 self._db.execute("ROLLBACK")
             raise
 
+    def hears(self) -> bool:
+        return span_records.hears(self._db, self._files())
+
+    def records(self, keys: Sequence[SpanKey]) -> list[SpanRow]:
+        return span_records.records(self._db, self._files(), keys)
+
+    def spans_at(self, keys: Sequence[SpanKey]) -> list[SpanRow]:
+        return span_records.spans_at(self._db, self._files(), keys)
+
     def positions(self) -> dict[str, Position]:
         found: dict[str, Position] = {}
         for day in self._days:
@@ -137,8 +147,10 @@ class DuckSpans:
         return found
 
     def counts(self) -> dict[str, int]:
-        total, traces = self._db.execute("SELECT count(project), count(DISTINCT trace_id) FROM spans").fetchone() or (0, 0)
-        return {"spans": total, "traces": traces}
+        total, logs = self._db.execute(f"SELECT count(project), count(*) FILTER (kind = '{LOG}') FROM spans").fetchone() or (0, 0)
+        parts = " UNION ALL ".join(f"SELECT trace_id FROM {_name(day)}.traces" for day in self._days)
+        (traces,) = (self._db.execute(f"SELECT count(DISTINCT trace_id) FROM ({parts})").fetchone() if parts else None) or (0,)
+        return {"spans": total - logs, "traces": traces, "logs": logs}
 
     def size(self) -> int:
         return sum(path.stat().st_size for path in self._folder.glob("*.duckdb*"))

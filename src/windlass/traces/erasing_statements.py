@@ -1,5 +1,6 @@
-"""What an erasure takes out of logs and metrics. A log record or a point of a metric is one statement, as a row of a table is: it goes
-when it is of one of their traces, carries their name as its user, names them, or quotes them.
+"""What an erasure takes out of logs and metrics. A log record of a trace goes as spans do: when the trace is theirs, which it is when the
+record carries their name as its user. Any other, and a point of a metric, is one statement, as a row of a table is: it goes when it
+carries their name as its user, is about one of their traces, names them, or quotes them.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def _is_theirs(item: Any, around: tuple[Any, ...], subject: Subject) -> bool:
     """Whether a record or point is theirs, by itself or by what it stands in."""
     if any(_user(held.attributes) in subject.names for held in (item, *around[:2])):
         return True
-    traces = [item.trace_id] if hasattr(item, "trace_id") else [e.trace_id for e in getattr(item, "exemplars", ())]
+    if own := getattr(item, "trace_id", b""):
+        return own.hex() in subject.traces
+    traces = [e.trace_id for e in getattr(item, "exemplars", ())]
     return any(t.hex() in subject.traces for t in traces) or any(subject.touches(text) for text in _texts((item, *around)))
 
 

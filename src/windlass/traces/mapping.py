@@ -21,6 +21,8 @@ from windlass.govern.prices import Prices
 from windlass.store.spans import SpanRow, span_of
 from windlass.traces.conventions.tables import Tables, tables
 from windlass.traces.envelope import LOGS, METRICS, SPANS
+from windlass.traces.log_records import span_of_record
+from windlass.traces.otlp_values import attributes_of
 
 OF_THE_RESOURCE = (names.ENVIRONMENT, names.EVALUATION, "deployment.environment.name", "deployment.environment", "session.id", "user.id")
 PRICED = ("model", "embedding")
@@ -51,27 +53,49 @@ def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices |
             digest = _digest(_pack(span))
             yield _row(Source(project, receipt_ns, span.service), span, digest, prices)
         return
-    if kind in (LOGS, METRICS):  # no table is made of them yet; they stay in the journal
+    if kind == METRICS:  # no table is made of them yet; they stay in the journal
+        return
+    if kind == LOGS:
+        for resource in _logs(data).resource_logs:
+            for scope in resource.scope_logs:
+                source = _source(project, receipt_ns, resource, scope)
+                said = (span_of_record(sent) for sent in scope.log_records)
+                yield from (_row(source, record, None, None) for record in said if record is not None)
         return
     for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
-        shared = _attributes(resource.resource.attributes)
-        service = str(shared.get("service.name", ""))
-        told = {name: shared[name] for name in OF_THE_RESOURCE if name in shared}
         for scope in resource.scope_spans:
-            named = {"otel.scope.name": scope.scope.name} if scope.scope.name else {}
-            if scope.scope.version:
-                named["otel.scope.version"] = scope.scope.version
-            source = Source(project, receipt_ns, service, told, _json({**shared, **named}).decode())
+            source = _source(project, receipt_ns, resource, scope)
             for sent in scope.spans:
                 yield _row(source, _from_otlp(sent), None, prices)
 
 
-def again(row: SpanRow, prices: Prices | None) -> SpanRow:
-    """A row read anew from what it keeps, as these tables read it. What only its lost resource told stays as it was."""
-    span = span_of(msgspec.structs.asdict(row))
+def _logs(data: bytes) -> Any:
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest  # who sends none needs it not
+
+    return ExportLogsServiceRequest.FromString(data)
+
+
+def _source(project: str, receipt_ns: int, resource: Any, scope: Any) -> Source:
+    shared = attributes_of(resource.resource.attributes)
+    told = {name: shared[name] for name in OF_THE_RESOURCE if name in shared}
+    named = {"otel.scope.name": scope.scope.name} if scope.scope.name else {}
+    if scope.scope.version:
+        named["otel.scope.version"] = scope.scope.version
+    return Source(project, receipt_ns, str(shared.get("service.name", "")), told, _json({**shared, **named}).decode())
+
+
+def span_in(row: SpanRow) -> Span:
+    """The span that a row keeps."""
+    return span_of(msgspec.structs.asdict(row))
+
+
+def again(row: SpanRow, prices: Prices | None, changed: Span | None = None) -> SpanRow:
+    """A row read anew from what it keeps, as these tables read it, or from the same span with something more in it, which is another
+    revision. What only its lost resource told stays as it was."""
+    span = changed or span_in(row)
     told = {name: span.resource[name] for name in OF_THE_RESOURCE if name in span.resource}
     source = Source(row.project, row.receipt_ns, row.service, told, row.resource)
-    made = _row(source, span, row.digest, prices, begun=True)
+    made = _row(source, span, None if changed else row.digest, prices, begun=True)
     if row.resource is None:
         for column in ("environment", "evaluation", "session", "user"):
             if getattr(made, column) is None:
@@ -83,9 +107,9 @@ def _from_otlp(sent: Any) -> Span:
     start = min(sent.start_time_unix_nano, _LATEST)
     return Span(
         sent.trace_id.hex(), sent.span_id.hex(), sent.name, start, min(max(sent.end_time_unix_nano, start), _LATEST),
-        sent.parent_span_id.hex() or None, _STATUS.get(sent.status.code, "unset"), sent.status.message, _attributes(sent.attributes),
-        [SpanEvent(e.name, min(e.time_unix_nano, _LATEST), _attributes(e.attributes)) for e in sent.events] if sent.events else [],
-        links=[SpanLink(n.trace_id.hex(), n.span_id.hex(), _attributes(n.attributes)) for n in sent.links] if sent.links else [],
+        sent.parent_span_id.hex() or None, _STATUS.get(sent.status.code, "unset"), sent.status.message, attributes_of(sent.attributes),
+        [SpanEvent(e.name, min(e.time_unix_nano, _LATEST), attributes_of(e.attributes)) for e in sent.events] if sent.events else [],
+        links=[SpanLink(n.trace_id.hex(), n.span_id.hex(), attributes_of(n.attributes)) for n in sent.links] if sent.links else [],
     )  # fmt: skip
 
 
@@ -159,9 +183,16 @@ def _hear(told: dict[str, Any], events: Sequence[SpanEvent], known: Tables) -> N
             for column, value in known.read(event.attributes).items():
                 told.setdefault(column, value)
         elif (of := known.message(event.name)) is not None:
-            messages.setdefault(of[0], []).append({"role": of[1], **_unquoted(event.attributes)})
+            messages.setdefault(of[0], []).append({"role": of[1], **_message(event.attributes)})
     for column, said in messages.items():
         told.setdefault(column, _json(said).decode())
+
+
+def _message(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event says as a message; a choice of a model has it inside."""
+    told = _unquoted(attributes)
+    inside = told.pop("message", None)
+    return {**told, **inside} if isinstance(inside, dict) else told if inside is None else {**told, "message": inside}
 
 
 def _unquoted(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,27 +219,3 @@ def _price(told: dict[str, Any], at_ns: int, prices: Prices) -> None:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
-
-
-def _attributes(pairs: Any) -> dict[str, Any]:
-    return {p.key: (v := p.value).string_value or v.int_value or _rare(v) for p in pairs}
-
-
-def _value(value: Any) -> Any:
-    """OTLP's AnyValue as JSON; bytes as hex."""
-    return value.string_value or value.int_value or _rare(value)
-
-
-def _rare(value: Any) -> Any:
-    """Neither text nor a whole number other than 0; or empty text, or 0."""
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return None
-    if kind == "array_value":
-        return [_value(v) for v in value.array_value.values]
-    if kind == "kvlist_value":
-        return _attributes(value.kvlist_value.values)
-    if kind == "bytes_value":
-        return value.bytes_value.hex()
-    found = getattr(value, kind)
-    return found if not isinstance(found, float) or (found == found and abs(found) != float("inf")) else str(found)

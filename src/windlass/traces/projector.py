@@ -24,6 +24,7 @@ from windlass.store.home import Home
 from windlass.store.journal import JournalReader, Position, Record
 from windlass.store.spans import SpanRow, SpanStore
 from windlass.traces.envelope import unseal
+from windlass.traces.joining import joined
 from windlass.traces.local import LocalSpans
 from windlass.traces.mapping import again, rows
 from windlass.traces.socket import listen
@@ -55,7 +56,8 @@ class Projection:
             end = self._reader.end(writer)
             while (at := self._at.get(writer, Position(0, 0))) < end and (records := self._reader.read(writer, at)):
                 for day, some in _by_day(records):
-                    total += self._write(day, [r for record in some for r in self._rows(record)], writer, some[-1].position)
+                    found = joined([r for record in some for r in self._rows(record)], self._store, self._prices)
+                    total += self._write(day, found, writer, some[-1].position)
                     self._at[writer] = some[-1].position
         self.projected += total
         return total

@@ -169,6 +169,10 @@ class Tables:
         """The attributes that tell a column."""
         return frozenset(name for name, slots in self._slots.items() if any(s.column == column for s in slots))
 
+    def hears(self, event: str) -> bool:
+        """Whether an event of this name tells what a step was about."""
+        return event in self.events_read or event in self._messages
+
     def message(self, event: str) -> tuple[str, str] | None:
         """The column and role of an event that is a message."""
         return self._messages.get(event)

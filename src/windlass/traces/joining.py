@@ -1,0 +1,71 @@
+"""What log records tell of a span, put into its row: contents of messages, as newer conventions send them.
+
+Spans and log records come by different requests, in either order. Whichever comes second finds the other in the same batch or in the
+store; a span that is there already gets a newer revision. Said twice, it is said once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from windlass.core.span import Span, SpanEvent
+from windlass.govern.prices import Prices
+from windlass.store.spans import SpanRow, SpanStore
+from windlass.traces.conventions.tables import tables
+from windlass.traces.log_records import LOG, event_of
+from windlass.traces.mapping import again, span_in
+
+
+class Key(NamedTuple):
+    project: str
+    trace_id: str
+    span_id: str
+
+
+def joined(rows: Sequence[SpanRow], store: SpanStore, prices: Prices | None) -> list[SpanRow]:
+    """These rows with what log records among them, and in the store, tell of spans; and newer revisions of spans of the store that
+    records among them tell of."""
+    said = _said(rows)
+    if not said and not store.hears():
+        return list(rows)
+    there = {_key(r) for r in rows if r.kind != LOG}
+    keys = sorted(there | said.keys())
+    told = _said((*(store.records(keys) if keys else ()), *rows))
+    missing = sorted(said.keys() - there)
+    made = [r if r.kind == LOG else _with(r, told.get(_key(r), []), prices) for r in rows]
+    for old in store.spans_at(missing) if missing else ():
+        new = _with(old, told[_key(old)], prices)
+        if new is not old:
+            new.receipt_ns = max(old.receipt_ns + 1, *(r.receipt_ns for r in said[_key(old)]))
+            made.append(new)
+    return made
+
+
+def _said(rows: Iterable[SpanRow]) -> dict[Key, list[SpanRow]]:
+    """Records that tell what a step was about, by its span; each once."""
+    found: dict[Key, dict[str, SpanRow]] = {}
+    for r in rows:
+        if r.kind == LOG and r.parent is not None and tables().hears(r.name):
+            found.setdefault(Key(r.project, r.trace_id, r.parent), {})[r.span_id] = r
+    return {key: list(records.values()) for key, records in found.items()}
+
+
+def _with(row: SpanRow, records: Sequence[SpanRow], prices: Prices | None) -> SpanRow:
+    """A span's row with these records as events; the same row where it says all that."""
+    if not records:
+        return row
+    span = span_in(row)
+    new = [e for e in (event_of(span_in(r)) for r in sorted(records, key=lambda r: r.start_ns)) if not _is_there(e, span)]
+    if not new:
+        return row
+    span.events = sorted([*span.events, *new], key=lambda e: e.time_ns)
+    return again(row, prices, span)
+
+
+def _is_there(event: SpanEvent, span: Span) -> bool:
+    return any(e.name == event.name and e.time_ns == event.time_ns and e.attributes == event.attributes for e in span.events)
+
+
+def _key(row: SpanRow) -> Key:
+    return Key(row.project, row.trace_id, row.span_id)
