@@ -28,6 +28,8 @@ MESSAGES = [
         (json.dumps({"messages": MESSAGES, "model": "x"}), "and\nthen?"),
         (json.dumps(MESSAGES[1:2]), "well"),
         ('[{"type": "text", "text": "a part"}]', "a part"),
+        ('{"args": ["How?"], "kwargs": {}}', "How?"),
+        ('{"args": ["How?"], "kwargs": {"a": "b"}}', '{"args": ["How?"], "kwargs": {"a": "b"}}'),
         ("[1, 2]", "[1, 2]"),
         ("[]", "[]"),
         ('{"messages": [{"role": "user", "content": null}]}', '{"messages": [{"role": "user", "content": null}]}'),

@@ -145,6 +145,27 @@ def test_a_call_that_the_application_and_the_gateway_tell_of_is_counted_once(spa
     store.close()
 
 
+def test_a_trace_whose_root_says_nothing_is_shown_by_what_was_first_asked_and_last_answered_in_it(spans) -> None:
+    store = spans()
+    quiet, loud = "a" * 32, "b" * 32
+    rows = [
+        span(quiet, 1, None, NOW, kind="span"),
+        span(quiet, 2, f"{1:016x}", NOW, kind="embedding", input="a vector"),
+        span(quiet, 3, f"{1:016x}", NOW + 1, kind="model", input="first", output="one"),
+        span(quiet, 4, f"{1:016x}", NOW + 2, kind="model", input="second", output="two"),
+        span(quiet, 5, f"{1:016x}", NOW + 3, kind="tool", output="a tool's"),
+        span(quiet, 3, f"{1:016x}", NOW + 1, kind="model", input="first, revised", output="one", digest="f3", receipt_ns=NOW + 9),
+        span(loud, 6, None, NOW - 1, input="asked of the root"),
+        span(loud, 7, f"{6:016x}", NOW - 1, kind="model", input="other", output="answer"),
+    ]
+    store.write("2027-01-15", rows, "w", Position(1, 1))
+    first, second = store.traces(TraceQuery()).items
+    assert (first.input, first.output) == ("first, revised", "two")
+    assert (second.input, second.output) == ("asked of the root", "")
+    assert store.trace(TraceShow(quiet)).summary == first
+    store.close()
+
+
 def test_traces_are_found_by_a_passage_they_were_given(spans) -> None:
     """By its whole key: one that begins alike, or stands in another field or another kind of step, is another."""
     store = spans()

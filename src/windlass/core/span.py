@@ -91,6 +91,48 @@ class Span(msgspec.Struct, omit_defaults=True):
     resource: dict[str, Any] = {}  # what its process and library say of themselves
 
 
+class Step(Span, omit_defaults=True):
+    """A span as it is kept, with what tables of conventions read of it: of whoever's it is, `kind` is a SpanKind or `log`. Where what
+    went in or came out is an attribute as it came, `input_from` or `output_from` names it; else it is `told_input` or `told_output`. Both
+    are JSON text or text. `cost` in US dollars, None when unknown."""
+
+    kind: str = "span"
+    model: str | None = None
+    provider: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    tokens_cached: int | None = None
+    cost: float | None = None
+    tool: str | None = None
+    told_input: str | None = None
+    told_output: str | None = None
+    input_from: str | None = None
+    output_from: str | None = None
+
+
+def kind_of(span: Span) -> str:
+    """What kind of step it is, as far as is known."""
+    return span.kind if isinstance(span, Step) else str(span.attributes.get(KIND) or "span")
+
+
+def input_of(span: Span) -> str | None:
+    """What went in, as it was told."""
+    if isinstance(span, Step):
+        return _text(span.attributes.get(span.input_from)) if span.input_from else span.told_input
+    return _text(span.attributes.get(INPUT))
+
+
+def output_of(span: Span) -> str | None:
+    """What came out, as it was told."""
+    if isinstance(span, Step):
+        return _text(span.attributes.get(span.output_from)) if span.output_from else span.told_output
+    return _text(span.attributes.get(OUTPUT))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 class TraceContext(msgspec.Struct, frozen=True):
     """Where a step hangs in its trace; travels as a W3C `traceparent` header."""
 

@@ -14,12 +14,12 @@ import duckdb
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow, TraceSummary
-from windlass.core.span import Span
+from windlass.core.span import Step
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, LOG
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, Asked, asked
 from windlass.store.span_places import File, Newest, at, lying, place
 from windlass.store.span_sessions import outer
-from windlass.store.spans import cursor_of, span_of, summary_of
+from windlass.store.spans import READ, TALKING, cursor_of, span_of, summary_of
 
 FIRST, MORE = 20, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
 RANGES = 200  # places of one trace in a file that are read apart
@@ -27,7 +27,7 @@ LIGHT = 'trace_id, span_id, parent, start_ns, end_ns, receipt_ns, status, kind, 
 HEAD = "name, kind, input, output, release"
 WHOLE = (
     "trace_id", "span_id", "parent", "name", "start_ns", "end_ns", "status", "status_message", "attributes", "events", "project",
-    "service", "links", "resource", "input", "output", "input_from", "output_from",
+    "service", "links", "resource", "input", "output", *READ,
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def traces_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Trace
     items: tuple[TraceSummary, ...] = ()
     if found:
         db.execute("CREATE OR REPLACE TEMP TABLE lying AS FROM lying WHERE key IN (SELECT unnest(?::UUID[]))", [found[:limit]])
-        items = _summaries(db, files, *lying(files, q.spans, LIGHT))
+        items = _summaries(db, files, *lying(files, q.spans, f"{LIGHT}, input, output"))
     return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > limit else None)
 
 
@@ -113,7 +113,23 @@ def _summaries(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: str,
     for file in {row[-1]["file"] for row in rows}:
         there = [row[-1]["place"] for row in rows if row[-1]["file"] == file]
         heads.update({(file, place): head for place, head in at(db, files[file], there, HEAD).items()})
-    return tuple(summary_of((row[0].hex, *row[1:-1], *heads[row[-1]["file"], row[-1]["place"]])) for row in rows)
+    found = [(row[0].hex, *row[1:-1], *heads[row[-1]["file"], row[-1]["place"]]) for row in rows]
+    silent = [row[0] for row in found if row[-3] is None and row[-2] is None]
+    talk = _talk(db, spans, values, silent) if silent else {}
+    return tuple(summary_of((*row[:-3], *talk.get(row[0], row[-3:-1]), row[-1])) for row in found)
+
+
+def _talk(
+    db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], traces: list[str]
+) -> dict[str, tuple[str | None, str | None]]:  # fmt: skip
+    """What was first asked and last answered in these traces."""
+    rows = db.execute(
+        f"SELECT {HEX_TRACE}, arg_min(input, {{'at': start_ns, 'id': span_id, 'old': -receipt_ns}}) FILTER (input IS NOT NULL),"
+        " arg_max(output, {'at': end_ns, 'id': span_id, 'new': receipt_ns}) FILTER (output IS NOT NULL)"
+        f" FROM ({spans}) WHERE {TALKING} AND trace_id IN (SELECT unnest(?::UUID[])) GROUP BY trace_id",
+        [*values, traces],
+    ).fetchall()
+    return {trace: (asked, answered) for trace, asked, answered in rows}
 
 
 def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceShow) -> Trace:
@@ -137,7 +153,7 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
     return Trace(summary=summary, spans=shown, versions=versions, next=cursor_of(shown[-1]) if len(page) > limit else None)
 
 
-def _spans(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], page: list[tuple[int, int]]) -> tuple[Span, ...]:
+def _spans(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], page: list[tuple[int, int]]) -> tuple[Step, ...]:
     """These spans, by start and id, whole."""
     if not page:
         return ()

@@ -7,12 +7,15 @@ from typing import Any, Protocol
 
 import msgspec
 
+from windlass.core.conversation import gist
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
-from windlass.core.span import Span, SpanEvent, SpanLink
+from windlass.core.span import Span, SpanEvent, SpanLink, Step
 from windlass.store.journal import Position
 
 SpanKey = tuple[str, str, str]  # project, trace, span
+READ = ("kind", "model", "provider", "tokens_in", "tokens_out", "tokens_cached", "cost", "tool", "input_from", "output_from")
+TALKING = "kind IN ('model', 'agent', 'chain', 'component', 'request')"  # steps whose texts stand for a trace of which the first has none
 SHORT = 400  # characters of an input or output in a list
 
 
@@ -229,7 +232,7 @@ def summary_of(row: tuple[Any, ...]) -> TraceSummary:
     )  # fmt: skip
 
 
-def span_of(row: dict[str, Any]) -> Span:
+def span_of(row: dict[str, Any]) -> Step:
     """A span, of its row."""
     attributes = msgspec.json.decode(row["attributes"])
     for column in ("input", "output"):
@@ -237,40 +240,16 @@ def span_of(row: dict[str, Any]) -> Span:
             attributes[row[f"{column}_from"]] = row[column]
     events = msgspec.json.decode(row["events"], type=list[SpanEvent])
     links = msgspec.json.decode(row["links"], type=list[SpanLink])
-    return Span(
+    return Step(
         trace_id=row["trace_id"], span_id=row["span_id"], name=row["name"], start_ns=row["start_ns"], end_ns=row["end_ns"],
         parent=row["parent"], status=row["status"], status_message=row["status_message"], attributes=attributes, events=events,
         project=row["project"], service=row["service"], links=links, resource=msgspec.json.decode(row["resource"] or "{}"),
+        told_input=None if row["input_from"] else row["input"], told_output=None if row["output_from"] else row["output"],
+        **{column: row[column] for column in READ},
     )  # fmt: skip
 
 
 def readable(text: str | None) -> str:
     """What a person reads of an input or output: the text in it, shortened."""
-    if not text:
-        return ""
-    try:
-        shown = _said(msgspec.json.decode(text)) or text
-    except msgspec.DecodeError:
-        shown = text
+    shown = gist(text)
     return shown if len(shown) <= SHORT else shown[:SHORT] + "…"
-
-
-def _said(value: Any) -> str | None:
-    """The text of a value: of messages the last one's of the user, of an object its `text` or only text."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        messages = [m for m in value if isinstance(m, dict) and "role" in m]
-        asked = [m for m in messages if m["role"] == "user"] or messages
-        parts = asked[-1].get("parts", asked[-1].get("content")) if asked else value
-        if isinstance(parts, str):
-            return parts
-        pieces = [p for p in parts if isinstance(p, dict) and p.get("type") == "text"] if isinstance(parts, list) else []
-        texts = [p.get("text", p.get("content")) for p in pieces]
-        return "\n".join(t for t in texts if isinstance(t, str)) or None
-    if isinstance(value, dict):
-        if isinstance(value.get("messages"), list):
-            return _said(value["messages"])
-        strings = [v for v in value.values() if isinstance(v, str)]
-        return value["text"] if isinstance(value.get("text"), str) else strings[0] if len(strings) == 1 else None
-    return None

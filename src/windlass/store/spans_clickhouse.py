@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from windlass.core.digest import digest_json
-from windlass.core.errors import Invalid, NotFound, Unavailable
+from windlass.core.errors import Invalid, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import SCORE, SCORED
-from windlass.store import span_erasing_clickhouse, span_records_clickhouse
+from windlass.store import span_erasing_clickhouse, span_records_clickhouse, span_traces_clickhouse
 from windlass.store.journal import Position
 from windlass.store.span_columns import LOG
 from windlass.store.span_filters import places, versions_of
-from windlass.store.span_filters_clickhouse import filters_of, latest, watched
+from windlass.store.span_filters_clickhouse import watched
 from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
-from windlass.store.span_sessions_clickhouse import outer, sessions_of
+from windlass.store.span_sessions_clickhouse import sessions_of
 from windlass.store.spans import (
     Arrival,
     ArrivalQuery,
@@ -41,9 +41,6 @@ from windlass.store.spans import (
     SpanRow,
     SubjectQuery,
     Theirs,
-    cursor_of,
-    span_of,
-    summary_of,
 )
 
 if TYPE_CHECKING:
@@ -204,106 +201,10 @@ class ClickHouseSpans:
         return int(self._ask("SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()")[0][0])
 
     def traces(self, query: TraceQuery) -> TracePage:
-        """As DuckDB's: only as much of history is read as fills a page."""
-        where, having, given, kept = filters_of(query)
-        for since in self._windows(query, where, given):
-            found = self._found(where, having, given, kept, query.limit + 1, since)
-            if len(found) > query.limit:
-                break
-        items = self._summaries(where, given, found[: query.limit])
-        return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > query.limit else None)
-
-    def _windows(self, query: TraceQuery, where: str, given: list[Any]) -> Iterator[int | None]:
-        """Times further and further back to read from; None, everything, is the last."""
-        for spans in (query.limit * 40, query.limit * 1000):
-            found = self._ask(
-                f"SELECT start_ns FROM spans WHERE {where} AND start_ns <= ? ORDER BY start_ns DESC LIMIT 1 OFFSET {spans}",
-                [*given, latest(query)],
-            )
-            if not found:
-                break
-            yield int(found[0][0])
-        yield None
-
-    def _found(
-        self, where: str, having: str, given: list[Any], kept: list[Any], most: int, since: int | None
-    ) -> list[tuple[str, int, int]]:  # fmt: skip
-        """Id, first and last start of the traces that fit and began at or after `since`."""
-        recent, bounds = "", list[Any]()
-        if since is not None:
-            began = f"SELECT trace_id FROM spans WHERE {where} AND start_ns >= ?"
-            older = f"SELECT trace_id FROM spans WHERE {where} AND start_ns < ? AND trace_id IN ({began})"
-            recent, bounds = f"AND start_ns >= ? AND trace_id NOT IN ({older})", [since, *given, since, *given, since]
-        rows = self._ask(
-            f"SELECT trace_id, min(start_ns) AS began, max(start_ns) AS last FROM spans WHERE {where} {recent} GROUP BY trace_id"
-            f" HAVING {having} ORDER BY began DESC, trace_id LIMIT {most}",
-            [*given, *bounds, *kept],
-        )
-        return [(trace, began, last) for trace, began, last in rows]
-
-    def _summaries(self, where: str, given: list[Any], found: list[tuple[str, int, int]]) -> tuple[Any, ...]:
-        """As DuckDB's: of a revised span the newest counts, of calls that are told of twice the innermost."""
-        if not found:
-            return ()
-        first, last = min(f[1] for f in found), max(f[2] for f in found)
-        light = 'trace_id, span_id, parent, start_ns, end_ns, status, kind, tokens_in, tokens_out, cost, release, session, "user"'
-        rows = self._ask(
-            f"WITH s AS (SELECT {light} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ?"
-            " ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id),"
-            f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s)"
-            " SELECT trace_id, min(start_ns) AS began, max(end_ns) - min(start_ns), count(),"
-            " countIf(status = 'error' AND parent IS NULL) > 0, countIf(status = 'error') > 0, countIf(parent IS NULL),"
-            " sumIf(tokens_in, kind = 'model' AND innermost), sumIf(tokens_out, kind = 'model' AND innermost),"
-            " sumIf(cost, kind IN ('model', 'embedding') AND innermost),"
-            ' any(release), any(session), any("user"), argMin(span_id, tuple(parent IS NOT NULL, start_ns, span_id))'
-            " FROM t GROUP BY trace_id ORDER BY began DESC, trace_id",
-            [*given, first, last, [f[0] for f in found]],
-        )
-        heads = self._ask(
-            "SELECT trace_id, span_id, name, kind, input, output, release FROM spans"
-            " WHERE project = ? AND start_ns BETWEEN ? AND ? AND span_id IN ? ORDER BY receipt_ns",
-            [given[0], first, last, [r[-1] for r in rows]],
-        )
-        newest = {(h[0], h[1]): h[2:] for h in heads}
-        return tuple(summary_of(row[:-1] + newest[row[0], row[-1]]) for row in rows)
+        return span_traces_clickhouse.traces_of(self._ask, query)
 
     def trace(self, query: TraceShow) -> Trace:
-        trace_id, after = self._resolve(query), (-1, "")
-        if query.cursor:
-            at, _, span = query.cursor.partition("-")
-            if not at.isdigit():
-                raise Invalid("this cursor is not one of ours", remedy="start from the first page")
-            after = (int(at), span)
-        mine = [query.project, trace_id]
-        page = self._ask(
-            "SELECT argMax(start_ns, receipt_ns) AS began, span_id FROM spans WHERE project = ? AND trace_id = ? GROUP BY span_id"
-            " HAVING began > ? OR (began = ? AND span_id > ?) ORDER BY began, span_id LIMIT ?",
-            [*mine, after[0], after[0], after[1], query.limit + 1],
-        )
-        whole = self._ask(
-            f"SELECT {COLUMNS} FROM spans WHERE project = ? AND trace_id = ? AND span_id IN ? ORDER BY receipt_ns DESC LIMIT 1 BY span_id",
-            [*mine, [p[1] for p in page[: query.limit]]],
-        )
-        found = sorted((dict(zip(TYPES, row, strict=True)) for row in whole), key=lambda r: (r["start_ns"], r["span_id"]))
-        spans = tuple(span_of(row) for row in found)
-        used = self._ask("SELECT DISTINCT arrayJoin(versions) FROM spans WHERE project = ? AND trace_id = ?", mine)
-        one = f"project = ? AND trace_id = ? AND kind != '{LOG}'"
-        (summary,) = self._summaries(one, mine, self._found(one, "1", mine, [], 1, None))
-        versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
-        return Trace(summary=summary, spans=spans, versions=versions, next=cursor_of(spans[-1]) if len(page) > query.limit else None)
-
-    def _resolve(self, query: TraceShow) -> str:
-        text = query.id.lower()
-        if len(text) < 4 or any(c not in "0123456789abcdef" for c in text):
-            raise Invalid(f"{query.id!r} is not a trace id", remedy="give 4 to 32 hex digits")
-        fits = "trace_id = ?" if len(text) == 32 else "startsWith(trace_id, ?)"
-        fits += f" AND kind != '{LOG}'"
-        found = self._ask(f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {fits} LIMIT 2", [query.project, text])
-        if not found:
-            raise NotFound(f"there is no trace {query.id}", remedy="windlass traces lists them")
-        if len(found) > 1:
-            raise Invalid(f"{query.id} fits several traces", remedy="give more digits")
-        return str(found[0][0])
+        return span_traces_clickhouse.trace_of(self._ask, query, list(TYPES))
 
     def live(self, query: LiveQuery) -> LiveFigures:
         bucket = max(1, query.hours) * 3_600_000_000_000 // 24

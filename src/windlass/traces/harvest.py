@@ -14,7 +14,7 @@ from windlass.core.errors import Invalid, WindlassError
 from windlass.core.operations.datasets import Edited, EditRequest, HarvestRequest
 from windlass.core.operations.traces import Trace, TraceShow
 from windlass.core.ref import parse_ref
-from windlass.core.span import INPUT, KIND, OUTPUT, Span
+from windlass.core.span import INPUT, Span, input_of, kind_of, output_of
 from windlass.govern.permissions import guard
 from windlass.registry import origins
 from windlass.registry.edits import Edits
@@ -85,11 +85,13 @@ def row_of(trace: Trace) -> dict[str, Any]:
     """The row a trace makes: what the chain, agent or component was asked, by name. Raises `Invalid` where that is not whole."""
     summary = trace.summary
     span = _asked(trace)
-    text = span.attributes.get(INPUT) if span else None
+    text = input_of(span) if span else None
     try:
-        given = msgspec.json.decode(text) if isinstance(text, str) else None
+        given = msgspec.json.decode(text) if text is not None else None
     except msgspec.DecodeError:
-        raise Invalid("its input was shortened when it was recorded", remedy="write the row by hand") from None
+        if span is not None and INPUT in span.attributes:
+            raise Invalid("its input was shortened when it was recorded", remedy="write the row by hand") from None
+        given = text  # of another library, which writes text as it is
     if given is None:
         raise Invalid("it has no input", remedy="take a trace of a run")
     fields = given if isinstance(given, dict) and "key" not in given else {"input": given}
@@ -100,11 +102,10 @@ def row_of(trace: Trace) -> dict[str, Any]:
 def answer_of(trace: Trace) -> str:
     """What the same answered, as it was recorded; empty where it answered nothing."""
     span = _asked(trace)
-    text = span.attributes.get(OUTPUT) if span else None
-    return text if isinstance(text, str) else ""
+    return (output_of(span) if span else None) or ""
 
 
 def _asked(trace: Trace) -> Span | None:
     """The step that was asked from outside."""
-    asked = [s for s in trace.spans if s.attributes.get(KIND) in ASKED] or [s for s in trace.spans if s.parent is None]
+    asked = [s for s in trace.spans if kind_of(s) in ASKED] or [s for s in trace.spans if s.parent is None]
     return asked[0] if asked else None

@@ -12,7 +12,7 @@ import msgspec
 from windlass.core import span as names
 from windlass.core.operations.sessions import Outcome, SessionCall, SessionRun, SessionStep, Waited, Wanted
 from windlass.core.operations.traces import TraceSummary
-from windlass.core.span import Span
+from windlass.core.span import Span, Step, input_of, kind_of, output_of
 from windlass.core.trajectory import CallMade
 from windlass.core.untrusted import signs
 
@@ -95,7 +95,7 @@ def _step(tree: _Tree, span: Span, groups: list[list[Span]]) -> SessionStep:
     agent = next((s.name for s in tree.above(span) if _kind(s) == "agent"), "")
     said, wanted = _answer(model) if model else ("", ())
     below = list(tree.below(span))
-    tokens = [s.attributes.get(n) for s in below if _kind(s) == "model" for n in (names.INPUT_TOKENS, names.OUTPUT_TOKENS)]
+    tokens = [n for s in below if _kind(s) == "model" for n in _tokens(s)]
     number = span.attributes[names.STEP]
     return SessionStep(
         span=span.span_id, agent=agent, number=number if isinstance(number, int) else 0, start_ns=span.start_ns,
@@ -112,12 +112,12 @@ def _call(tree: _Tree, group: list[Span]) -> SessionCall:
     last = group[-1]
     said = last.attributes
     outcome: Outcome = "ok" if ran and ran.status != "error" else "failed" if ran else "wrong" if names.DECISION not in said else "refused"
-    result = str(said.get(names.OUTPUT) or "")
+    result = output_of(last) or ""
     decision = ran if ran else last
     made = decision.attributes
     within = next((s for s in tree.above(group[0]) if names.TOOL_NAME in s.attributes), None)
     return SessionCall(
-        span=(ran or last).span_id, name=_name(group[0]), start_ns=group[0].start_ns, arguments=_json(group[0].attributes.get(names.INPUT)),
+        span=(ran or last).span_id, name=_name(group[0]), start_ns=group[0].start_ns, arguments=_json(input_of(group[0])),
         caller=str(made.get(names.CALLER, "")), executed=ran is not None, outcome=outcome, decision=str(made.get(names.DECISION, "")),
         code=str(made.get(names.DECISION_CODE, "")), why=str(made.get(names.DECISION_WHY, "")), grant=str(made.get(names.GRANT, "")),
         audit=made[names.AUDIT] if isinstance(made.get(names.AUDIT), int) else None, tool=_tool(tree, ran) if ran else "",
@@ -166,7 +166,8 @@ def _name(s: Span) -> str:
 
 
 def _kind(s: Span) -> str:
-    return str(s.attributes.get(names.KIND) or _OF_OTHERS.get(str(s.attributes.get(names.OPERATION)), ""))
+    told = kind_of(s)
+    return told if told != "span" else _OF_OTHERS.get(str(s.attributes.get(names.OPERATION)), "")
 
 
 _OF_OTHERS = {"execute_tool": "tool", "chat": "model", "invoke_agent": "agent"}
@@ -176,9 +177,16 @@ def _took(s: Span) -> int:
     return max(0, s.end_ns - s.start_ns)
 
 
+def _tokens(s: Span) -> tuple[Any, Any]:
+    if isinstance(s, Step):
+        return s.tokens_in, s.tokens_out
+    return s.attributes.get(names.INPUT_TOKENS), s.attributes.get(names.OUTPUT_TOKENS)
+
+
 def _cost(spans: Iterable[Span]) -> float | None:
     """What these cost; None where something was asked and had no price."""
-    asked = [s.attributes.get(names.COST) for s in spans if _kind(s) in ("model", "embedding")]
+    calls = [s for s in spans if _kind(s) in ("model", "embedding")]
+    asked = [s.cost if isinstance(s, Step) else s.attributes.get(names.COST) for s in calls]
     return None if any(c is None for c in asked) else sum(float(c) for c in asked if c is not None)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from windlass.core.operations import Limit, Operation, Page
-from windlass.core.span import Span
+from windlass.core.span import Step
 
 
 class TraceQuery(msgspec.Struct, omit_defaults=True):
@@ -66,7 +66,7 @@ class Trace(Page):
     """Spans in start order, at most 200 a page; `versions` every ref that took part in any of them."""
 
     summary: TraceSummary
-    spans: tuple[Span, ...]
+    spans: tuple[Step, ...]
     versions: tuple[str, ...] = ()
 
 

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from windlass.core import span as names
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.traces import Trace
-from windlass.core.span import Span
+from windlass.core.span import Span, kind_of, output_of
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
+from windlass.store.spans import readable
 
 UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 
@@ -133,9 +133,9 @@ def _show(session: Session, trace: Trace) -> None:
 def _spans(session: Session, children: dict[str | None, list[Span]], parent: str | None, indent: str) -> None:
     for span in children.get(parent, []):
         failed = f"  [red]{plain(span.status_message[:120])}[/red]" if span.status == "error" else ""
-        output = plain(_line(str(span.attributes.get(names.OUTPUT, "")), 70))
+        output = plain(_line(readable(output_of(span)), 70))
         took = words.duration(span.end_ns - span.start_ns)
-        kind = span.attributes.get(names.KIND, "span")
-        session.print(f"{indent}{plain(span.name)}  [dim]{plain(str(kind))} · {took}[/dim]{failed}  [dim]{output}[/dim]")
+        kind = kind_of(span)
+        session.print(f"{indent}{plain(span.name)}  [dim]{plain(kind)} · {took}[/dim]{failed}  [dim]{output}[/dim]")
         if span.span_id != parent:
             _spans(session, children, span.span_id, indent + "  ")

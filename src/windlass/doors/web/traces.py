@@ -10,10 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.core import span as names
+from windlass.core.conversation import Turn, turns
 from windlass.core.operations.traces import TRACE, TRACES, WHY, Trace, TracePage, TraceQuery, TraceShow, Why
-from windlass.core.span import Span
+from windlass.core.span import SpanEvent, Step, input_of, kind_of, output_of
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, respond
+from windlass.traces.conventions.tables import tables
+from windlass.traces.log_records import LOG
 
 HOURS = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
 
@@ -28,7 +31,7 @@ class TracesContext(msgspec.Struct):
 class Line(msgspec.Struct, frozen=True):
     """A span in the waterfall. `left` and `width` in percent of the trace."""
 
-    span: Span
+    span: Step
     level: int
     kind: str
     left: float
@@ -36,19 +39,13 @@ class Line(msgspec.Struct, frozen=True):
     duration_ns: int
 
 
-class Said(msgspec.Struct, frozen=True):
-    """One message of the step one looks at."""
-
-    role: str
-    text: str
-
-
 class TraceContext(msgspec.Struct):
     trace: Trace
     question: str
     lines: tuple[Line, ...]
-    chosen: Span | None
-    said: tuple[Said, ...]
+    chosen: Step | None
+    said: tuple[Turn, ...]
+    events: tuple[SpanEvent, ...]  # that are none of what was said
     attributes: dict[str, Any]
     why: Why | None
     datasets: tuple[str, ...]
@@ -86,12 +83,12 @@ async def traces(request: Request, ask: Asker) -> Response:
     )
 
 
-def waterfall(spans: tuple[Span, ...]) -> tuple[Line, ...]:
+def waterfall(spans: tuple[Step, ...]) -> tuple[Line, ...]:
     """Spans as a tree in reading order. Orphans stand as roots; a span that ends before it starts has no width."""
     if not spans:
         return ()
     known = {s.span_id for s in spans}
-    children: dict[str | None, list[Span]] = {}
+    children: dict[str | None, list[Step]] = {}
     for s in spans:
         children.setdefault(s.parent if s.parent in known and s.parent != s.span_id else None, []).append(s)
     start = min(s.start_ns for s in spans)
@@ -101,68 +98,55 @@ def waterfall(spans: tuple[Span, ...]) -> tuple[Line, ...]:
     while stack:
         s, level = stack.pop()
         width = max(0, s.end_ns - s.start_ns)
-        kind = str(s.attributes.get(names.KIND) or "span")
+        kind = kind_of(s)
         lines.append(Line(s, level, kind, round(100 * (s.start_ns - start) / total, 3), round(max(0.4, 100 * width / total), 3), width))
         stack += [(c, level + 1) for c in sorted(children.get(s.span_id, []), key=lambda c: c.start_ns, reverse=True)]
     return tuple(lines)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value)).decode()
+def _shown_elsewhere(spans: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Without the log records whose contents stand in their span."""
+    events = {(s.span_id, e.name, e.time_ns) for s in spans for e in s.events}
+    return tuple(s for s in spans if kind_of(s) != LOG or (s.parent, s.name, s.start_ns) not in events)
 
 
-def _decoded(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return value
-
-
-def conversation(span: Span) -> tuple[Said, ...]:
-    """What was said in a step: its messages where it has them, else its input and output."""
-    said: list[Said] = []
-    for key, role in ((names.INPUT_MESSAGES, "user"), (names.OUTPUT_MESSAGES, "assistant")):
-        messages = _decoded(span.attributes.get(key))
-        for message in messages if isinstance(messages, list) else []:
-            if not isinstance(message, dict):
-                continue
-            parts = message.get("parts") or []
-            texts = [str(p.get("content") or p.get("text") or _text(p)) for p in parts if isinstance(p, dict)]
-            said.append(Said(str(message.get("role") or role), "\n".join(texts) or _text(message.get("content") or "")))
-    if said:
-        return tuple(said)
-    for key, role in ((names.INPUT, "input"), (names.OUTPUT, "output")):
-        if key in span.attributes:
-            value = _decoded(span.attributes[key])
-            said.append(Said(role, value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
-    return tuple(said)
+def conversation(span: Step) -> tuple[Turn, ...]:
+    """What went in and what came out."""
+    if kind_of(span) == LOG:
+        body = span.attributes.get(names.LOG_BODY)
+        return turns(body if isinstance(body, str) else msgspec.json.encode(body).decode(), LOG) if body is not None else ()
+    return (*turns(input_of(span), "input"), *turns(output_of(span), "output"))
 
 
 def question(summary_input: str) -> str:
     """The input as a person would read it: the only text in it, else its JSON."""
-    value = _decoded(summary_input)
+    try:
+        value = msgspec.json.decode(summary_input)
+    except msgspec.DecodeError:
+        return summary_input
     if isinstance(value, dict) and len(value) == 1:
         value = next(iter(value.values()))
-    return _text(value)
+    return value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value)).decode()
 
 
 async def trace(request: Request, ask: Asker) -> Response:
     q, project = request.query_params, ask.actor.project
     asked = TraceShow(request.path_params["id"], project, q.get("cursor") or None)
     found = await ask(TRACE, asked)
-    lines = waterfall(found.spans)
+    lines = waterfall(_shown_elsewhere(found.spans))
     wanted = q.get("span")
     interesting = next((x.span for x in lines if x.kind == "model"), lines[0].span if lines else None)
     chosen = next((s for s in found.spans if s.span_id == wanted), interesting)
-    shown = {names.INPUT, names.OUTPUT, names.INPUT_MESSAGES, names.OUTPUT_MESSAGES, names.VERSIONS}
+    shown = {names.VERSIONS, names.LOG_BODY}
+    if chosen:
+        shown |= {name for name in (chosen.input_from, chosen.output_from) if name}
     context = TraceContext(
         trace=found,
         question=question(found.summary.input) or found.summary.name,
         lines=lines,
         chosen=chosen,
         said=conversation(chosen) if chosen else (),
+        events=tuple(e for e in chosen.events if not tables().hears(e.name)) if chosen else (),
         attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
         why=await ask(WHY, asked),
         datasets=await names_of(ask),

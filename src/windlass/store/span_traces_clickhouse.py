@@ -1,0 +1,137 @@
+"""Lists of traces and one trace, in ClickHouse: as `span_traces.py` makes them of DuckDB's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from windlass.core.errors import Invalid, NotFound
+from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow
+from windlass.store.span_columns import LOG
+from windlass.store.span_filters_clickhouse import filters_of, latest
+from windlass.store.span_sessions_clickhouse import outer
+from windlass.store.spans import TALKING, cursor_of, span_of, summary_of
+
+Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+
+
+def traces_of(ask: Ask, query: TraceQuery) -> TracePage:
+    """As DuckDB's: only as much of history is read as fills a page."""
+    where, having, given, kept = filters_of(query)
+    for since in _windows(ask, query, where, given):
+        found = _found(ask, where, having, given, kept, query.limit + 1, since)
+        if len(found) > query.limit:
+            break
+    items = _summaries(ask, where, given, found[: query.limit])
+    return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > query.limit else None)
+
+
+def _windows(ask: Ask, query: TraceQuery, where: str, given: list[Any]) -> Iterator[int | None]:
+    """Times further and further back to read from; None, everything, is the last."""
+    for spans in (query.limit * 40, query.limit * 1000):
+        found = ask(
+            f"SELECT start_ns FROM spans WHERE {where} AND start_ns <= ? ORDER BY start_ns DESC LIMIT 1 OFFSET {spans}",
+            [*given, latest(query)],
+        )
+        if not found:
+            break
+        yield int(found[0][0])
+    yield None
+
+
+def _found(
+    ask: Ask, where: str, having: str, given: list[Any], kept: list[Any], most: int, since: int | None
+) -> list[tuple[str, int, int]]:  # fmt: skip
+    """Id, first and last start of the traces that fit and began at or after `since`."""
+    recent, bounds = "", list[Any]()
+    if since is not None:
+        began = f"SELECT trace_id FROM spans WHERE {where} AND start_ns >= ?"
+        older = f"SELECT trace_id FROM spans WHERE {where} AND start_ns < ? AND trace_id IN ({began})"
+        recent, bounds = f"AND start_ns >= ? AND trace_id NOT IN ({older})", [since, *given, since, *given, since]
+    rows = ask(
+        f"SELECT trace_id, min(start_ns) AS began, max(start_ns) AS last FROM spans WHERE {where} {recent} GROUP BY trace_id"
+        f" HAVING {having} ORDER BY began DESC, trace_id LIMIT {most}",
+        [*given, *bounds, *kept],
+    )
+    return [(trace, began, last) for trace, began, last in rows]
+
+
+def _summaries(ask: Ask, where: str, given: list[Any], found: list[tuple[str, int, int]]) -> tuple[Any, ...]:
+    """As DuckDB's: of a revised span the newest counts, of calls that are told of twice the innermost."""
+    if not found:
+        return ()
+    first, last = min(f[1] for f in found), max(f[2] for f in found)
+    light = 'trace_id, span_id, parent, start_ns, end_ns, status, kind, tokens_in, tokens_out, cost, release, session, "user"'
+    rows = ask(
+        f"WITH s AS (SELECT {light} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ?"
+        " ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id),"
+        f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s)"
+        " SELECT trace_id, min(start_ns) AS began, max(end_ns) - min(start_ns), count(),"
+        " countIf(status = 'error' AND parent IS NULL) > 0, countIf(status = 'error') > 0, countIf(parent IS NULL),"
+        " sumIf(tokens_in, kind = 'model' AND innermost), sumIf(tokens_out, kind = 'model' AND innermost),"
+        " sumIf(cost, kind IN ('model', 'embedding') AND innermost),"
+        ' any(release), any(session), any("user"), argMin(span_id, tuple(parent IS NOT NULL, start_ns, span_id))'
+        " FROM t GROUP BY trace_id ORDER BY began DESC, trace_id",
+        [*given, first, last, [f[0] for f in found]],
+    )
+    heads = ask(
+        "SELECT trace_id, span_id, name, kind, input, output, release FROM spans"
+        " WHERE project = ? AND start_ns BETWEEN ? AND ? AND span_id IN ? ORDER BY receipt_ns",
+        [given[0], first, last, [r[-1] for r in rows]],
+    )
+    newest = {(h[0], h[1]): h[2:] for h in heads}
+    whole = [row[:-1] + newest[row[0], row[-1]] for row in rows]
+    silent = [row[0] for row in whole if row[-3] is None and row[-2] is None]
+    talk = _talk(ask, where, given, first, last, silent) if silent else {}
+    return tuple(summary_of((*row[:-3], *talk.get(row[0], row[-3:-1]), row[-1])) for row in whole)
+
+
+def _talk(ask: Ask, where: str, given: list[Any], first: int, last: int, traces: list[str]) -> dict[str, tuple[str | None, str | None]]:
+    """As DuckDB's: what was first asked and last answered in these traces."""
+    rows = ask(
+        "SELECT trace_id, argMinIf(tuple(input), tuple(start_ns, span_id, -receipt_ns), input IS NOT NULL).1,"
+        " argMaxIf(tuple(output), tuple(end_ns, span_id, receipt_ns), output IS NOT NULL).1"
+        f" FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND {TALKING} AND trace_id IN ? GROUP BY trace_id",
+        [*given, first, last, traces],
+    )
+    return {trace: (asked or None, answered or None) for trace, asked, answered in rows}
+
+
+def trace_of(ask: Ask, query: TraceShow, columns: Sequence[str]) -> Trace:
+    trace_id, after = _resolve(ask, query), (-1, "")
+    if query.cursor:
+        at, _, span = query.cursor.partition("-")
+        if not at.isdigit():
+            raise Invalid("this cursor is not one of ours", remedy="start from the first page")
+        after = (int(at), span)
+    mine, names = [query.project, trace_id], ", ".join(f'"{c}"' for c in columns)
+    page = ask(
+        "SELECT argMax(start_ns, receipt_ns) AS began, span_id FROM spans WHERE project = ? AND trace_id = ? GROUP BY span_id"
+        " HAVING began > ? OR (began = ? AND span_id > ?) ORDER BY began, span_id LIMIT ?",
+        [*mine, after[0], after[0], after[1], query.limit + 1],
+    )
+    whole = ask(
+        f"SELECT {names} FROM spans WHERE project = ? AND trace_id = ? AND span_id IN ? ORDER BY receipt_ns DESC LIMIT 1 BY span_id",
+        [*mine, [p[1] for p in page[: query.limit]]],
+    )
+    found = sorted((dict(zip(columns, row, strict=True)) for row in whole), key=lambda r: (r["start_ns"], r["span_id"]))
+    spans = tuple(span_of(row) for row in found)
+    used = ask("SELECT DISTINCT arrayJoin(versions) FROM spans WHERE project = ? AND trace_id = ?", mine)
+    one = f"project = ? AND trace_id = ? AND kind != '{LOG}'"
+    (summary,) = _summaries(ask, one, mine, _found(ask, one, "1", mine, [], 1, None))
+    versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
+    return Trace(summary=summary, spans=spans, versions=versions, next=cursor_of(spans[-1]) if len(page) > query.limit else None)
+
+
+def _resolve(ask: Ask, query: TraceShow) -> str:
+    text = query.id.lower()
+    if len(text) < 4 or any(c not in "0123456789abcdef" for c in text):
+        raise Invalid(f"{query.id!r} is not a trace id", remedy="give 4 to 32 hex digits")
+    fits = "trace_id = ?" if len(text) == 32 else "startsWith(trace_id, ?)"
+    fits += f" AND kind != '{LOG}'"
+    found = ask(f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {fits} LIMIT 2", [query.project, text])
+    if not found:
+        raise NotFound(f"there is no trace {query.id}", remedy="windlass traces lists them")
+    if len(found) > 1:
+        raise Invalid(f"{query.id} fits several traces", remedy="give more digits")
+    return str(found[0][0])
