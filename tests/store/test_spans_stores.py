@@ -145,6 +145,30 @@ def test_a_call_that_the_application_and_the_gateway_tell_of_is_counted_once(spa
     store.close()
 
 
+def test_a_call_that_two_tell_of_side_by_side_is_counted_once(spans) -> None:
+    """A framework's span and the client's, neither beneath the other: one answer has one id, and the inner in time counts."""
+    store = spans()
+    step, call = "%016x", {"kind": "model", "tokens_in": 10, "tokens_out": 1, "cost": 0.5}
+    rows = [
+        span("a" * 32, 1, None, NOW, end_ns=NOW + 90),
+        span("a" * 32, 2, step % 1, NOW + 10, end_ns=NOW + 30, **call, response="r-1"),
+        span("a" * 32, 3, step % 1, NOW + 11, end_ns=NOW + 29, **(call | {"cost": 0.25}), response="r-1"),
+        span("a" * 32, 4, step % 1, NOW + 40, end_ns=NOW + 50, **call, response="r-1"),  # of a server that gives every answer one id
+        span("a" * 32, 5, step % 1, NOW + 60, end_ns=NOW + 70, **call, response="r-2"),
+        span("a" * 32, 6, step % 1, NOW + 60, end_ns=NOW + 70, **(call | {"cost": 2.0}), response="r-2"),  # to the nanosecond
+        span("a" * 32, 7, step % 1, NOW + 60, end_ns=NOW + 70, **call),
+        span("a" * 32, 8, step % 1, NOW + 61, end_ns=NOW + 69, **call),
+        span("b" * 32, 9, None, NOW, **call, response="r-2"),
+    ]
+    store.write("2027-01-15", [msgspec.structs.replace(r, session=r.trace_id[:1]) for r in rows], "w", Position(1, 1))
+    sums = {t.trace_id[0]: (t.cost, t.tokens) for t in store.traces(TraceQuery()).items}
+    assert sums == {"a": (0.25 + 0.5 + 2.0 + 0.5 + 0.5, 55), "b": (0.5, 11)}
+    assert {s.id: s.cost for s in store.sessions(SessionQuery()).items} == {"a": 3.75, "b": 0.5}
+    live = store.live(LiveQuery(hours=10**6))
+    assert (live.cost, live.tokens) == (4.25, 66)
+    store.close()
+
+
 def test_a_trace_whose_root_says_nothing_is_shown_by_what_was_first_asked_and_last_answered_in_it(spans) -> None:
     store = spans()
     quiet, loud = "a" * 32, "b" * 32

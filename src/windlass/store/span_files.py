@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 _STAY = ("receipt_ns", "start_ns")
 _NEW = {
     "tokens_written": "NULL", "tokens_reasoning": "NULL", "tool": "NULL", "prompt": "NULL", "tags": "[]", "links": "'[]'",
-    "resource": "NULL", "input_from": "NULL", "output_from": "NULL",
+    "resource": "NULL", "input_from": "NULL", "output_from": "NULL", "response": "NULL",
 }  # fmt: skip
+_LATER = ("response",)  # a file of before lacks them
 
 
 def prepare(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
@@ -33,6 +34,8 @@ def prepare(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
         _anew(db, name, path, lambda: _fill(db, name))
     for table in TABLES:
         db.execute(f"CREATE TABLE IF NOT EXISTS {name}.{table}")
+    for column in _LATER:
+        db.execute(f"ALTER TABLE {name}.spans ADD COLUMN IF NOT EXISTS {column} {TYPES[column]}")
 
 
 def _fill(db: duckdb.DuckDBPyConnection, name: str) -> None:

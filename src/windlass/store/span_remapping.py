@@ -22,7 +22,7 @@ from windlass.store.spans import SpanRow
 SLICE = 2_048
 CHANGING = (
     "kind", "model", "provider", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning", "cost", "input",
-    "output", "session", "user", "release", "environment", "evaluation", "row", "tool", "prompt", "tags", "versions",
+    "output", "session", "user", "release", "environment", "evaluation", "row", "tool", "prompt", "tags", "versions", "response",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from windlass.core.span import APPROVED, CALLER, DECISION
 from windlass.store.span_filters import EARLIEST, LATEST, Condition
 from windlass.store.span_places import File, Newest, lying, place
 
-LIGHT = 'trace_id, span_id, parent, kind, status, service, start_ns, end_ns, receipt_ns, cost, "user"'
+LIGHT = 'trace_id, span_id, parent, kind, status, service, start_ns, end_ns, receipt_ns, cost, response, "user"'
 MORE = 8  # times as many rows, when what was read filled no page
 
 
@@ -98,8 +98,16 @@ def page_of(rows: Sequence[tuple[Any, ...]], limit: int) -> SessionPage:
 
 
 def outer(spans: str) -> str:
-    """Which of these spans have a call of a model beneath them: a call that an application and the gateway under it tell of is one."""
-    return f"SELECT (trace_id, parent) FROM {spans} WHERE kind IN ('model', 'embedding') AND parent IS NOT NULL"
+    """Which of these spans tell of a call that another tells of too: those with a call of a model beneath them, as an application's with
+    the gateway's under it; and of those with one answer's id, as a framework's and a client's beside it, all but the innermost in time."""
+    calls = f"FROM {spans} WHERE kind IN ('model', 'embedding')"
+    seen = f"SELECT trace_id, span_id, response, start_ns, end_ns {calls} AND response IS NOT NULL"
+    return (
+        f"SELECT (trace_id, parent) {calls} AND parent IS NOT NULL UNION ALL"
+        f" SELECT (a.trace_id, a.span_id) FROM ({seen}) a JOIN ({seen}) b ON a.trace_id = b.trace_id AND a.response = b.response"
+        " AND a.span_id <> b.span_id AND b.start_ns >= a.start_ns AND b.end_ns <= a.end_ns"
+        " AND (b.start_ns > a.start_ns OR b.end_ns < a.end_ns OR b.span_id > a.span_id)"
+    )
 
 
 def _said(attribute: str) -> str:

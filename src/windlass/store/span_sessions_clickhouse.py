@@ -49,9 +49,18 @@ def sessions_of(ask: Ask, query: SessionQuery) -> SessionPage:
     return page_of(rows, query.limit)
 
 
-def outer(spans: str) -> str:
-    """Which of these spans have a call of a model beneath them."""
-    return f"SELECT trace_id, assumeNotNull(parent) FROM {spans} WHERE kind IN ('model', 'embedding') AND parent IS NOT NULL"
+def outer(
+    spans: str, parent: str = "parent", response: str = "response", start: str = "start_ns", end: str = "end_ns", kind: str = "kind"
+) -> str:  # fmt: skip
+    """As DuckDB's; the names are those of these spans' columns."""
+    calls = f"{kind} IN ('model', 'embedding')"
+    seen = f"SELECT trace_id, span_id, {response} AS told, {start} AS since, {end} AS until FROM {spans} WHERE {calls} AND told IS NOT NULL"
+    return (
+        f"SELECT trace_id, assumeNotNull({parent}) FROM {spans} WHERE {calls} AND {parent} IS NOT NULL UNION ALL"
+        f" SELECT a.trace_id, a.span_id FROM ({seen}) a JOIN ({seen}) b ON a.trace_id = b.trace_id AND a.told = b.told"
+        " WHERE a.span_id != b.span_id AND b.since >= a.since AND b.until <= a.until"
+        " AND (b.since > a.since OR b.until < a.until OR b.span_id > a.span_id)"
+    )
 
 
 def _said(attribute: str) -> str:

@@ -23,7 +23,9 @@ from windlass.store.spans import READ, TALKING, cursor_of, span_of, summary_of
 
 FIRST, MORE = 20, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
 RANGES = 200  # places of one trace in a file that are read apart
-LIGHT = 'trace_id, span_id, parent, start_ns, end_ns, receipt_ns, status, kind, tokens_in, tokens_out, cost, release, session, "user"'
+LIGHT = (
+    'trace_id, span_id, parent, start_ns, end_ns, receipt_ns, status, kind, tokens_in, tokens_out, cost, response, release, session, "user"'
+)
 HEAD = "name, kind, input, output, release"
 WHOLE = (
     "trace_id", "span_id", "parent", "name", "start_ns", "end_ns", "status", "status_message", "attributes", "events", "project",

@@ -61,7 +61,7 @@ def _summaries(ask: Ask, where: str, given: list[Any], found: list[tuple[str, in
     if not found:
         return ()
     first, last = min(f[1] for f in found), max(f[2] for f in found)
-    light = 'trace_id, span_id, parent, start_ns, end_ns, status, kind, tokens_in, tokens_out, cost, release, session, "user"'
+    light = 'trace_id, span_id, parent, start_ns, end_ns, status, kind, tokens_in, tokens_out, cost, response, release, session, "user"'
     rows = ask(
         f"WITH s AS (SELECT {light} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ?"
         " ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id),"

@@ -61,6 +61,7 @@ class SpanRow(msgspec.Struct):
     resource: str | None = "{}"  # None: of a file of format 1, which did not keep it
     input_from: str | None = None  # the attribute whose text `input` is
     output_from: str | None = None
+    response: str | None = None  # the provider's id of an answer
 
 
 class ArrivalQuery(msgspec.Struct, omit_defaults=True):

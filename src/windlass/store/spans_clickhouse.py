@@ -27,7 +27,7 @@ from windlass.store.span_columns import LOG
 from windlass.store.span_filters import places, versions_of
 from windlass.store.span_filters_clickhouse import watched
 from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
-from windlass.store.span_sessions_clickhouse import sessions_of
+from windlass.store.span_sessions_clickhouse import outer, sessions_of
 from windlass.store.spans import (
     Arrival,
     ArrivalQuery,
@@ -50,7 +50,7 @@ _NUMBERS = {"start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "toke
 _LISTS = {"tags", "versions"}
 _LATER = {  # a table of before lacks them
     "tokens_written": "", "tokens_reasoning": "", "tool": "", "prompt": "", "tags": "", "links": "DEFAULT '[]'", "resource": "DEFAULT '{}'",
-    "input_from": "", "output_from": "",
+    "input_from": "", "output_from": "", "response": "",
 }  # fmt: skip
 _OPTIONAL = {
     n for n, d in zip(SpanRow.__struct_fields__[-len(SpanRow.__struct_defaults__) :], SpanRow.__struct_defaults__, strict=True) if d is None
@@ -72,6 +72,7 @@ TABLES = (
     "ALTER TABLE spans " + ", ".join(f"ADD COLUMN IF NOT EXISTS {c} {TYPES[c]} {d}" for c, d in _LATER.items()),
 )  # fmt: skip
 WHOLE = {"input_format_parallel_parsing": 0, "async_insert": 0, "max_insert_block_size": 10_000_000}  # one insert, one part
+CONDITION_CACHE = "use_query_condition_cache"  # it leaves rows out after a join (ClickHouse issue 115178, seen in 26.9)
 LOOKED_UP = 1_000  # traces in one question whether their spans are there
 PLACE = "place"  # the only name in a cursor
 PASSWORD = "WINDLASS_SPANS_PASSWORD"
@@ -127,6 +128,8 @@ class ClickHouseSpans:
     def _client(self) -> Client:
         if self._made is None:
             self._made = self._connect()
+            if CONDITION_CACHE in self._made.server_settings:
+                self._made.set_client_setting(CONDITION_CACHE, 0)
         return self._made
 
     def _do(self, what: Callable[[], Any]) -> Any:
@@ -224,10 +227,11 @@ class ClickHouseSpans:
         ((cost, unpriced, tokens),) = self._ask(
             runs + ", m AS (SELECT trace_id, span_id, any(parent) AS above,"
             " argMax(tuple(cost), receipt_ns).1 AS spent, argMax(tuple(tokens_in), receipt_ns).1 AS tin,"
-            " argMax(tuple(tokens_out), receipt_ns).1 AS tout FROM spans WHERE project = ? AND kind = 'model'"
+            " argMax(tuple(tokens_out), receipt_ns).1 AS tout, any(kind) AS sort, any(response) AS answer, any(start_ns) AS began,"
+            " argMax(end_ns, receipt_ns) AS ended FROM spans WHERE project = ? AND kind = 'model'"
             " AND trace_id IN (SELECT trace_id FROM r) GROUP BY trace_id, span_id)"
             " SELECT sum(spent), countIf(spent IS NULL), sumOrNull(ifNull(tin, 0) + ifNull(tout, 0)) FROM m"
-            " WHERE (trace_id, span_id) NOT IN (SELECT trace_id, assumeNotNull(above) FROM m WHERE above IS NOT NULL)",
+            f" WHERE (trace_id, span_id) NOT IN ({outer('m', parent='above', response='answer', start='began', end='ended', kind='sort')})",
             [*values, query.project],
         )
         by_time = tuple((b, n, float(p95), e) for b, n, e, _, p95 in series)

@@ -185,6 +185,7 @@ class DuckSpans:
             return LiveFigures(0, 0)
         spent = self._db.execute(
             base + ", m AS MATERIALIZED (SELECT trace_id, span_id, any_value(parent) AS parent, any_value(kind) AS kind,"
+            " any_value(response) AS response, any_value(start_ns) AS start_ns, arg_max(end_ns, receipt_ns) AS end_ns,"
             " arg_max_null(cost, receipt_ns) AS cost, arg_max_null(tokens_in, receipt_ns) AS tokens_in,"
             " arg_max_null(tokens_out, receipt_ns) AS tokens_out FROM spans WHERE project = ? AND kind = 'model'"
             " AND trace_id IN (SELECT trace_id FROM r) GROUP BY trace_id, span_id)"
