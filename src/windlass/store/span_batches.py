@@ -20,15 +20,17 @@ RUNS = 8
 _json = msgspec.json.Encoder().encode
 
 
-def insert(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> tuple[int, int]:
-    """Put those in that are not in the file yet, from row `first` on. Returns how many, and when the last of them began."""
+def insert(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> tuple[list[SpanRow], int]:
+    """Put those in that are not in the file yet, from row `first` on. Returns them, and when the last of them began."""
     unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
-    batch = _arrays(_together(unique.values()))
+    new = _together(unique.values())
+    batch = _arrays(new)
     if len(again := _again(db, name, batch)):
         keep = np.ones(len(unique), dtype=bool)
         keep[again] = False
         batch = {column: values[keep] for column, values in batch.items()}
-    return _place(db, name, batch, first)
+        new = [row for row, kept in zip(new, keep.tolist(), strict=True) if kept]
+    return new, _place(db, name, batch, first)
 
 
 def append(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> None:
@@ -36,13 +38,14 @@ def append(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], fi
     _place(db, name, _arrays(rows), first)
 
 
-def _place(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any], first: int) -> tuple[int, int]:
+def _place(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any], first: int) -> int:
+    """Put a batch in. Returns when the last of its spans began."""
     if not len(batch["n"]):
-        return 0, 0
+        return 0
     places = _places(batch, first)
     _put(db, f"{name}.spans", TAKEN, batch)
     _put(db, f"{name}.traces", PLACED, places)
-    return len(batch["n"]), int(places["last_ns"].max())
+    return int(places["last_ns"].max())
 
 
 def _again(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ common, with when the first and the last of them began. A file only grows, so ro
 
 from __future__ import annotations
 
+from windlass.store import span_ledger
 from windlass.store.spans import SpanRow
 
 _NUMBERS = ("start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")
@@ -21,10 +22,12 @@ TABLES = (
     'traces (project VARCHAR, trace_id UUID, session VARCHAR, "user" VARCHAR, evaluation VARCHAR, first_row BIGINT, last_row BIGINT,'
     " start_ns BIGINT, last_ns BIGINT)",
     "positions (writer VARCHAR PRIMARY KEY, segment BIGINT, read BIGINT)",
+    span_ledger.TABLE,
 )
 # How ids are told: as OpenTelemetry writes them.
 MACROS = ("hex_trace(id) AS replace(id::VARCHAR, '-', '')", "hex_span(id) AS lpad(lower(to_hex(id)), 16, '0')")
 HEX_TRACE, HEX_SPAN = "hex_trace(trace_id)", "hex_span(span_id)"
+IDS = {"trace_id": HEX_TRACE, "span_id": HEX_SPAN, "parent": "hex_span(parent)", "digest": "hex_span(digest)"}
 
 
 def _taken(column: str, kind: str) -> str:

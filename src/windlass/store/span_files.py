@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from windlass.store import span_ledger
 from windlass.store.blobs_folder import sync_folder
 from windlass.store.span_columns import COLUMNS, TABLES, TYPES
 
@@ -29,6 +30,11 @@ def prepare(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
     old = db.execute(
         "SELECT data_type FROM duckdb_columns() WHERE database_name = ? AND table_name = 'spans' AND column_name = 'trace_id'", [name]
     ).fetchone()
+    if (
+        old is not None
+        and not db.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND table_name = 'ledger'", [name]).fetchone()
+    ):
+        span_ledger.begin(db, name)
     if old is not None and old[0] == "VARCHAR":
         _anew(db, name, path, lambda: _fill(db, name))
     for table in TABLES:
@@ -71,6 +77,7 @@ def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, project: str, t
             [project],
         )
         db.execute(f"INSERT INTO written.traces FROM {name}.traces WHERE NOT ({where}) ORDER BY rowid", [project])
+        span_ledger.erasing(db, name, where, [project])
 
     _anew(db, name, path, fill)
     return int(count)
@@ -101,6 +108,7 @@ def finish(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
     """Put what is attached as `written` in the place of a file, and attach it as that was."""
     try:
         db.execute(f"INSERT INTO written.positions FROM {name}.positions")
+        span_ledger.move(db, f"{name}.ledger")
         db.execute("CHECKPOINT written")
     finally:
         db.execute("DETACH written")

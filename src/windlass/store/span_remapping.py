@@ -15,8 +15,8 @@ import duckdb
 import msgspec
 
 from windlass.core.operations.traces import Remapped
-from windlass.store import span_columns, span_files
-from windlass.store.span_columns import COLUMNS, TYPES
+from windlass.store import span_files
+from windlass.store.span_columns import COLUMNS, IDS, TYPES
 from windlass.store.spans import SpanRow
 
 SLICE = 2_048
@@ -24,9 +24,6 @@ CHANGING = (
     "kind", "model", "provider", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning", "cost", "input",
     "output", "session", "user", "release", "environment", "evaluation", "row", "tool", "prompt", "tags", "versions",
 )  # fmt: skip
-_IDS = {
-    "trace_id": span_columns.HEX_TRACE, "span_id": span_columns.HEX_SPAN, "parent": "hex_span(parent)", "digest": "hex_span(digest)",
-}  # fmt: skip
 
 
 class Remapping:
@@ -48,7 +45,7 @@ class Remapping:
         if not self._begun:
             span_files.begin(self._db, path)
             self._begun, self._of_file, self._of_this = True, 0, Counter()
-        columns = ", ".join(_IDS.get(c, f'"{c}"') for c in TYPES)
+        columns = ", ".join(IDS.get(c, f'"{c}"') for c in TYPES)
         found = self._db.execute(
             f"SELECT {columns} FROM {name}.spans WHERE rowid BETWEEN ? AND ? ORDER BY rowid", [self._of_file, self._of_file + SLICE - 1]
         ).fetchall()

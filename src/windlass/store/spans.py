@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import Span, SpanEvent, SpanLink
 from windlass.store.journal import Position
+
+if TYPE_CHECKING:
+    from windlass.store.span_ledger import Account, Entry
 
 SHORT = 400  # characters of an input or output in a list
 
@@ -157,8 +161,21 @@ class MentionQuery(msgspec.Struct):
 class SpanStore(Protocol):
     """Appends rows with the journal's position in one transaction; answers what pages ask. Not safe for threads."""
 
-    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position) -> int:
-        """Append to the file of a day (YYYY-MM-DD of receipt). Returns how many were new."""
+    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = ...) -> int:
+        """Append to the file of a day (YYYY-MM-DD of receipt), and enter in the ledger what `account` says once it is told which were
+        new. Returns how many that is."""
+        ...
+
+    def ledger(self, project: str, since: int) -> list[Entry]:
+        """What was entered from an hour on; a key may be there several times. With it, of all projects, when the ledger began."""
+        ...
+
+    def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
+        """Hour, service and how many rows are there; an hour and service may be there several times."""
+        ...
+
+    def held(self, day: str, project: str, traces: Sequence[str]) -> list[SpanRow]:
+        """Every row of these traces that a day has."""
         ...
 
     def positions(self) -> dict[str, Position]: ...
@@ -197,6 +214,8 @@ class Spans(Protocol):
     async def forget(self, asked: Forget) -> int: ...
     async def mentions(self, query: MentionQuery) -> int: ...
     async def remap(self) -> Remapped: ...
+    async def ledger(self, query: LedgerQuery) -> LedgerPage: ...
+    async def audit(self, asked: LedgerAudit) -> LedgerAudited: ...
     async def close(self) -> None: ...
 
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,9 +15,11 @@ from windlass.core.operations.erasures import Affected, Left, Place
 from windlass.govern.erasure import Subject
 from windlass.store.journal import Journal, JournalReader, Position, rewrite
 from windlass.store.span_erasing import pattern_of
+from windlass.store.span_ledger import OTHERS
 from windlass.store.spans import CommonQuery, Forget, MentionQuery, Spans, SubjectQuery
-from windlass.traces.envelope import ERASED, OTLP, seal_rest, unseal
+from windlass.traces.envelope import ERASED, OTLP, REFUSED, erased_from, seal_rest, unseal
 from windlass.traces.erasing_statements import STATEMENTS, their_trace, theirs, without
+from windlass.traces.ledger import items_of
 
 PART = 10_000  # traces in one question
 
@@ -122,15 +125,27 @@ def _without(subject: Subject) -> Callable[[bytes], bytes | None]:
         if (read := _read(payload, subject.project)) is None:
             return None
         kind, data = read
+        if kind == REFUSED:  # counts, and names of services
+            return None
         if kind in STATEMENTS:
             rest = without(kind, data, subject)
         elif not subject.traces:
             return None
         else:
             rest = _otlp_rest(data, subject.traces) if kind == OTLP else _rest(data, subject.traces)
-        return None if rest is None else seal_rest(subject.project, kind, rest, len(payload))
+        return None if rest is None else seal_rest(subject.project, kind, rest, len(payload), _gone(payload, kind, data, rest, subject))
 
     return change
+
+
+def _gone(payload: bytes, kind: int, data: bytes, rest: bytes, subject: Subject) -> Mapping[str, int]:
+    """How many items of a record are erased, now and before, by source; of one whose name is theirs, by none."""
+    found = Counter(erased_from(payload))
+    found.update(items_of(kind, data) - items_of(kind, rest))
+    named = [source for source in found if subject.names_them(source)]
+    for source in named:
+        found[OTHERS] += found.pop(source)
+    return found
 
 
 def _rest(data: bytes, traces: set[str]) -> bytes | None:

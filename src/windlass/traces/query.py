@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from windlass.core.actor import Actor
+from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceRemap, TraceShow
-from windlass.govern.permissions import guard
+from windlass.govern.permissions import explain, guard
 from windlass.store.journal import Journal
 from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, Spans
 
 
 class Traces:
-    """Operations `traces.list`, `traces.show`, `traces.live`, `traces.remap`."""
+    """Operations `traces.list`, `traces.show`, `traces.live`, `traces.remap`, `traces.ledger`, `traces.audit`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -44,6 +45,22 @@ class Traces:
         guard(actor, "admin", actor.project)
         await self._journal.settle()
         return await self._spans.remap()
+
+    async def ledger(self, actor: Actor, query: LedgerQuery) -> LedgerPage:
+        """What nobody sent is in no project: it is for whoever may do everything."""
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        page = await self._spans.ledger(query)
+        if explain(actor, "admin", "") is None:
+            nobody = await self._spans.ledger(LedgerQuery("", query.hours))
+            page.items = tuple(sorted((*page.items, *nobody.items), key=lambda line: -line.hour_ns))
+        return page
+
+    async def audit(self, actor: Actor, asked: LedgerAudit) -> LedgerAudited:
+        """Goes on for half a second at a time."""
+        guard(actor, "admin", asked.project)
+        await self._journal.settle()
+        return await self._spans.audit(asked)
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:
         """For monitors, which act for nobody: runs as they came."""

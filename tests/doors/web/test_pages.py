@@ -189,6 +189,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/releases": "/releases",
         "/traces": "/traces",
         "/traces/{id}": f"/traces/{trace.trace_id}",
+        "/ledger": "/ledger?last=24h",
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",
         "/audit": "/audit",
@@ -728,7 +729,7 @@ def test_the_installation_says_which_engine_keeps_what(window: Opened) -> None:
     ]  # fmt: skip
     window.go("/audit")  # who may, verifies it by looking
     page = window.go("/status")
-    ledger = page.locator("h2:text-is('Ledger') + .card").inner_text()
+    ledger = page.locator("h2:text-is('Audit') + .card").inner_text()
     assert re.search(r"^\d+ entries, the newest .* Head \d+:[0-9a-f]{12}\s+agreed up to entry \d+", ledger), ledger
     assert "Each hash stands a second time in audit.anchors" in ledger
     versions = page.locator("h2:text-is('Versions') + .card").inner_text()
