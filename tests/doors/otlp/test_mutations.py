@@ -175,7 +175,8 @@ class World:
             for record in records:
                 kind, project, data = unseal(record.payload)
                 if kind == REFUSED:
-                    self.refused.update({(r.signal, r.what): r.items for r in refusals_of(data)})
+                    for r in refusals_of(data):
+                        self.refused[r.signal, r.what] += r.items
                     continue
                 FORMATS[kind].FromString(data)
                 list(rows(kind, project, record.receipt_ns, data))
