@@ -176,7 +176,7 @@ async def test_the_doors_count_a_second_later_and_when_they_close(tmp_path: Path
     refusals.items("default", "key sk-ant-api03-Zx81Qw62Er43Ty24Ui05Op96As87Df", "traces", "bad span id")
     for n in range(SOURCES + 50):
         refusals.items("default", f"flood {n}", "traces", "bad trace id")
-    refusals.request("", "", "traces", "unauthenticated")
+    refusals.request("other", "key:1", "traces", "invalid")
     refusals.flush()
     journal.close()
     house = House(tmp_path, lambda: DuckSpans(tmp_path / "spans"))
@@ -185,7 +185,7 @@ async def test_the_doors_count_a_second_later_and_when_they_close(tmp_path: Path
     assert sum(line.received for line in page.items) == 6 + 1 + SOURCES + 50
     assert len({line.source for line in page.items}) <= SOURCES + 1 and house.line(OTHERS).received > 0
     assert not any("sk-ant" in line.source for line in page.items)
-    assert house.line("", project="").turned_away == {"unauthenticated": 1}
+    assert house.line("key:1", project="other").turned_away == {"invalid": 1}
     assert house.problems() == []
     house.close()
 

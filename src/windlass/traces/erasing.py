@@ -12,6 +12,7 @@ import msgspec
 
 from windlass.core.errors import Invalid
 from windlass.core.operations.erasures import Affected, Left, Place
+from windlass.core.operations.ledger import LedgerQuery
 from windlass.govern.erasure import Subject
 from windlass.store.journal import Journal, JournalReader, Position, rewrite
 from windlass.store.span_erasing import pattern_of
@@ -93,7 +94,13 @@ class TraceRoom:
         spans = await self._spans.mentions(MentionQuery(subject.project, pattern_of(subject.spelled)))
         records = await asyncio.to_thread(self._standing, subject)
         why = "traces of others, or newer ones, in which a name stands: erase with mentions"
-        return [Left(name, n, why) for name, n in (("spans", spans), ("records of the journal", records)) if n]
+        found = [Left(name, n, why) for name, n in (("spans", spans), ("records of the journal", records)) if n]
+        ledger = await self._spans.ledger(LedgerQuery(subject.project, None))
+        if sources := {line.source for line in ledger.items if subject.names_them(line.source)}:
+            found.append(
+                Left("sources of the ledger", len(sources), "names of services, in which a name stands: they count items, and stay")
+            )
+        return found
 
     def _standing(self, subject: Subject) -> int:
         """How many records of the project hold a name."""

@@ -39,11 +39,11 @@ class Refusals:
         self._note(project, source, signal, f"refused:{reason}", count)
 
     def request(self, project: str, key: str, signal: str, code: str) -> None:
-        """A whole request, of whose items nothing is known. `project` and `key` are empty where nobody is."""
+        """A whole request, of whose items nothing is known."""
         self._note(project, key, signal, f"turned_away:{code}", 1)
 
     def _note(self, project: str, source: str, signal: str, what: str, count: int) -> None:
-        hour, source = now_ns() // HOUR_NS, self._masking.of(project or "default").text(source)[:LONGEST]
+        hour, source = now_ns() // HOUR_NS, self._masking.of(project).text(source)[:LONGEST]
         with self._lock:
             mine = self._pending.setdefault(project, Counter())
             if (hour, source, signal, what) not in mine and len(mine) >= SOURCES:

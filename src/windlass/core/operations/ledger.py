@@ -12,7 +12,7 @@ Signal = Literal["traces", "logs", "metrics"]
 
 
 class LedgerQuery(msgspec.Struct, omit_defaults=True):
-    """Of the last so many `hours`, or of all time. An owner also sees requests of nobody, whose key was wrong or missing."""
+    """Of the last so many `hours`, or of all time."""
 
     project: str = "default"
     hours: Annotated[int, msgspec.Meta(ge=1, le=87_600)] | None = 168
@@ -21,8 +21,9 @@ class LedgerQuery(msgspec.Struct, omit_defaults=True):
 class LedgerLine(msgspec.Struct, omit_defaults=True):
     """Spans, log records or points of one hour (UTC, of receipt) and source. `received` is what was counted as it came, with what was
     refused, so it equals the sum of the others unless something was lost. `again` came before and is dropped; `kept` is in the journal
-    and no row is made of it; `waiting` is on disk and in no table yet. `turned_away` counts requests, whose items nobody knows, and is in
-    no sum. `source` is the name of a service, or `others` beyond the first 200 of an hour; of requests it is the key."""
+    and no row is made of it; `waiting` is on disk and in no table yet. `turned_away` counts requests of those who may send: what was in
+    them nobody knows, so it is in no sum. `source` is the name of a service, or `others` beyond the first 200 of an hour; of requests it
+    is the key."""
 
     hour_ns: int
     source: str

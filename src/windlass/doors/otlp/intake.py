@@ -99,9 +99,10 @@ class Intake:
         self._count(signal, "requests")
 
     def turned_away(self, signal: str, error: WindlassError, actor: Actor | None = None) -> None:
-        """Count a request that was refused whole, of an actor where one is known."""
+        """Count a request that was refused whole. Of an actor who may send it is in the ledger; nobody else writes anything to the disk."""
         self._count(signal, f"turned_away.{error.code}")
-        self._refusals.request(actor.project if actor else "", actor.id if actor else "", signal, error.code)
+        if actor:
+            self._refusals.request(actor.project, actor.id, signal, error.code)
 
     def close(self) -> None:
         """Hand what was counted to the journal, before that is closed."""
