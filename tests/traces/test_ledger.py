@@ -343,3 +343,52 @@ def test_the_same_write_twice_enters_once(spans: Callable[[], SpanStore]) -> Non
         totals[e.what] = totals.get(e.what, 0) + e.items
     assert totals == {"indexed": 1, "again": 1} and store.counts()["spans"] == 1
     store.close()
+
+
+def test_tables_of_before_are_counted_from_their_rows(spans: Callable[[], SpanStore]) -> None:
+    """Also that a row of them which comes again is no new one."""
+    store, row = spans(), span("one", 1, None, NOW, service="shop")
+    store.write("2026-11-23", [row], "w", Position(1, 100))
+    if isinstance(store, DuckSpans):
+        store._db.execute("DROP TABLE d20261123.ledger")
+    else:
+        for column in ("ledger", "first", "last"):
+            store._command(f'ALTER TABLE positions DROP COLUMN "{column}"')
+    store.close()
+    for _ in range(2):  # brought up once, and not again
+        store = spans()
+        found = {(e.source, e.what): e.items for e in store.ledger("default", 0)}
+        assert found == {("shop", "received"): 1, ("shop", "indexed"): 1, ("", "began"): 1}
+        assert store.positions() == {"w": Position(1, 100)}
+        told: list[int] = []
+        store.write("2026-11-23", [row], "w", Position(1, 100), lambda new, told=told: told.append(len(new)) or ())  # type: ignore[misc]
+        assert told == [0]
+        store.close()
+
+
+def test_an_audit_is_of_what_was_there_when_it_began(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("windlass.traces.projector.SLICE_SECONDS", 0)
+    monkeypatch.setattr("windlass.traces.auditing.SLICE", 1)
+    for n in range(6):
+        house.spans(make(service=f"service {n % 2}"), make(service="other"))
+    steps = 0
+    while not (told := house.projection.ask("audit", LedgerAudit())).finished:
+        steps += 1
+        house.spans(make(service="late"))
+        assert 0 <= told.done <= told.total
+    assert steps >= 6 and told.balanced == told.lines == 3
+    assert sum(line.items for line in told.items) == 12
+    assert house.projection.ask("audit", LedgerAudit()).total > told.total, "the next one begins anew"
+
+
+async def test_an_erasure_makes_an_audit_begin_anew(duck: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("windlass.traces.projector.SLICE_SECONDS", 0)
+    monkeypatch.setattr("windlass.traces.auditing.SLICE", 1)
+    one, two = f"{1:032x}", f"{2:032x}"
+    for trace in (one, two, one):
+        duck.sent(seal_spans("default", own([trace, two])))
+    assert not duck.projection.ask("audit", LedgerAudit()).finished
+    subject = Subject("default", ["user-4711"])
+    subject.traces.add(one)
+    await TraceRoom(LocalSpans(lambda: duck.projection), duck.journals[0], duck.folder).erase(subject)
+    assert duck.problems() == []
