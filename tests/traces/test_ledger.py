@@ -20,12 +20,11 @@ from windlass.core.span import Span
 from windlass.govern.erasure import Subject
 from windlass.govern.masking import Masking
 from windlass.store.journal import Journal, JournalReader, Position
-from windlass.store.span_ledger import HOUR_NS, LONGEST, Entry
+from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS, SOURCES, Entry
 from windlass.store.spans import SpanRow, SpanStore
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces.envelope import LOGS, METRICS, SPANS, Refusal, seal, seal_refusals, seal_spans, unseal
 from windlass.traces.erasing import TraceRoom, _without
-from windlass.traces.ledger import OTHERS, SOURCES
 from windlass.traces.local import LocalSpans
 from windlass.traces.mapping import rows
 from windlass.traces.projector import Projection
@@ -261,7 +260,8 @@ async def test_an_erasure_is_in_both_and_balances(tmp_path: Path, spans: Callabl
     await room.erase(subject)
     before = house.line("windlass")
     assert (before.received, before.indexed, before.again, before.erased) == (6, 2, 3, 1)
-    assert house.line("", "logs").received == 2
+    said = house.line("", "logs")
+    assert (said.received, said.kept, said.erased) == (2, 1, 1)
     told = house.audit()
     assert [line.problems for line in told.items if line.problems] == []
     assert {line.signal: (line.items, line.erased) for line in told.items} == {"traces": (4, 2), "logs": (1, 1)}
@@ -272,6 +272,7 @@ async def test_an_erasure_is_in_both_and_balances(tmp_path: Path, spans: Callabl
     assert {line.signal: (line.items, line.erased) for line in house.audit().items} == {"traces": (0, 7), "logs": (0, 2)}
     house.again()
     assert house.problems() == [] and house.line("windlass").erased == 4
+    assert (house.line("", "logs").kept, house.line("", "logs").erased) == (0, 2)
     house.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from windlass.store.spans import SpanRow
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 HOUR_NS = 3_600_000_000_000
 LONGEST = 64  # characters of a source
+SOURCES = 200  # of a project and hour; further ones are entered as others
 OTHERS = "others"
 BEGAN = "began"  # what is entered for the last hour of a file that was there before the ledger
 TABLE = (
@@ -33,6 +35,11 @@ class Entry(NamedTuple):
 
 # told which of the rows to be written were new, says what is to be entered with them
 Account = Callable[[Sequence[SpanRow]], Sequence[Entry]]
+
+
+def day_of(hour: int) -> str:
+    """The day of an hour, as YYYY-MM-DD."""
+    return datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%d")
 
 
 def nothing(new: Sequence[SpanRow]) -> Sequence[Entry]:

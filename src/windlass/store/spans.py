@@ -146,11 +146,13 @@ class CommonQuery(msgspec.Struct):
     texts: tuple[str, ...]
 
 
-class Forget(msgspec.Struct):
-    """Traces whose spans are to be gone, also from the bytes of files."""
+class Forget(msgspec.Struct, omit_defaults=True):
+    """Traces whose spans are to be gone, also from the bytes of files. `erased`: by hour, source and signal how many items without a row
+    are erased from the journal, all in all."""
 
     project: str
     traces: tuple[str, ...]
+    erased: tuple[tuple[int, str, str, int], ...] = ()
 
 
 class MentionQuery(msgspec.Struct):
@@ -168,6 +170,10 @@ class SpanStore(Protocol):
 
     def ledger(self, project: str, since: int) -> list[Entry]:
         """What was entered from an hour on; a key may be there several times. With it, of all projects, when the ledger began."""
+        ...
+
+    def enter(self, entries: Sequence[Entry]) -> None:
+        """Enter in the ledger what comes with no row."""
         ...
 
     def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:

@@ -357,6 +357,9 @@ class ClickHouseSpans:
     def ledger(self, project: str, since: int) -> list[Entry]:
         return span_ledger_clickhouse.read(self._ask, project, since)
 
+    def enter(self, entries: Sequence[Entry]) -> None:
+        self._enter(NOBODY, 2, time.time_ns(), (0, 0), entries)
+
     def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
         return span_ledger_clickhouse.rows_by_hour(self._ask, project)
 

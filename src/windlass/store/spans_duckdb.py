@@ -236,6 +236,11 @@ class DuckSpans:
     def ledger(self, project: str, since: int) -> list[Entry]:
         return span_ledger.read(self._db, map(_name, sorted(self._days)), project, since)
 
+    def enter(self, entries: Sequence[Entry]) -> None:
+        with self._transaction():
+            for day in self._days:
+                span_ledger.add(self._db, _name(day), [e for e in entries if span_ledger.day_of(e.hour) == day])
+
     def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
         return span_ledger.rows_by_hour(self._db, map(_name, sorted(self._days)), project)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ import msgspec
 from windlass.core.operations.ledger import AuditedLine, LedgerAudited, LedgerLine
 from windlass.govern.prices import Prices
 from windlass.store.journal import JournalReader, Position, Record
-from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS
+from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS, day_of
 from windlass.store.span_remapping import CHANGING
 from windlass.store.spans import SpanRow, SpanStore, span_of
 from windlass.traces.envelope import REFUSED, unseal
@@ -94,7 +93,7 @@ class Auditing:
         kind, project, data = unseal(record.payload)
         if kind == REFUSED:
             return
-        day = datetime.fromtimestamp(record.receipt_ns / 1e9, UTC).strftime("%Y-%m-%d")
+        day = day_of(said.hour)
         try:
             made = list(rows(kind, project, record.receipt_ns, data, self._prices))
         except Exception:  # as for the projector: it is kept, and no row is made of it

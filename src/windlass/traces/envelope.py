@@ -20,6 +20,7 @@ import msgspec
 from windlass.core.errors import Invalid
 
 OTLP, SPANS, ERASED, LOGS, METRICS, REFUSED = 1, 2, 3, 4, 5, 6
+SIGNALS = {OTLP: "traces", SPANS: "traces", LOGS: "logs", METRICS: "metrics"}
 _KNOWN = frozenset({OTLP, SPANS, ERASED, LOGS, METRICS, REFUSED})
 _HEAD = struct.Struct("<BH")
 _INNER = struct.Struct("<BI")

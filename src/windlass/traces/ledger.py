@@ -19,13 +19,11 @@ from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.ledger import LedgerLine, LedgerPage, LedgerQuery
 from windlass.store.journal import JournalReader, Position, Record
-from windlass.store.span_ledger import BEGAN, HOUR_NS, LONGEST, OTHERS, Account, Entry
-from windlass.store.spans import SpanRow
-from windlass.traces.envelope import LOGS, METRICS, OTLP, REFUSED, SPANS, erased_from, refusals_of, unseal
+from windlass.store.span_ledger import BEGAN, HOUR_NS, LONGEST, OTHERS, SOURCES, Account, Entry
+from windlass.store.spans import Forget, SpanRow, SpanStore
+from windlass.traces.envelope import LOGS, OTLP, REFUSED, SIGNALS, SPANS, erased_from, refusals_of, unseal
 from windlass.traces.mapping import _attributes
 
-SOURCES = 200  # of a project and hour; further ones are entered as others
-SIGNALS = {OTLP: "traces", SPANS: "traces", LOGS: "logs", METRICS: "metrics"}
 HOURS_KNOWN = 100  # of which the sources are remembered
 MOST = 20_000  # lines of a page
 LOOKED_AT = 8_000_000  # bytes of what waits
@@ -214,6 +212,16 @@ def page_of(query: LedgerQuery, read: Callable[[str, int], Iterable[Entry]]) -> 
     lines = sorted(found.values(), key=lambda line: (-line.hour_ns, line.source, line.signal))
     begins, begun = since * HOUR_NS if query.hours else None, (began + 1) * HOUR_NS if began is not None else None
     return LedgerPage(tuple(lines[:MOST]), begins, begun, len(lines) > MOST)
+
+
+def erased_entries(asked: Forget, store: SpanStore, book: Book) -> list[Entry]:
+    """What moves log records and points from kept to erased, so that as many are erased as the journal says, however often it is asked."""
+    said: Counter[Key] = Counter()
+    for hour, source, signal, items in asked.erased:
+        said[book.key(asked.project, hour, source, signal)] += items
+    lines, _ = lines_of(store.ledger(asked.project, min((key.hour for key in said), default=0)), asked.project) if said else ({}, None)
+    more = {key: items - lines[key].erased for key, items in said.items() if key in lines}
+    return [Entry(*key, what, n if what == "erased" else -n) for key, n in more.items() if n > 0 for what in ("kept", "erased")]
 
 
 def waiting_in(reader: JournalReader, writer: str, at: Position, book: Book) -> Iterator[Entry]:

@@ -26,10 +26,10 @@ from windlass.settings import Settings, load_settings
 from windlass.store.home import Home
 from windlass.store.journal import JournalReader, Position, Record
 from windlass.store.span_ledger import Entry
-from windlass.store.spans import SpanRow, SpanStore
+from windlass.store.spans import Forget, SpanRow, SpanStore
 from windlass.traces.auditing import Auditing
 from windlass.traces.envelope import REFUSED, unseal
-from windlass.traces.ledger import Book, Page, page_of, waiting_in
+from windlass.traces.ledger import Book, Page, erased_entries, page_of, waiting_in
 from windlass.traces.local import LocalSpans
 from windlass.traces.mapping import again, rows
 from windlass.traces.socket import listen
@@ -110,6 +110,12 @@ class Projection:
         waiting = [e for w in self._reader.writers() for e in waiting_in(self._reader, w, self._at.get(w, Position(0, 0)), self._book)]
         return page_of(query, lambda project, since: [*self._store.ledger(project, since), *waiting])
 
+    def _forget(self, asked: Forget) -> int:
+        self._audits.clear()  # what they have counted may be gone
+        if entries := erased_entries(asked, self._store, self._book):
+            self._store.enter(entries)
+        return self._store.forget(asked)
+
     def _audit(self, asked: LedgerAudit) -> LedgerAudited:
         if (audit := self._audits.get(asked.project)) is None:
             audit = self._audits[asked.project] = Auditing(asked.project, self._reader, self._store, dict(self._at), self._prices)
@@ -139,8 +145,8 @@ class Projection:
             return self._ledger(params)
         if name == "audit":
             return self._audit(params)
-        if name == "forget":  # what an audit has counted may be gone
-            self._audits.clear()
+        if name == "forget":
+            return self._forget(params)
         if name == "remap":
             return self._store.remap(lambda row: again(row, self._prices), SLICE_SECONDS)
         return self.counts() if name == "counts" else getattr(self._store, name)(params)

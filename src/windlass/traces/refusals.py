@@ -16,9 +16,8 @@ from windlass.core.errors import Unavailable
 from windlass.core.ids import now_ns
 from windlass.govern.masking import Masking
 from windlass.store.journal import Journal, Position
-from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS
+from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS, SOURCES
 from windlass.traces.envelope import Refusal, seal_refusals
-from windlass.traces.ledger import SOURCES
 
 SECONDS = 1.0
 _log = logging.getLogger("windlass.traces")

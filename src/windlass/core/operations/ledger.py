@@ -12,10 +12,10 @@ Signal = Literal["traces", "logs", "metrics"]
 
 
 class LedgerQuery(msgspec.Struct, omit_defaults=True):
-    """Of the last so many `hours`, or of all time."""
+    """Of the last so many `hours`; 0 for all time."""
 
     project: str = "default"
-    hours: Annotated[int, msgspec.Meta(ge=1, le=87_600)] | None = 168
+    hours: Annotated[int, msgspec.Meta(ge=0, le=87_600)] = 168
 
 
 class LedgerLine(msgspec.Struct, omit_defaults=True):

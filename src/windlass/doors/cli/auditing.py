@@ -18,7 +18,7 @@ def ledger(session: Session, hours: int) -> None:
     page = session.client.traces.ledger(hours)
     session.result(page)
     if not page.items:
-        session.print(f"nothing was received in {hours} h")
+        session.print(f"nothing was received in {hours} h" if hours else "nothing was received yet")
         return
     by_source: dict[tuple[str, str], list[LedgerLine]] = {}
     for line in page.items:

@@ -48,7 +48,7 @@ def traces(
     slower: Annotated[float | None, typer.Option("--slower-than", help="Milliseconds.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Figures of the last hours instead of a list.")] = False,
     release: Annotated[str | None, typer.Option("--release", help="With --live: of one release.")] = None,
-    hours: Annotated[int, typer.Option("--hours", help="With --live or `ledger`: how many.")] = 24,
+    hours: Annotated[int, typer.Option("--hours", help="With --live or `ledger`: how many; of a ledger 0 is all.")] = 24,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
 ) -> int | None:

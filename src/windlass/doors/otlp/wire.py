@@ -30,7 +30,6 @@ from windlass.doors.otlp import salvage
 from windlass.doors.otlp.salvage import CANNOT, Unreadable, varint
 from windlass.doors.otlp.senders import FOREIGN_LONGEST, FOREIGN_PROJECT, RESOURCE_PROJECTS
 from windlass.traces.envelope import LOGS, METRICS, OTLP
-from windlass.traces.ledger import source_of
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 CODES = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 429: 8, 500: 13, 503: 14}  # google.rpc.Code
@@ -60,7 +59,7 @@ class Outcome:
     def __init__(self) -> None:
         self.received = 0
         self.refused: dict[str, tuple[int, str]] = {}
-        self.source = ""  # whose items are looked at: the name of the service
+        self.resource: Any = None  # whose items are looked at
         self.by_source: Counter[tuple[str, str]] = Counter()  # source and reason → how many
 
     @property
@@ -70,7 +69,7 @@ class Outcome:
     def refuse(self, reason: str, where: str, count: int = 1) -> None:
         before, first = self.refused.get(reason, (0, where))
         self.refused[reason] = (before + count, first)
-        self.by_source[self.source, reason] += count
+        self.by_source[_service(self.resource), reason] += count
 
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -142,7 +141,7 @@ def refuse(signal: Signal, request: Any, unreadable: Unreadable) -> Outcome:
     outcome = Outcome()
     outer, inner, many = signal.fields
     for r, resource in enumerate(getattr(request, outer)):
-        outcome.source = source_of(resource.resource)
+        outcome.resource = resource.resource
         for s, scope in enumerate(getattr(resource, inner)):
             items = getattr(scope, many)
             bad = {i: count for (a, b, i), count in unreadable.items() if (a, b) == (r, s)} if unreadable else {}
@@ -187,6 +186,10 @@ def _take_out(items: Any, reasons: list[str | None], where: Callable[[int], str]
             outcome.refuse(reason, where(i))
     del items[:]
     items.extend(kept)
+
+
+def _service(resource: Any) -> str:
+    return next((a.value.string_value for a in resource.attributes if a.key == "service.name"), "") if resource else ""
 
 
 def _place(signal: Signal, resource: int, scope: int, item: int) -> str:

@@ -14,7 +14,7 @@ from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, L
 from windlass.doors import format as words
 from windlass.doors.web.render import Asker, Handler, respond
 
-HOURS: dict[str, int | None] = {"24h": 24, "7d": 168, "30d": 720, "all time": None}
+HOURS = {"24h": 24, "7d": 168, "30d": 720, "all time": 0}
 HOUR_NS = 3_600_000_000_000
 FATES = ("indexed", "again", "kept", "waiting", "unreadable", "erased")
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 700.0, 14.0, 150.0
@@ -105,7 +105,7 @@ def _sum(source: str, signal: str, lines: Sequence[LedgerLine]) -> Sum:
     )  # fmt: skip
 
 
-def _drawing(lines: Sequence[LedgerLine], hours: int | None) -> Drawing | None:
+def _drawing(lines: Sequence[LedgerLine], hours: int) -> Drawing | None:
     """None where nothing was received."""
     received = [line for line in lines if line.received]
     if not received:

@@ -40,8 +40,8 @@ class Traces(Group):
             if told.finished:
                 return
 
-    def ledger(self, hours: int | None = 168) -> LedgerPage:
-        """What was received, and what came of it. Operation `traces.ledger`."""
+    def ledger(self, hours: int = 168) -> LedgerPage:
+        """What was received in so many hours, 0 for all time, and what came of it. Operation `traces.ledger`."""
         return self._client.call(LEDGER, LedgerQuery(self._project, hours))
 
     def audit(self) -> Iterator[LedgerAudited]:
