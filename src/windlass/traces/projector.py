@@ -48,6 +48,7 @@ class Projection:
         self._reader = JournalReader(journals)
         self._store = store
         self._at = store.positions()
+        self._unsure: dict[str, Position] = {}  # by writer, where a write ended that the store may have done and did not acknowledge
         self._book = Book(lambda project, hour: {e.source for e in store.ledger(project, hour) if e.hour == hour})
         self._audits: dict[str, Auditing] = {}  # of a project
         self._used: float | None = None  # when it was last used, since it last rested
@@ -59,17 +60,27 @@ class Projection:
         """Project everything that was synced when it was asked for: whoever goes on writing keeps nobody waiting. Returns how many spans
         were new."""
         total = 0
+        if self._unsure:
+            self._at = self._store.positions()
+            self._unsure = {w: end for w, end in self._unsure.items() if self._at.get(w, Position(0, 0)) < end}
         for writer in self._reader.writers():
             end = self._reader.end(writer)
             while (at := self._at.get(writer, Position(0, 0))) < end and (records := self._reader.read(writer, at)):
-                for day, some in _by_day(records):
+                for day, some in _by_day(self._as_before(writer, records)):
                     page = self._book.page()
                     for record in some:
                         page.read(record, self._rows(record))
+                    self._unsure[writer] = some[-1].position
                     total += self._write(day, page, writer, some[-1].position)
-                    self._at[writer] = some[-1].position
+                    self._at[writer] = self._unsure.pop(writer)
         self.projected += total
         return total
+
+    def _as_before(self, writer: str, records: list[Record]) -> list[Record]:
+        """Records up to where a write ended that may be done: done again it must be the same, or the ledger would have it twice."""
+        if (end := self._unsure.get(writer)) is None:
+            return records
+        return [r for r in records if r.position <= end] or records
 
     def _write(self, day: str, page: Page, writer: str, position: Position) -> int:
         """A row that the store cannot take must not stop the rest: it is looked for, and stays in the journal."""
