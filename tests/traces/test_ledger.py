@@ -215,12 +215,12 @@ def test_a_row_that_was_taken_out_changed_or_put_in_is_told(house: House) -> Non
         "UPDATE spans SET attributes = '{\"n\":7}' WHERE name = 'step 1'",
         "ALTER TABLE spans UPDATE attributes = '{\"n\":7}' WHERE name = 'step 1'",
     )
-    assert house.problems() == ["1 say something else in the tables than when they came"]
+    assert house.problems() == ["saying something else in the tables than when they came: 1"]
     change("DELETE FROM spans WHERE name = 'step 2'", "ALTER TABLE spans DELETE WHERE name = 'step 2'")
     assert house.problems() == [
         "the tables hold 4 rows, the ledger says 5",
-        "1 of the journal are not in the tables",
-        "1 say something else in the tables than when they came",
+        "not in the tables, though the journal holds them: 1",
+        "saying something else in the tables than when they came: 1",
     ]
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     store.write(day, [msgspec.structs.replace(a_row(house), span_id="f" * 16, service="none", digest="f" * 16)], "nobody", Position(1, 1))

@@ -164,9 +164,11 @@ class Auditing:
         if count != indexed and key.signal == "traces":
             problems.append(f"the tables hold {count:,} rows, the ledger says {indexed:,}")
         if (lost := self._missing[key] - (0 if before else ledger.unreadable)) and not (before and lost < 0):
-            problems.append(f"{lost:,} of the journal are not in the tables" if lost > 0 else f"{-lost:,} unreadable ones can be read")
+            problems.append(
+                f"not in the tables, though the journal holds them: {lost:,}" if lost > 0 else f"no longer unreadable: {-lost:,}"
+            )
         if self._changed[key]:
-            problems.append(f"{self._changed[key]:,} say something else in the tables than when they came")
+            problems.append(f"saying something else in the tables than when they came: {self._changed[key]:,}")
         return AuditedLine(
             nothing.hour_ns, key.source, key.signal, items, journal.erased, refused, count, self._otherwise[key], tuple(problems), before
         )

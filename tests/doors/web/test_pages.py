@@ -737,3 +737,15 @@ def test_the_installation_says_which_engine_keeps_what(window: Opened) -> None:
         assert re.search(rf"{name} \d+\.\d+", versions), name
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert window.complaints == []
+
+
+def test_what_was_received_is_proven_on_the_page(window: Opened, places: dict[str, str]) -> None:
+    page = window.go(places["/ledger"])
+    assert page.locator("svg.chart rect").count() > 0 and "windlass" in page.locator("table").inner_text()
+    assert "does not balance" not in page.locator("main").inner_text()
+    page.get_by_role("button", name="Read the journal again").press("Enter")
+    page.wait_for_selector("#audit:not([hx-post])", timeout=60_000)
+    assert page.locator("#audit").inner_text().startswith("balances"), page.locator("#audit").inner_text()
+    assert page.locator("select[name=last]").input_value() == "24h", "what was chosen stays"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert window.complaints == []
