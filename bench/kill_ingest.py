@@ -1,4 +1,5 @@
-"""`kill -9` of the whole server during OTLP loads: what was acknowledged and is missing, and what is there twice.
+"""`kill -9` of the whole server during OTLP loads: what was acknowledged and is missing, what is there twice, and how
+many lines of the ledger do not balance.
 
     python -m bench.kill_ingest [ROUNDS] [SPANS]       20 rounds of 20,000 spans by default
 
@@ -92,13 +93,13 @@ def run(rounds: int, spans: int, home: Path, seed: int = 1) -> dict[str, float]:
             thread.join()
         acknowledged |= load.acknowledged
     with server.client() as client:
-        client.status()  # answered after everything that was synced is projected
+        told = list(client.traces.audit())[-1]  # answered after everything that was synced is projected
     server.stop()
     stored = counted(home)
     return {
         "rounds": rounds, "spans": rounds * spans, "acknowledged": len(acknowledged), "missing": len(acknowledged - stored.keys()),
         "doubled": sum(n > 1 for n in stored.values()), "seconds": round(time.monotonic() - began, 1),
-        "restart_s_worst": round(max(restarts), 2),
+        "lines": told.lines, "off": told.lines - told.balanced, "restart_s_worst": round(max(restarts), 2),
     }  # fmt: skip
 
 

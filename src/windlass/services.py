@@ -83,6 +83,8 @@ SERVICES = {
     "traces.show": "traces.show",
     "traces.live": "traces.live",
     "traces.remap": "traces.remap",
+    "traces.ledger": "traces.ledger",
+    "traces.audit": "traces.audit",
     "traces.why": "reasons.why",
     "sessions.list": "conversations.list",
     "sessions.show": "conversations.show",

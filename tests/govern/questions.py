@@ -101,6 +101,8 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "traces.show": {"id": w.run.trace, **d},
         "traces.live": d,
         "traces.remap": {},
+        "traces.ledger": d,
+        "traces.audit": d,
         "traces.why": {"id": w.run.trace, **d},
         "monitors.set": {"name": "watch-2", "suite": "answers", **d},
         "monitors.list": d,
@@ -281,6 +283,7 @@ def pages(w: World) -> dict[str, Asked]:
         "/sessions/{id:path}": f"/sessions/{w.run.trace}",
         "/traces": "/traces",
         "/traces/{id}": f"/traces/{w.run.trace}",
+        "/ledger": "/ledger",
         "/monitors": "/monitors",
         "/monitors/{name}": "/monitors/watch",
         "/monitors/{name}/drift": "/monitors/watch/drift",
@@ -366,4 +369,5 @@ def forms(w: World) -> dict[str, Asked]:
         "/people/{id:path}/admit": form("admin", f"/people/{w.person}/admit"),
         "/status/verify": form("read", "/status/verify"),
         "/status/remap": form("admin", "/status/remap"),
+        "/ledger/audit": form("admin", "/ledger/audit"),
     }

@@ -20,13 +20,12 @@ from tests.traces.sdks.test_captured import CAPTURED
 from windlass.core import span as names
 from windlass.core.operations.sessions import SessionQuery
 from windlass.core.operations.traces import TraceQuery, TraceShow
-from windlass.core.span import Span
+from windlass.core.span import LOG, Span
 from windlass.govern.prices import Prices
 from windlass.store.journal import Journal
 from windlass.store.spans import Forget, MentionQuery, SpanRow, SpanStore, SubjectQuery
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces.envelope import LOGS, seal
-from windlass.traces.log_records import LOG
 from windlass.traces.projector import Projection
 
 FOLDERS = [f for f in CAPTURED if "content_in" in (f / "facts.toml").read_text() and b'"logs"' in (f / "requests.json").read_bytes()]
@@ -111,7 +110,7 @@ def _single(kind: Any, file: Path, outer: str, inner: str, many: str) -> list[by
 
 
 def says(rows: dict[str, SpanRow]) -> dict[str, tuple[Any, ...]]:
-    return {id: (r.input, r.output, r.kind, r.model, r.tokens_in, r.events, r.attributes, r.digest) for id, r in rows.items()}
+    return {id: (r.input, r.output, r.kind, r.model, r.tokens_in, r.events, r.attributes) for id, r in rows.items()}
 
 
 def test_there_is_such_an_sdk() -> None:

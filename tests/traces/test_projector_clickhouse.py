@@ -18,6 +18,7 @@ from tests.clickhouse_server import PASSWORD, ClickHouseServer
 from tests.traces.test_projector import tree
 
 from windlass.core.errors import Invalid, Unavailable
+from windlass.core.operations.ledger import LedgerAudit, LedgerQuery
 from windlass.core.operations.traces import TraceQuery
 from windlass.govern.masking import Masking
 from windlass.settings import Settings
@@ -49,6 +50,13 @@ def every_trace(projection: Projection) -> list[str]:
             return sorted(found)
 
 
+def balanced(projection: Projection) -> bool:
+    while not (told := projection.ask("audit", LedgerAudit())).finished:
+        pass
+    assert [line for line in told.items if line.problems] == []
+    return told.lines > 0
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_whoever_is_killed_nothing_is_lost_and_nothing_doubled(house: ClickHouseServer, tmp_path: Path, seed: int) -> None:
     home, chance, made = Home(tmp_path / "home"), random.Random(seed), list[str]()
@@ -73,6 +81,9 @@ def test_whoever_is_killed_nothing_is_lost_and_nothing_doubled(house: ClickHouse
     projection.catch_up()
     assert projection.counts()["spans"] == 2 * len(made), time.monotonic() - recorder_done
     assert every_trace(projection) == sorted(made)
+    lines = projection.ask("ledger", LedgerQuery()).items
+    assert {(line.source, line.missing, line.again) for line in lines} == {("windlass", 0, 0)}
+    assert balanced(projection)
     projection.close()
     again = open_projection(home, Settings(spans=house.setting()))
     assert again.catch_up() == 0
@@ -99,6 +110,9 @@ def test_an_insert_that_was_not_acknowledged_is_there_once(house: ClickHouseServ
     _until_it_went_through(projection)
     time.sleep(2)
     assert projection.counts()["spans"] == 2 and projection.catch_up() == 0
+    lines = projection.ask("ledger", LedgerQuery()).items
+    assert [sum(getattr(line, figure) for line in lines) for figure in ("received", "indexed", "again")] == [2, 2, 0]
+    assert balanced(projection)
     assert len(projection.ask("traces", TraceQuery()).items) == 1
     projection.close()
 

@@ -14,7 +14,8 @@ SpanKind = Literal["chain", "agent", "component", "model", "retrieval", "embeddi
 Status = Literal["ok", "error", "unset"]
 
 # Attribute names, each used in exactly one meaning.
-KIND = "windlass.kind"  # a SpanKind, or `log`
+KIND = "windlass.kind"  # a SpanKind, or LOG
+LOG = "log"  # the kind of a log record, which is no step
 PROJECT = "windlass.project"
 RELEASE = "windlass.release"  # ref of the release that ran, digest included
 VERSIONS = "windlass.versions"  # list of refs with digest: all that took part in this step

@@ -78,6 +78,7 @@ class Application:
         """End what somebody waits for, and tell them so."""
         self._stopping.set()
         self._gateway.stop()
+        self.intake.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -12,7 +12,8 @@ import duckdb
 import msgspec
 import numpy as np
 
-from windlass.store.span_columns import LOG, PLACED, TAKEN, TRACE, TYPES
+from windlass.core.span import LOG
+from windlass.store.span_columns import PLACED, TAKEN, TRACE, TYPES
 from windlass.store.spans import SpanRow
 
 GAP = 60_000_000_000  # between starts that are looked for apart
@@ -20,15 +21,17 @@ RUNS = 8
 _json = msgspec.json.Encoder().encode
 
 
-def insert(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> tuple[int, int]:
-    """Put those in that are not in the file yet, from row `first` on. Returns how many, and when the last of them began."""
+def insert(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> tuple[list[SpanRow], int]:
+    """Put those in that are not in the file yet, from row `first` on. Returns them, and when the last of them began."""
     unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
-    batch = _arrays(_together(unique.values()))
+    new = _together(unique.values())
+    batch = _arrays(new)
     if len(again := _again(db, name, batch)):
         keep = np.ones(len(unique), dtype=bool)
         keep[again] = False
         batch = {column: values[keep] for column, values in batch.items()}
-    return _place(db, name, batch, first)
+        new = [row for row, kept in zip(new, keep.tolist(), strict=True) if kept]
+    return new, _place(db, name, batch, first)
 
 
 def append(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> None:
@@ -36,15 +39,16 @@ def append(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], fi
     _place(db, name, _arrays(rows), first)
 
 
-def _place(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any], first: int) -> tuple[int, int]:
+def _place(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any], first: int) -> int:
+    """Put a batch in. Returns when the last of its spans began."""
     if not len(batch["n"]):
-        return 0, 0
+        return 0
     _put(db, f"{name}.spans", TAKEN, batch)
     last = 0
     for table, places in _places(batch, first).items():
         _put(db, f"{name}.{table}", PLACED, places)
         last = max(last, int(places["last_ns"].max()) if table == "traces" else 0)
-    return len(batch["n"]), last
+    return last
 
 
 def _again(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any]) -> Any:
@@ -79,6 +83,8 @@ def _arrays(rows: Sequence[SpanRow]) -> dict[str, Any]:
             made[column] = _objects([_json(v).decode() if v else None for v in values])
         elif kind == "VARCHAR":
             made[column] = _objects(values)
+        elif kind == "BOOLEAN":
+            made[column] = np.array(values, dtype=bool)
         else:
             given = np.array([v or 0 for v in values], dtype=np.float64 if kind == "DOUBLE" else np.int64)
             made[column] = np.ma.masked_array(given, mask=[v is None for v in values])

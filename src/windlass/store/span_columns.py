@@ -8,12 +8,13 @@ trace and are in no list. A file only grows, so rows keep their places.
 
 from __future__ import annotations
 
+from windlass.store import span_ledger
 from windlass.store.spans import SpanRow
 
 _NUMBERS = ("start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")
 _SPECIAL = {
     "trace_id": "UUID", "span_id": "UBIGINT", "parent": "UBIGINT", "digest": "UBIGINT", "cost": "DOUBLE", "tags": "VARCHAR[]",
-    "versions": "VARCHAR[]",
+    "versions": "VARCHAR[]", "joined": "BOOLEAN",
 }  # fmt: skip
 TYPES: dict[str, str] = {n: _SPECIAL.get(n, "BIGINT" if n in _NUMBERS else "VARCHAR") for n in SpanRow.__struct_fields__}
 COLUMNS = ", ".join(f'"{c}"' for c in TYPES)
@@ -26,13 +27,13 @@ TABLES = (
     f"traces {_PLACES}",
     f"logs {_PLACES}",
     "positions (writer VARCHAR PRIMARY KEY, segment BIGINT, read BIGINT)",
+    span_ledger.TABLE,
 )
 # How ids are told: as OpenTelemetry writes them.
 MACROS = ("hex_trace(id) AS replace(id::VARCHAR, '-', '')", "hex_span(id) AS lpad(lower(to_hex(id)), 16, '0')")
 HEX_TRACE, HEX_SPAN = "hex_trace(trace_id)", "hex_span(span_id)"
 _IDS = {"trace_id": HEX_TRACE, "span_id": HEX_SPAN, "parent": "hex_span(parent)", "digest": "hex_span(digest)"}
 ROW = ", ".join(_IDS.get(c, f'"{c}"') for c in TYPES)  # the columns of a `SpanRow`, as it has them
-LOG = "log"  # the kind of log records
 
 
 def _taken(column: str, kind: str) -> str:

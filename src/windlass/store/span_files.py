@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from windlass.store import span_ledger
 from windlass.store.blobs_folder import sync_folder
 from windlass.store.span_columns import COLUMNS, TABLES, TYPES
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 _STAY = ("receipt_ns", "start_ns")
 _NEW = {
     "tokens_written": "NULL", "tokens_reasoning": "NULL", "tool": "NULL", "prompt": "NULL", "tags": "[]", "links": "'[]'",
-    "resource": "NULL", "input_from": "NULL", "output_from": "NULL", "response": "NULL",
+    "resource": "NULL", "input_from": "NULL", "output_from": "NULL", "response": "NULL", "joined": "false",
 }  # fmt: skip
-_LATER = ("response",)  # a file of before lacks them
+_LATER = {"response": "NULL", "joined": "false"}  # a file of before lacks them
 
 
 def prepare(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
@@ -30,12 +31,17 @@ def prepare(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
     old = db.execute(
         "SELECT data_type FROM duckdb_columns() WHERE database_name = ? AND table_name = 'spans' AND column_name = 'trace_id'", [name]
     ).fetchone()
+    if (
+        old is not None
+        and not db.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND table_name = 'ledger'", [name]).fetchone()
+    ):
+        span_ledger.begin(db, name)
     if old is not None and old[0] == "VARCHAR":
         _anew(db, name, path, lambda: _fill(db, name))
     for table in TABLES:
         db.execute(f"CREATE TABLE IF NOT EXISTS {name}.{table}")
-    for column in _LATER:
-        db.execute(f"ALTER TABLE {name}.spans ADD COLUMN IF NOT EXISTS {column} {TYPES[column]}")
+    for column, told in _LATER.items():
+        db.execute(f"ALTER TABLE {name}.spans ADD COLUMN IF NOT EXISTS {column} {TYPES[column]} DEFAULT {told}")
 
 
 def _fill(db: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -75,6 +81,7 @@ def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, project: str, t
         )
         for table in ("traces", "logs"):
             db.execute(f"INSERT INTO written.{table} FROM {name}.{table} WHERE NOT ({where}) ORDER BY rowid", [project])
+        span_ledger.erasing(db, name, where, [project])
 
     _anew(db, name, path, fill)
     return int(count)
@@ -105,6 +112,7 @@ def finish(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
     """Put what is attached as `written` in the place of a file, and attach it as that was."""
     try:
         db.execute(f"INSERT INTO written.positions FROM {name}.positions")
+        span_ledger.move(db, f"{name}.ledger")
         db.execute("CHECKPOINT written")
     finally:
         db.execute("DETACH written")

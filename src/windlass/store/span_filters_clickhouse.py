@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from windlass.core.operations.traces import TraceQuery
-from windlass.store.span_columns import LOG
+from windlass.core.span import LOG
 from windlass.store.span_filters import LATEST, began_before, version_prefix, versions_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import duckdb
 import msgspec
 
-from windlass.store.span_columns import LOG, ROW, TYPES
+from windlass.core.span import LOG
+from windlass.store.span_columns import ROW, TYPES
 from windlass.store.span_places import File, at
 from windlass.store.spans import SpanKey, SpanRow
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from windlass.store.span_columns import LOG
+from windlass.core.span import LOG
 from windlass.store.spans import SpanKey, SpanRow
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]

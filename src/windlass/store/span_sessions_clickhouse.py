@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.span import APPROVED, CALLER, DECISION
-from windlass.store.span_columns import LOG
+from windlass.core.span import APPROVED, CALLER, DECISION, LOG
 from windlass.store.span_sessions import page_of, reached
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]

@@ -14,8 +14,8 @@ import duckdb
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow, TraceSummary
-from windlass.core.span import Step
-from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, LOG
+from windlass.core.span import LOG, Step
+from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, Asked, asked
 from windlass.store.span_places import File, Newest, at, lying, place
 from windlass.store.span_sessions import outer

@@ -7,7 +7,7 @@ from typing import Any
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow
-from windlass.store.span_columns import LOG
+from windlass.core.span import LOG
 from windlass.store.span_filters_clickhouse import filters_of, latest
 from windlass.store.span_sessions_clickhouse import outer
 from windlass.store.spans import TALKING, cursor_of, span_of, summary_of

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from windlass.core.conversation import gist
+from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import Span, SpanEvent, SpanLink, Step
 from windlass.store.journal import Position
+
+if TYPE_CHECKING:
+    from windlass.store.span_ledger import Account, Entry
 
 SpanKey = tuple[str, str, str]  # project, trace, span
 READ = ("kind", "model", "provider", "tokens_in", "tokens_out", "tokens_cached", "cost", "tool", "input_from", "output_from")
@@ -62,6 +66,7 @@ class SpanRow(msgspec.Struct):
     input_from: str | None = None  # the attribute whose text `input` is
     output_from: str | None = None
     response: str | None = None  # the provider's id of an answer
+    joined: bool = False  # a revision that nobody sent: log records told more of a span that was there
 
 
 class ArrivalQuery(msgspec.Struct, omit_defaults=True):
@@ -147,11 +152,13 @@ class CommonQuery(msgspec.Struct):
     texts: tuple[str, ...]
 
 
-class Forget(msgspec.Struct):
-    """Traces whose spans are to be gone, also from the bytes of files."""
+class Forget(msgspec.Struct, omit_defaults=True):
+    """Traces whose spans are to be gone, also from the bytes of files. `erased`: by hour, source and signal how many items without a row
+    are erased from the journal, all in all."""
 
     project: str
     traces: tuple[str, ...]
+    erased: tuple[tuple[int, str, str, int], ...] = ()
 
 
 class MentionQuery(msgspec.Struct):
@@ -162,8 +169,25 @@ class MentionQuery(msgspec.Struct):
 class SpanStore(Protocol):
     """Appends rows with the journal's position in one transaction; answers what pages ask. Not safe for threads."""
 
-    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position) -> int:
-        """Append to the file of a day (YYYY-MM-DD of receipt). Returns how many were new."""
+    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = ...) -> int:
+        """Append to the file of a day (YYYY-MM-DD of receipt), and enter in the ledger what `account` says once it is told which were
+        new. Returns how many that is."""
+        ...
+
+    def ledger(self, project: str, since: int) -> list[Entry]:
+        """What was entered from an hour on; a key may be there several times. With it, of all projects, when the ledger began."""
+        ...
+
+    def enter(self, entries: Sequence[Entry]) -> None:
+        """Enter in the ledger what comes with no row."""
+        ...
+
+    def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
+        """Hour, service and how many rows are there; an hour and service may be there several times."""
+        ...
+
+    def held(self, day: str, project: str, traces: Sequence[str]) -> list[SpanRow]:
+        """Every row of these traces that a day has."""
         ...
 
     def hears(self) -> bool:
@@ -214,6 +238,8 @@ class Spans(Protocol):
     async def forget(self, asked: Forget) -> int: ...
     async def mentions(self, query: MentionQuery) -> int: ...
     async def remap(self) -> Remapped: ...
+    async def ledger(self, query: LedgerQuery) -> LedgerPage: ...
+    async def audit(self, asked: LedgerAudit) -> LedgerAudited: ...
     async def close(self) -> None: ...
 
 

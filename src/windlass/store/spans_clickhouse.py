@@ -1,7 +1,8 @@
 """Spans in ClickHouse, 25 or newer, behind the port that DuckDB has (`spans.py`): the projector writes and asks, and nobody else.
 
 ClickHouse has no transactions over two tables. So rows go in first and the place in the journal after them; whoever was cut off between
-the two reads the same records again, and rows that are there already are dropped. An insert that the server goes on with while we ask
+the two reads the same records again, and rows that are there already are not sent again (`span_ledger_clickhouse.py` says what the
+ledger makes of that). An insert that the server goes on with while we ask
 it again carries the same token, by which the server drops the second. Both tables are synced before they are acknowledged.
 `place` counts the rows in the order they came: ClickHouse has no row numbers.
 """
@@ -20,12 +21,14 @@ from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
-from windlass.core.span import SCORE, SCORED
-from windlass.store import span_erasing_clickhouse, span_records_clickhouse, span_traces_clickhouse
+from windlass.core.span import LOG, SCORE, SCORED
+from windlass.store import span_erasing_clickhouse, span_ledger_clickhouse, span_records_clickhouse, span_traces_clickhouse
 from windlass.store.journal import Position
-from windlass.store.span_columns import LOG
+from windlass.store.span_columns_clickhouse import COLUMNS, TABLES, TYPES
 from windlass.store.span_filters import places, versions_of
 from windlass.store.span_filters_clickhouse import watched
+from windlass.store.span_ledger import Account, Entry, nothing
+from windlass.store.span_ledger_clickhouse import NOBODY
 from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
 from windlass.store.span_sessions_clickhouse import outer, sessions_of
 from windlass.store.spans import (
@@ -46,31 +49,6 @@ from windlass.store.spans import (
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-_NUMBERS = {"start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning"}
-_LISTS = {"tags", "versions"}
-_LATER = {  # a table of before lacks them
-    "tokens_written": "", "tokens_reasoning": "", "tool": "", "prompt": "", "tags": "", "links": "DEFAULT '[]'", "resource": "DEFAULT '{}'",
-    "input_from": "", "output_from": "", "response": "",
-}  # fmt: skip
-_OPTIONAL = {
-    n for n, d in zip(SpanRow.__struct_fields__[-len(SpanRow.__struct_defaults__) :], SpanRow.__struct_defaults__, strict=True) if d is None
-}
-TYPES = {
-    name: "Array(String)" if name in _LISTS else f"Nullable({kind})" if name in _OPTIONAL or name == "parent" else kind
-    for name in SpanRow.__struct_fields__
-    for kind in ("Float64" if name == "cost" else "Int64" if name in _NUMBERS else "String",)
-}
-COLUMNS = ", ".join(f'"{c}"' for c in TYPES)
-KEPT = "fsync_after_insert = 1, fsync_part_directory = 1"  # a table's rows are on disk when an insert is acknowledged
-TABLES = (
-    f"""CREATE TABLE IF NOT EXISTS spans (day Date, place Int64, {", ".join(f'"{c}" {t}' for c, t in TYPES.items())},
-    INDEX by_trace trace_id TYPE bloom_filter GRANULARITY 1, INDEX by_place place TYPE minmax GRANULARITY 1)
-    ENGINE = MergeTree PARTITION BY day ORDER BY (project, start_ns, trace_id)
-    SETTINGS {KEPT}, non_replicated_deduplication_window = 1000""",
-    f"""CREATE TABLE IF NOT EXISTS positions (writer String, segment Int64, "read" Int64)
-    ENGINE = ReplacingMergeTree ORDER BY (writer, segment, "read") SETTINGS {KEPT}""",
-    "ALTER TABLE spans " + ", ".join(f"ADD COLUMN IF NOT EXISTS {c} {TYPES[c]} {d}" for c, d in _LATER.items()),
-)  # fmt: skip
 WHOLE = {"input_format_parallel_parsing": 0, "async_insert": 0, "max_insert_block_size": 10_000_000}  # one insert, one part
 CONDITION_CACHE = "use_query_condition_cache"  # it leaves rows out after a join (ClickHouse issue 115178, seen in 26.9)
 LOOKED_UP = 1_000  # traces in one question whether their spans are there
@@ -123,6 +101,7 @@ class ClickHouseSpans:
         self._hears: bool | None = None  # not asked yet
         for sql in TABLES:
             self._command(sql)
+        span_ledger_clickhouse.begin(self._ask, self._enter)
 
     @property
     def _client(self) -> Client:
@@ -151,35 +130,45 @@ class ClickHouseSpans:
         rows: list[tuple[Any, ...]] = self._do(lambda: self._client.query(named + parts[-1], parameters=given).result_rows)
         return rows
 
-    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position) -> int:
-        new = self._new(day, rows) if rows else []
+    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = nothing) -> int:
+        new, cut_off = self._new(day, rows) if rows else ([], {})
         self._hears = self._hears or any(r.kind == LOG for r in new)
+        first, last = min(cut_off, default=0), max(cut_off, default=0)
         if new:
             if self._place is None:
                 self._place = int(self._ask("SELECT max(place) FROM spans")[0][0])
             lines = [msgspec.json.encode({"day": day, "place": self._place + n, **msgspec.structs.asdict(r)}) for n, r in enumerate(new, 1)]
             token = digest_json([day, writer, *position, *([r.project, r.trace_id, r.span_id, r.digest] for r in new)])
             self._insert("spans", b"\n".join(lines), {**WHOLE, "insert_deduplication_token": token})
-            self._place = (self._place or 0) + len(new)
-        self._insert("positions", msgspec.json.encode({"writer": writer, "segment": position.segment, "read": position.offset}), {})
+            first, last = first or (self._place or 0) + 1, (self._place or 0) + len(new)
+            self._place = last
+        self._enter(writer, *position, (first, last), account([*cut_off.values(), *new]))
         return len(new)
+
+    def _enter(self, writer: str, segment: int, read: int, places: tuple[int, int], entries: Sequence[Entry]) -> None:
+        row = {"writer": writer, "segment": segment, "read": read, "first": places[0], "last": places[1], "ledger": entries}
+        self._insert("positions", msgspec.json.encode(row), {})
 
     def _insert(self, table: str, lines: bytes, settings: dict[str, Any]) -> None:
         self._do(lambda: self._client.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=settings))
 
-    def _new(self, day: str, rows: Sequence[SpanRow]) -> list[SpanRow]:
-        """Those that are not there, each once."""
+    def _new(self, day: str, rows: Sequence[SpanRow]) -> tuple[list[SpanRow], dict[int, SpanRow]]:
+        """Those that are not there, each once; and by place those that a write put there which was cut off."""
         unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
         low, high = min(r.start_ns for r in rows), max(r.start_ns for r in rows)
         traces = list(dict.fromkeys(r.trace_id for r in rows))
+        again = dict[int, SpanRow]()
         for some in (traces[n : n + LOOKED_UP] for n in range(0, len(traces), LOOKED_UP)):
             there = self._ask(
-                "SELECT project, trace_id, span_id, digest FROM spans WHERE day = toDate(?) AND start_ns BETWEEN ? AND ? AND trace_id IN ?",
+                "SELECT project, trace_id, span_id, digest, place FROM spans"
+                " WHERE day = toDate(?) AND start_ns BETWEEN ? AND ? AND trace_id IN ?",
                 [day, low, high, some],
             )
-            for key in there:
-                unique.pop(key, None)
-        return list(unique.values())
+            for *key, place in there:
+                if (row := unique.pop(tuple(key), None)) is not None:
+                    again[place] = row
+        cut_off = span_ledger_clickhouse.unaccounted(self._ask, list(again))
+        return list(unique.values()), {place: row for place, row in again.items() if place in cut_off}
 
     def hears(self) -> bool:
         if self._hears is None:
@@ -193,11 +182,16 @@ class ClickHouseSpans:
         return span_records_clickhouse.spans_at(self._ask, keys, list(TYPES))
 
     def positions(self) -> dict[str, Position]:
-        found = self._ask('SELECT writer, argMax(tuple(segment, "read"), tuple(segment, "read")) FROM positions GROUP BY writer')
+        found = self._ask(
+            'SELECT writer, argMax(tuple(segment, "read"), tuple(segment, "read")) FROM positions WHERE writer != ? GROUP BY writer',
+            [NOBODY],
+        )
         return {writer: Position(*reached) for writer, reached in found}
 
     def counts(self) -> dict[str, int]:
-        total, logs, traces = self._ask(f"SELECT count(), countIf(kind = '{LOG}'), uniqExactIf(trace_id, kind != '{LOG}') FROM spans")[0]
+        total, logs, traces = self._ask(
+            f"SELECT countIf(NOT joined), countIf(kind = '{LOG}'), uniqExactIf(trace_id, kind != '{LOG}') FROM spans"
+        )[0]
         return {"spans": total - logs, "traces": traces, "logs": logs}
 
     def size(self) -> int:
@@ -279,7 +273,23 @@ class ClickHouseSpans:
         """Returns how many spans it was. Parts are written anew; the server drops the old ones minutes later."""
         if self._remapping is not None:  # what it has read may be theirs
             self._remapping.again()
+        span_ledger_clickhouse.erasing(self._ask, self._enter, asked)
         return span_erasing_clickhouse.forget(self._ask, self._command, asked)
+
+    def ledger(self, project: str, since: int) -> list[Entry]:
+        return span_ledger_clickhouse.read(self._ask, project, since)
+
+    def enter(self, entries: Sequence[Entry]) -> None:
+        self._enter(NOBODY, 2, time.time_ns(), (0, 0), entries)
+
+    def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
+        return span_ledger_clickhouse.rows_by_hour(self._ask, project)
+
+    def held(self, day: str, project: str, traces: Sequence[str]) -> list[SpanRow]:
+        rows = self._ask(
+            f"SELECT {COLUMNS} FROM spans WHERE day = toDate(?) AND project = ? AND trace_id IN ?", [day, project, list(traces)]
+        )
+        return [msgspec.convert(dict(zip(TYPES, row, strict=True)), SpanRow) for row in rows]
 
     def remap(self, read: Callable[[SpanRow], SpanRow], seconds: float) -> Remapped:
         """As DuckDB's."""

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import msgspec
 
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
-from windlass.core.span import SCORE, SCORED
-from windlass.store import span_columns, span_erasing, span_files, span_records, span_traces
+from windlass.core.span import LOG, SCORE, SCORED
+from windlass.store import span_columns, span_erasing, span_files, span_ledger, span_records, span_traces
 from windlass.store.journal import Position
-from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, LOG, TYPES
+from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
+from windlass.store.span_ledger import Account, Entry, nothing
 from windlass.store.span_places import File
 from windlass.store.span_remapping import Remapping
 from windlass.store.span_sessions import outer, sessions_of
@@ -101,23 +103,24 @@ class DuckSpans:
         empty = "SELECT " + ", ".join(f'NULL::{t} AS "{c}"' for c, t in TYPES.items()) + " WHERE false"
         self._db.execute("CREATE OR REPLACE TEMP VIEW spans AS " + " UNION ALL ".join(parts or [empty]))
 
-    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position) -> int:
+    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = nothing) -> int:
         known = day in self._days
         name = self._attach(day)
         if not known:
             self._view()
         with self._transaction():
-            grown = self._insert(name, rows, self._days[day]) if rows else self._days[day]
+            grown, new = self._insert(name, rows, self._days[day]) if rows else (self._days[day], [])
+            span_ledger.add(self._db, name, account(new))
             self._db.execute(f"INSERT OR REPLACE INTO {name}.positions VALUES (?, ?, ?)", [writer, position.segment, position.offset])
         added, self._days[day] = grown.rows - self._days[day].rows, grown
         return added
 
-    def _insert(self, name: str, rows: Sequence[SpanRow], extent: Extent) -> Extent:
-        """Put in those that are not there yet. Returns how far the file goes then."""
+    def _insert(self, name: str, rows: Sequence[SpanRow], extent: Extent) -> tuple[Extent, list[SpanRow]]:
+        """Put in those that are not there yet. Returns how far the file goes then, and which they were."""
         from windlass.store import span_batches  # with NumPy, which is not needed until there is something to write
 
-        added, last = span_batches.insert(self._db, name, rows, extent.rows)
-        return Extent(extent.rows + added, max(extent.last_ns, last)) if added else extent
+        new, last = span_batches.insert(self._db, name, rows, extent.rows)
+        return (Extent(extent.rows + len(new), max(extent.last_ns, last)) if new else extent), new
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -147,7 +150,9 @@ class DuckSpans:
         return found
 
     def counts(self) -> dict[str, int]:
-        total, logs = self._db.execute(f"SELECT count(project), count(*) FILTER (kind = '{LOG}') FROM spans").fetchone() or (0, 0)
+        total, logs = self._db.execute(
+            f"SELECT count(project) FILTER (NOT joined), count(*) FILTER (kind = '{LOG}') FROM spans"
+        ).fetchone() or (0, 0)
         parts = " UNION ALL ".join(f"SELECT trace_id FROM {_name(day)}.traces" for day in self._days)
         (traces,) = (self._db.execute(f"SELECT count(DISTINCT trace_id) FROM ({parts})").fetchone() if parts else None) or (0,)
         return {"spans": total - logs, "traces": traces, "logs": logs}
@@ -242,6 +247,26 @@ class DuckSpans:
 
     def common(self, query: CommonQuery) -> list[str]:
         return span_erasing.common(self._db, query)
+
+    def ledger(self, project: str, since: int) -> list[Entry]:
+        return span_ledger.read(self._db, map(_name, sorted(self._days)), project, since)
+
+    def enter(self, entries: Sequence[Entry]) -> None:
+        with self._transaction():
+            for day in self._days:
+                span_ledger.add(self._db, _name(day), [e for e in entries if span_ledger.day_of(e.hour) == day])
+
+    def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
+        return span_ledger.rows_by_hour(self._db, map(_name, sorted(self._days)), project)
+
+    def held(self, day: str, project: str, traces: Sequence[str]) -> list[SpanRow]:
+        if day not in self._days:
+            return []
+        rows = self._db.execute(
+            f"SELECT {ROW} FROM {_name(day)}.spans WHERE project = ? AND trace_id IN (SELECT unnest(?::UUID[]))",
+            [project, list(traces)],
+        ).fetchall()
+        return [msgspec.convert(dict(zip(TYPES, row, strict=True)), SpanRow) for row in rows]
 
     def remap(self, read: Callable[[SpanRow], SpanRow], seconds: float) -> Remapped:
         """Read rows anew for about so long; asked again it goes on, until it says that it has finished. Then what is asked begins anew."""

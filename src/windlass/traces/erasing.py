@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from windlass.core.errors import Invalid
 from windlass.core.operations.erasures import Affected, Left, Place
+from windlass.core.operations.ledger import LedgerQuery
 from windlass.govern.erasure import Subject
-from windlass.store.journal import Journal, JournalReader, Position, rewrite
+from windlass.store.journal import Journal, JournalReader, Position, Record, rewrite
 from windlass.store.span_erasing import pattern_of
+from windlass.store.span_ledger import HOUR_NS, OTHERS
 from windlass.store.spans import CommonQuery, Forget, MentionQuery, Spans, SubjectQuery
-from windlass.traces.envelope import ERASED, OTLP, seal_rest, unseal
+from windlass.traces.envelope import ERASED, OTLP, REFUSED, SIGNALS, erased_from, seal_rest, unseal
 from windlass.traces.erasing_statements import STATEMENTS, their_trace, theirs, without
 
 PART = 10_000  # traces in one question
@@ -65,24 +68,38 @@ class TraceRoom:
         return found
 
     def _records(self) -> Iterator[bytes]:
+        yield from (record.payload for record in self._read_all())
+
+    def _read_all(self) -> Iterator[Record]:
         reader = JournalReader(self._folder)
         for writer in reader.writers():
             at, end = Position(0, 0), reader.end(writer)
             while at < end and (records := reader.read(writer, at)):
                 at = records[-1].position
-                yield from (r.payload for r in records)
+                yield from records
 
     async def erase(self, subject: Subject) -> Sequence[Place]:
         """The journal first: what is projected is made of it, and could be again."""
         records = await asyncio.to_thread(self._rewrite, subject)
+        erased = await asyncio.to_thread(self._erased, subject.project)
         traces, spans = sorted(subject.traces), 0
-        for start in range(0, len(traces), PART):
-            spans += await self._spans.forget(Forget(subject.project, tuple(traces[start : start + PART])))
+        for start in range(0, max(len(traces), bool(erased)), PART):
+            told = erased if start + PART >= len(traces) else ()  # once all rows are gone that were made of it
+            spans += await self._spans.forget(Forget(subject.project, tuple(traces[start : start + PART]), told))
         return [Place(name, n) for name, n in (("spans", spans), ("records of the journal", records)) if n]
 
     def _rewrite(self, subject: Subject) -> int:
         change = _without(subject)
         return sum(rewrite(self._folder / writer, change) for writer in JournalReader(self._folder).writers())
+
+    def _erased(self, project: str) -> tuple[tuple[int, str, str, int], ...]:
+        """By hour, source and signal how many log records and points are erased from the journal."""
+        found: Counter[tuple[int, str, str]] = Counter()
+        for record in self._read_all():
+            if record.payload[:1] == _ERASED and (read := _read(record.payload, project)) and read[0] in STATEMENTS:
+                for source, items in erased_from(record.payload).items():
+                    found[record.receipt_ns // HOUR_NS, source, SIGNALS[read[0]]] += items
+        return tuple((*key, items) for key, items in found.items())
 
     async def left(self, subject: Subject) -> Sequence[Left]:
         if not subject.spelled:
@@ -90,7 +107,13 @@ class TraceRoom:
         spans = await self._spans.mentions(MentionQuery(subject.project, pattern_of(subject.spelled)))
         records = await asyncio.to_thread(self._standing, subject)
         why = "traces of others, or newer ones, in which a name stands: erase with mentions"
-        return [Left(name, n, why) for name, n in (("spans", spans), ("records of the journal", records)) if n]
+        found = [Left(name, n, why) for name, n in (("spans", spans), ("records of the journal", records)) if n]
+        ledger = await self._spans.ledger(LedgerQuery(subject.project, 0))
+        if sources := {line.source for line in ledger.items if subject.names_them(line.source)}:
+            found.append(
+                Left("sources of the ledger", len(sources), "names of services, in which a name stands: they count items, and stay")
+            )
+        return found
 
     def _standing(self, subject: Subject) -> int:
         """How many records of the project hold a name."""
@@ -103,6 +126,7 @@ class TraceRoom:
         return ()
 
 
+_ERASED = bytes([ERASED])
 _STATED = frozenset(bytes([kind]) for kind in (*STATEMENTS, ERASED))
 
 
@@ -122,15 +146,29 @@ def _without(subject: Subject) -> Callable[[bytes], bytes | None]:
         if (read := _read(payload, subject.project)) is None:
             return None
         kind, data = read
+        if kind == REFUSED:  # counts, and names of services
+            return None
         if kind in STATEMENTS:
             rest = without(kind, data, subject)
         elif not subject.traces:
             return None
         else:
             rest = _otlp_rest(data, subject.traces) if kind == OTLP else _rest(data, subject.traces)
-        return None if rest is None else seal_rest(subject.project, kind, rest, len(payload))
+        return None if rest is None else seal_rest(subject.project, kind, rest, len(payload), _gone(payload, kind, data, rest, subject))
 
     return change
+
+
+def _gone(payload: bytes, kind: int, data: bytes, rest: bytes, subject: Subject) -> Mapping[str, int]:
+    """How many items of a record are erased, now and before, by source; of one whose name is theirs, by none."""
+    from windlass.traces.ledger import items_of  # with OpenTelemetry's formats, which nobody else needs
+
+    found = Counter(erased_from(payload))
+    found.update(items_of(kind, data) - items_of(kind, rest))
+    named = [source for source in found if subject.names_them(source)]
+    for source in named:
+        found[OTHERS] += found.pop(source)
+    return found
 
 
 def _rest(data: bytes, traces: set[str]) -> bytes | None:

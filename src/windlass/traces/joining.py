@@ -6,14 +6,17 @@ store; a span that is there already gets a newer revision. Said twice, it is sai
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from windlass.core.span import Span, SpanEvent
+import msgspec
+
+from windlass.core.span import LOG, Span, SpanEvent
 from windlass.govern.prices import Prices
 from windlass.store.spans import SpanRow, SpanStore
 from windlass.traces.conventions.tables import tables
-from windlass.traces.log_records import LOG, event_of
+from windlass.traces.log_records import event_of
 from windlass.traces.mapping import again, span_in
 
 
@@ -29,17 +32,23 @@ def joined(rows: Sequence[SpanRow], store: SpanStore, prices: Prices | None) -> 
     said = _said(rows)
     if not said and not store.hears():
         return list(rows)
-    there = {_key(r) for r in rows if r.kind != LOG}
-    keys = sorted(there | said.keys())
+    there = {_key(r): r for r in rows if r.kind != LOG}
+    keys = sorted(there.keys() | said.keys())
     told = _said((*(store.records(keys) if keys else ()), *rows))
-    missing = sorted(said.keys() - there)
     made = [r if r.kind == LOG else _with(r, told.get(_key(r), []), prices) for r in rows]
-    for old in store.spans_at(missing) if missing else ():
-        new = _with(old, told[_key(old)], prices)
-        if new is not old:
-            new.receipt_ns = max(old.receipt_ns + 1, *(r.receipt_ns for r in said[_key(old)]))
-            made.append(new)
+    for old in store.spans_at(sorted(said)) if said else ():
+        key = _key(old)
+        base = there.get(key, old)  # the one among these may be dropped, since it is there already
+        new = _with(base, told[key], prices)
+        if new is not base:
+            made.append(_revision(new, max(old.receipt_ns + 1, *(r.receipt_ns for r in said[key]))))
     return made
+
+
+def _revision(row: SpanRow, receipt_ns: int) -> SpanRow:
+    """A row as one that nobody sent."""
+    digest = hashlib.sha256("\0".join((row.digest, row.events)).encode()).hexdigest()[:16]
+    return msgspec.structs.replace(row, joined=True, digest=digest, receipt_ns=receipt_ns)
 
 
 def _said(rows: Iterable[SpanRow]) -> dict[Key, list[SpanRow]]:
@@ -60,7 +69,9 @@ def _with(row: SpanRow, records: Sequence[SpanRow], prices: Prices | None) -> Sp
     if not new:
         return row
     span.events = sorted([*span.events, *new], key=lambda e: e.time_ns)
-    return again(row, prices, span)
+    made = again(row, prices, span)
+    made.joined = False
+    return made
 
 
 def _is_there(event: SpanEvent, span: Span) -> bool:

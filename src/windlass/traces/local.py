@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
@@ -84,6 +85,14 @@ class LocalSpans:
 
     async def remap(self) -> Remapped:
         found: Remapped = await self.ask("remap", None)
+        return found
+
+    async def ledger(self, query: LedgerQuery) -> LedgerPage:
+        found: LedgerPage = await self.ask("ledger", query)
+        return found
+
+    async def audit(self, asked: LedgerAudit) -> LedgerAudited:
+        found: LedgerAudited = await self.ask("audit", asked)
         return found
 
     async def rest(self, seconds: float) -> None:

@@ -13,10 +13,9 @@ from typing import Any
 import msgspec
 
 from windlass.core import span as names
-from windlass.core.span import Span, SpanEvent
+from windlass.core.span import LOG, Span, SpanEvent
 from windlass.traces.otlp_values import attributes_of, value_of
 
-LOG = "log"
 SHORT = 120  # characters of a body that name a record that has no name
 ERROR = 17  # the severity from which on it tells of an error, as OpenTelemetry counts
 _SEVERITIES = ("", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
@@ -33,7 +32,8 @@ def span_of_record(sent: Any) -> Span | None:
     attributes, body = attributes_of(sent.attributes), value_of(sent.body)
     name = sent.event_name or str(attributes.get("event.name") or "") or _first_line(body) or LOG
     trace = sent.trace_id.hex()
-    above = sent.span_id.hex() if sent.span_id.strip(b"\0") else trace[:16]  # no span has that id, and without one it would be a root
+    # of no span, it is put under one that is not there: without a parent it would be a root
+    above = sent.span_id.hex() if sent.span_id.strip(b"\0") else hashlib.sha256(sent.trace_id).hexdigest()[:16]
     severity = sent.severity_text or _SEVERITIES[(sent.severity_number + 3) // 4 if 0 < sent.severity_number < 25 else 0]
     attributes |= {names.KIND: LOG, names.LOG_BODY: body, names.LOG_SEVERITY: severity}
     attributes = {k: v for k, v in attributes.items() if v not in (None, "")}

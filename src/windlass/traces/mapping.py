@@ -89,13 +89,14 @@ def span_in(row: SpanRow) -> Span:
     return span_of(msgspec.structs.asdict(row))
 
 
-def again(row: SpanRow, prices: Prices | None, changed: Span | None = None) -> SpanRow:
-    """A row read anew from what it keeps, as these tables read it, or from the same span with something more in it, which is another
-    revision. What only its lost resource told stays as it was."""
-    span = changed or span_in(row)
+def again(row: SpanRow, prices: Prices | None, span: Span | None = None) -> SpanRow:
+    """A row read anew from what it keeps, as these tables read it, or from the same span with more or less in it. What only its lost
+    resource told stays as it was."""
+    span = span or span_in(row)
     told = {name: span.resource[name] for name in OF_THE_RESOURCE if name in span.resource}
     source = Source(row.project, row.receipt_ns, row.service, told, row.resource)
-    made = _row(source, span, None if changed else row.digest, prices, begun=True)
+    made = _row(source, span, row.digest, prices, begun=True)
+    made.joined = row.joined
     if row.resource is None:
         for column in ("environment", "evaluation", "session", "user"):
             if getattr(made, column) is None:

@@ -13,18 +13,24 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from windlass.core.errors import WindlassError
+from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.govern.prices import Prices
 from windlass.settings import Settings, load_settings
 from windlass.store.home import Home
 from windlass.store.journal import JournalReader, Position, Record
-from windlass.store.spans import SpanRow, SpanStore
-from windlass.traces.envelope import unseal
+from windlass.store.span_ledger import Entry
+from windlass.store.spans import Forget, SpanRow, SpanStore
+from windlass.traces.auditing import Auditing
+from windlass.traces.envelope import REFUSED, unseal
 from windlass.traces.joining import joined
+from windlass.traces.ledger import Book, Page, erased_entries, page_of, waiting_in
 from windlass.traces.local import LocalSpans
 from windlass.traces.mapping import again, rows
 from windlass.traces.socket import listen
@@ -43,6 +49,9 @@ class Projection:
         self._reader = JournalReader(journals)
         self._store = store
         self._at = store.positions()
+        self._unsure: dict[str, Position] = {}  # by writer, where a write ended that the store may have done and did not acknowledge
+        self._book = Book(lambda project, hour: {e.source for e in store.ledger(project, hour) if e.hour == hour})
+        self._audits: dict[str, Auditing] = {}  # of a project
         self._used: float | None = None  # when it was last used, since it last rested
         self._behind = 0
         self.projected = 0
@@ -52,36 +61,84 @@ class Projection:
         """Project everything that was synced when it was asked for: whoever goes on writing keeps nobody waiting. Returns how many spans
         were new."""
         total = 0
+        if self._unsure:
+            self._at = self._store.positions()
+            self._unsure = {w: end for w, end in self._unsure.items() if self._at.get(w, Position(0, 0)) < end}
         for writer in self._reader.writers():
             end = self._reader.end(writer)
             while (at := self._at.get(writer, Position(0, 0))) < end and (records := self._reader.read(writer, at)):
-                for day, some in _by_day(records):
-                    found = joined([r for record in some for r in self._rows(record)], self._store, self._prices)
-                    total += self._write(day, found, writer, some[-1].position)
-                    self._at[writer] = some[-1].position
+                for day, some in _by_day(self._as_before(writer, records)):
+                    page = self._book.page()
+                    for record in some:
+                        page.read(record, self._rows(record))
+                    page.rows = joined(page.rows, self._store, self._prices)
+                    self._unsure[writer] = some[-1].position
+                    total += self._write(day, page, writer, some[-1].position)
+                    self._at[writer] = self._unsure.pop(writer)
         self.projected += total
         return total
 
-    def _write(self, day: str, found: list[SpanRow], writer: str, position: Position) -> int:
-        """A row that the store cannot take must not stop the rest: it is looked for by halves, and stays in the journal."""
-        try:
-            return self._store.write(day, found, writer, position)
-        except (ValueError, OverflowError):
-            if len(found) == 1:
-                self.unreadable += 1
-                _log.exception("a span cannot be stored; it is kept in the journal")
-                return self._store.write(day, [], writer, position)
-            before, middle = self._at.get(writer, Position(0, 0)), len(found) // 2
-            return self._write(day, found[:middle], writer, before) + self._write(day, found[middle:], writer, position)
+    def _as_before(self, writer: str, records: list[Record]) -> list[Record]:
+        """Records up to where a write ended that may be done: done again it must be the same, or the ledger would have it twice."""
+        if (end := self._unsure.get(writer)) is None:
+            return records
+        return [r for r in records if r.position <= end] or records
 
-    def _rows(self, record: Record) -> list[SpanRow]:
+    def _write(self, day: str, page: Page, writer: str, position: Position) -> int:
+        """A row that the store cannot take must not stop the rest: it is looked for, and stays in the journal."""
+        try:
+            return self._store.write(day, page.rows, writer, position, page.account(page.rows, page.counts))
+        except (ValueError, OverflowError):
+            _log.exception("a span cannot be stored; it is kept in the journal")
+        bad = self._not_storable(day, page.rows, writer)
+        self.unreadable += len(bad)
+        counts = page.counts + Counter((page.of(row), "unreadable") for row in bad)
+        ids = set(map(id, bad))
+        good = [row for row in page.rows if id(row) not in ids]
+        return self._store.write(day, good, writer, position, page.account(good, counts))
+
+    def _not_storable(self, day: str, found: list[SpanRow], writer: str) -> list[SpanRow]:
+        """Which of these rows the store cannot take, by halves. Those it takes are not kept: they are written together, and entered."""
+        try:
+            self._store.write(day, found, writer, self._at.get(writer, Position(0, 0)), _stop)
+        except _Stop:
+            return []
+        except (ValueError, OverflowError):
+            middle = len(found) // 2
+            halves = (found[:middle], found[middle:])
+            return found if len(found) == 1 else [row for half in halves for row in self._not_storable(day, half, writer)]
+        raise AssertionError("an account that fails stops its write")
+
+    def _rows(self, record: Record) -> list[SpanRow] | None:
+        """The rows of a record; None where it cannot be read."""
         try:
             kind, project, data = unseal(record.payload)
-            return list(rows(kind, project, record.receipt_ns, data, self._prices))
+            return [] if kind == REFUSED else list(rows(kind, project, record.receipt_ns, data, self._prices))
         except Exception:  # a record that no table can read must not stop the rest; it stays in the journal
             self.unreadable += 1
             _log.exception("a journal record cannot be read; it is kept")
-            return []
+            return None
+
+    def _ledger(self, query: LedgerQuery) -> LedgerPage:
+        waiting = [e for w in self._reader.writers() for e in waiting_in(self._reader, w, self._at.get(w, Position(0, 0)), self._book)]
+        return page_of(query, lambda project, since: [*self._store.ledger(project, since), *waiting])
+
+    def _forget(self, asked: Forget) -> int:
+        self._audits.clear()  # what they have counted may be gone
+        gone = self._store.forget(asked)  # of what is erased, that which had rows is entered with them
+        if entries := erased_entries(asked, self._store, self._book):
+            self._store.enter(entries)
+        return gone
+
+    def _audit(self, asked: LedgerAudit) -> LedgerAudited:
+        if (audit := self._audits.get(asked.project)) is None:
+            audit = self._audits[asked.project] = Auditing(asked.project, self._reader, self._store, dict(self._at), self._prices)
+        end = time.monotonic() + SLICE_SECONDS
+        while not (finished := audit.step()) and time.monotonic() < end:
+            pass
+        if finished:
+            del self._audits[asked.project]
+        return audit.told()
 
     def counts(self) -> dict[str, int]:
         damaged = sum(d.skipped for d in self._reader.damages.values())
@@ -98,6 +155,12 @@ class Projection:
             self._used = time.monotonic()
         if name == "catch_up":
             return new
+        if name == "ledger":
+            return self._ledger(params)
+        if name == "audit":
+            return self._audit(params)
+        if name == "forget":
+            return self._forget(params)
         if name == "remap":
             return self._store.remap(lambda row: again(row, self._prices), SLICE_SECONDS)
         return self.counts() if name == "counts" else getattr(self._store, name)(params)
@@ -110,6 +173,14 @@ class Projection:
 
     def close(self) -> None:
         self._store.close()
+
+
+class _Stop(Exception):
+    """Every row was taken; the write is given up all the same."""
+
+
+def _stop(new: Sequence[SpanRow]) -> Sequence[Entry]:
+    raise _Stop
 
 
 def _by_day(records: list[Record]) -> list[tuple[str, list[Record]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from windlass.core.actor import Actor
+from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceRemap, TraceShow
 from windlass.govern.permissions import guard
@@ -13,7 +14,7 @@ from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, 
 
 
 class Traces:
-    """Operations `traces.list`, `traces.show`, `traces.live`, `traces.remap`."""
+    """Operations `traces.list`, `traces.show`, `traces.live`, `traces.remap`, `traces.ledger`, `traces.audit`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -44,6 +45,17 @@ class Traces:
         guard(actor, "admin", actor.project)
         await self._journal.settle()
         return await self._spans.remap()
+
+    async def ledger(self, actor: Actor, query: LedgerQuery) -> LedgerPage:
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        return await self._spans.ledger(query)
+
+    async def audit(self, actor: Actor, asked: LedgerAudit) -> LedgerAudited:
+        """Goes on for half a second at a time."""
+        guard(actor, "admin", asked.project)
+        await self._journal.settle()
+        return await self._spans.audit(asked)
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:
         """For monitors, which act for nobody: runs as they came."""

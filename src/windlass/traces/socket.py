@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
+from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
@@ -25,7 +26,7 @@ LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "trace": TraceShow, "live": LiveQuery, "arrivals": ArrivalQuery, "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget, "mentions": MentionQuery,
-    "remap": None,
+    "remap": None, "ledger": LedgerQuery, "audit": LedgerAudit,
 }  # fmt: skip
 
 T = TypeVar("T")
@@ -78,6 +79,12 @@ class RemoteSpans:
 
     async def remap(self) -> Remapped:
         return await self._ask("remap", None, Remapped)
+
+    async def ledger(self, query: LedgerQuery) -> LedgerPage:
+        return await self._ask("ledger", query, LedgerPage)
+
+    async def audit(self, asked: LedgerAudit) -> LedgerAudited:
+        return await self._ask("audit", asked, LedgerAudited)
 
     async def close(self) -> None:
         pass

@@ -161,6 +161,10 @@ def test_evaluations_and_their_rows(shop: Shell, served: Server) -> None:
     assert "read anew: they say what they said" in shop("traces", "remap").stdout
     told = shop.json("traces", "remap")
     assert told["finished"] and told["done"] == told["total"] > 120
+    assert "windlass" in shop("traces", "ledger").stdout and shop.json("traces", "ledger")["items"][0]["received"] > 120
+    assert "balance: " in shop("traces", "audit").stdout
+    proven = shop.json("traces", "audit")
+    assert proven["finished"] and proven["balanced"] == proven["lines"] > 0
 
 
 def test_errors_teach(shell: Shell) -> None:

@@ -332,3 +332,4 @@ def test_loads_that_are_cut_by_kills_lose_and_double_nothing(home) -> None:
 
     found = run(2, 3000, home)
     assert (found["acknowledged"], found["missing"], found["doubled"]) == (6000, 0, 0)
+    assert (found["off"], found["lines"] > 0) == (0, True)

@@ -28,7 +28,7 @@ from windlass.doors.otlp import Intake, Otlp
 from windlass.doors.otlp.wire import JSON, PROTOBUF, SIGNALS
 from windlass.govern.masking import Masking
 from windlass.store.journal import Journal, JournalReader, Position
-from windlass.traces.envelope import unseal
+from windlass.traces.envelope import REFUSED, refusals_of, unseal
 from windlass.traces.mapping import rows
 
 SLOWEST = 5.0  # seconds; most take less than a millisecond
@@ -144,6 +144,7 @@ class World:
             self.journal, lambda headers: Actor("key:x", "owner", "shop"), lambda *_: None, LIMIT, LIMIT, Masking(folder / "masking.toml")
         )
         self.door = Otlp(self.intake)
+        self.refused: Counter[tuple[str, str]] = Counter()  # what the journal says, by signal and reason
 
     async def post(self, name: str, kind: str, body: bytes, encoding: str = "", pieces: int = 1) -> tuple[int, str, bytes]:
         scope = {
@@ -166,12 +167,17 @@ class World:
 
     def check(self) -> Counter[int]:
         """Read everything that was kept; how many records of each format."""
+        self.intake.close()
         self.journal.close()
         reader, found, at = JournalReader(self.folder), Counter[int](), Position(0, 0)
         while records := reader.read("doors", at):
             at = records[-1].position
             for record in records:
                 kind, project, data = unseal(record.payload)
+                if kind == REFUSED:
+                    for r in refusals_of(data):
+                        self.refused[r.signal, r.what] += r.items
+                    continue
                 FORMATS[kind].FromString(data)
                 list(rows(kind, project, record.receipt_ns, data))
                 assert b"sk-ant-api03-Zx81Qw62Er43Ty24Ui05Op96As87Df" not in data
@@ -209,6 +215,8 @@ async def test_thousands_of_mutated_bodies_harm_nothing(tmp_path: Path) -> None:
         assert counts[f"{name}.received"] == counts[f"{name}.accepted"] + refused
     assert counts["traces.requests"] + counts["logs.requests"] + counts["metrics.requests"] == 2_500 + len(sound) * len(PACKERS)
     kept = world.check()
+    said = {tuple(what.split(".", 2)): n for what, n in counts.items() if ".refused." in what or ".turned_away." in what}
+    assert world.refused == {(signal, f"{what}:{reason}"): n for (signal, what, reason), n in said.items()}
     print(dict(codes), dict(kept))
     assert min(codes[200], codes[400]) > 200 and min(kept.values()) > 100
 

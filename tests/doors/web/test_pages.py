@@ -189,6 +189,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/releases": "/releases",
         "/traces": "/traces",
         "/traces/{id}": f"/traces/{trace.trace_id}",
+        "/ledger": "/ledger?last=24h",
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",
         "/audit": "/audit",
@@ -728,11 +729,23 @@ def test_the_installation_says_which_engine_keeps_what(window: Opened) -> None:
     ]  # fmt: skip
     window.go("/audit")  # who may, verifies it by looking
     page = window.go("/status")
-    ledger = page.locator("h2:text-is('Ledger') + .card").inner_text()
+    ledger = page.locator("h2:text-is('Audit') + .card").inner_text()
     assert re.search(r"^\d+ entries, the newest .* Head \d+:[0-9a-f]{12}\s+agreed up to entry \d+", ledger), ledger
     assert "Each hash stands a second time in audit.anchors" in ledger
     versions = page.locator("h2:text-is('Versions') + .card").inner_text()
     for name in ("Windlass", "Python", "granian", "sqlalchemy", "duckdb", "dbos", "cedarpy"):
         assert re.search(rf"{name} \d+\.\d+", versions), name
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert window.complaints == []
+
+
+def test_what_was_received_is_proven_on_the_page(window: Opened, places: dict[str, str]) -> None:
+    page = window.go(places["/ledger"])
+    assert page.locator("svg.chart rect").count() > 0 and "windlass" in page.locator("table").inner_text()
+    assert "does not balance" not in page.locator("main").inner_text()
+    page.get_by_role("button", name="Read the journal again").press("Enter")
+    page.wait_for_selector("#audit:not([hx-post])", timeout=60_000)
+    assert page.locator("#audit").inner_text().startswith("balances"), page.locator("#audit").inner_text()
+    assert page.locator("select[name=last]").input_value() == "24h", "what was chosen stays"
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert window.complaints == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,21 +13,27 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.traces import Trace
 from windlass.core.span import Span, kind_of, output_of
 from windlass.doors import format as words
+from windlass.doors.cli import auditing
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
 from windlass.store.spans import readable
 
 UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
+ID = (
+    "One of them: its id or the start of it. Or `ledger`: what was received, and what came of it; `audit`: prove that by the journal, 1"
+    " where it is not so; `remap`: read all of them anew."
+)
 
 
 def add(app: typer.Typer) -> None:
-    command(app, "traces", "traces.list", "traces.show", "traces.live", "traces.remap", panel="Look")(traces)
+    does = ("traces.list", "traces.show", "traces.live", "traces.remap", "traces.ledger", "traces.audit")
+    command(app, "traces", *does, panel="Look")(traces)
 
 
 def traces(
     session: Session,
-    id: Annotated[str | None, typer.Argument(help="One of them: its id or the start of it. Or `remap`: read all of them anew.")] = None,
+    id: Annotated[str | None, typer.Argument(help=ID)] = None,
     search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
     uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
@@ -41,22 +48,21 @@ def traces(
     slower: Annotated[float | None, typer.Option("--slower-than", help="Milliseconds.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Figures of the last hours instead of a list.")] = False,
     release: Annotated[str | None, typer.Option("--release", help="With --live: of one release.")] = None,
-    hours: Annotated[int, typer.Option("--hours", help="With --live: how many.")] = 24,
+    hours: Annotated[int, typer.Option("--hours", help="With --live or `ledger`: how many; of a ledger 0 is all.")] = 24,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
-) -> None:
-    """What happened: traces by filter, one trace as a tree, or figures of the last hours."""
-    if id == "remap":  # no id: those are hexadecimal
-        _remap(session)
-        return
+) -> int | None:
+    """What happened: traces by filter, one trace as a tree, or figures of the last hours; and whether all that was received is there."""
+    if id in WORDS:  # no id: those are hexadecimal
+        return WORDS[id](session, hours)
     if id:
         trace = session.client.traces.show(id, cursor, 200)
         session.result(trace)
         _show(session, trace)
-        return
+        return None
     if live:
         _live(session, release, hours)
-        return
+        return None
     now = now_ns()
     given = {
         "search": search, "status": status, "uses": uses, "passage": passage, "model": model, "kind": kind,
@@ -81,6 +87,7 @@ def traces(
         session.print("no traces fit" if filtered else "no traces yet: windlass run, or send some with windlass.init()")
     if page.next:
         session.print(f"[dim]more: --cursor {page.next}[/dim]")
+    return None
 
 
 def _live(session: Session, release: str | None, hours: int) -> None:
@@ -92,13 +99,16 @@ def _live(session: Session, release: str | None, hours: int) -> None:
     session.print(f"{requests} in {hours} h · {errors} errors · p50 {p50} · p95 {p95} · {words.dollars(figures.cost)}")
 
 
-def _remap(session: Session) -> None:
+def _remap(session: Session, hours: int) -> None:
     with progress(session) as say:
         for told in session.client.traces.remap():
             say("reading anew", told.done, told.total)
     session.result(told)
     changed = ", ".join(f"{column.replace('_', ' ')} of {count:,}" for column, count in sorted(told.changed.items(), key=lambda c: -c[1]))
     session.print(f"{words.many(told.done, 'span')} read anew: " + (changed or "they say what they said"))
+
+
+WORDS: dict[str, Callable[[Session, int], int | None]] = {"remap": _remap, "ledger": auditing.ledger, "audit": auditing.audit}
 
 
 def _ns(text: str) -> int:

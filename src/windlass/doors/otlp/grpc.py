@@ -67,6 +67,7 @@ class Services(grpc.GenericRpcHandler):  # type: ignore[misc]
     async def _export(self, name: str, requests: Any, context: Any) -> bytes:
         headers = _headers(context)
         self._intake.came(name)
+        actor = None
         try:
             actor = await self._intake.admit(OURS, headers)
             with self._intake.share() as share:
@@ -85,7 +86,7 @@ class Services(grpc.GenericRpcHandler):  # type: ignore[misc]
             error = too_large(self._intake.limit) if isinstance(error, _Nothing) else error
             raise asyncio.CancelledError from e
         finally:
-            self._intake.turned_away(name, error)
+            self._intake.turned_away(name, error, actor)
         raise AssertionError("abort raises")
 
 

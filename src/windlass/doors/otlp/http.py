@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, Unauthenticated, WindlassError
 from windlass.doors import api
 from windlass.doors.auth import headers_of
@@ -46,6 +47,7 @@ class Otlp:
         sender, name = PATHS[scope["path"]]
         kind, body = _kind(headers), _Body(receive)
         self._intake.came(name)
+        actor = None
         try:
             actor = await self._intake.admit(sender, headers)
             encoding = _checked(kind, headers.get("content-encoding", "").strip().lower())
@@ -53,7 +55,7 @@ class Otlp:
                 data = await body.whole(share, encoding, self._intake.limit)
                 said = await self._intake.take(SIGNALS[name], actor.project, data, kind, project_of(sender, headers))
         except Exception as e:
-            await self._refuse(e if isinstance(e, WindlassError) else api.defect(scope["path"]), name, kind, body, send)
+            await self._refuse(e if isinstance(e, WindlassError) else api.defect(scope["path"]), name, kind, body, send, actor)
         else:
             await _answer(send, 200, said, kind)
 
@@ -67,9 +69,9 @@ class Otlp:
 
         return answer
 
-    async def _refuse(self, error: WindlassError, name: str, kind: str, body: _Body, send: Send) -> None:
+    async def _refuse(self, error: WindlassError, name: str, kind: str, body: _Body, send: Send, actor: Actor | None = None) -> None:
         await body.linger(self._intake.limit)
-        self._intake.turned_away(name, error)
+        self._intake.turned_away(name, error, actor)
         shape = kind if kind in (PROTOBUF, JSON) else PROTOBUF if "protobuf" in kind else JSON
         more: list[tuple[bytes, bytes]] = []
         if (retry := wait_after(error)) is not None:

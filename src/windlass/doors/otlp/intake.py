@@ -16,6 +16,7 @@ from windlass.govern.openid import looks_like_token
 from windlass.store.journal import Journal
 from windlass.traces.envelope import seal
 from windlass.traces.masked import mask_otlp
+from windlass.traces.refusals import Refusals
 
 INLINE = 1_000_000  # bytes of a request beyond which its work is done on a thread, so that others are answered meanwhile
 BUSY_SECONDS, AWAY_SECONDS = 1, 5  # after which it is worth trying again
@@ -44,6 +45,7 @@ class Intake:
         self._pending = max(pending, limit)  # one alone is never too many
         self._masking = masking
         self._held = 0
+        self._refusals = Refusals(journal, masking)
         # `accepted` and `rejected` are items of all signals. Of each signal: `traces.received`, `traces.accepted`, `traces.refused.REASON`,
         # where received is the sum of the others; and of whole requests `traces.requests` and `traces.turned_away.CODE`
         self.counts = Counter(accepted=0, rejected=0)
@@ -78,11 +80,14 @@ class Intake:
         self._count(signal.name, "received", outcome.received)
         for reason, (count, _) in outcome.refused.items():
             self._count(signal.name, f"refused.{reason}", count)
+        for (source, reason), count in outcome.by_source.items():
+            self._refusals.items(project, source, signal.name, reason, count)
         if payload is not None:
             try:
                 await self._journal.aappend(payload)
             except Unavailable:
                 self._count(signal.name, "refused.unavailable", outcome.kept)
+                self._refusals.items(project, "", signal.name, "unavailable", outcome.kept)
                 raise
         self._count(signal.name, "accepted", outcome.kept)
         self.counts["accepted"] += outcome.kept
@@ -93,9 +98,15 @@ class Intake:
         """Count a request."""
         self._count(signal, "requests")
 
-    def turned_away(self, signal: str, error: WindlassError) -> None:
-        """Count a request that was refused whole."""
+    def turned_away(self, signal: str, error: WindlassError, actor: Actor | None = None) -> None:
+        """Count a request that was refused whole. Of an actor who may send it is in the ledger; nobody else writes anything to the disk."""
         self._count(signal, f"turned_away.{error.code}")
+        if actor:
+            self._refusals.request(actor.project, actor.id, signal, error.code)
+
+    def close(self) -> None:
+        """Hand what was counted to the journal, before that is closed."""
+        self._refusals.flush()
 
     def _count(self, signal: str, what: str, many: int = 1) -> None:
         if many:

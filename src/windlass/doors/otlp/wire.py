@@ -11,6 +11,7 @@ from __future__ import annotations
 import binascii
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -58,6 +59,8 @@ class Outcome:
     def __init__(self) -> None:
         self.received = 0
         self.refused: dict[str, tuple[int, str]] = {}
+        self.resource: Any = None  # whose items are looked at
+        self.by_source: Counter[tuple[str, str]] = Counter()  # source and reason → how many
 
     @property
     def kept(self) -> int:
@@ -66,6 +69,7 @@ class Outcome:
     def refuse(self, reason: str, where: str, count: int = 1) -> None:
         before, first = self.refused.get(reason, (0, where))
         self.refused[reason] = (before + count, first)
+        self.by_source[_service(self.resource), reason] += count
 
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,6 +141,7 @@ def refuse(signal: Signal, request: Any, unreadable: Unreadable) -> Outcome:
     outcome = Outcome()
     outer, inner, many = signal.fields
     for r, resource in enumerate(getattr(request, outer)):
+        outcome.resource = resource.resource
         for s, scope in enumerate(getattr(resource, inner)):
             items = getattr(scope, many)
             bad = {i: count for (a, b, i), count in unreadable.items() if (a, b) == (r, s)} if unreadable else {}
@@ -181,6 +186,10 @@ def _take_out(items: Any, reasons: list[str | None], where: Callable[[int], str]
             outcome.refuse(reason, where(i))
     del items[:]
     items.extend(kept)
+
+
+def _service(resource: Any) -> str:
+    return next((a.value.string_value for a in resource.attributes if a.key == "service.name"), "") if resource else ""
 
 
 def _place(signal: Signal, resource: int, scope: int, item: int) -> str:

@@ -30,6 +30,7 @@ from windlass.doors.web import (
     graph,
     home,
     indexes,
+    ledger,
     lineage,
     masking,
     models,
@@ -71,6 +72,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *sessions.PAGES,
     *alerts.PAGES,
     *traces.PAGES,
+    *ledger.PAGES,
     *monitors.PAGES,
     *playground.PAGES,
     *models.PAGES,
@@ -107,6 +109,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *masking.FORMS,
     *erasures.FORMS,
     *status.FORMS,
+    *ledger.FORMS,
 )
 
 

@@ -78,6 +78,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Monitor",
         (
             ("traces", "Traces", "/traces"),
+            ("ledger", "Ledger", "/ledger"),
             ("monitors", "Monitors", "/monitors"),
             ("quality", "Quality", "/quality"),
             ("alerts", "Alerts", "/alerts"),

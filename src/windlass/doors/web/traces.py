@@ -12,11 +12,10 @@ from starlette.responses import Response
 from windlass.core import span as names
 from windlass.core.conversation import Turn, turns
 from windlass.core.operations.traces import TRACE, TRACES, WHY, Trace, TracePage, TraceQuery, TraceShow, Why
-from windlass.core.span import SpanEvent, Step, input_of, kind_of, output_of
+from windlass.core.span import LOG, SpanEvent, Step, input_of, kind_of, output_of
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, respond
 from windlass.traces.conventions.tables import tables
-from windlass.traces.log_records import LOG
 
 HOURS = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
 

@@ -11,6 +11,7 @@ import msgspec
 from windlass.core.errors import error_from_dict
 from windlass.core.operations import alerts, monitors, sessions, traces
 from windlass.core.operations.datasets import Edited
+from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
 
 
@@ -36,6 +37,17 @@ class Traces(Group):
         `traces.remap`."""
         while True:
             yield (told := self._client.call(traces.REMAP, traces.TraceRemap()))
+            if told.finished:
+                return
+
+    def ledger(self, hours: int = 168) -> LedgerPage:
+        """What was received in so many hours, 0 for all time, and what came of it. Operation `traces.ledger`."""
+        return self._client.call(LEDGER, LedgerQuery(self._project, hours))
+
+    def audit(self) -> Iterator[LedgerAudited]:
+        """Read the journal again and hold ledger and tables against it; says again and again how far it is. Operation `traces.audit`."""
+        while True:
+            yield (told := self._client.call(LEDGER_AUDIT, LedgerAudit(self._project)))
             if told.finished:
                 return
 

@@ -1,0 +1,74 @@
+"""The ledger in ClickHouse, where a row of `positions` has what is entered with that write: one insert, so never the one without the other.
+
+A write that was cut off between its rows and its position is done again, and finds rows that are there already. They are new all the
+same, and not sent a second time: no row of `positions` has their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from windlass.core.digest import digest_json
+from windlass.core.span import LOG
+from windlass.store.span_ledger import BEGAN, HOUR_NS, LONGEST, OTHERS, Entry
+from windlass.store.spans import Forget
+
+Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+Enter = Callable[[str, int, int, tuple[int, int], Sequence[Entry]], None]
+NOBODY = ""  # writes these, and no journal is theirs
+_BY_HOUR = (
+    f"SELECT project, intDiv(receipt_ns, {HOUR_NS}) AS hour, leftUTF8(service, {LONGEST}) AS source,"
+    f" if(kind = '{LOG}', 'logs', 'traces') AS signal, count(), max(place) FROM spans WHERE NOT joined"
+)
+_GROUPS = "GROUP BY project, hour, source, signal"
+
+
+def begin(ask: Ask, enter: Enter) -> None:
+    """Give tables of before their ledger: what their rows tell, and until when no more is known."""
+    ((last, latest),) = ask("SELECT max(place), max(receipt_ns) FROM spans", [])
+    if not last or ask('SELECT 1 FROM positions WHERE "last" > 0 LIMIT 1', []):
+        return
+    rows = ask(f"{_BY_HOUR} {_GROUPS}", [])
+    entries = [
+        Entry(project, hour, source, signal, what, n) for project, hour, source, signal, n, _ in rows for what in ("received", "indexed")
+    ]
+    enter(NOBODY, 0, 0, (1, int(last)), [*entries, Entry("", int(latest) // HOUR_NS, "", "", BEGAN, 1)])
+
+
+def unaccounted(ask: Ask, places: Sequence[int]) -> set[int]:
+    """Those of these places that no write has entered."""
+    if not places:
+        return set()
+    ranges = ask(
+        'SELECT DISTINCT "first", "last" FROM positions WHERE "last" >= ? AND "first" <= ? AND "last" > 0', [min(places), max(places)]
+    )
+    return {p for p in places if not any(first <= p <= last for first, last in ranges)}
+
+
+def erasing(ask: Ask, enter: Enter, asked: Forget) -> None:
+    """Enter that these traces are about to be erased; asked again after it was cut off, it is entered once."""
+    rows = ask(f"{_BY_HOUR} AND project = ? AND trace_id IN ? {_GROUPS}", [asked.project, list(asked.traces)])
+    if not rows:
+        return
+    known = {(e.hour, e.source) for e in read(ask, asked.project, min(r[1] for r in rows))}
+    entries = []
+    for project, hour, service, signal, n, _ in rows:
+        source = service if (hour, service) in known else OTHERS
+        entries += [Entry(project, hour, source, signal, "indexed", -n), Entry(project, hour, source, signal, "erased", n)]
+    name = digest_json([asked.project, sorted(asked.traces), max(r[5] for r in rows)]).partition(":")[2]
+    enter(NOBODY, 1, int(name[:15], 16), (0, 0), entries)
+
+
+def read(ask: Ask, project: str, since: int) -> list[Entry]:
+    rows = ask(
+        "SELECT e.1 AS project, e.2 AS hour, e.3 AS source, e.4 AS signal, e.5 AS what, sum(e.6) FROM"
+        f" (SELECT arrayJoin(ledger) AS e FROM positions FINAL) WHERE (e.1 = ? AND e.2 >= ?) OR e.5 = '{BEGAN}'"
+        " GROUP BY project, hour, source, signal, what",
+        [project, since],
+    )
+    return [Entry(*row) for row in rows]
+
+
+def rows_by_hour(ask: Ask, project: str) -> list[tuple[int, str, int]]:
+    return [(hour, source, n) for _, hour, source, _, n, _ in ask(f"{_BY_HOUR} AND project = ? {_GROUPS}", [project])]

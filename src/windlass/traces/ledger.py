@@ -1,0 +1,238 @@
+"""The ledger of what was received: what a record of the journal says of it, what a projector enters, and how it is told.
+
+Every item is entered once as received, as it is counted in the record, and once as what came of it; so an item that is lost between the
+two is seen. What was refused is in records of its own, so the journal alone says what everything else is held against.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from windlass.core.errors import Invalid
+from windlass.core.ids import now_ns
+from windlass.core.operations.ledger import LedgerLine, LedgerPage, LedgerQuery
+from windlass.store.journal import JournalReader, Position, Record
+from windlass.store.span_ledger import BEGAN, HOUR_NS, LONGEST, OTHERS, SOURCES, Account, Entry
+from windlass.store.spans import Forget, SpanRow, SpanStore
+from windlass.traces.envelope import LOGS, OTLP, REFUSED, SIGNALS, SPANS, erased_from, refusals_of, unseal
+from windlass.traces.otlp_values import attributes_of
+
+HOURS_KNOWN = 100  # of which the sources are remembered
+MOST = 20_000  # lines of a page
+LOOKED_AT = 8_000_000  # bytes of what waits
+
+
+class _Service(msgspec.Struct):
+    """Of a span of ours, who it is of; the same where it does not say as in `core.span.Span`."""
+
+    service: str = "windlass"
+
+
+class Key(NamedTuple):
+    project: str
+    hour: int
+    source: str
+    signal: str
+
+
+_services = msgspec.msgpack.Decoder(list[_Service])
+Counts = Counter[tuple[Key, str]]
+
+
+class Said(NamedTuple):
+    """What a record says by itself: how many items it holds and how many were erased from it, by source; or what was refused."""
+
+    project: str
+    hour: int
+    signal: str
+    items: Mapping[str, int]
+    erased: Mapping[str, int]
+    refused: Sequence[tuple[Key, str, int]] = ()
+
+
+def said_by(record: Record) -> Said | None:
+    """None for a record whose format nobody here knows. One that cannot be read counts as one item of no source."""
+    try:
+        kind, project, data = unseal(record.payload)
+    except Invalid:
+        return None
+    hour = record.receipt_ns // HOUR_NS
+    if kind == REFUSED:
+        refused = [(Key(project, r.hour, r.source[:LONGEST], r.signal), r.what, r.items) for r in refusals_of(data)]
+        return Said(project, hour, "", {}, {}, refused)
+    try:
+        items = items_of(kind, data)
+    except Exception:  # no parser's errors are all of one kind, and an item that nobody can read is counted too
+        items = Counter({"": 1})
+    return Said(project, hour, SIGNALS[kind], items, erased_from(record.payload))
+
+
+def items_of(kind: int, data: bytes) -> Counter[str]:
+    """How many spans, log records or points a record's data holds, by source. Raises what reading it raises."""
+    found: Counter[str] = Counter()
+    if kind == SPANS:
+        found.update(s.service[:LONGEST] for s in _services.decode(data))
+    elif kind == OTLP:
+        for of in ExportTraceServiceRequest.FromString(data).resource_spans:
+            found[source_of(of.resource)] += sum(len(scope.spans) for scope in of.scope_spans)
+    elif kind == LOGS:
+        for told in ExportLogsServiceRequest.FromString(data).resource_logs:
+            found[source_of(told.resource)] += sum(len(scope.log_records) for scope in told.scope_logs)
+    else:
+        for measured in ExportMetricsServiceRequest.FromString(data).resource_metrics:
+            found[source_of(measured.resource)] += sum(points_of(m) for scope in measured.scope_metrics for m in scope.metrics)
+    return found
+
+
+def points_of(metric: Any) -> int:
+    """How many points a metric of OTLP has."""
+    kind = metric.WhichOneof("data")
+    return len(getattr(metric, kind).data_points) if kind else 0
+
+
+def source_of(resource: Any) -> str:
+    """What a resource of OTLP calls its service, as a row of its spans does."""
+    named = [a for a in resource.attributes if a.key == "service.name"]
+    return str(attributes_of(named)["service.name"])[:LONGEST] if named else ""
+
+
+class Book:
+    """What a projector enters. `known` says which sources an hour of a project has already."""
+
+    def __init__(self, known: Callable[[str, int], Iterable[str]]) -> None:
+        self._known = known
+        self._sources: OrderedDict[tuple[str, int], set[str]] = OrderedDict()
+
+    def key(self, project: str, hour: int, source: str, signal: str) -> Key:
+        """Where something is entered. Whoever sends from ever new sources fills no table."""
+        if (sources := self._sources.get((project, hour))) is None:
+            sources = self._sources[project, hour] = set(self._known(project, hour))
+            if len(self._sources) > HOURS_KNOWN:
+                self._sources.popitem(last=False)
+        if source not in sources:
+            if len(sources) >= SOURCES:
+                return Key(project, hour, OTHERS, signal)
+            sources.add(source)
+        return Key(project, hour, source, signal)
+
+    def page(self) -> Page:
+        return Page(self)
+
+
+class Page:
+    """What is entered with one write: of records, and of the rows that were made of them."""
+
+    def __init__(self, book: Book) -> None:
+        self.rows: list[SpanRow] = []
+        self.counts: Counts = Counter()
+        self._book = book
+        self._signals: dict[int, str] = {}  # of rows that are not of traces
+
+    def read(self, record: Record, made: Sequence[SpanRow] | None) -> None:
+        """Enter a record and the rows that were made of it; None where it could not be read."""
+        if (said := said_by(record)) is None:
+            return
+        for key, what, items in said.refused:
+            self.counts[self._book.key(*key), what] += items
+        left = Counter(said.items)
+        for source, items in said.items.items():
+            self.counts[self._book.key(said.project, said.hour, source, said.signal), "received"] += items
+        for source, items in said.erased.items():
+            key = self._book.key(said.project, said.hour, source, said.signal)
+            self.counts[key, "received"] += items
+            self.counts[key, "erased"] += items
+        for row in made or ():
+            left[row.service[:LONGEST]] -= 1
+            if said.signal != "traces":
+                self._signals[id(row)] = said.signal
+        self.rows += made or ()
+        fate = "unreadable" if made is None else "kept" if said.signal != "traces" else ""  # a span without a row is lost, and is seen
+        for source, items in left.items():
+            if fate and items > 0:
+                self.counts[self._book.key(said.project, said.hour, source, said.signal), fate] += items
+
+    def of(self, row: SpanRow) -> Key:
+        return self._book.key(row.project, row.receipt_ns // HOUR_NS, row.service[:LONGEST], self._signals.get(id(row), "traces"))
+
+    def account(self, rows: Sequence[SpanRow], counts: Counts) -> Account:
+        """What is entered with a write of these rows: which were new, which were there, and these counts."""
+
+        def entries(new: Sequence[SpanRow]) -> list[Entry]:
+            found = Counter(counts)
+            found.update((self.of(row), "again") for row in rows if not row.joined)
+            for row in new:
+                if row.joined:
+                    continue
+                key = self.of(row)
+                found[key, "again"] -= 1
+                found[key, "indexed"] += 1
+            return [Entry(*key, what, items) for (key, what), items in found.items() if items]
+
+        return entries
+
+
+def lines_of(entries: Iterable[Entry], project: str) -> tuple[dict[Key, LedgerLine], int | None]:
+    """Lines of a project, and the last hour that was there before the ledger began."""
+    found: dict[Key, LedgerLine] = {}
+    began: int | None = None
+    for entry in entries:
+        if entry.what == BEGAN:
+            began = max(entry.hour, began or entry.hour)
+            continue
+        if entry.project != project:
+            continue
+        key = Key(*entry[:4])
+        if (line := found.get(key)) is None:
+            line = found[key] = LedgerLine(entry.hour * HOUR_NS, entry.source, entry.signal, refused={}, turned_away={})
+        enter(line, entry.what, entry.items)
+    return found, began
+
+
+def enter(line: LedgerLine, what: str, items: int) -> None:
+    """Add to a figure of a line. What is refused was received."""
+    of, _, reason = what.partition(":")
+    if reason:
+        reasons = line.turned_away if of == "turned_away" else line.refused
+        reasons[reason] = reasons.get(reason, 0) + items
+        line.received += items if of == "refused" else 0
+    else:
+        setattr(line, of, getattr(line, of) + items)
+
+
+def page_of(query: LedgerQuery, read: Callable[[str, int], Iterable[Entry]]) -> LedgerPage:
+    """The newest lines, of what a ledger says of a project from an hour on."""
+    now = now_ns() // HOUR_NS
+    since = now - query.hours + 1 if query.hours else 0
+    found, began = lines_of(read(query.project, since), query.project)
+    lines = sorted(found.values(), key=lambda line: (-line.hour_ns, line.source, line.signal))
+    begins, begun = since * HOUR_NS if query.hours else None, (began + 1) * HOUR_NS if began is not None else None
+    return LedgerPage(tuple(lines[:MOST]), begins, begun, len(lines) > MOST)
+
+
+def erased_entries(asked: Forget, store: SpanStore, book: Book) -> list[Entry]:
+    """What moves log records and points from kept to erased, so that as many are erased as the journal says, however often it is asked."""
+    said: Counter[Key] = Counter()
+    for hour, source, signal, items in asked.erased:
+        said[book.key(asked.project, hour, source, signal)] += items
+    lines, _ = lines_of(store.ledger(asked.project, min((key.hour for key in said), default=0)), asked.project) if said else ({}, None)
+    more = {key: items - lines[key].erased for key, items in said.items() if key in lines}
+    return [Entry(*key, what, n if what == "erased" else -n) for key, n in more.items() if n > 0 for what in ("kept", "erased")]
+
+
+def waiting_in(reader: JournalReader, writer: str, at: Position, book: Book) -> Iterator[Entry]:
+    """What a journal has after a position, as far as it is looked at."""
+    if not reader.after(writer, at):
+        return
+    for record in reader.read(writer, at, LOOKED_AT):
+        if (said := said_by(record)) is None:
+            continue
+        for source, items in said.items.items():
+            key = book.key(said.project, said.hour, source, said.signal)
+            yield from (Entry(*key, what, items) for what in ("received", "waiting"))
