@@ -83,6 +83,7 @@ SERVICES = {
     "traces.show": "traces.show",
     "traces.live": "traces.live",
     "traces.remap": "traces.remap",
+    "traces.score": "scoring.score",
     "traces.why": "reasons.why",
     "sessions.list": "conversations.list",
     "sessions.show": "conversations.show",

@@ -10,6 +10,8 @@ from windlass.core.operations.traces import TraceQuery
 from windlass.store.span_filters import LATEST, began_before, version_prefix, versions_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
+# as DuckDB's
+TOOK = "ifNull(maxOrNullIf(end_ns, kind != 'evaluator'), max(end_ns)) - min(start_ns)"
 Filters = tuple[str, str, list[Any], list[Any]]  # conditions on spans, conditions on traces, the values of each
 
 
@@ -47,7 +49,7 @@ def filters_of(q: TraceQuery) -> Filters:
             having.append(condition)
             h.append(at)
     if q.slower_than_ms is not None:
-        having.append("max(end_ns) - min(start_ns) > ?")
+        having.append(f"{TOOK} > ?")
         h.append(int(q.slower_than_ms * 1e6))
     if q.cursor:
         began, trace = began_before(q.cursor)

@@ -20,12 +20,12 @@ from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, NotFound, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
-from windlass.core.span import SCORE, SCORED
 from windlass.store import span_erasing_clickhouse
 from windlass.store.journal import Position
 from windlass.store.span_filters import places, versions_of
-from windlass.store.span_filters_clickhouse import filters_of, latest, watched
+from windlass.store.span_filters_clickhouse import TOOK, filters_of, latest, watched
 from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
+from windlass.store.span_scores_clickhouse import judged_of, seen_of
 from windlass.store.span_sessions_clickhouse import outer, sessions_of
 from windlass.store.spans import (
     Arrival,
@@ -236,7 +236,7 @@ class ClickHouseSpans:
             f"WITH s AS (SELECT {light} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ?"
             " ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id),"
             f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s)"
-            " SELECT trace_id, min(start_ns) AS began, max(end_ns) - min(start_ns), count(),"
+            f" SELECT trace_id, min(start_ns) AS began, {TOOK}, count(),"
             " countIf(status = 'error' AND parent IS NULL) > 0, countIf(status = 'error') > 0, countIf(parent IS NULL),"
             " sumIf(tokens_in, kind = 'model' AND innermost), sumIf(tokens_out, kind = 'model' AND innermost),"
             " sumIf(cost, kind IN ('model', 'embedding') AND innermost),"
@@ -275,7 +275,8 @@ class ClickHouseSpans:
         one = "project = ? AND trace_id = ?"
         (summary,) = self._summaries(one, mine, self._found(one, "1", mine, [], 1, None))
         versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
-        return Trace(summary=summary, spans=spans, versions=versions, next=cursor_of(spans[-1]) if len(page) > query.limit else None)
+        more = cursor_of(spans[-1]) if len(page) > query.limit else None
+        return Trace(summary=summary, spans=spans, versions=versions, scores=judged_of(self._ask, *mine), next=more)
 
     def _resolve(self, query: TraceShow) -> str:
         text = query.id.lower()
@@ -332,18 +333,7 @@ class ClickHouseSpans:
         return Arrivals(tuple(Arrival(*row[1:]) for row in rows[: query.limit]), f"{PLACE}:{reached}" if reached else "", more)
 
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
-        """By time. Of the same judgement given twice the newest counts."""
-        fits, given = watched(query)
-        by, value = f"JSONExtract(attributes, '{SCORED}', 'Nullable(String)')", f"JSONExtract(attributes, '{SCORE}', 'Nullable(Float64)')"
-        fits += ["kind = 'evaluator'", "judge IS NOT NULL", *(["judge = ?"] if query.evaluator else []), "start_ns >= ?"]
-        given += [*([query.evaluator] if query.evaluator else []), query.since_ns or 0]
-        rows = self._ask(
-            f"SELECT start_ns, trace_id, release, judge, value FROM (SELECT start_ns, trace_id, release, {by} AS judge, {value} AS value"
-            f" FROM spans WHERE {' AND '.join(fits)} ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, judge)"
-            " ORDER BY start_ns DESC, trace_id LIMIT ?",
-            [*given, query.limit],
-        )
-        return [ScoreSeen(*row) for row in reversed(rows)]
+        return seen_of(self._ask, query)
 
     def sessions(self, query: SessionQuery) -> SessionPage:
         return sessions_of(self._ask, query)

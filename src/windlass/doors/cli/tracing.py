@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from windlass.core import span as names
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
-from windlass.core.operations.traces import Trace
+from windlass.core.operations.traces import ScoreGiven, Trace
 from windlass.core.span import Span
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
 
+YES, NO = ("true", "yes", "up"), ("false", "no", "down")
 UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 
 
 def add(app: typer.Typer) -> None:
-    command(app, "traces", "traces.list", "traces.show", "traces.live", "traces.remap", panel="Look")(traces)
+    command(app, "traces", "traces.list", "traces.show", "traces.live", "traces.remap", "traces.score", panel="Look")(traces)
 
 
 def traces(
     session: Session,
-    id: Annotated[str | None, typer.Argument(help="One of them: its id or the start of it. Or `remap`: read all of them anew.")] = None,
+    id: Annotated[
+        str | None, typer.Argument(help="One: its id or the start of it. Or `remap`: read all anew. Or `score`: say what one was worth.")
+    ] = None,
+    said: Annotated[list[str] | None, typer.Argument(help="After `score`: ID NAME VALUE; with --session NAME VALUE.")] = None,
     search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
     uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
@@ -42,10 +46,19 @@ def traces(
     live: Annotated[bool, typer.Option("--live", help="Figures of the last hours instead of a list.")] = False,
     release: Annotated[str | None, typer.Option("--release", help="With --live: of one release.")] = None,
     hours: Annotated[int, typer.Option("--hours", help="With --live: how many.")] = 24,
+    comment: Annotated[str | None, typer.Option("--comment", help="With score: in words, also without a value.")] = None,
+    span: Annotated[str | None, typer.Option("--span", help="With score: of one step.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="With score: take yours of this name back.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
 ) -> None:
-    """What happened: traces by filter, one trace as a tree, or figures of the last hours."""
+    """What happened: traces by filter, one trace as a tree, or figures of the last hours. `windlass traces score ID helpful yes` says
+    what one was worth: a number, yes or no, or a category."""
+    if id == "score":
+        _score(session, said or [], conversation, comment=comment, span=span, withdraw=withdraw)
+        return
+    if said:
+        raise Invalid(f"{said[0]!r} is one too many", remedy="name one trace, or write `windlass traces score ID NAME VALUE`")
     if id == "remap":  # no id: those are hexadecimal
         _remap(session)
         return
@@ -92,6 +105,37 @@ def _live(session: Session, release: str | None, hours: int) -> None:
     session.print(f"{requests} in {hours} h · {errors} errors · p50 {p50} · p95 {p95} · {words.dollars(figures.cost)}")
 
 
+def _score(session: Session, said: list[str], conversation: str | None, **more: Any) -> None:
+    given = [None, *said] if conversation else [*said]
+    if not 2 <= len(given) <= 3:
+        raise Invalid("a score needs what it is about, and a name", remedy="windlass traces score ID NAME VALUE, or --session S NAME VALUE")
+    (trace, name), value = given[:2], _value(given[2]) if given[2:] else None
+    kept = session.client.traces.score(trace, name or "", value, session=conversation, **more)
+    session.result(kept)
+    of = f"span {kept.score.span} of trace" if kept.score.span else "trace"
+    about = plain(f"session {conversation}" if conversation else f"{of} {kept.trace}")
+    if kept.withdrawn:
+        session.print(f"withdrawn: {plain(kept.score.name)} of {about}")
+    else:
+        session.print(f"kept: {_worth(kept.score)} for {about}{'' if kept.arrived else ', which has not come yet'}")
+
+
+def _value(text: str | None) -> bool | float | str | None:
+    """A value as it is typed: yes or no, a number, or a category."""
+    if text is None:
+        return None
+    if text.lower() in YES + NO:
+        return text.lower() in YES
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _worth(score: ScoreGiven) -> str:
+    return plain(f"{score.name} {words.worth(score)}".strip())
+
+
 def _remap(session: Session) -> None:
     with progress(session) as say:
         for told in session.client.traces.remap():
@@ -121,10 +165,15 @@ def _show(session: Session, trace: Trace) -> None:
     )
     session.print(f"[bold]{plain(s.name)}[/bold]   {figures}")
     children: dict[str | None, list[Span]] = {}
-    known = {span.span_id for span in trace.spans}
-    for span in trace.spans:
+    steps = [span for span in trace.spans if names.GIVEN not in span.attributes]
+    known = {span.span_id for span in steps}
+    for span in steps:
         children.setdefault(span.parent if span.parent in known else None, []).append(span)
     _spans(session, children, None, "")
+    for score in trace.scores:
+        what = f"of {score.span[:8]}, " if score.span in known and score.span not in {n.span_id for n in children.get(None, [])} else ""
+        said = f"  {plain(_line(score.comment, 100))}" if score.comment else ""
+        session.print(f"[bold]{_worth(score)}[/bold]{said}  [dim]{what}by {plain(score.by)} · {words.ago(score.at_ns, now_ns())}[/dim]")
     if trace.next:
         session.print(f"[dim]more: windlass traces {s.trace_id} --cursor {trace.next}[/dim]")
     session.print(f"[dim]{session.link('/traces/' + s.trace_id)}[/dim]")

@@ -14,6 +14,8 @@ from windlass.core.operations.traces import TRACE, TRACES, WHY, Trace, TracePage
 from windlass.core.span import Span
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, respond
+from windlass.doors.web.scores import ScoresShown
+from windlass.doors.web.scores import shown as shown_scores
 
 HOURS = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
 
@@ -52,6 +54,7 @@ class TraceContext(msgspec.Struct):
     attributes: dict[str, Any]
     why: Why | None
     datasets: tuple[str, ...]
+    scores: ScoresShown
 
 
 async def traces(request: Request, ask: Asker) -> Response:
@@ -152,10 +155,11 @@ async def trace(request: Request, ask: Asker) -> Response:
     q, project = request.query_params, ask.actor.project
     asked = TraceShow(request.path_params["id"], project, q.get("cursor") or None)
     found = await ask(TRACE, asked)
-    lines = waterfall(found.spans)
+    steps = tuple(s for s in found.spans if names.GIVEN not in s.attributes)
+    lines = waterfall(steps)
     wanted = q.get("span")
     interesting = next((x.span for x in lines if x.kind == "model"), lines[0].span if lines else None)
-    chosen = next((s for s in found.spans if s.span_id == wanted), interesting)
+    chosen = next((s for s in steps if s.span_id == wanted), interesting)
     shown = {names.INPUT, names.OUTPUT, names.INPUT_MESSAGES, names.OUTPUT_MESSAGES, names.VERSIONS}
     context = TraceContext(
         trace=found,
@@ -166,6 +170,7 @@ async def trace(request: Request, ask: Asker) -> Response:
         attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
         why=await ask(WHY, asked),
         datasets=await names_of(ask),
+        scores=shown_scores(found.scores, steps, ask.actor.id),
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
 
