@@ -330,7 +330,7 @@ def forms(w: World) -> dict[str, Asked]:
         "/pins/{name}/compare": form("write", "/pins/files/compare"),
         "/pins/{name}/keep": form("write", "/pins/files/keep"),
         "/sessions/{id:path}/keep": form("write", f"/sessions/{w.run.trace}/keep", dataset="kept-by-form", run=w.run.trace, fields="{}"),
-        "/sessions/{id:path}/scores": form("trace", f"/sessions/{w.session}/scores", value="up"),
+        "/sessions/{id:path}/scores": form("trace", f"/sessions/{w.run.trace}/scores", value="up"),
         "/traces/{id}/scores": form("trace", f"/traces/{w.run.trace}/scores", value="down", comment=MARK),
         "/reproduce": form("run", "/reproduce", what=w.run.trace),
         "/evaluations": form("run", "/evaluations", suite="answers"),

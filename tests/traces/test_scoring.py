@@ -98,7 +98,7 @@ def test_a_score_is_told_with_its_trace_and_changes_nothing_else_of_it(scored: S
         ("key/app", "helpful", True, "it says when", None),
     ]
     after = scored.show().summary
-    assert (after.duration_ns, after.status, after.name, after.input) == (before.duration_ns, before.status, before.name, before.input)
+    assert after == before
     seen = scored.do(scored.platform.traces.scores(ScoreQuery("default", "answer")))
     assert sorted((s.evaluator, s.value) for s in seen) == [("helpful", 1.0), ("relevant", 0.25)]
     assert scored.do(scored.platform.traces.scores(ScoreQuery("default", "answer", monitors=True))) == []

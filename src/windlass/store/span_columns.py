@@ -27,6 +27,11 @@ MACROS = ("hex_trace(id) AS replace(id::VARCHAR, '-', '')", "hex_span(id) AS lpa
 HEX_TRACE, HEX_SPAN = "hex_trace(trace_id)", "hex_span(span_id)"
 
 
+def said(attribute: str) -> str:
+    """An attribute of a span as text, in SQL."""
+    return f"json_extract_string(attributes, '$.\"{attribute}\"')"
+
+
 def _taken(column: str, kind: str) -> str:
     """A column of a batch as it is put into the table."""
     if kind == "UUID":

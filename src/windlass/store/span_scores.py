@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from windlass.core import span as names
 from windlass.core.operations.traces import ScoreGiven
 from windlass.core.span import Span
-from windlass.store.span_columns import HEX_TRACE
+from windlass.store.span_columns import HEX_TRACE, said
 from windlass.store.span_filters import watched
 from windlass.store.spans import ScoreQuery, ScoreSeen
 
@@ -28,17 +28,17 @@ def scores_of(spans: Iterable[Span]) -> tuple[ScoreGiven, ...]:
 
 
 def _score(span: Span) -> ScoreGiven:
-    said = span.attributes
-    kind, of = said.get(names.GIVEN), said.get(names.GIVEN_TO, "span")
+    told = span.attributes
+    kind, of = told.get(names.GIVEN), told.get(names.GIVEN_TO, "span")
     return ScoreGiven(
-        name=str(said[names.SCORED]), at_ns=span.start_ns, value=_value(kind, said), comment=str(said.get(names.EXPLANATION) or ""),
-        by=str(said.get(names.ACTOR) or ""), span=span.parent if of == "span" else None,
-        session=str(said.get(names.SESSION) or "") if of == "session" else None, given=kind is not None,
+        name=str(told[names.SCORED]), at_ns=span.start_ns, value=_value(kind, told), comment=str(told.get(names.EXPLANATION) or ""),
+        by=str(told.get(names.ACTOR) or ""), span=span.parent if of == "span" else None,
+        session=str(told.get(names.SESSION) or "") if of == "session" else None, given=kind is not None,
     )  # fmt: skip
 
 
-def _value(kind: Any, said: Mapping[str, Any]) -> bool | float | str | None:
-    number, label = said.get(names.SCORE), said.get(names.LABEL)
+def _value(kind: Any, told: Mapping[str, Any]) -> bool | float | str | None:
+    number, label = told.get(names.SCORE), told.get(names.LABEL)
     if isinstance(number, bool | int | float):
         return bool(number) if kind == "boolean" else float(number)
     return label if isinstance(label, str) else None
@@ -47,19 +47,15 @@ def _value(kind: Any, said: Mapping[str, Any]) -> bool | float | str | None:
 def seen_of(db: duckdb.DuckDBPyConnection, query: ScoreQuery) -> list[ScoreSeen]:
     """By time. Of the same judgement given twice the newest counts: a monitor's by its name, somebody's by its span."""
     fits, given = watched(query)
-    by = _said(names.SCORED)
+    by = said(names.SCORED)
     fits += ["kind = 'evaluator'", f"{by} IS NOT NULL", *([f"{by} = ?"] if query.evaluator else []), "start_ns >= ?"]
     given += [*([query.evaluator] if query.evaluator else []), query.since_ns or 0]
     rows = db.execute(
         f"SELECT start_ns, {HEX_TRACE}, release, judge, value FROM (SELECT start_ns, trace_id, release, {by} AS judge,"
-        f" CAST(json_extract(attributes, '$.\"{names.SCORE}\"') AS DOUBLE) AS value, {_said(names.GIVEN)} AS given,"
-        f" {_said(names.GIVEN_TO)} AS about FROM spans WHERE {' AND '.join(fits)} QUALIFY row_number() OVER"
+        f" CAST({said(names.SCORE)} AS DOUBLE) AS value, {said(names.GIVEN)} AS given,"
+        f" {said(names.GIVEN_TO)} AS about FROM spans WHERE {' AND '.join(fits)} QUALIFY row_number() OVER"
         " (PARTITION BY trace_id, judge, CASE WHEN given IS NULL THEN 0 ELSE span_id END ORDER BY receipt_ns DESC) = 1)"
         f" WHERE {OF_MONITORS if query.monitors else COUNTS} ORDER BY start_ns DESC, trace_id, judge LIMIT ?",
         [*given, query.limit],
     ).fetchall()
     return [ScoreSeen(*row) for row in reversed(rows)]
-
-
-def _said(attribute: str) -> str:
-    return f"json_extract_string(attributes, '$.\"{attribute}\"')"

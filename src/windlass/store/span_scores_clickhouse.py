@@ -7,7 +7,7 @@ from typing import Any
 
 from windlass.core import span as names
 from windlass.core.operations.traces import ScoreGiven
-from windlass.store.span_filters_clickhouse import watched
+from windlass.store.span_filters_clickhouse import said, watched
 from windlass.store.span_scores import COUNTS, MOST, OF_MONITORS, scores_of
 from windlass.store.spans import ScoreQuery, ScoreSeen, SpanRow, span_of
 
@@ -33,14 +33,10 @@ def seen_of(ask: Ask, query: ScoreQuery) -> list[ScoreSeen]:
     values += [*([query.evaluator] if query.evaluator else []), query.since_ns or 0]
     value = f"JSONExtract(attributes, '{names.SCORE}', 'Nullable(Float64)')"
     rows = ask(
-        f"SELECT start_ns, trace_id, release, judge, value FROM (SELECT start_ns, trace_id, release, {_said(names.SCORED)} AS judge,"
-        f" {value} AS value, {_said(names.GIVEN)} AS given, {_said(names.GIVEN_TO)} AS about, if(given IS NULL, '', span_id) AS own"
+        f"SELECT start_ns, trace_id, release, judge, value FROM (SELECT start_ns, trace_id, release, {said(names.SCORED)} AS judge,"
+        f" {value} AS value, {said(names.GIVEN)} AS given, {said(names.GIVEN_TO)} AS about, if(given IS NULL, '', span_id) AS own"
         f" FROM spans WHERE {' AND '.join(fits)} ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, judge, own)"
         f" WHERE {OF_MONITORS if query.monitors else COUNTS} ORDER BY start_ns DESC, trace_id, judge LIMIT ?",
         [*values, query.limit],
     )
     return [ScoreSeen(*row) for row in reversed(rows)]
-
-
-def _said(attribute: str) -> str:
-    return f"JSONExtract(attributes, '{attribute}', 'Nullable(String)')"

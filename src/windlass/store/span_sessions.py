@@ -10,6 +10,7 @@ import duckdb
 from windlass.core.errors import Invalid
 from windlass.core.operations.sessions import SessionPage, SessionQuery, SessionSummary
 from windlass.core.span import APPROVED, CALLER, DECISION
+from windlass.store.span_columns import said
 from windlass.store.span_filters import EARLIEST, LATEST, Condition
 from windlass.store.span_places import File, Newest, lying, place
 
@@ -64,8 +65,8 @@ def _summed(
     """Those of the named sessions, from all spans of their traces, whose last one began from a time on."""
     asked = "kind IN ('model', 'embedding') AND innermost"
     return db.execute(
-        f"WITH n AS MATERIALIZED (SELECT {LIGHT}, session, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision,"
-        f" {_said(APPROVED)} IS NOT NULL AS waited FROM ({spans[0]})),"
+        f"WITH n AS MATERIALIZED (SELECT {LIGHT}, session, {said(CALLER)} AS caller, {said(DECISION)} AS decision,"
+        f" {said(APPROVED)} IS NOT NULL AS waited FROM ({spans[0]})),"
         " a AS (SELECT trace_id, CASE WHEN min(session) = max(session) THEN min(session) END AS alone FROM n GROUP BY trace_id),"
         " m AS (SELECT n.* REPLACE (coalesce(session, alone) AS session) FROM n JOIN a USING (trace_id)),"
         " s AS (FROM m WHERE session IN (FROM named)"
@@ -100,10 +101,6 @@ def page_of(rows: Sequence[tuple[Any, ...]], limit: int) -> SessionPage:
 def outer(spans: str) -> str:
     """Which of these spans have a call of a model beneath them: a call that an application and the gateway under it tell of is one."""
     return f"SELECT (trace_id, parent) FROM {spans} WHERE kind IN ('model', 'embedding') AND parent IS NOT NULL"
-
-
-def _said(attribute: str) -> str:
-    return f"json_extract_string(attributes, '$.\"{attribute}\"')"
 
 
 def _summary(row: tuple[Any, ...]) -> SessionSummary:

@@ -16,7 +16,7 @@ from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import Span
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
-from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, TOOK, Asked, asked
+from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
 from windlass.store.span_places import File, Newest, at, lying, place
 from windlass.store.span_scores import MOST, scores_of
 from windlass.store.span_sessions import outer
@@ -30,7 +30,7 @@ WHOLE = (
     "trace_id", "span_id", "parent", "name", "start_ns", "end_ns", "status", "status_message", "attributes", "events", "project",
     "service", "links", "resource", "input", "output", "input_from", "output_from",
 )  # fmt: skip
-NEWEST = "QUALIFY row_number() OVER (PARTITION BY span_id ORDER BY receipt_ns DESC) = 1"
+NEWEST = "QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1"
 JUDGED = f"WHERE kind = 'evaluator' {NEWEST} ORDER BY start_ns DESC, span_id LIMIT {MOST}"
 
 
@@ -81,6 +81,8 @@ def _fitting(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, beg
     project = q.spans[1][0]
     place(db, files, "trace_id", project, max(q.since, EARLIEST if began_after is None else began_after))
     spans, values = lying(files, q.spans)
+    if q.newest:
+        spans = f"FROM ({spans}) {NEWEST}"
     conditions = [*((f"bool_or({c})", given) for c, given in q.steps), *q.whole, ("min(start_ns) BETWEEN ? AND ?", [q.since, q.until])]
     if began_after is not None:
         conditions.append(("min(start_ns) > ?", [began_after]))
@@ -102,7 +104,7 @@ def _summaries(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: str,
         f"WITH s AS (SELECT {LIGHT}, file, place FROM ({spans})"
         " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
         f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s)"
-        f" SELECT trace_id, min(start_ns) AS start_ns, {TOOK} AS took, count(*) AS spans,"
+        f" SELECT trace_id, min(start_ns) AS start_ns, {TOOK} AS took, count(*) FILTER ({STEPS}) AS spans,"
         " bool_or(status = 'error' AND parent IS NULL) AS failed, bool_or(status = 'error') AS inner_error,"
         " count(*) FILTER (parent IS NULL) AS roots, sum(tokens_in) FILTER (kind = 'model' AND innermost) AS tin,"
         " sum(tokens_out) FILTER (kind = 'model' AND innermost) AS tout,"

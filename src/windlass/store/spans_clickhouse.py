@@ -22,7 +22,7 @@ from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.store import span_erasing_clickhouse
 from windlass.store.journal import Position
-from windlass.store.span_filters import places, versions_of
+from windlass.store.span_filters import STEPS, places, versions_of
 from windlass.store.span_filters_clickhouse import TOOK, filters_of, latest, watched
 from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
 from windlass.store.span_scores_clickhouse import judged_of, seen_of
@@ -236,7 +236,7 @@ class ClickHouseSpans:
             f"WITH s AS (SELECT {light} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ?"
             " ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id),"
             f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s)"
-            f" SELECT trace_id, min(start_ns) AS began, {TOOK}, count(),"
+            f" SELECT trace_id, min(start_ns) AS began, {TOOK}, countIf({STEPS}),"
             " countIf(status = 'error' AND parent IS NULL) > 0, countIf(status = 'error') > 0, countIf(parent IS NULL),"
             " sumIf(tokens_in, kind = 'model' AND innermost), sumIf(tokens_out, kind = 'model' AND innermost),"
             " sumIf(cost, kind IN ('model', 'embedding') AND innermost),"

@@ -14,7 +14,8 @@ from windlass.core.span import Span
 
 class TraceQuery(msgspec.Struct, omit_defaults=True):
     """Filters combine with and. `search` looks in the name, input and output of the root. `uses` is a ref (digest may be a
-    prefix): traces in which that version took part; `passage` the key of a chunk that a search gave them. Times are UTC nanoseconds."""
+    prefix): traces in which that version took part; `passage` the key of a chunk that a search gave them; `score` the name of a score of
+    the trace or of a step, or a name and what it is now: `helpful=no`, `stars<3`, `tone=plain`. Times are UTC nanoseconds."""
 
     project: str = "default"
     search: str | None = None
@@ -30,6 +31,7 @@ class TraceQuery(msgspec.Struct, omit_defaults=True):
     since_ns: int | None = None
     until_ns: int | None = None
     slower_than_ms: float | None = None
+    score: str | None = None
     cursor: str | None = None
     limit: Limit = 50
 

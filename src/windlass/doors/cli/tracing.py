@@ -43,6 +43,7 @@ def traces(
     evaluation: Annotated[str | None, typer.Option("--evaluation", help="Of one evaluation.")] = None,
     since: Annotated[str | None, typer.Option("--since", help="No older than this: 90s, 30min, 2h, 7d.")] = None,
     slower: Annotated[float | None, typer.Option("--slower-than", help="Milliseconds.")] = None,
+    score: Annotated[str | None, typer.Option("--score", help="With this score: helpful, helpful=no, 'stars<3', tone=plain.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Figures of the last hours instead of a list.")] = False,
     release: Annotated[str | None, typer.Option("--release", help="With --live: of one release.")] = None,
     hours: Annotated[int, typer.Option("--hours", help="With --live: how many.")] = 24,
@@ -74,7 +75,7 @@ def traces(
     given = {
         "search": search, "status": status, "uses": uses, "passage": passage, "model": model, "kind": kind,
         "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
-        "since_ns": now - _ns(since) if since else None, "cursor": cursor, "limit": limit,
+        "score": score, "since_ns": now - _ns(since) if since else None, "cursor": cursor, "limit": limit,
     }  # fmt: skip
     page = session.client.traces.list(**{k: v for k, v in given.items() if v is not None})
     session.result(page)
@@ -172,6 +173,7 @@ def _show(session: Session, trace: Trace) -> None:
     _spans(session, children, None, "")
     for score in trace.scores:
         what = f"of {score.span[:8]}, " if score.span in known and score.span not in {n.span_id for n in children.get(None, [])} else ""
+        what = f"of session {plain(score.session)}, " if score.session else what
         said = f"  {plain(_line(score.comment, 100))}" if score.comment else ""
         session.print(f"[bold]{_worth(score)}[/bold]{said}  [dim]{what}by {plain(score.by)} · {words.ago(score.at_ns, now_ns())}[/dim]")
     if trace.next:

@@ -75,6 +75,7 @@ async def traces(request: Request, ask: Asker) -> Response:
             user=q.get("user"),
             environment=q.get("environment"),
             evaluation=q.get("evaluation"),
+            score=q.get("score"),
             since_ns=since,
             slower_than_ms=slower,
             cursor=q.get("cursor"),
@@ -82,7 +83,7 @@ async def traces(request: Request, ask: Asker) -> Response:
     )
     filters = {
         k: q.get(k, "")
-        for k in ("search", "status", "uses", "passage", "model", "last", "slower", "session", "user", "environment", "evaluation")
+        for k in ("search", "status", "uses", "passage", "model", "last", "slower", "session", "user", "environment", "evaluation", "score")
     }
     return respond(
         request, "traces.html", TracesContext(page, filters, any(filters.values()), await names_of(ask)), nav="traces", title="Traces"
