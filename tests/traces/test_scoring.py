@@ -172,6 +172,7 @@ def test_what_is_no_score_is_refused_with_a_way_out(scored: Scored) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"value": float("nan")}, "finite"),
         ({"value": float("-inf"), "comment": "x"}, "finite"),
+        ({"value": -1e300}, "too large"),
         ({}, "neither a value nor a comment"),
         ({"comment": " \n "}, "neither a value nor a comment"),
         ({"value": 1, "name": ""}, "no name of a score"),

@@ -136,11 +136,13 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
         [*values, *after, limit + 1],
     ).fetchall()
     shown = _spans(db, spans, values, page[:limit])
-    used = db.execute(f"SELECT DISTINCT unnest(versions) AS v FROM ({spans}) ORDER BY v", values).fetchall()
+    both = "list_distinct(flatten(list(versions))), bool_or(kind = 'evaluator')"
+    ((used, judged),) = db.execute(f"SELECT {both} FROM ({spans})", values).fetchall()
     (summary,) = _summaries(db, files, spans, values)
-    versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
-    more, judged = cursor_of(shown[-1]) if len(page) > limit else None, scores_of(_whole(db, spans, values, JUDGED))
-    return Trace(summary=summary, spans=shown, versions=versions, scores=judged, next=more)
+    versions = tuple(sorted(used, key=lambda v: (not v.startswith("release/"), v)))
+    scores = scores_of(_whole(db, spans, values, JUDGED)) if judged else ()
+    more = cursor_of(shown[-1]) if len(page) > limit else None
+    return Trace(summary=summary, spans=shown, versions=versions, scores=scores, next=more)
 
 
 def _spans(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], page: list[tuple[int, int]]) -> tuple[Span, ...]:

@@ -19,6 +19,7 @@ from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
 
 LONGEST_NAME, LONGEST_CATEGORY, LONGEST_COMMENT, LONGEST_ID = 100, 200, 10_000, 200  # characters
+LARGEST = 1e12  # of which a mean can be taken
 RUNS = 20  # of a session, the newest, among which a score is looked for that is withdrawn
 FIRST = 5  # spans among which a run's first is looked for: a score may have come before it
 LOOKED = 200  # spans of a trace among which the start of a span's id is looked for
@@ -104,6 +105,8 @@ def _check(request: ScoreRequest) -> None:
     if not request.withdraw and value is None and not comment:
         remedy = "give a number, true or false, a category, or a comment"
         raise Invalid("there is neither a value nor a comment", where="value", remedy=remedy)
+    if isinstance(value, float) and abs(value) > LARGEST:
+        raise Invalid(f"{value:.3g} is too large for a value", where="value", remedy=f"stay within ±{LARGEST:.0e}")
     if isinstance(value, str) and not _plain(value, LONGEST_CATEGORY):
         remedy = f"take 1 to {LONGEST_CATEGORY} characters without line breaks; longer text is a comment"
         raise Invalid("this is no category", where="value", remedy=remedy)
