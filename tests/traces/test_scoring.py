@@ -13,18 +13,22 @@ from tests.store.test_span_scores import id_of
 from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import Forbidden, Invalid, NotFound, WindlassError
 from windlass.core.ids import now_ns
+from windlass.core.operations.datasets import HARVEST, HarvestRequest
 from windlass.core.operations.sessions import SESSION as SHOW_SESSION
 from windlass.core.operations.sessions import SessionShow
 from windlass.core.operations.traces import (
     GIVE_SCORE,
     LIVE,
+    REMAP,
     TRACE,
     TRACES,
+    WHY,
     LiveQuery,
     ScoreKept,
     ScoreRequest,
     Trace,
     TraceQuery,
+    TraceRemap,
     TraceShow,
 )
 from windlass.core.span import EVALUATION, GIVEN, INPUT, KIND, RELEASE, SESSION, USER, Span
@@ -159,6 +163,26 @@ def test_a_session_has_scores_of_its_own(scored: Scored) -> None:
     assert told() == []
     with pytest.raises(NotFound, match="you gave no score"):
         scored.give(trace=None, session="talk", withdraw=True)
+
+
+def test_a_trace_of_which_only_a_score_has_come_can_be_asked_for(scored: Scored) -> None:
+    scored.give(trace=LATE, value=True)
+    shown = scored.show(LATE)
+    assert (shown.summary.spans, shown.summary.kind, len(shown.scores)) == (0, "evaluator", 1)
+    session = scored.do(scored.platform.ask(SHOW_SESSION, OWNER, SessionShow(LATE)))
+    assert [len(run.scores) for run in session.runs] == [1]
+    assert scored.do(scored.platform.ask(WHY, OWNER, TraceShow(LATE))).release is None
+    with pytest.raises(Invalid, match="no input"):
+        scored.do(scored.platform.ask(HARVEST, OWNER, HarvestRequest("dataset/rows", (LATE,))))
+
+
+def test_reading_anew_changes_no_score(scored: Scored) -> None:
+    scored.give(value=True, comment="says when")
+    scored.give(value="plain", name="tone", span=STEP)
+    before = scored.show()
+    while not (told := scored.do(scored.platform.ask(REMAP, OWNER, TraceRemap()))).finished:
+        pass
+    assert (told.changed, scored.show()) == ({}, before)
 
 
 def test_it_belongs_to_the_evaluation_of_its_run(scored: Scored) -> None:
