@@ -133,6 +133,13 @@ def _value(text: str | None) -> bool | float | str | None:
         return text
 
 
+def tell(session: Session, score: ScoreGiven, of: str = "") -> None:
+    """A score in a line; `of` says what it is about, where that is not clear."""
+    said = f"  {plain(_line(score.comment, 100))}" if score.comment else ""
+    who = f"{f'of {plain(of)}, ' if of else ''}by {plain(score.by or 'nobody named')} · {words.ago(score.at_ns, now_ns())}"
+    session.print(f"[bold]{_worth(score)}[/bold]{said}  [dim]{who}[/dim]")
+
+
 def _worth(score: ScoreGiven) -> str:
     return plain(f"{score.name} {words.worth(score)}".strip())
 
@@ -171,11 +178,9 @@ def _show(session: Session, trace: Trace) -> None:
     for span in steps:
         children.setdefault(span.parent if span.parent in known else None, []).append(span)
     _spans(session, children, None, "")
+    inner = {span.span_id: span.name for span in steps if span.parent in known}
     for score in trace.scores:
-        what = f"of {score.span[:8]}, " if score.span in known and score.span not in {n.span_id for n in children.get(None, [])} else ""
-        what = f"of session {plain(score.session)}, " if score.session else what
-        said = f"  {plain(_line(score.comment, 100))}" if score.comment else ""
-        session.print(f"[bold]{_worth(score)}[/bold]{said}  [dim]{what}by {plain(score.by)} · {words.ago(score.at_ns, now_ns())}[/dim]")
+        tell(session, score, f"session {score.session}" if score.session else inner.get(score.span or "", ""))
     if trace.next:
         session.print(f"[dim]more: windlass traces {s.trace_id} --cursor {trace.next}[/dim]")
     session.print(f"[dim]{session.link('/traces/' + s.trace_id)}[/dim]")
