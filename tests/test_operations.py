@@ -142,4 +142,4 @@ def test_every_operation_has_a_page() -> None:
 
 def test_no_operation_is_asked_of_a_service_without_leave() -> None:
     """Each service method asks `guard` before it does anything; here that nobody with no rights gets through is in test_api."""
-    assert all(op.permission in ("read", "write", "run", "deploy", "admin", "call") for op in OPERATIONS.values())
+    assert all(op.permission in ("read", "write", "run", "deploy", "admin", "call", "trace") for op in OPERATIONS.values())

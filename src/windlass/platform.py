@@ -123,6 +123,7 @@ from windlass.traces.keeping import Keeping
 from windlass.traces.local import LocalSpans
 from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
+from windlass.traces.scoring import Scoring
 from windlass.traces.sessions import Sessions as Conversations
 from windlass.traces.socket import RemoteSpans
 from windlass.tune.comparing import Comparing
@@ -172,9 +173,11 @@ class Platform:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.journal = Journal(home.path / "journal" / name, settings.journal_segment)
         self.masking = Masking(home.path / MASKING_FILE)
-        self.records: Records = records or Recorder(self.journal, self.masking)
+        recorder = Recorder(self.journal, self.masking)
+        self.records: Records = records or recorder
         self.spans: Spans = RemoteSpans(home.socket) if address or records else LocalSpans(lambda: _projection(home, settings))
         self.traces = Traces(self.spans, self.journal)
+        self.scoring = Scoring(self.traces, recorder)
         self.conversations = Conversations(self.traces)
         self.engine = open_meta(store_url(home, settings.database))
         self.blobs = open_blobs(home, settings.blobs)

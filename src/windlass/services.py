@@ -85,6 +85,7 @@ SERVICES = {
     "traces.remap": "traces.remap",
     "traces.ledger": "traces.ledger",
     "traces.audit": "traces.audit",
+    "traces.score": "scoring.score",
     "traces.why": "reasons.why",
     "sessions.list": "conversations.list",
     "sessions.show": "conversations.show",

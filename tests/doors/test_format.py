@@ -2,6 +2,7 @@
 
 import pytest
 
+from windlass.core.operations.traces import ScoreGiven
 from windlass.doors import format as words
 
 S = 1_000_000_000
@@ -54,3 +55,9 @@ def test_stamp_size_and_short_names() -> None:
 def test_so_many_of_something() -> None:
     assert [words.many(n, "answer") for n in (0, 1, 2, 2000)] == ["0 answers", "1 answer", "2 answers", "2,000 answers"]
     assert [words.many(2, what) for what in ("query", "day", "older version")] == ["2 queries", "2 days", "2 older versions"]
+
+
+def test_what_somebody_said_something_was_worth() -> None:
+    said = [words.worth(ScoreGiven("x", 0, value, given=True)) for value in (True, False, 4.0, 0.25, 1 / 3, -1e12, "plain", None)]
+    assert said == ["yes", "no", "4", "0.25", "0.3333", "-1e+12", "plain", ""]
+    assert words.worth(ScoreGiven("x", 0)) == "unmeasured", "a judge's"

@@ -103,6 +103,7 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "traces.remap": {},
         "traces.ledger": d,
         "traces.audit": d,
+        "traces.score": {"trace": w.run.trace, "name": "helpful", "value": True, "comment": MARK, **d},
         "traces.why": {"id": w.run.trace, **d},
         "monitors.set": {"name": "watch-2", "suite": "answers", **d},
         "monitors.list": d,
@@ -174,6 +175,7 @@ MORE: dict[str, tuple[dict[str, Any], str]] = {
     "labels.move": ({"ref": "alert/letters:main"}, "admin"),
 }
 MORE_ELSEWHERE = {
+    "traces.score": "tests/traces/test_scoring.py: by the start of an id",
     "pins.read": "tests/registry/test_pins.py: rows that lie only at their source",
     "releases.promote": "tests/deploy/test_approvals.py: an override where approvals are demanded",
     "releases.approve": "tests/deploy/test_approvals.py: by whoever proposed it",
@@ -222,6 +224,10 @@ def doors(w: World) -> dict[str, Asked]:
         "POST /logout": Asked("logout", "POST", "/logout"),
         "ANY /mcp/{agent:path}": Asked("grant", "POST", "/mcp/desk", ping),
         **{f"POST {path}": Asked("trace", "POST", path, SENT[signal]) for path, (_, signal) in PATHS.items()},
+        "POST /api/public/scores": Asked(
+            "trace", "POST", "/api/public/scores", b'[{"traceId": "%s", "name": "x", "value": 1}]' % (b"ab" * 16)
+        ),
+        "POST /api/public/ingestion": Asked("trace", "POST", "/api/public/ingestion", b'{"batch": []}'),
         "POST /v1/chat/completions": Asked("call", "POST", "/v1/chat/completions", CHAT),
         "POST /v1/messages": Asked("call", "POST", "/v1/messages", CHAT),
         "POST /v1/messages/count_tokens": Asked("call", "POST", "/v1/messages/count_tokens", CHAT),
@@ -327,6 +333,8 @@ def forms(w: World) -> dict[str, Asked]:
         "/pins/{name}/compare": form("write", "/pins/files/compare"),
         "/pins/{name}/keep": form("write", "/pins/files/keep"),
         "/sessions/{id:path}/keep": form("write", f"/sessions/{w.run.trace}/keep", dataset="kept-by-form", run=w.run.trace, fields="{}"),
+        "/sessions/{id:path}/scores": form("trace", f"/sessions/{w.run.trace}/scores", value="up"),
+        "/traces/{id}/scores": form("trace", f"/traces/{w.run.trace}/scores", value="down", comment=MARK),
         "/reproduce": form("run", "/reproduce", what=w.run.trace),
         "/evaluations": form("run", "/evaluations", suite="answers"),
         "/bakeoffs": form("run", "/bakeoffs", suite="answers", models="baseline baseline/lead", rows="5"),

@@ -244,6 +244,28 @@ def test_mentions_of_a_person_by_others(shop: Shop) -> None:
     shop.open()
 
 
+def test_what_was_said_of_a_persons_answers_goes_with_them(shop: Shop) -> None:
+    """Scores of traces, of steps, of the session, and one that was taken back: by others, on hers. Those on his stay."""
+    hers, his, gone = shop.ann.trace, shop.bob.trace, "Saint Wombat of the left knee"
+    give = shop.client.traces.score
+    give(hers, "helpful", True, comment=f"{gone} 1")
+    give(hers, "helpful", False, comment=f"{gone} 2")
+    give(hers, "tone", "plain", comment=f"{gone} 3", span=shop.client.traces.show(hers).spans[-1].span_id)
+    give(None, "comment", comment=f"{gone} 4", session="s-1")
+    give(shop.otlp, "comment", comment=f"{gone} 5")
+    give(shop.otlp, "comment", withdraw=True)
+    give(his, "helpful", True, comment="The harbour master agrees")
+    shop.client.traces.list()  # projected
+    shop.close()
+    assert {name.split("/")[0] for name in shop.holds(gone)} == {"journal", "spans"}
+    shop.open()
+    assert not shop.erase(ANN, MAIL).left
+    shop.close()
+    assert shop.holds(gone) == {}
+    shop.open()
+    assert [s.comment for s in shop.client.traces.show(his).scores] == ["The harbour master agrees"]
+
+
 def test_erased_while_it_is_being_written(shop: Shop) -> None:
     """Somebody goes on sending while Ann is erased: all that came before the question is gone, all of the others is there, and what
     comes after is Ann's again, whole."""

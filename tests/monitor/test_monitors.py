@@ -203,6 +203,26 @@ def test_judges_of_production_show_when_it_falls(shop: Shop) -> None:
     assert shop.client.monitors.look("questions").judges[0].measured == 90
 
 
+def test_what_people_say_is_quality_and_no_evidence_of_a_monitor(shop: Shop) -> None:
+    shop.let_out()
+    shop.client.monitors.set("questions", "answers", sample=1.0)
+    shop.ask(12)
+    shop.client.monitors.look("questions")
+    run = shop.client.traces.list(limit=1).items[0].trace_id
+    for n in range(60):  # by an application, of every kind
+        shop.client.traces.score(run, "polite", False, id=f"p{n}")
+    for stars in (4, 5):
+        shop.client.traces.score(run, "stars", stars, id=f"s{stars}")
+    shop.client.traces.score(run, "tone", "plain")
+    (judge,) = shop.client.monitors.look("questions").judges
+    assert (judge.measured, judge.mean, judge.worse) == (12, 1.0, False)
+    found = {s.evaluator: s for s in shop.client.monitors.quality("answer").series}
+    assert found.keys() == {"polite", "stars"}
+    assert (found["polite"].measured, found["polite"].mean) == (72, pytest.approx(1 / 6))
+    stars = found["stars"]
+    assert (stars.measured, stars.unmeasured, stars.mean, stars.interval) == (2, 0, 4.5, None), "on a scale that nobody named"
+
+
 def test_a_service_that_sends_its_own_traces_is_watched_too(shop: Shop) -> None:
     shop.push()
     shop.client.monitors.set("bot", "answers", service="shop-bot", sample=0)

@@ -1,6 +1,7 @@
 """One ASGI application for all doors. It only assembles: who knocks is `auth`'s affair, what happens behind is each door's.
 
-/healthz   /api/v1   /v1 and /invoke: gateway   …/v1/traces, logs, metrics: OTLP   /mcp/{agent}   /login /logout   everything else: pages
+/healthz   /api/v1   /v1 and /invoke: gateway   …/v1/traces, logs, metrics: OTLP   /api/public: Langfuse's scores   /mcp/{agent}
+/login /logout   everything else: pages
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from windlass.core.errors import Unauthenticated, WindlassError
 from windlass.doors import api
 from windlass.doors.auth import Doorkeeper, Login, headers_of, identify
 from windlass.doors.gateway import Gateway
+from windlass.doors.langfuse import Langfuse
 from windlass.doors.mcp import Mcp
 from windlass.doors.openid import OpenIdLogin
 from windlass.doors.otlp import Intake, Otlp
@@ -143,6 +145,7 @@ class Application:
 
         return Starlette(
             routes=[
+                *Langfuse(self.platform, self.intake).routes(),
                 *api.routes(self.platform, self._stopping),
                 Route("/mcp/{agent:path}", self._agent, methods=["GET", "POST", "DELETE"]),
                 Route("/login", _paged(login.form), methods=["POST"]),

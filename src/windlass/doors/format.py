@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from windlass.core.operations.grants import Reach
+from windlass.core.operations.traces import ScoreGiven
 from windlass.core.ref import parse_ref
 from windlass.core.score import in_percent
 
@@ -52,6 +53,16 @@ def dollars(amount: float | None) -> str:
     if amount == 0 or abs(amount) >= 0.1:
         return f"${amount:,.2f}"
     return f"${amount:.2g}" if abs(amount) >= 0.0001 else f"${amount:.1e}"
+
+
+def worth(given: ScoreGiven) -> str:
+    """What somebody's score or a judge's says: `yes`, `4`, `0.25`, a category; empty for a comment alone, `unmeasured` for a judge's."""
+    value = given.value
+    if value is None:
+        return "" if given.given else "unmeasured"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def per_success(per_row: float | None, amount: float | None) -> str:

@@ -203,9 +203,8 @@ class Looking:
         chosen = sampled((r for r, _ in runs), rules.sample)[-MOST_JUDGED:]
         await self._online.judge(project, rules.environment, chosen, able)
         release = str(ground.release)
-        seen = [
-            s for s in await self._traces.scores(ScoreQuery(project, rules.release, environment=rules.environment)) if s.release == release
-        ]
+        asked = ScoreQuery(project, rules.release, environment=rules.environment, monitors=True)
+        seen = [s for s in await self._traces.scores(asked) if s.release == release]
         found = []
         for name, version in able.items():
             evaluator: EvaluatorBody = body(version)

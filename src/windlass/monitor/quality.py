@@ -14,6 +14,7 @@ from windlass.core.errors import Invalid, NotFound
 from windlass.core.ids import now_ns
 from windlass.core.operations.monitors import QualityOverTime, QualityPoint, QualityQuery, QualitySeries
 from windlass.core.ref import Ref
+from windlass.core.score import Interval
 from windlass.evaluate.stats import score_interval
 from windlass.govern.permissions import guard
 from windlass.registry.versions import Versions
@@ -25,7 +26,7 @@ from windlass.traces.query import Traces
 
 PARTS = 28  # of the time asked for
 HOUR_NS = 3600 * 10**9
-BOUNDS = (0.0, 1.0)  # of a judge whose range is not known any more
+BOUNDS = (0.0, 1.0)  # of a judge whose range is not known any more, and of people
 
 
 class Quality:
@@ -71,12 +72,11 @@ class Quality:
         for number, some in sorted(parts.items()):
             values = [s.value for s in some if s.value is not None]
             mean = fmean(values) if values else None
-            points.append(
-                QualityPoint(since + number * part, len(values), len(some) - len(values), mean, score_interval(values, low, high))
-            )
+            interval = _interval(values, low, high)
+            points.append(QualityPoint(since + number * part, len(values), len(some) - len(values), mean, interval))
         every = [s.value for s in scores if s.value is not None]
         return QualitySeries(
-            evaluator, release, len(every), len(scores) - len(every), fmean(every) if every else None, score_interval(every, low, high),
+            evaluator, release, len(every), len(scores) - len(every), fmean(every) if every else None, _interval(every, low, high),
             tuple(points),
         )  # fmt: skip
 
@@ -97,3 +97,8 @@ class Quality:
                 .order_by(m.id)
             ).all()
         return tuple((row.at_ns, str(Ref("release", release, row.after, None, project))) for row in found)
+
+
+def _interval(values: Sequence[float], low: float, high: float) -> Interval | None:
+    """None also where a score lies outside the range: somebody gave it, on a scale that nobody named."""
+    return score_interval(values, low, high) if all(low <= v <= high for v in values) else None

@@ -36,6 +36,11 @@ _IDS = {"trace_id": HEX_TRACE, "span_id": HEX_SPAN, "parent": "hex_span(parent)"
 ROW = ", ".join(_IDS.get(c, f'"{c}"') for c in TYPES)  # the columns of a `SpanRow`, as it has them
 
 
+def said(attribute: str) -> str:
+    """An attribute of a span as text, in SQL."""
+    return f"json_extract_string(attributes, '$.\"{attribute}\"')"
+
+
 def _taken(column: str, kind: str) -> str:
     """A column of a batch as it is put into the table."""
     if kind == "UUID":

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 
 from windlass.core.operations.traces import TraceQuery
-from windlass.core.span import LOG
-from windlass.store.span_filters import LATEST, began_before, version_prefix, versions_of
+from windlass.core.span import GIVEN, GIVEN_TO, LABEL, LOG, SCORE, SCORED
+from windlass.store.span_filters import LATEST, Judgement, began_before, judgement, version_prefix, versions_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
+# as DuckDB's
+TOOK = "ifNull(maxOrNullIf(end_ns, kind != 'evaluator'), max(end_ns)) - min(start_ns)"
 Filters = tuple[str, str, list[Any], list[Any]]  # conditions on spans, conditions on traces, the values of each
 
 
@@ -47,14 +49,34 @@ def filters_of(q: TraceQuery) -> Filters:
         if at is not None:
             having.append(condition)
             h.append(at)
+    if q.score:
+        fits, values = _judged(judgement(q.score))
+        having.append(f"trace_id IN ({fits})")
+        h += [q.project, *values]
     if q.slower_than_ms is not None:
-        having.append("max(end_ns) - min(start_ns) > ?")
+        having.append(f"{TOOK} > ?")
         h.append(int(q.slower_than_ms * 1e6))
     if q.cursor:
         began, trace = began_before(q.cursor)
         having.append("(min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?))")
         h += [began, began, trace]
     return " AND ".join(where), " AND ".join(having), w, h
+
+
+def said(attribute: str) -> str:
+    """An attribute of a span as text, in SQL."""
+    return f"JSONExtract(attributes, '{attribute}', 'Nullable(String)')"
+
+
+def _judged(j: Judgement) -> tuple[str, list[Any]]:
+    """The traces with such a score, of a revised one as it is now; after the project."""
+    judges = "SELECT trace_id, attributes FROM spans WHERE project = ? AND kind = 'evaluator'"
+    newest = f"{judges} ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id"
+    fits = f"{said(SCORED)} = ? AND ifNull({said(GIVEN)}, '') != 'withdrawn' AND ifNull({said(GIVEN_TO)}, '') != 'session'"
+    if j.value is not None:
+        number = f"JSONExtract(attributes, '{SCORE}', 'Nullable(Float64)')"
+        fits += f" AND {said(LABEL)} = ?" if isinstance(j.value, str) else f" AND {number} {j.op} ?"
+    return f"SELECT trace_id FROM ({newest}) WHERE {fits}", [j.name, *([] if j.value is None else [j.value])]
 
 
 def watched(query: ArrivalQuery | ScoreQuery) -> tuple[list[str], list[Any]]:

@@ -10,6 +10,7 @@ import duckdb
 from windlass.core.errors import Invalid
 from windlass.core.operations.sessions import SessionPage, SessionQuery, SessionSummary
 from windlass.core.span import APPROVED, CALLER, DECISION
+from windlass.store.span_columns import said
 from windlass.store.span_filters import EARLIEST, LATEST, Condition
 from windlass.store.span_places import File, Newest, lying, place
 
@@ -64,8 +65,8 @@ def _summed(
     """Those of the named sessions, from all spans of their traces, whose last one began from a time on."""
     asked = "kind IN ('model', 'embedding') AND innermost"
     return db.execute(
-        f"WITH n AS MATERIALIZED (SELECT {LIGHT}, session, {_said(CALLER)} AS caller, {_said(DECISION)} AS decision,"
-        f" {_said(APPROVED)} IS NOT NULL AS waited FROM ({spans[0]})),"
+        f"WITH n AS MATERIALIZED (SELECT {LIGHT}, session, {said(CALLER)} AS caller, {said(DECISION)} AS decision,"
+        f" {said(APPROVED)} IS NOT NULL AS waited FROM ({spans[0]})),"
         " a AS (SELECT trace_id, CASE WHEN min(session) = max(session) THEN min(session) END AS alone FROM n GROUP BY trace_id),"
         " m AS (SELECT n.* REPLACE (coalesce(session, alone) AS session) FROM n JOIN a USING (trace_id)),"
         " s AS (FROM m WHERE session IN (FROM named)"
@@ -108,10 +109,6 @@ def outer(spans: str) -> str:
         " AND a.span_id <> b.span_id AND b.start_ns >= a.start_ns AND b.end_ns <= a.end_ns"
         " AND (b.start_ns > a.start_ns OR b.end_ns < a.end_ns OR b.span_id > a.span_id)"
     )
-
-
-def _said(attribute: str) -> str:
-    return f"json_extract_string(attributes, '$.\"{attribute}\"')"
 
 
 def _summary(row: tuple[Any, ...]) -> SessionSummary:

@@ -16,8 +16,9 @@ from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import LOG, Step
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
-from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, Asked, asked
+from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
 from windlass.store.span_places import File, Newest, at, lying, place
+from windlass.store.span_scores import MOST, scores_of
 from windlass.store.span_sessions import outer
 from windlass.store.spans import READ, TALKING, cursor_of, span_of, summary_of
 
@@ -31,6 +32,8 @@ WHOLE = (
     "trace_id", "span_id", "parent", "name", "start_ns", "end_ns", "status", "status_message", "attributes", "events", "project",
     "service", "links", "resource", "input", "output", *READ,
 )  # fmt: skip
+NEWEST = "QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1"
+JUDGED = f"WHERE kind = 'evaluator' {NEWEST} ORDER BY start_ns DESC, span_id LIMIT {MOST}"
 
 
 def traces_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceQuery) -> TracePage:
@@ -80,6 +83,8 @@ def _fitting(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, beg
     project = q.spans[1][0]
     place(db, files, "trace_id", project, max(q.since, EARLIEST if began_after is None else began_after))
     spans, values = lying(files, q.spans)
+    if q.newest:
+        spans = f"FROM ({spans}) {NEWEST}"
     conditions = [*((f"bool_or({c})", given) for c, given in q.steps), *q.whole, ("min(start_ns) BETWEEN ? AND ?", [q.since, q.until])]
     if began_after is not None:
         conditions.append(("min(start_ns) > ?", [began_after]))
@@ -101,7 +106,7 @@ def _summaries(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: str,
         f"WITH s AS (SELECT {LIGHT}, file, place FROM ({spans})"
         " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
         f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s)"
-        " SELECT trace_id, min(start_ns) AS start_ns, max(end_ns) - min(start_ns) AS took, count(*) AS spans,"
+        f" SELECT trace_id, min(start_ns) AS start_ns, {TOOK} AS took, count(*) FILTER ({STEPS}) AS spans,"
         " bool_or(status = 'error' AND parent IS NULL) AS failed, bool_or(status = 'error') AS inner_error,"
         " count(*) FILTER (parent IS NULL) AS roots, sum(tokens_in) FILTER (kind = 'model' AND innermost) AS tin,"
         " sum(tokens_out) FILTER (kind = 'model' AND innermost) AS tout,"
@@ -149,22 +154,26 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
         [*values, *after, limit + 1],
     ).fetchall()
     shown = _spans(db, spans, values, page[:limit])
-    used = db.execute(f"SELECT DISTINCT unnest(versions) AS v FROM ({spans}) ORDER BY v", values).fetchall()
+    both = "list_distinct(flatten(list(versions))), bool_or(kind = 'evaluator')"
+    ((used, judged),) = db.execute(f"SELECT {both} FROM ({spans})", values).fetchall()
     (summary,) = _summaries(db, files, f"FROM ({spans}) WHERE kind <> '{LOG}'", values)
-    versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
-    return Trace(summary=summary, spans=shown, versions=versions, next=cursor_of(shown[-1]) if len(page) > limit else None)
+    versions = tuple(sorted(used, key=lambda v: (not v.startswith("release/"), v)))
+    scores = scores_of(_whole(db, spans, values, JUDGED)) if judged else ()
+    more = cursor_of(shown[-1]) if len(page) > limit else None
+    return Trace(summary=summary, spans=shown, versions=versions, scores=scores, next=more)
 
 
 def _spans(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], page: list[tuple[int, int]]) -> tuple[Step, ...]:
     """These spans, by start and id, whole."""
     if not page:
         return ()
+    these = f"WHERE start_ns BETWEEN ? AND ? AND span_id IN ({_marks(page)}) {NEWEST} ORDER BY start_ns, span_id"
+    return _whole(db, spans, [*values, page[0][0], page[-1][0], *(p[1] for p in page)], these)
+
+
+def _whole(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], which: str) -> tuple[Step, ...]:
     ids = {"trace_id": HEX_TRACE, "span_id": HEX_SPAN, "parent": "hex_span(parent)"}
-    rows = db.execute(
-        f"SELECT {', '.join(ids.get(c, c) for c in WHOLE)} FROM ({spans}) WHERE start_ns BETWEEN ? AND ? AND span_id IN ({_marks(page)})"
-        " QUALIFY row_number() OVER (PARTITION BY span_id ORDER BY receipt_ns DESC) = 1 ORDER BY start_ns, span_id",
-        [*values, page[0][0], page[-1][0], *(p[1] for p in page)],
-    ).fetchall()
+    rows = db.execute(f"SELECT {', '.join(ids.get(c, c) for c in WHOLE)} FROM ({spans}) {which}", values).fetchall()
     return tuple(span_of(dict(zip(WHOLE, row, strict=True))) for row in rows)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import LOG
-from windlass.store.span_filters_clickhouse import filters_of, latest
+from windlass.store.span_filters import STEPS
+from windlass.store.span_filters_clickhouse import TOOK, filters_of, latest
+from windlass.store.span_scores_clickhouse import judged_of
 from windlass.store.span_sessions_clickhouse import outer
 from windlass.store.spans import TALKING, cursor_of, span_of, summary_of
 
@@ -66,7 +68,7 @@ def _summaries(ask: Ask, where: str, given: list[Any], found: list[tuple[str, in
         f"WITH s AS (SELECT {light} FROM spans WHERE {where} AND start_ns BETWEEN ? AND ? AND trace_id IN ?"
         " ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id),"
         f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s)"
-        " SELECT trace_id, min(start_ns) AS began, max(end_ns) - min(start_ns), count(),"
+        f" SELECT trace_id, min(start_ns) AS began, {TOOK}, countIf({STEPS}),"
         " countIf(status = 'error' AND parent IS NULL) > 0, countIf(status = 'error') > 0, countIf(parent IS NULL),"
         " sumIf(tokens_in, kind = 'model' AND innermost), sumIf(tokens_out, kind = 'model' AND innermost),"
         " sumIf(cost, kind IN ('model', 'embedding') AND innermost),"
@@ -120,7 +122,8 @@ def trace_of(ask: Ask, query: TraceShow, columns: Sequence[str]) -> Trace:
     one = f"project = ? AND trace_id = ? AND kind != '{LOG}'"
     (summary,) = _summaries(ask, one, mine, _found(ask, one, "1", mine, [], 1, None))
     versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
-    return Trace(summary=summary, spans=spans, versions=versions, next=cursor_of(spans[-1]) if len(page) > query.limit else None)
+    more = cursor_of(spans[-1]) if len(page) > query.limit else None
+    return Trace(summary=summary, spans=spans, versions=versions, scores=judged_of(ask, *mine), next=more)
 
 
 def _resolve(ask: Ask, query: TraceShow) -> str:

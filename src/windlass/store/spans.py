@@ -106,7 +106,8 @@ class Arrivals(msgspec.Struct):
 
 
 class ScoreQuery(msgspec.Struct, omit_defaults=True):
-    """Judgements of runs in production: of a release by name, or of a `service`. `limit` is how many, the newest."""
+    """Judgements of runs in production: of a release by name, or of a `service`; with `monitors` without what people and applications
+    gave. `limit` is how many, the newest."""
 
     project: str
     release: str | None = None
@@ -114,6 +115,7 @@ class ScoreQuery(msgspec.Struct, omit_defaults=True):
     environment: str | None = None
     evaluator: str | None = None  # by the name it is judged under
     since_ns: int | None = None
+    monitors: bool = False
     limit: int = 20_000
 
 

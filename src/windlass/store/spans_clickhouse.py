@@ -21,7 +21,7 @@ from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
-from windlass.core.span import LOG, SCORE, SCORED
+from windlass.core.span import LOG
 from windlass.store import span_erasing_clickhouse, span_ledger_clickhouse, span_records_clickhouse, span_traces_clickhouse
 from windlass.store.journal import Position
 from windlass.store.span_columns_clickhouse import COLUMNS, TABLES, TYPES
@@ -30,6 +30,7 @@ from windlass.store.span_filters_clickhouse import watched
 from windlass.store.span_ledger import Account, Entry, nothing
 from windlass.store.span_ledger_clickhouse import NOBODY
 from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
+from windlass.store.span_scores_clickhouse import seen_of
 from windlass.store.span_sessions_clickhouse import outer, sessions_of
 from windlass.store.spans import (
     Arrival,
@@ -247,18 +248,7 @@ class ClickHouseSpans:
         return Arrivals(tuple(Arrival(*row[1:]) for row in rows[: query.limit]), f"{PLACE}:{reached}" if reached else "", more)
 
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
-        """By time. Of the same judgement given twice the newest counts."""
-        fits, given = watched(query)
-        by, value = f"JSONExtract(attributes, '{SCORED}', 'Nullable(String)')", f"JSONExtract(attributes, '{SCORE}', 'Nullable(Float64)')"
-        fits += ["kind = 'evaluator'", "judge IS NOT NULL", *(["judge = ?"] if query.evaluator else []), "start_ns >= ?"]
-        given += [*([query.evaluator] if query.evaluator else []), query.since_ns or 0]
-        rows = self._ask(
-            f"SELECT start_ns, trace_id, release, judge, value FROM (SELECT start_ns, trace_id, release, {by} AS judge, {value} AS value"
-            f" FROM spans WHERE {' AND '.join(fits)} ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, judge)"
-            " ORDER BY start_ns DESC, trace_id LIMIT ?",
-            [*given, query.limit],
-        )
-        return [ScoreSeen(*row) for row in reversed(rows)]
+        return seen_of(self._ask, query)
 
     def sessions(self, query: SessionQuery) -> SessionPage:
         return sessions_of(self._ask, query)

@@ -19,7 +19,7 @@ import msgspec
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
-from windlass.core.span import LOG, SCORE, SCORED
+from windlass.core.span import LOG
 from windlass.store import span_columns, span_erasing, span_files, span_ledger, span_records, span_traces
 from windlass.store.journal import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
@@ -27,6 +27,7 @@ from windlass.store.span_filters import EARLIEST, places, versions_of, watched
 from windlass.store.span_ledger import Account, Entry, nothing
 from windlass.store.span_places import File
 from windlass.store.span_remapping import Remapping
+from windlass.store.span_scores import seen_of
 from windlass.store.span_sessions import outer, sessions_of
 from windlass.store.spans import (
     Arrival,
@@ -226,18 +227,7 @@ class DuckSpans:
         return Arrivals(tuple(found), ",".join(f"{day}:{place}" for day, place in sorted(reached.items())), more)
 
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
-        """By time. Of the same judgement given twice the newest counts."""
-        fits, given = watched(query)
-        by, value = f"json_extract_string(attributes, '$.\"{SCORED}\"')", f"CAST(json_extract(attributes, '$.\"{SCORE}\"') AS DOUBLE)"
-        fits += ["kind = 'evaluator'", f"{by} IS NOT NULL", *([f"{by} = ?"] if query.evaluator else []), "start_ns >= ?"]
-        given += [*([query.evaluator] if query.evaluator else []), query.since_ns or 0]
-        rows = self._db.execute(
-            f"SELECT start_ns, {HEX_TRACE}, release, {by}, {value} FROM spans WHERE {' AND '.join(fits)}"
-            f" QUALIFY row_number() OVER (PARTITION BY trace_id, {by} ORDER BY receipt_ns DESC) = 1"
-            " ORDER BY start_ns DESC, spans.trace_id LIMIT ?",
-            [*given, query.limit],
-        ).fetchall()
-        return [ScoreSeen(*row) for row in reversed(rows)]
+        return seen_of(self._db, query)
 
     def sessions(self, query: SessionQuery) -> SessionPage:
         return sessions_of(self._db, self._files(), query)

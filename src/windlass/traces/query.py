@@ -35,6 +35,16 @@ class Traces:
         await self._journal.settle()
         return await self._spans.sessions(query)
 
+    async def found(self, query: TraceShow) -> Trace:
+        """For `traces.score`, which asked for leave. Raises as the store does."""
+        await self._journal.settle()
+        return await self._spans.trace(query)
+
+    async def of_session(self, query: TraceQuery) -> TracePage:
+        """For `traces.score`, which asked for leave."""
+        await self._journal.settle()
+        return await self._spans.traces(query)
+
     async def live(self, actor: Actor, query: LiveQuery) -> LiveFigures:
         guard(actor, "read", query.project)
         await self._journal.settle()

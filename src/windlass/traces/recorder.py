@@ -1,4 +1,4 @@
-"""Windlass's own spans on their way to the journal. Does not wait: a span is no acknowledgement.
+"""Windlass's own spans on their way to the journal. `record` does not wait: a span is no acknowledgement. `keep` does.
 
 On every call of the gateway, so what is done here is little: a span is packed (0.4 µs) and left for the journal's thread.
 """
@@ -48,6 +48,11 @@ class Recorder:
                 first = len(pending) == 1
             if first:
                 self._submit(span.project)
+
+    async def keep(self, project: str, spans: Sequence[Span]) -> None:
+        """Have spans on disk, masked, before it returns. Raises `Unavailable` where that cannot be."""
+        masker = self._masking.of(project)
+        await self._journal.aappend(seal_spans(project, [_masked(_pack(span), masker) for span in spans]))
 
     def _submit(self, project: str) -> None:
         try:

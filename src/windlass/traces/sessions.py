@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.sessions import Session, SessionPage, SessionQuery, SessionRun, SessionShow
-from windlass.core.operations.traces import TraceQuery, TraceShow
+from windlass.core.operations.traces import ScoreGiven, TraceQuery, TraceShow
 from windlass.core.span import Span
 from windlass.govern.permissions import guard
 from windlass.traces.query import Traces
@@ -33,7 +37,8 @@ class Sessions:
         found = [t.trace_id for t in reversed(page.items)]
         if not found and not query.cursor:
             found = [await self._single(actor, query)]
-        return Session(id=query.id, runs=tuple([await self.run(actor, query.project, id) for id in found]), next=page.next)
+        runs = tuple([await self.run(actor, query.project, id) for id in found])
+        return Session(id=query.id, runs=runs, scores=_of_all(runs), next=page.next)
 
     async def run(self, actor: Actor, project: str, trace: str) -> SessionRun:
         """One run by its trace. Raises `NotFound`."""
@@ -42,7 +47,8 @@ class Sessions:
         while True:
             spans += page.spans
             if page.next is None or len(spans) >= MOST:
-                return timeline(first.summary, spans, first.versions, page.next is not None)
+                run = timeline(first.summary, spans, first.versions, page.next is not None)
+                return msgspec.structs.replace(run, scores=first.scores)
             page = await self._traces.show(actor, TraceShow(trace, project, page.next))
 
     async def _single(self, actor: Actor, query: SessionShow) -> str:
@@ -51,3 +57,12 @@ class Sessions:
             return (await self._traces.show(actor, TraceShow(query.id, query.project, limit=1))).summary.trace_id
         except (NotFound, Invalid) as e:
             raise NotFound(f"there is no session {query.id!r}", remedy="`windlass sessions list` lists them") from e
+
+
+def _of_all(runs: Sequence[SessionRun]) -> tuple[ScoreGiven, ...]:
+    """Scores of the session as a whole: of those of one name by one actor the newest, since each stands at the run that was the newest
+    then."""
+    found: dict[tuple[str, str], ScoreGiven] = {}
+    for score in sorted((s for run in runs for s in run.scores if s.session is not None), key=lambda s: -s.at_ns):
+        found.setdefault((score.by, score.name), score)
+    return tuple(found.values())

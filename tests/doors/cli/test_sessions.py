@@ -44,6 +44,18 @@ def test_sessions_are_listed_and_told(shell: Shell) -> None:
     assert [r["trace"]["trace_id"] for r in older["runs"]] == [trace]
 
 
+def test_what_was_said_of_a_session_and_its_runs_is_told(shell: Shell) -> None:
+    trace = record_session(Home(shell.folder / "home").path, "talk [bold]1[/bold]")
+    shell("traces", "score", "--session", "talk [bold]1[/bold]", "resolved", "0.5", "--comment", "all [bold] well")
+    step = next(s for s in shell.json("traces", trace)["spans"] if s.get("parent"))
+    shell("traces", "score", trace, "tone", "plain", "--span", step["span_id"])
+    said = " ".join(shell("sessions", "show", "talk [bold]1[/bold]").stdout.split())
+    assert "resolved 0.5 all [bold] well of the session, by owner" in said
+    assert f"tone plain of {trace[:8]}, by owner" in said
+    said = " ".join(shell("traces", trace).stdout.split())
+    assert "of session talk [bold]1[/bold], by owner" in said and f"tone plain of {step['name']}, by owner" in said
+
+
 def test_good_runs_become_cases_once(shell: Shell) -> None:
     home = Home(shell.folder / "home").path
     first, second = record_session(home, "talk"), record_session(home, "talk", "And the parcel of yesterday evening?")

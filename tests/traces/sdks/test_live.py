@@ -24,7 +24,7 @@ from tests.traces.sdks.test_captured import CAPTURED
 from tests.traces.test_mapping import read
 
 from windlass.core.operations.traces import Trace
-from windlass.core.span import Span
+from windlass.core.span import GIVEN, Span
 from windlass.sdk.client import Client
 from windlass.sdk.transport import HttpTransport
 from windlass.traces.mapping import PRICED
@@ -42,10 +42,15 @@ UNSERVED = {
     "mlflow": "asks an MLflow server for its experiment before it starts a span; only its OTLP is served",
     "opik": "speaks no OpenTelemetry, and its own interface is not served",
 }
+# what an SDK's script says of what it traced: name, value, comment, and the name of the step, where it is no root
+SCORES: dict[str, set[tuple[Any, ...]]] = {
+    "langfuse-python": {("helpful", 0.9, "says when", None), ("tone", "plain", "", None)},
+    "langfuse-js": {("helpful", 0.9, "", None)},
+}
 
 
 class Told(NamedTuple):
-    """What the server has after an SDK's script: spans in the order of facts, by their ids, and traces by theirs."""
+    """What the server has after an SDK's script: spans in the order of facts, by their ids, and traces by theirs; scores beside them."""
 
     spans: list[Span]
     traces: dict[str, Trace]
@@ -112,7 +117,7 @@ def arrived(client: Client, many: int) -> Told:
         listed = client.traces.list(limit=200).items
         if sum(trace.spans for trace in listed) >= many or time.monotonic() > end:
             traces = {trace.trace_id: client.traces.show(trace.trace_id) for trace in listed}
-            spans = [span for trace in traces.values() for span in trace.spans]
+            spans = [span for trace in traces.values() for span in trace.spans if GIVEN not in span.attributes]
             return Told(sorted(spans, key=lambda s: s.start_ns), traces, client)
         time.sleep(0.1)
 
@@ -203,3 +208,16 @@ def test_traces_sum_up_to_what_was_called(live: Live, name: str) -> None:
         known = [c for costs in runs for c in costs]
         assert (session.runs, session.cost) == (len(runs), None if None in known else pytest.approx(sum(known)))
     assert not sessions
+
+
+@pytest.mark.parametrize("name", [case for case in cases() if case.id in SCORES])
+def test_what_was_said_of_it_is_told_and_shown(live: Live, name: str) -> None:
+    told = live.of(name)
+    names = {span.span_id: span.name for span in told.spans if span.parent is not None}
+    given = {(s.name, s.value, s.comment, names.get(s.span or "")) for trace in told.traces.values() for s in trace.scores if s.given}
+    assert given == SCORES[name]
+    reader = told.client.keys.create("reader", role="viewer").secret
+    with live.server.http(authorization=f"Bearer {reader}") as http:
+        for trace, found in told.traces.items():
+            page = http.get(f"/traces/{trace}").text
+            assert all(f"<b>{score.name}</b>" in page and score.comment in page for score in found.scores)

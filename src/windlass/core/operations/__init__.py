@@ -14,7 +14,7 @@ P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R", covariant=True)
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=200)]  # entries of one page
-Permission = Literal["read", "write", "run", "deploy", "admin", "call"]
+Permission = Literal["read", "write", "run", "deploy", "admin", "call", "trace"]
 
 OPERATIONS: dict[str, Operation[Any, Any]] = {}
 

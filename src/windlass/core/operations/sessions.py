@@ -8,7 +8,7 @@ import msgspec
 
 from windlass.core.operations import Limit, Operation, Page
 from windlass.core.operations.datasets import Edited
-from windlass.core.operations.traces import TraceSummary
+from windlass.core.operations.traces import ScoreGiven, TraceSummary
 
 Outcome = Literal["ok", "failed", "refused", "wrong"]
 
@@ -127,13 +127,16 @@ class SessionRun(msgspec.Struct, omit_defaults=True):
     calls: tuple[SessionCall, ...] = ()
     error: str = ""
     shortened: bool = False
+    scores: tuple[ScoreGiven, ...] = ()
 
 
 class Session(Page):
-    """Runs in the order they began; `next` leads to older ones."""
+    """Runs in the order they began; `next` leads to older ones. `scores` are of the session as a whole, given at one of these runs, the
+    newest first."""
 
     id: str
     runs: tuple[SessionRun, ...]
+    scores: tuple[ScoreGiven, ...] = ()
 
 
 class SessionKeep(msgspec.Struct, omit_defaults=True):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
 
+from windlass.core.errors import Invalid
 from windlass.core.operations import Limit, Operation, Page
 from windlass.core.span import Step
 
 
 class TraceQuery(msgspec.Struct, omit_defaults=True):
     """Filters combine with and. `search` looks in the name, input and output of the root. `uses` is a ref (digest may be a
-    prefix): traces in which that version took part; `passage` the key of a chunk that a search gave them. Times are UTC nanoseconds."""
+    prefix): traces in which that version took part; `passage` the key of a chunk that a search gave them; `score` the name of a score of
+    the trace or of a step, or a name and what it is now: `helpful=no`, `stars<3`, `tone=plain`. Times are UTC nanoseconds."""
 
     project: str = "default"
     search: str | None = None
@@ -28,6 +31,7 @@ class TraceQuery(msgspec.Struct, omit_defaults=True):
     since_ns: int | None = None
     until_ns: int | None = None
     slower_than_ms: float | None = None
+    score: str | None = None
     cursor: str | None = None
     limit: Limit = 50
 
@@ -62,12 +66,61 @@ class TraceShow(msgspec.Struct, omit_defaults=True):
     limit: Limit = 200
 
 
+class ScoreGiven(msgspec.Struct, omit_defaults=True):
+    """One score or comment. `value` is a number, yes or no, or a category; None for a comment alone, or where a judge could not measure.
+    `by` is the actor, or the monitor's judge. `span` is the step it is about; None where it is about the whole trace, or about the
+    `session`. `given` is False for what an evaluator of a monitor or of another platform said."""
+
+    name: str
+    at_ns: int
+    value: bool | float | str | None = None
+    comment: str = ""
+    by: str = ""
+    span: str | None = None
+    session: str | None = None
+    given: bool = False
+
+
 class Trace(Page):
-    """Spans in start order, at most 200 a page; `versions` every ref that took part in any of them."""
+    """Spans in start order, at most 200 a page; `versions` every ref that took part in any of them; `scores` what was said of it and of
+    its spans, the newest first: all, whatever the page."""
 
     summary: TraceSummary
     spans: tuple[Step, ...]
     versions: tuple[str, ...] = ()
+    scores: tuple[ScoreGiven, ...] = ()
+
+
+class ScoreRequest(msgspec.Struct, omit_defaults=True):
+    """A score or a comment on a trace, on one of its spans, or on a session. `value` is a number, true or false, or a category; with none,
+    `comment` stands alone. The same name given again to the same by the same actor replaces, so does the same `id`, with which one actor
+    gives several of a name; `withdraw` takes it back. `trace` is an id of 32 hex digits, which need not have arrived yet, or the start of
+    one that has; `span` likewise with 16. A session must have arrived: its score stands at its newest run."""
+
+    name: str
+    value: bool | float | str | None = None
+    comment: str | None = None
+    trace: str | None = None
+    span: str | None = None
+    session: str | None = None
+    id: str | None = None
+    withdraw: bool = False
+    project: str = "default"
+
+    def __post_init__(self) -> None:
+        """Raises `Invalid` for a value that is not finite: JSON has none, and on its way it would become a score without a value."""
+        if isinstance(self.value, float) and not math.isfinite(self.value):
+            remedy = "leave it out where it could not be measured, and say why in a comment"
+            raise Invalid("a value must be finite", where="value", remedy=remedy)
+
+
+class ScoreKept(msgspec.Struct, omit_defaults=True):
+    """What is on disk now. `trace` is where it stands; `arrived` whether that trace has come, `withdrawn` that the score is gone."""
+
+    trace: str
+    score: ScoreGiven
+    arrived: bool = True
+    withdrawn: bool = False
 
 
 class Given(msgspec.Struct, omit_defaults=True):
@@ -129,4 +182,5 @@ TRACES = Operation("traces.list", "GET", TraceQuery, TracePage, "read")
 TRACE = Operation("traces.show", "GET", TraceShow, Trace, "read")
 WHY = Operation("traces.why", "GET", TraceShow, Why, "read")
 LIVE = Operation("traces.live", "GET", LiveQuery, LiveFigures, "read")
+GIVE_SCORE = Operation("traces.score", "POST", ScoreRequest, ScoreKept, "trace", also="read, for the start of an id")
 REMAP = Operation("traces.remap", "POST", TraceRemap, Remapped, "admin")

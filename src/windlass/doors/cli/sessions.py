@@ -14,6 +14,7 @@ from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.data import Cursor, Message, edited, read_field
 from windlass.doors.cli.session import Session, plain
+from windlass.doors.cli.tracing import tell
 
 WIDEST = 160  # characters of arguments or of a result in a line
 OUTCOMES = {"ok": "green", "failed": "red", "refused": "yellow", "wrong": "red"}
@@ -65,6 +66,11 @@ def show(
     session.result(found)
     for run in found.runs:
         _run(session, run)
+        for score in run.scores:
+            if score.session is None:
+                tell(session, score, run.trace.trace_id[:8])
+    for score in found.scores:
+        tell(session, score, "the session")
     if found.next:
         session.print(f"[dim]older: --cursor {plain(found.next)}[/dim]")
     session.print(f"[dim]{session.link('/sessions/' + found.id)}[/dim]")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
-from windlass.core.operations.traces import Trace
-from windlass.core.span import Span, kind_of, output_of
+from windlass.core.operations.traces import ScoreGiven, Trace
+from windlass.core.span import GIVEN, Span, kind_of, output_of
 from windlass.doors import format as words
 from windlass.doors.cli import auditing
 from windlass.doors.cli.commands import command
@@ -19,6 +19,7 @@ from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
 from windlass.store.spans import readable
 
+YES, NO = ("true", "yes", "up"), ("false", "no", "down")
 UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 ID = (
     "One of them: its id or the start of it. Or `ledger`: what was received, and what came of it; `audit`: prove that by the journal, 1"
@@ -27,13 +28,14 @@ ID = (
 
 
 def add(app: typer.Typer) -> None:
-    does = ("traces.list", "traces.show", "traces.live", "traces.remap", "traces.ledger", "traces.audit")
+    does = ("traces.list", "traces.show", "traces.live", "traces.remap", "traces.ledger", "traces.audit", "traces.score")
     command(app, "traces", *does, panel="Look")(traces)
 
 
 def traces(
     session: Session,
     id: Annotated[str | None, typer.Argument(help=ID)] = None,
+    said: Annotated[list[str] | None, typer.Argument(help="After `score`: ID NAME VALUE; with --session NAME VALUE.")] = None,
     search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
     uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
@@ -46,13 +48,23 @@ def traces(
     evaluation: Annotated[str | None, typer.Option("--evaluation", help="Of one evaluation.")] = None,
     since: Annotated[str | None, typer.Option("--since", help="No older than this: 90s, 30min, 2h, 7d.")] = None,
     slower: Annotated[float | None, typer.Option("--slower-than", help="Milliseconds.")] = None,
+    score: Annotated[str | None, typer.Option("--score", help="With this score: helpful, helpful=no, 'stars<3', tone=plain.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Figures of the last hours instead of a list.")] = False,
     release: Annotated[str | None, typer.Option("--release", help="With --live: of one release.")] = None,
     hours: Annotated[int, typer.Option("--hours", help="With --live or `ledger`: how many; of a ledger 0 is all.")] = 24,
+    comment: Annotated[str | None, typer.Option("--comment", help="With score: in words, also without a value.")] = None,
+    span: Annotated[str | None, typer.Option("--span", help="With score: of one step.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="With score: take yours of this name back.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
 ) -> int | None:
-    """What happened: traces by filter, one trace as a tree, or figures of the last hours; and whether all that was received is there."""
+    """What happened: traces by filter, one trace as a tree, or figures of the last hours; and whether all that was received is there.
+    `windlass traces score ID helpful yes` says what one was worth: a number, yes or no, or a category."""
+    if id == "score":
+        _score(session, said or [], conversation, comment=comment, span=span, withdraw=withdraw)
+        return None
+    if said:
+        raise Invalid(f"{said[0]!r} is one too many", remedy="name one trace, or write `windlass traces score ID NAME VALUE`")
     if id in WORDS:  # no id: those are hexadecimal
         return WORDS[id](session, hours)
     if id:
@@ -67,7 +79,7 @@ def traces(
     given = {
         "search": search, "status": status, "uses": uses, "passage": passage, "model": model, "kind": kind,
         "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
-        "since_ns": now - _ns(since) if since else None, "cursor": cursor, "limit": limit,
+        "score": score, "since_ns": now - _ns(since) if since else None, "cursor": cursor, "limit": limit,
     }  # fmt: skip
     page = session.client.traces.list(**{k: v for k, v in given.items() if v is not None})
     session.result(page)
@@ -97,6 +109,44 @@ def _live(session: Session, release: str | None, hours: int) -> None:
     p50, p95 = (words.duration(ms * 1e6 if ms is not None else None) for ms in (figures.p50_ms, figures.p95_ms))
     requests = words.many(figures.requests, "request")
     session.print(f"{requests} in {hours} h · {errors} errors · p50 {p50} · p95 {p95} · {words.dollars(figures.cost)}")
+
+
+def _score(session: Session, said: list[str], conversation: str | None, **more: Any) -> None:
+    given = [None, *said] if conversation else [*said]
+    if not 2 <= len(given) <= 3:
+        raise Invalid("a score needs what it is about, and a name", remedy="windlass traces score ID NAME VALUE, or --session S NAME VALUE")
+    (trace, name), value = given[:2], _value(given[2]) if given[2:] else None
+    kept = session.client.traces.score(trace, name or "", value, session=conversation, **more)
+    session.result(kept)
+    of = f"span {kept.score.span} of trace" if kept.score.span else "trace"
+    about = plain(f"session {conversation}" if conversation else f"{of} {kept.trace}")
+    if kept.withdrawn:
+        session.print(f"withdrawn: {plain(kept.score.name)} of {about}")
+    else:
+        session.print(f"kept: {_worth(kept.score)} for {about}{'' if kept.arrived else ', which has not come yet'}")
+
+
+def _value(text: str | None) -> bool | float | str | None:
+    """A value as it is typed: yes or no, a number, or a category."""
+    if text is None:
+        return None
+    if text.lower() in YES + NO:
+        return text.lower() in YES
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def tell(session: Session, score: ScoreGiven, of: str = "") -> None:
+    """A score in a line; `of` says what it is about, where that is not clear."""
+    said = f"  {plain(_line(score.comment, 100))}" if score.comment else ""
+    who = f"{f'of {plain(of)}, ' if of else ''}by {plain(score.by or 'nobody named')} · {words.ago(score.at_ns, now_ns())}"
+    session.print(f"[bold]{_worth(score)}[/bold]{said}  [dim]{who}[/dim]")
+
+
+def _worth(score: ScoreGiven) -> str:
+    return plain(f"{score.name} {words.worth(score)}".strip())
 
 
 def _remap(session: Session, hours: int) -> None:
@@ -131,10 +181,14 @@ def _show(session: Session, trace: Trace) -> None:
     )
     session.print(f"[bold]{plain(s.name)}[/bold]   {figures}")
     children: dict[str | None, list[Span]] = {}
-    known = {span.span_id for span in trace.spans}
-    for span in trace.spans:
+    steps = [span for span in trace.spans if GIVEN not in span.attributes]
+    known = {span.span_id for span in steps}
+    for span in steps:
         children.setdefault(span.parent if span.parent in known else None, []).append(span)
     _spans(session, children, None, "")
+    inner = {span.span_id: span.name for span in steps if span.parent in known}
+    for score in trace.scores:
+        tell(session, score, f"session {score.session}" if score.session else inner.get(score.span or "", ""))
     if trace.next:
         session.print(f"[dim]more: windlass traces {s.trace_id} --cursor {trace.next}[/dim]")
     session.print(f"[dim]{session.link('/traces/' + s.trace_id)}[/dim]")

@@ -137,6 +137,7 @@ def _environment() -> jinja2.Environment:
         dollars=words.dollars,
         per_success=words.per_success,
         score=words.score,
+        worth=words.worth,
         percent=words.percent,
         points=words.points,
         count=words.count,

@@ -21,6 +21,7 @@ from windlass.core.operations.sessions import (
     SessionRun,
     SessionShow,
 )
+from windlass.core.operations.traces import ScoreGiven
 from windlass.core.ref import parse_ref
 from windlass.doors.web.datasets import fields_of, names_of
 from windlass.doors.web.render import Asker, Handler, query, respond
@@ -33,7 +34,8 @@ class SessionsContext(msgspec.Struct):
 
 
 class SessionContext(msgspec.Struct):
-    """`ran`, `refused` and `asked` count the calls that are shown; `cost` in US dollars, None where something had no price."""
+    """`ran`, `refused` and `asked` count the calls that are shown; `cost` in US dollars, None where something had no price. `of_several`:
+    it is no run that stands alone. `scores` are of the session as a whole, or of that run; `me` may withdraw what is theirs."""
 
     session: Session
     ran: int
@@ -41,6 +43,9 @@ class SessionContext(msgspec.Struct):
     asked: int
     cost: float | None
     datasets: tuple[str, ...]  # that rows can be put into
+    of_several: bool
+    scores: tuple[ScoreGiven, ...]
+    me: str
 
 
 async def sessions(request: Request, ask: Asker) -> Response:
@@ -57,10 +62,12 @@ async def session(request: Request, ask: Asker) -> Response:
     found = await ask(SESSION, asked)
     calls = [c for run in found.runs for c in calls_of(run)]
     costs = [run.trace.cost for run in found.runs if run.trace.tokens is not None or run.trace.cost is not None]
+    several = any(run.trace.trace_id != found.id for run in found.runs)
     context = SessionContext(
         found, sum(c.executed for c in calls), sum(c.outcome == "refused" for c in calls), sum(c.waited is not None for c in calls),
         None if None in costs else sum(c for c in costs if c is not None),
         await names_of(ask),
+        several, found.scores if several else tuple(s for run in found.runs for s in run.scores), ask.actor.id,
     )  # fmt: skip
     return respond(request, "session.html", context, nav="sessions", title=f"Session {found.id[:40]}")
 

@@ -15,6 +15,8 @@ from windlass.core.operations.traces import TRACE, TRACES, WHY, Trace, TracePage
 from windlass.core.span import LOG, SpanEvent, Step, input_of, kind_of, output_of
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, respond
+from windlass.doors.web.scores import ScoresShown
+from windlass.doors.web.scores import shown as shown_scores
 from windlass.traces.conventions.tables import tables
 
 HOURS = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
@@ -48,6 +50,7 @@ class TraceContext(msgspec.Struct):
     attributes: dict[str, Any]
     why: Why | None
     datasets: tuple[str, ...]
+    scores: ScoresShown
 
 
 async def traces(request: Request, ask: Asker) -> Response:
@@ -68,6 +71,7 @@ async def traces(request: Request, ask: Asker) -> Response:
             user=q.get("user"),
             environment=q.get("environment"),
             evaluation=q.get("evaluation"),
+            score=q.get("score"),
             since_ns=since,
             slower_than_ms=slower,
             cursor=q.get("cursor"),
@@ -75,7 +79,7 @@ async def traces(request: Request, ask: Asker) -> Response:
     )
     filters = {
         k: q.get(k, "")
-        for k in ("search", "status", "uses", "passage", "model", "last", "slower", "session", "user", "environment", "evaluation")
+        for k in ("search", "status", "uses", "passage", "model", "last", "slower", "session", "user", "environment", "evaluation", "score")
     }
     return respond(
         request, "traces.html", TracesContext(page, filters, any(filters.values()), await names_of(ask)), nav="traces", title="Traces"
@@ -132,10 +136,11 @@ async def trace(request: Request, ask: Asker) -> Response:
     q, project = request.query_params, ask.actor.project
     asked = TraceShow(request.path_params["id"], project, q.get("cursor") or None)
     found = await ask(TRACE, asked)
-    lines = waterfall(_shown_elsewhere(found.spans))
+    steps = tuple(s for s in found.spans if names.GIVEN not in s.attributes)
+    lines = waterfall(_shown_elsewhere(steps))
     wanted = q.get("span")
     interesting = next((x.span for x in lines if x.kind == "model"), lines[0].span if lines else None)
-    chosen = next((s for s in found.spans if s.span_id == wanted), interesting)
+    chosen = next((s for s in steps if s.span_id == wanted), interesting)
     shown = {names.VERSIONS, names.LOG_BODY}
     if chosen:
         shown |= {name for name in (chosen.input_from, chosen.output_from) if name}
@@ -149,6 +154,7 @@ async def trace(request: Request, ask: Asker) -> Response:
         attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
         why=await ask(WHY, asked),
         datasets=await names_of(ask),
+        scores=shown_scores(found.scores, steps, ask.actor.id),
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
 

@@ -1,0 +1,161 @@
+"""Scores as Langfuse's SDKs send them. Their spans come by OTLP (`otlp/senders.py`), their prompts are not served.
+
+    POST /api/public/scores       one score, or a list: 200, 202 where all are kept, 207 where some are not
+    POST /api/public/ingestion    a batch of events, of which `score-create` is taken: 207 with what came of each
+
+A score keeps the id it was given there: the same id again replaces, and two of one name stand side by side, as there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from windlass.core.actor import Actor
+from windlass.core.errors import Invalid, Unavailable, WindlassError
+from windlass.core.ids import uuid7
+from windlass.core.operations.traces import GIVE_SCORE, ScoreRequest
+from windlass.doors import api
+from windlass.doors.auth import headers_of, read_body
+from windlass.doors.otlp import Intake
+from windlass.doors.otlp.senders import Sender
+from windlass.platform import Platform
+
+SENDER = Sender("/api/public", ("basic", "bearer"))
+WORDS = ("TEXT", "CORRECTION")  # kinds whose value is longer than a category
+LOGS = "sdk-log"  # an event about the SDK itself
+_WHOLE, _SPAN = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{16}")
+
+
+class _Score(msgspec.Struct, rename="camel"):
+    """What is read of one of theirs; what else it says is not kept."""
+
+    name: str
+    value: float | str | bool | None = None
+    id: str | None = None
+    trace_id: str | None = None
+    observation_id: str | None = None
+    session_id: str | None = None
+    dataset_run_id: str | None = None
+    comment: str | None = None
+    data_type: str | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    id: str = ""
+    body: Any = None
+
+
+class _Batch(msgspec.Struct):
+    batch: list[Any]
+
+
+class Langfuse:
+    """The door.
+
+    Args:
+        platform: gives the scores.
+        intake: knows who sends, by the key that stands for theirs.
+    """
+
+    def __init__(self, platform: Platform, intake: Intake) -> None:
+        self._platform = platform
+        self._intake = intake
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(f"{SENDER.base}/{name}", api.answering(endpoint), methods=["POST"])
+            for name, endpoint in (("scores", self._scores), ("ingestion", self._ingestion))
+        ]
+
+    async def _scores(self, request: Request) -> Response:
+        actor, given = await self._read(request)
+        if not isinstance(given, list):
+            return _told(200, {"id": await self._keep(actor, given)})
+        errors = [error for one in given if (error := await self._tried(actor, one))]
+        if not errors:
+            return _told(202, {"message": "Accepted"})
+        told = [{"message": str(error)} for error in errors]
+        return _told(207, {"accepted": len(given) - len(errors), "rejected": len(errors), "errors": told})
+
+    async def _ingestion(self, request: Request) -> Response:
+        actor, given = await self._read(request)
+        kept, refused = list[dict[str, Any]](), list[dict[str, Any]]()
+        for one in _converted(given, _Batch).batch:
+            id, error = "", None
+            try:
+                event = _converted(one, _Event)
+                id = event.id
+                if event.type == "score-create":
+                    error = await self._tried(actor, event.body)
+                elif event.type != LOGS:
+                    remedy = "send spans by OpenTelemetry, as the SDKs of today do"
+                    raise Invalid(f"{event.type[:40]!r} is not taken here, only scores are", where="type", remedy=remedy)
+            except Invalid as e:
+                error = e
+            if error is None:
+                kept.append({"id": id, "status": 201})
+            else:
+                refused.append({"id": id, "status": error.status, "message": str(error), "error": error.code})
+        return _told(207, {"successes": kept, "errors": refused})
+
+    async def _read(self, request: Request) -> tuple[Actor, Any]:
+        """Who sends, and what. Raises `Unauthenticated`, `Forbidden`, `TooLarge`, `Invalid`."""
+        actor = await self._intake.admit(SENDER, headers_of(request.scope))
+        try:
+            return actor, msgspec.json.decode(await read_body(request, self._platform.settings.body_limit))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            raise Invalid(f"the body must be JSON: {e}", where="body") from e
+
+    async def _tried(self, actor: Actor, given: Any) -> WindlassError | None:
+        """Why a score of several is not kept. Raises `Unavailable`, after which all of them may be sent again."""
+        try:
+            await self._keep(actor, given)
+        except Unavailable:
+            raise
+        except WindlassError as e:
+            return e
+        return None
+
+    async def _keep(self, actor: Actor, given: Any) -> str:
+        """Its id. Raises as `traces.score` does."""
+        score = _converted(given, _Score)
+        id = score.id or uuid7()
+        await self._platform.ask(GIVE_SCORE, actor, _request(score, id, actor.project))
+        return id
+
+
+def _request(score: _Score, id: str, project: str) -> ScoreRequest:
+    """One of theirs as one of ours. Raises `Invalid`."""
+    trace = score.trace_id.replace("-", "").lower() if score.trace_id else None
+    if trace is not None and not _WHOLE.fullmatch(trace):
+        raise Invalid(f"{trace[:40]!r} is not a whole trace id", where="traceId", remedy="give 32 hex digits")
+    if score.observation_id and not _SPAN.fullmatch(score.observation_id):
+        raise Invalid(f"{score.observation_id[:40]!r} is not a whole span id", where="observationId", remedy="give 16 hex digits")
+    if trace is None and score.dataset_run_id:
+        raise Invalid("runs of Langfuse's datasets are not kept here", where="datasetRunId", remedy="score a trace or a session")
+    value, comment = score.value, score.comment or None
+    if score.data_type == "BOOLEAN" and value in (0, 1):
+        value = bool(value)
+    elif score.data_type in WORDS and isinstance(value, str):
+        value, comment = None, "\n\n".join(text for text in (value, comment) if text)
+    session = (score.session_id or None) if trace is None else None
+    return ScoreRequest(score.name.strip(), value, comment, trace, score.observation_id or None, session, id, project=project)
+
+
+def _converted(given: Any, kind: type[Any]) -> Any:
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as e:
+        message, _, place = str(e).replace("`", "'").partition(" - at ")
+        raise Invalid(message[:1].lower() + message[1:], where=place.strip("'$.") or "body") from e
+
+
+def _told(status: int, said: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(said), status, media_type=api.JSON)

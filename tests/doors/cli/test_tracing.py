@@ -1,0 +1,39 @@
+"""`windlass traces score`: what people say of an answer, from the terminal."""
+
+from __future__ import annotations
+
+from tests.doors.cli.conftest import Shell
+
+
+def test_a_score_is_given_found_told_and_taken_back(shop: Shell) -> None:
+    shop("push")
+    trace = shop.json("run", "shop", "When do you open?")["trace"]
+    assert f"kept: helpful no for trace {trace}" in " ".join(shop("traces", "score", trace[:8], "helpful", "no").stdout.split())
+    kept = shop.json("traces", "score", trace, "helpful", "NO", "--comment", "it said [bold] nothing")
+    assert (kept["score"]["value"], kept["score"]["comment"], kept["trace"]) == (False, "it said [bold] nothing", trace)
+    step = shop.json("traces", trace)["spans"][-1]["span_id"]
+    assert shop.json("traces", "score", trace, "stars", "4", "--span", step)["score"]["value"] == 4.0
+    assert shop.json("traces", "score", trace, "tone", "plain")["score"]["value"] == "plain"
+    assert "value" not in shop.json("traces", "score", trace, "comment", "--comment", "Ask again.")["score"]
+    tree = shop("traces", trace).stdout
+    for said in ("helpful no  it said [bold] nothing  by owner", "tone plain", "comment  Ask again."):
+        assert said in tree
+    assert [t["trace_id"] for t in shop.json("traces", "--score", "helpful=no")["items"]] == [trace]
+    assert shop.json("traces", "--score", "helpful=yes")["items"] == []
+    assert shop.json("traces", "score", trace, "helpful", "--withdraw")["withdrawn"]
+    assert shop.json("traces", "--score", "helpful")["items"] == []
+
+
+def test_what_is_no_score_is_refused_with_a_way_out(shop: Shell) -> None:
+    late = "ab" * 16
+    assert "which has not come yet" in " ".join(shop("traces", "score", late, "helpful", "yes").stdout.split())
+    for words, why in (
+        ((), "a name"), ((late,), "a name"), ((late, "a", "1", "2"), "a name"), ((late, "helpful"), "neither a value nor a comment"),
+        ((late, "helpful", "nan"), "finite"), ((late, "a<b", "1"), "no name of a score"),
+        (("abcd1234", "helpful", "1"), "there is no trace"),
+        (("--session", "nobody", "helpful", "1"), "there is no session"), ((late, "gone", "--withdraw"), "you gave no score"),
+    ):  # fmt: skip
+        done = shop("traces", "score", *words, code=1)
+        assert why in done.stderr and "→" in done.stderr
+    assert "one too many" in shop("traces", late, "helpful", code=1).stderr
+    assert "is no condition" in shop("traces", "--score", "<1", code=1).stderr
