@@ -82,7 +82,7 @@ class DuckSpans:
         if day in self._days:
             return name
         try:
-            self._db.execute(f"ATTACH '{path}' AS {name}")
+            span_files.attach(self._db, name, path)
         except duckdb.IOException as e:
             if "lock" in str(e).lower():
                 raise Conflict("another process has the span files", where=str(path)) from e
