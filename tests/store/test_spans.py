@@ -30,6 +30,7 @@ MESSAGES = [
         ('[{"type": "text", "text": "a part"}]', "a part"),
         ('{"args": ["How?"], "kwargs": {}}', "How?"),
         ('{"args": ["How?"], "kwargs": {"a": "b"}}', '{"args": ["How?"], "kwargs": {"a": "b"}}'),
+        ('[{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{\\"a\\": 1}"}}]}]', 'calls f { "a": 1 }'),
         ("[1, 2]", "[1, 2]"),
         ("[]", "[]"),
         ('{"messages": [{"role": "user", "content": null}]}', '{"messages": [{"role": "user", "content": null}]}'),

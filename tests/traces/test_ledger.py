@@ -161,6 +161,7 @@ def test_whatever_comes_is_accounted_for(house: House, seed: int) -> None:
     )
     assert house.projection.counts()["logs"] == lines["", "logs"].indexed
     told = house.audit()
+    assert sum(line.otherwise for line in told.items) == 0, "what log records told is no other reading"
     assert [line for line in told.items if line.problems] == []
     assert (told.balanced, told.done) == (told.lines, told.total) and told.lines >= len(counted)
     assert house.audit("other").balanced == house.audit("other").lines

@@ -42,16 +42,20 @@ def turns(told: str | None, role: str) -> tuple[Turn, ...]:
 
 
 def gist(told: str | None, role: str = "user") -> str:
-    """The text that a person reads first: of messages the last one's of that role, of an object its only text."""
+    """The text that a person reads first: of messages the last one's of that role, else what is called; of an object its only text."""
     if not told:
         return ""
     value = _decoded(told)
     if isinstance(value, dict) and _messages(value, 0) is None:
         own, texts = value.get("text"), _texts(value)
         return own if isinstance(own, str) else texts[0] if len(texts) == 1 else told
-    said = [t for t in _turns(value, role) if t.text]
+    found = _turns(value, role)
+    said = [t for t in found if t.text]
     of_role = [t for t in said if t.role == role] or said
-    return of_role[-1].text if of_role else told
+    if of_role:
+        return of_role[-1].text
+    calls = [p for t in found for p in t.parts if p.kind == "call"]
+    return f"calls {calls[-1].name} {' '.join(calls[-1].text.split())}" if calls else told
 
 
 def _texts(value: dict[str, Any]) -> list[str]:

@@ -129,7 +129,7 @@ class Auditing:
     def _compare(self, key: Key, row: SpanRow, there: Sequence[SpanRow], day: str) -> None:
         same = [found for found in there if _says_the_same(found, row)]
         if there and not same:
-            same = [found for found in there if found.events != row.events and _says_the_same(self._untold(found, day), row)]
+            same = [told for found in there if found.events != row.events and _says_the_same(told := self._untold(found, day), row)]
         if not there:
             self._missing[key] += 1
         elif not same:
@@ -143,7 +143,7 @@ class Auditing:
         rows = (r for near in around for r in self._store.held(near.isoformat(), row.project, [row.trace_id]))
         told = [event_of(span_in(r)) for r in rows if r.kind == LOG and r.parent == row.span_id]
         span.events = [e for e in span.events if e not in told]
-        return again(row, None, span)
+        return again(row, self._prices, span)
 
     def told(self) -> LedgerAudited:
         told = LedgerAudited(min(self._done, self._total), self._total, self._finished)
