@@ -1,9 +1,12 @@
-"""Scores as Langfuse's SDKs send them. Their spans come by OTLP (`otlp/senders.py`), their prompts are not served.
+"""Scores as Langfuse's SDKs send them, and prompts as they read them. Their spans come by OTLP (`otlp/senders.py`).
 
+    GET  /api/public/v2/prompts/{name}    what production's release uses; ?label= (`latest` is the newest), ?version= (from 1)
     POST /api/public/scores       one score, or a list: 200, 202 where all are kept, 207 where some are not
     POST /api/public/ingestion    a batch of events, of which `score-create` is taken: 207 with what came of each
 
-A score keeps the id it was given there: the same id again replaces, and two of one name stand side by side, as there.
+A prompt of one message is told as text, of several as a chat. Their SDK fills in `{{ name }}` and nothing else: a prompt with more than
+that in its texts is refused. A score keeps the id it was given there: the same id again replaces, and two of one name stand side by side,
+as there.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from starlette.routing import Route
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, Unavailable, WindlassError
 from windlass.core.ids import uuid7
+from windlass.core.operations.prompts import GET as PROMPT
+from windlass.core.operations.prompts import PromptQuery, PromptVersion
 from windlass.core.operations.traces import GIVE_SCORE, ScoreRequest
+from windlass.core.ref import check_label, check_name
 from windlass.doors import api
 from windlass.doors.auth import headers_of, read_body
 from windlass.doors.otlp import Intake
@@ -29,6 +35,8 @@ from windlass.platform import Platform
 SENDER = Sender("/api/public", ("basic", "bearer"))
 WORDS = ("TEXT", "CORRECTION")  # kinds whose value is longer than a category
 LOGS = "sdk-log"  # an event about the SDK itself
+PRODUCTION, LATEST = "production", "latest"
+_HELD = re.compile(r"\{\{\s*[A-Za-z_]\w*\s*\}\}")
 _WHOLE, _SPAN = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{16}")
 
 
@@ -70,9 +78,24 @@ class Langfuse:
 
     def routes(self) -> list[Route]:
         return [
-            Route(f"{SENDER.base}/{name}", api.answering(endpoint), methods=["POST"])
-            for name, endpoint in (("scores", self._scores), ("ingestion", self._ingestion))
-        ]
+            Route(f"{SENDER.base}/{name}", api.answering(endpoint), methods=[method])
+            for method, name, endpoint in (
+                ("GET", "v2/prompts/{name:path}", self._prompt), ("POST", "scores", self._scores), ("POST", "ingestion", self._ingestion),
+            )
+        ]  # fmt: skip
+
+    async def _prompt(self, request: Request) -> Response:
+        actor = await self._intake.admit(SENDER, headers_of(request.scope))
+        name, asked = check_name(request.path_params["name"]), request.query_params
+        label, number = asked.get("label") or PRODUCTION, asked.get("version")
+        if number is not None and not (number.isascii() and number.isdecimal() and int(number[:9]) > 0):
+            raise Invalid(f"{number[:20]!r} is no version", where="version", remedy="give a number from 1")
+        if number is not None or label == LATEST:
+            query = PromptQuery(f"prompt/{name}", actor.project, number=int((number or "0")[:9]))
+        else:
+            query = PromptQuery(f"prompt/{name}:{check_label(label)}", actor.project)
+        found: PromptVersion = await self._platform.ask(PROMPT, actor, query)
+        return _told(200, _theirs(name, found, {label} if number is None else set()))
 
     async def _scores(self, request: Request) -> Response:
         actor, given = await self._read(request)
@@ -129,6 +152,19 @@ class Langfuse:
         id = score.id or uuid7()
         await self._platform.ask(GIVE_SCORE, actor, _request(score, id, actor.project))
         return id
+
+
+def _theirs(name: str, found: PromptVersion, asked: set[str]) -> dict[str, Any]:
+    """One of our prompts as one of theirs. Raises `Invalid` for one whose texts their SDK cannot fill in."""
+    if found.rows or any(left for m in found.body.messages if (left := _HELD.sub("", m.text)) and ("{{" in left or "{%" in left)):
+        why = "has examples" if found.rows else "has more in its texts than {{ name }}"
+        raise Invalid(f"prompt/{name} {why}", where="prompt", remedy=f'windlass.prompt("{name}") renders it')
+    told = [{"role": m.role, "content": m.text} for m in found.body.messages]
+    labels = {*found.labels, *asked} | ({LATEST} if found.number == found.versions else set())
+    return {
+        "id": found.ref, "name": name, "version": found.number, "config": found.body.parameters, "labels": sorted(labels), "tags": [],
+        "type": "text" if len(told) == 1 else "chat", "prompt": told[0]["content"] if len(told) == 1 else told,
+    }  # fmt: skip
 
 
 def _request(score: _Score, id: str, project: str) -> ScoreRequest:

@@ -9,9 +9,8 @@ import msgspec
 from windlass.core.actor import Actor
 from windlass.core.artifacts import PromptBody, Version
 from windlass.core.errors import Invalid, NotFound
-from windlass.core.operations.prompts import PromptVersion
-from windlass.core.operations.registry import RefQuery
-from windlass.core.ref import parse_ref
+from windlass.core.operations.prompts import PromptQuery, PromptVersion
+from windlass.core.ref import Ref, parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry.datasets import Datasets
 from windlass.registry.versions import Versions
@@ -24,17 +23,31 @@ class Prompts:
         self._versions = versions
         self._datasets = datasets
 
-    def get(self, actor: Actor, query: RefQuery) -> PromptVersion:
-        """Operation `prompts.get`: the version that a digest or a label names; `production` is what production's release uses.
+    def get(self, actor: Actor, query: PromptQuery) -> PromptVersion:
+        """Operation `prompts.get`: the version that a digest, a label or a number names; `production` is what production's release uses.
         Raises `Forbidden`, `NotFound`, `Invalid` for what is no prompt."""
         ref = parse_ref(query.ref, project=query.project, kind="prompt")
         guard(actor, "call", ref.project, f"{ref.kind}/{ref.name}")
         if ref.kind != "prompt":
             raise Invalid(f"{ref.short} is no prompt", where="ref", remedy="write prompt/name, with :label or @digest")
+        if query.number is not None:
+            ref = Ref(ref.kind, ref.name, self._numbered(ref, query.number), None, ref.project)
         exact = self._versions.resolve(ref)
         version = self._versions.get(exact.project, exact.kind, exact.name, exact.digest or "")
         body = msgspec.convert(version.body, PromptBody)
-        return PromptVersion(str(exact), body, tuple(self._examples(version, body)))
+        there, labels = self._versions.in_order(exact)
+        number = there.index(version.digest) + 1
+        return PromptVersion(str(exact), body, tuple(self._examples(version, body)), number, len(there), labels)
+
+    def _numbered(self, ref: Ref, number: int) -> str:
+        """The digest of the version with a number. Raises `Invalid`, `NotFound`."""
+        if ref.digest or ref.label:
+            raise Invalid(f"{ref.short} names a version already", where="number", remedy="give a number or a label, not both")
+        there, _ = self._versions.in_order(ref)
+        if not there or not 0 <= number <= len(there):
+            what = f"has no version {number}" if there else "is not there"
+            raise NotFound(f"prompt/{ref.name} {what}", remedy=f"it has 1 to {len(there)}" if there else "push it first")
+        return there[number - 1]
 
     def _examples(self, version: Version, body: PromptBody) -> list[dict[str, Any]]:
         if body.fewshot is None:

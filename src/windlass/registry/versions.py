@@ -49,6 +49,14 @@ class Versions:
         with read(self._engine) as c:
             return resolve(c, ref)
 
+    def in_order(self, ref: Ref) -> tuple[list[str], tuple[str, ...]]:
+        """Digests of all versions of a name, the oldest first, and the labels of the one that `ref` names exactly."""
+        v = versions.c
+        with read(self._engine) as c:
+            found = select(v.digest).where(v.project == ref.project, v.kind == ref.kind, v.name == ref.name)
+            digests = list(c.execute(found.order_by(v.created_ns, v.digest.desc())).scalars())
+            return digests, tuple(labels_by_digest(c, ref).get(ref.digest or "", ()))
+
     def snapshot(self, project: str, kind: str, name: str, digest: str) -> str | None:
         """The digest of the first snapshot a version came in; None when it came without one."""
         with read(self._engine) as c:

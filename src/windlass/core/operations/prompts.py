@@ -11,12 +11,22 @@ from windlass.core.operations import Operation
 from windlass.core.operations.registry import RefQuery
 
 
+class PromptQuery(RefQuery, omit_defaults=True):
+    """`number` instead of a label or digest: which version of the name, by when it came, from 1; 0 is the newest."""
+
+    number: int | None = None
+
+
 class PromptVersion(msgspec.Struct, omit_defaults=True):
-    """A version with all that rendering needs. `ref` is exact; `rows` are its few-shot examples in key order."""
+    """A version with all that rendering needs. `ref` is exact; `rows` are its few-shot examples in key order; `number` is which version
+    of its name it is, of `versions`."""
 
     ref: str
     body: PromptBody
     rows: tuple[dict[str, Any], ...] = ()
+    number: int = 0
+    versions: int = 0
+    labels: tuple[str, ...] = ()
 
 
-GET = Operation("prompts.get", "GET", RefQuery, PromptVersion, "call")
+GET = Operation("prompts.get", "GET", PromptQuery, PromptVersion, "call")

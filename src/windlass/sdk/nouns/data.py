@@ -65,9 +65,10 @@ class Versions(Group):
 
 
 class Prompts(Group):
-    def get(self, ref: str) -> prompts.PromptVersion:
-        """A prompt with all that rendering needs: `name:label` or `name@digest`. Operation `prompts.get`."""
-        return self._client.call(prompts.GET, registry.RefQuery(ref, self._project))
+    def get(self, ref: str, number: int | None = None) -> prompts.PromptVersion:
+        """A prompt with all that rendering needs: `name:label` or `name@digest`, or `name` and which version of it, from 1. Operation
+        `prompts.get`."""
+        return self._client.call(prompts.GET, prompts.PromptQuery(ref, self._project, number=number))
 
 
 class Datasets(Group):
