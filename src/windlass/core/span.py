@@ -95,7 +95,7 @@ class Span(msgspec.Struct, omit_defaults=True):
     resource: dict[str, Any] = {}  # what its process and library say of themselves
 
 
-class Step(Span, omit_defaults=True):
+class StoredSpan(Span, omit_defaults=True):
     """A span as it is kept, with what tables of conventions read of it: of whoever's it is, `kind` is a SpanKind or `log`. Where what
     went in or came out is an attribute as it came, `input_from` or `output_from` names it; else it is `told_input` or `told_output`. Both
     are JSON text or text. `cost` in US dollars, None when unknown."""
@@ -116,19 +116,19 @@ class Step(Span, omit_defaults=True):
 
 def kind_of(span: Span) -> str:
     """What kind of step it is, as far as is known."""
-    return span.kind if isinstance(span, Step) else str(span.attributes.get(KIND) or "span")
+    return span.kind if isinstance(span, StoredSpan) else str(span.attributes.get(KIND) or "span")
 
 
 def input_of(span: Span) -> str | None:
     """What went in, as it was told."""
-    if isinstance(span, Step):
+    if isinstance(span, StoredSpan):
         return _text(span.attributes.get(span.input_from)) if span.input_from else span.told_input
     return _text(span.attributes.get(INPUT))
 
 
 def output_of(span: Span) -> str | None:
     """What came out, as it was told."""
-    if isinstance(span, Step):
+    if isinstance(span, StoredSpan):
         return _text(span.attributes.get(span.output_from)) if span.output_from else span.told_output
     return _text(span.attributes.get(OUTPUT))
 

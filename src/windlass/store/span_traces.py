@@ -14,7 +14,7 @@ import duckdb
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow, TraceSummary
-from windlass.core.span import LOG, Step
+from windlass.core.span import LOG, StoredSpan
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
 from windlass.store.span_places import File, Newest, at, lying, place
@@ -163,7 +163,7 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
     return Trace(summary=summary, spans=shown, versions=versions, scores=scores, next=more)
 
 
-def _spans(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], page: list[tuple[int, int]]) -> tuple[Step, ...]:
+def _spans(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], page: list[tuple[int, int]]) -> tuple[StoredSpan, ...]:
     """These spans, by start and id, whole."""
     if not page:
         return ()
@@ -171,7 +171,7 @@ def _spans(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], pag
     return _whole(db, spans, [*values, page[0][0], page[-1][0], *(p[1] for p in page)], these)
 
 
-def _whole(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], which: str) -> tuple[Step, ...]:
+def _whole(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], which: str) -> tuple[StoredSpan, ...]:
     ids = {"trace_id": HEX_TRACE, "span_id": HEX_SPAN, "parent": "hex_span(parent)"}
     rows = db.execute(f"SELECT {', '.join(ids.get(c, c) for c in WHOLE)} FROM ({spans}) {which}", values).fetchall()
     return tuple(span_of(dict(zip(WHOLE, row, strict=True))) for row in rows)

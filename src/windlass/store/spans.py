@@ -11,7 +11,7 @@ from windlass.core.conversation import gist
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
-from windlass.core.span import Span, SpanEvent, SpanLink, Step
+from windlass.core.span import Span, SpanEvent, SpanLink, StoredSpan
 from windlass.store.journal import Position
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def summary_of(row: tuple[Any, ...]) -> TraceSummary:
     )  # fmt: skip
 
 
-def span_of(row: dict[str, Any]) -> Step:
+def span_of(row: dict[str, Any]) -> StoredSpan:
     """A span, of its row."""
     attributes = msgspec.json.decode(row["attributes"])
     for column in ("input", "output"):
@@ -269,7 +269,7 @@ def span_of(row: dict[str, Any]) -> Step:
             attributes[row[f"{column}_from"]] = row[column]
     events = msgspec.json.decode(row["events"], type=list[SpanEvent])
     links = msgspec.json.decode(row["links"], type=list[SpanLink])
-    return Step(
+    return StoredSpan(
         trace_id=row["trace_id"], span_id=row["span_id"], name=row["name"], start_ns=row["start_ns"], end_ns=row["end_ns"],
         parent=row["parent"], status=row["status"], status_message=row["status_message"], attributes=attributes, events=events,
         project=row["project"], service=row["service"], links=links, resource=msgspec.json.decode(row["resource"] or "{}"),

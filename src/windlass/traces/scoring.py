@@ -167,7 +167,7 @@ def _made(actor: Actor, request: ScoreRequest, trace: str, found: Trace | None, 
 
 def _first(trace: Trace) -> Span | None:
     """The span that stands for the run; None where nothing but scores has come."""
-    steps = [s for s in trace.spans if names.GIVEN not in s.attributes]
+    steps = [s for s in trace.spans if names.GIVEN not in s.attributes and s.kind != names.LOG]
     return next((s for s in steps if s.parent is None), steps[0] if steps else None)
 
 

@@ -12,7 +12,7 @@ import msgspec
 from windlass.core import span as names
 from windlass.core.operations.sessions import Outcome, SessionCall, SessionRun, SessionStep, Waited, Wanted
 from windlass.core.operations.traces import TraceSummary
-from windlass.core.span import Span, Step, input_of, kind_of, output_of
+from windlass.core.span import Span, StoredSpan, input_of, kind_of, output_of
 from windlass.core.trajectory import CallMade
 from windlass.core.untrusted import signs
 
@@ -178,7 +178,7 @@ def _took(s: Span) -> int:
 
 
 def _tokens(s: Span) -> tuple[Any, Any]:
-    if isinstance(s, Step):
+    if isinstance(s, StoredSpan):
         return s.tokens_in, s.tokens_out
     return s.attributes.get(names.INPUT_TOKENS), s.attributes.get(names.OUTPUT_TOKENS)
 
@@ -186,7 +186,7 @@ def _tokens(s: Span) -> tuple[Any, Any]:
 def _cost(spans: Iterable[Span]) -> float | None:
     """What these cost; None where something was asked and had no price."""
     calls = [s for s in spans if _kind(s) in ("model", "embedding")]
-    asked = [s.cost if isinstance(s, Step) else s.attributes.get(names.COST) for s in calls]
+    asked = [s.cost if isinstance(s, StoredSpan) else s.attributes.get(names.COST) for s in calls]
     return None if any(c is None for c in asked) else sum(float(c) for c in asked if c is not None)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from windlass.core.errors import Invalid
 from windlass.core.operations import Limit, Operation, Page
-from windlass.core.span import Step
+from windlass.core.span import StoredSpan
 
 
 class TraceQuery(msgspec.Struct, omit_defaults=True):
@@ -86,7 +86,7 @@ class Trace(Page):
     its spans, the newest first: all, whatever the page."""
 
     summary: TraceSummary
-    spans: tuple[Step, ...]
+    spans: tuple[StoredSpan, ...]
     versions: tuple[str, ...] = ()
     scores: tuple[ScoreGiven, ...] = ()
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from windlass.core import span as names
 from windlass.core.conversation import Turn, turns
 from windlass.core.operations.traces import TRACE, TRACES, WHY, Trace, TracePage, TraceQuery, TraceShow, Why
-from windlass.core.span import LOG, SpanEvent, Step, input_of, kind_of, output_of
+from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, kind_of, output_of
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, respond
 from windlass.doors.web.scores import ScoresShown
@@ -32,7 +32,7 @@ class TracesContext(msgspec.Struct):
 class Line(msgspec.Struct, frozen=True):
     """A span in the waterfall. `left` and `width` in percent of the trace."""
 
-    span: Step
+    span: StoredSpan
     level: int
     kind: str
     left: float
@@ -44,7 +44,7 @@ class TraceContext(msgspec.Struct):
     trace: Trace
     question: str
     lines: tuple[Line, ...]
-    chosen: Step | None
+    chosen: StoredSpan | None
     said: tuple[Turn, ...]
     events: tuple[SpanEvent, ...]  # that are none of what was said
     attributes: dict[str, Any]
@@ -86,12 +86,12 @@ async def traces(request: Request, ask: Asker) -> Response:
     )
 
 
-def waterfall(spans: tuple[Step, ...]) -> tuple[Line, ...]:
+def waterfall(spans: tuple[StoredSpan, ...]) -> tuple[Line, ...]:
     """Spans as a tree in reading order. Orphans stand as roots; a span that ends before it starts has no width."""
     if not spans:
         return ()
     known = {s.span_id for s in spans}
-    children: dict[str | None, list[Step]] = {}
+    children: dict[str | None, list[StoredSpan]] = {}
     for s in spans:
         children.setdefault(s.parent if s.parent in known and s.parent != s.span_id else None, []).append(s)
     start = min(s.start_ns for s in spans)
@@ -107,13 +107,13 @@ def waterfall(spans: tuple[Step, ...]) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _shown_elsewhere(spans: tuple[Step, ...]) -> tuple[Step, ...]:
+def _shown_elsewhere(spans: tuple[StoredSpan, ...]) -> tuple[StoredSpan, ...]:
     """Without the log records whose contents stand in their span."""
     events = {(s.span_id, e.name, e.time_ns) for s in spans for e in s.events}
     return tuple(s for s in spans if kind_of(s) != LOG or (s.parent, s.name, s.start_ns) not in events)
 
 
-def conversation(span: Step) -> tuple[Turn, ...]:
+def conversation(span: StoredSpan) -> tuple[Turn, ...]:
     """What went in and what came out."""
     if kind_of(span) == LOG:
         body = span.attributes.get(names.LOG_BODY)
