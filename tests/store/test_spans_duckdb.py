@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 import msgspec
-from tests.store.test_spans_stores import NOW, span
+from tests.store.test_spans_stores import NOW, id_of, span
 
 from windlass.core.operations.traces import TraceQuery, TraceShow
 from windlass.store.journal import Position
@@ -83,6 +83,25 @@ def test_files_of_format_1_are_brought_up_and_rows_keep_their_places(tmp_path: P
     assert again.counts() == {"spans": 4, "traces": 2, "logs": 0}
     assert {p.name for p in folder.iterdir() if p.name != "spill"} == {"2027-01-15.duckdb"}
     again.close()
+
+
+def test_a_file_without_the_newest_columns_and_tables_is_given_them(tmp_path: Path) -> None:
+    store = DuckSpans(tmp_path)
+    store.write("2027-01-15", [span("a", 1, None, NOW), span("a", 2, f"{1:016x}", NOW)], "w", Position(1, 1))
+    store.close()
+    with duckdb.connect(str(tmp_path / "2027-01-15.duckdb")) as db:
+        for column in ("response", "joined"):
+            db.execute(f"ALTER TABLE spans DROP COLUMN {column}")
+        db.execute("DROP TABLE logs")
+    store = DuckSpans(tmp_path)
+    log = span("a", 3, f"{2:016x}", NOW, kind="log")
+    assert store.write("2027-01-15", [span("a", 2, f"{1:016x}", NOW), span("b", 9, None, NOW), log], "w", Position(1, 2)) == 2
+    assert store.counts() == {"spans": 3, "traces": 2, "logs": 1}
+    assert [row.span_id for row in store.records([("default", id_of("a"), f"{2:016x}")])] == [log.span_id]
+    assert {(r.span_id, r.response, r.joined) for r in store.held("2027-01-15", "default", [id_of("a")])} == {
+        (f"{n:016x}", None, False) for n in (1, 2, 3)
+    }
+    store.close()
 
 
 def test_a_clock_that_is_wrong_finds_its_spans_again(tmp_path: Path) -> None:
