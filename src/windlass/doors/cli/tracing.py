@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from windlass.doors.cli import auditing
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
+from windlass.sdk import export
 from windlass.store.spans import readable
 
 YES, NO = ("true", "yes", "up"), ("false", "no", "down")
@@ -57,6 +59,7 @@ def traces(
     withdraw: Annotated[bool, typer.Option("--withdraw", help="With score: take yours of this name back.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Write every span of all that fit to this file, .jsonl or .parquet.")] = None,
 ) -> int | None:
     """What happened: traces by filter, one trace as a tree, or figures of the last hours; and whether all that was received is there.
     `windlass traces score ID helpful yes` says what one was worth: a number, yes or no, or a category."""
@@ -81,7 +84,11 @@ def traces(
         "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
         "score": score, "since_ns": now - _ns(since) if since else None, "cursor": cursor, "limit": limit,
     }  # fmt: skip
-    page = session.client.traces.list(**{k: v for k, v in given.items() if v is not None})
+    asked = {k: v for k, v in given.items() if v is not None}
+    if to is not None:
+        _export(session, to, {k: v for k, v in asked.items() if k not in ("cursor", "limit")})
+        return None
+    page = session.client.traces.list(**asked)
     session.result(page)
     session.table(
         ("trace", "when", "took", "", "name", "input", "output"),
@@ -100,6 +107,23 @@ def traces(
     if page.next:
         session.print(f"[dim]more: --cursor {page.next}[/dim]")
     return None
+
+
+def _export(session: Session, path: Path, filters: dict[str, Any]) -> None:
+    export.check(path)
+    traces = spans = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal traces, spans
+        with progress(session) as say:
+            for of_one in export.spans_of(session.client.traces, filters):
+                traces, spans = traces + 1, spans + len(of_one)
+                say("traces written", traces, 0)
+                yield from of_one
+
+    export.write(path, rows())
+    session.result({"file": str(path), "traces": traces, "spans": spans})
+    session.print(f"{words.many(spans, 'span')} of {words.many(traces, 'trace')} are in {plain(str(path))}")
 
 
 def _live(session: Session, release: str | None, hours: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from windlass.core.errors import error_from_dict
 from windlass.core.operations import alerts, monitors, sessions, traces
 from windlass.core.operations.datasets import Edited
 from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
+from windlass.sdk import export
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
 
 
@@ -23,6 +25,10 @@ class Traces(Group):
     def show(self, id: str, cursor: str | None = None, limit: int = 200) -> traces.Trace:
         """Operation `traces.show`."""
         return self._client.call(traces.TRACE, traces.TraceShow(id, self._project, cursor, limit))
+
+    def spans(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Every span of every trace that fits, as rows for a dataframe (`sdk.export.COLUMNS`), the newest trace first."""
+        return itertools.chain.from_iterable(export.spans_of(self, filters))
 
     def why(self, id: str) -> traces.Why:
         """Operation `traces.why`."""
