@@ -88,12 +88,11 @@ def _messages(value: Any, depth: int) -> list[dict[str, Any]] | None:
     if depth > DEPTH:
         return None
     if isinstance(value, list):
-        found: list[dict[str, Any]] = []
-        for each in value:
-            if (inner := _messages(each, depth + 1)) is None:
-                return None
-            found += inner
-        return found if value else None
+        each = [(one, _messages(one, depth + 1)) for one in value]
+        if not any(inner for _, inner in each):
+            return None
+        # what is no message, among messages, is told as it is
+        return [m for one, inner in each for m in (inner or ([{"content": [one]}] if isinstance(one, dict) else []))]
     if not isinstance(value, dict):
         return None
     for key in ("messages", "choices", "candidates", "contents", "generations", "input", "output"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from windlass.core.operations.evaluation import Outcome, Pair
 from windlass.core.operations.registry import Edge, Graph, Node
 from windlass.core.score import GuardResult, Score
-from windlass.core.span import Span
+from windlass.core.span import Span, StoredSpan
 from windlass.doors.web.evaluations import side_by_side
 from windlass.doors.web.lineage import draw
 from windlass.doors.web.playground import fields_of
@@ -47,12 +47,22 @@ def test_waterfall_never_leaves_the_picture(spans: list[tuple[int, int | None, i
 
 
 def test_conversation_prefers_messages_and_survives_nonsense() -> None:
-    said = conversation(span(1, None, 0, 1, **{"gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"hi"}]},7]'}))
-    assert [(s.role, s.text) for s in said] == [("user", "hi")]
-    said = conversation(
-        span(1, None, 0, 1, **{"gen_ai.input.messages": "not json", "windlass.input": '{"q":1}', "windlass.output": '"yes"'})
-    )
-    assert [(s.role, s.text) for s in said] == [("input", '{\n  "q": 1\n}'), ("output", "yes")]
+    told = {"gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"hi"}]},7]'}
+    assert texts(told, input_from="gen_ai.input.messages") == [("user", ["hi"])]
+    told = {"gen_ai.input.messages": "not json", "windlass.input": '{"q":1}', "windlass.output": '"yes"'}
+    said = [("input", ['{\n  "q": 1\n}']), ("output", ["yes"])]
+    assert texts(told, input_from="windlass.input", output_from="windlass.output") == said
+    assert texts({}, told_input='[{"role": "user", "content": "hi"}, {"type": "odd"}]') == [
+        ("user", ["hi"]),
+        ("input", ['{\n  "type": "odd"\n}']),
+    ]
+    assert texts({"windlass.log.body": {"a": 1}}, kind="log") == [("log", ['{\n  "a": 1\n}'])]
+    assert texts({}) == []
+
+
+def texts(attributes: dict[str, Any], **told: str) -> list[tuple[str, list[str]]]:
+    kept = StoredSpan("a" * 32, "b" * 16, "s", 0, 1, attributes=attributes, **told)
+    return [(turn.role, [part.text for part in turn.parts]) for turn in conversation(kept)]
 
 
 def test_question_is_the_only_text_of_the_input() -> None:

@@ -24,7 +24,7 @@ from tests.traces.sdks.test_captured import CAPTURED
 from tests.traces.test_mapping import read
 
 from windlass.core.operations.traces import Trace
-from windlass.core.span import GIVEN, Span
+from windlass.core.span import GIVEN, LOG, Span
 from windlass.sdk.client import Client
 from windlass.sdk.transport import HttpTransport
 from windlass.traces.mapping import PRICED
@@ -117,7 +117,7 @@ def arrived(client: Client, many: int) -> Told:
         listed = client.traces.list(limit=200).items
         if sum(trace.spans for trace in listed) >= many or time.monotonic() > end:
             traces = {trace.trace_id: client.traces.show(trace.trace_id) for trace in listed}
-            spans = [span for trace in traces.values() for span in trace.spans if GIVEN not in span.attributes]
+            spans = [span for trace in traces.values() for span in trace.spans if GIVEN not in span.attributes and span.kind != LOG]
             return Told(sorted(spans, key=lambda s: s.start_ns), traces, client)
         time.sleep(0.1)
 
