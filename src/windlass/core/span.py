@@ -112,6 +112,7 @@ class StoredSpan(Span, omit_defaults=True):
     told_output: str | None = None
     input_from: str | None = None
     output_from: str | None = None
+    response: str | None = None  # the provider's id of the answer
 
 
 def kind_of(span: Span) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from windlass.store.span_ledger import Account, Entry
 
 SpanKey = tuple[str, str, str]  # project, trace, span
-READ = ("kind", "model", "provider", "tokens_in", "tokens_out", "tokens_cached", "cost", "tool", "input_from", "output_from")
+READ = ("kind", "model", "provider", "tokens_in", "tokens_out", "tokens_cached", "cost", "tool", "input_from", "output_from", "response")
 TALKING = "kind IN ('model', 'agent', 'chain', 'component', 'request')"  # steps whose texts stand for a trace of which the first has none
 SHORT = 400  # characters of an input or output in a list
 

@@ -13,6 +13,7 @@ from windlass.core import span as names
 from windlass.core.conversation import Turn, turns
 from windlass.core.operations.traces import TRACE, TRACES, WHY, Trace, TracePage, TraceQuery, TraceShow, Why
 from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, kind_of, output_of
+from windlass.doors.web.costs import Costs, costs_of
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, respond
 from windlass.doors.web.scores import ScoresShown
@@ -51,6 +52,7 @@ class TraceContext(msgspec.Struct):
     why: Why | None
     datasets: tuple[str, ...]
     scores: ScoresShown
+    costs: Costs | None
 
 
 async def traces(request: Request, ask: Asker) -> Response:
@@ -155,6 +157,7 @@ async def trace(request: Request, ask: Asker) -> Response:
         why=await ask(WHY, asked),
         datasets=await names_of(ask),
         scores=shown_scores(found.scores, steps, ask.actor.id),
+        costs=costs_of(steps),
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
 
