@@ -289,6 +289,7 @@ def pages(w: World) -> dict[str, Asked]:
         "/sessions/{id:path}": f"/sessions/{w.run.trace}",
         "/traces": "/traces",
         "/traces/{id}": f"/traces/{w.run.trace}",
+        "/traces/compare": f"/traces/compare?trace={w.run.trace}&trace={w.run.trace}",
         "/ledger": "/ledger",
         "/monitors": "/monitors",
         "/monitors/{name}": "/monitors/watch",

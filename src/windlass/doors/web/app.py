@@ -46,6 +46,7 @@ from windlass.doors.web import (
     status,
     stops,
     tools,
+    trace_pairs,
     traces,
     tuning,
     verdicts,
@@ -72,6 +73,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *approvals.PAGES,
     *sessions.PAGES,
     *alerts.PAGES,
+    *trace_pairs.PAGES,  # before what takes any id
     *traces.PAGES,
     *ledger.PAGES,
     *monitors.PAGES,
