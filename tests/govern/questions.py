@@ -227,6 +227,7 @@ def doors(w: World) -> dict[str, Asked]:
         "POST /api/public/scores": Asked(
             "trace", "POST", "/api/public/scores", b'[{"traceId": "%s", "name": "x", "value": 1}]' % (b"ab" * 16)
         ),
+        "GET /api/public/v2/prompts/{name:path}": Asked("call", "GET", "/api/public/v2/prompts/note?label=latest"),
         "POST /api/public/ingestion": Asked("trace", "POST", "/api/public/ingestion", b'{"batch": []}'),
         "POST /v1/chat/completions": Asked("call", "POST", "/v1/chat/completions", CHAT),
         "POST /v1/messages": Asked("call", "POST", "/v1/messages", CHAT),
@@ -289,7 +290,7 @@ def pages(w: World) -> dict[str, Asked]:
         "/sessions/{id:path}": f"/sessions/{w.run.trace}",
         "/traces": "/traces",
         "/traces/{id}": f"/traces/{w.run.trace}",
-        "/traces/compare": f"/traces/compare?trace={w.run.trace}&trace={w.run.trace}",
+        "/traces/compare": f"/traces/compare?trace={w.run.trace},{w.run.trace}",
         "/ledger": "/ledger",
         "/monitors": "/monitors",
         "/monitors/{name}": "/monitors/watch",

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.doors.cli.conftest import Shell
 from tests.doors.server import Server
 from tests.doors.web.test_foreign_traces import Sent
 
@@ -62,14 +61,3 @@ def test_nothing_is_written_over_or_by_halves(sent: Sent, tmp_path: Path) -> Non
         with pytest.raises(Invalid, match="went away"):
             export.write(tmp_path / name, broken())
     assert [p.name for p in tmp_path.iterdir()] == ["there.jsonl"] and there.read_text() == "mine"
-
-
-def test_the_command(shop: Shell) -> None:
-    shop("push")
-    trace = shop.json("run", "shop", "When do you open?")["trace"]
-    done = shop.json("traces", "--since", "1h", "--to", "runs.parquet")
-    assert (done["file"], done["traces"]) == ("runs.parquet", 1) and done["spans"] > 1
-    assert "of 1 trace are in runs.jsonl" in shop("traces", "--to", "runs.jsonl").stdout
-    assert "is there already" in shop("traces", "--to", "runs.jsonl", code=1).stderr
-    rows = [json.loads(line) for line in (shop.folder / "runs.jsonl").read_text().splitlines()]
-    assert {r["trace_id"] for r in rows} == {trace} and len(rows) == done["spans"]

@@ -29,6 +29,9 @@ TABLES = (
     f"""CREATE TABLE IF NOT EXISTS positions (writer String, segment Int64, "read" Int64)
     ENGINE = ReplacingMergeTree ORDER BY (writer, segment, "read") SETTINGS {KEPT}""",
     "ALTER TABLE spans " + ", ".join(f"ADD COLUMN IF NOT EXISTS {c} {TYPES[c]} {d}" for c, d in _LATER.items()),
+    # where a write is to end, told before its rows: done again after a crash, it ends there too
+    f"""CREATE TABLE IF NOT EXISTS intents (writer String, segment Int64, "read" Int64, reached Int64)
+    ENGINE = ReplacingMergeTree(reached) ORDER BY writer SETTINGS {KEPT}""",
     # what is entered in the ledger with a write, and the places of its rows: `span_ledger_clickhouse.py`
     'ALTER TABLE positions ADD COLUMN IF NOT EXISTS "first" Int64, ADD COLUMN IF NOT EXISTS "last" Int64,'
     " ADD COLUMN IF NOT EXISTS ledger Array(Tuple(String, Int64, String, String, String, Int64))",

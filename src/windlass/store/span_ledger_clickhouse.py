@@ -11,6 +11,7 @@ from typing import Any
 
 from windlass.core.digest import digest_json
 from windlass.core.span import LOG
+from windlass.store.journal import Position
 from windlass.store.span_ledger import BEGAN, HOUR_NS, LONGEST, OTHERS, Entry
 from windlass.store.spans import Forget
 
@@ -36,12 +37,14 @@ def begin(ask: Ask, enter: Enter) -> None:
     enter(NOBODY, 0, 0, (1, int(last)), [*entries, Entry("", int(latest) // HOUR_NS, "", "", BEGAN, 1)])
 
 
-def unaccounted(ask: Ask, places: Sequence[int]) -> set[int]:
-    """Those of these places that no write has entered."""
+def unaccounted(ask: Ask, places: Sequence[int], writer: str, position: Position) -> set[int]:
+    """Those of these places that no write has entered, but the one of a writer to a position: done again, it stands for itself."""
     if not places:
         return set()
     ranges = ask(
-        'SELECT DISTINCT "first", "last" FROM positions WHERE "last" >= ? AND "first" <= ? AND "last" > 0', [min(places), max(places)]
+        'SELECT DISTINCT "first", "last" FROM positions WHERE "last" >= ? AND "first" <= ? AND "last" > 0'
+        ' AND NOT (writer = ? AND segment = ? AND "read" = ?)',
+        [min(places), max(places), writer, position.segment, position.offset],
     )
     return {p for p in places if not any(first <= p <= last for first, last in ranges)}
 

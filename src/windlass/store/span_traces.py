@@ -32,6 +32,8 @@ WHOLE = (
     "trace_id", "span_id", "parent", "name", "start_ns", "end_ns", "status", "status_message", "attributes", "events", "project",
     "service", "links", "resource", "input", "output", *READ,
 )  # fmt: skip
+# in whatever order they are added up, it comes to the same
+SPENT = "round(fsum(cost) FILTER (kind IN ('model', 'embedding') AND innermost), 12)"
 NEWEST = "QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1"
 JUDGED = f"WHERE kind = 'evaluator' {NEWEST} ORDER BY start_ns DESC, span_id LIMIT {MOST}"
 
@@ -110,7 +112,7 @@ def _summaries(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: str,
         " bool_or(status = 'error' AND parent IS NULL) AS failed, bool_or(status = 'error') AS inner_error,"
         " count(*) FILTER (parent IS NULL) AS roots, sum(tokens_in) FILTER (kind = 'model' AND innermost) AS tin,"
         " sum(tokens_out) FILTER (kind = 'model' AND innermost) AS tout,"
-        " sum(cost) FILTER (kind IN ('model', 'embedding') AND innermost) AS cost,"
+        f" {SPENT} AS cost,"
         ' any_value(release) AS release, any_value(session) AS session, any_value("user") AS usr,'
         " arg_min({'file': file, 'place': place}, {'inner': parent IS NOT NULL, 'start': start_ns, 'id': span_id}) AS head"
         " FROM t GROUP BY trace_id ORDER BY start_ns DESC, trace_id",

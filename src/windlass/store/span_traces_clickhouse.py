@@ -71,7 +71,7 @@ def _summaries(ask: Ask, where: str, given: list[Any], found: list[tuple[str, in
         f" SELECT trace_id, min(start_ns) AS began, {TOOK}, countIf({STEPS}),"
         " countIf(status = 'error' AND parent IS NULL) > 0, countIf(status = 'error') > 0, countIf(parent IS NULL),"
         " sumIf(tokens_in, kind = 'model' AND innermost), sumIf(tokens_out, kind = 'model' AND innermost),"
-        " sumIf(cost, kind IN ('model', 'embedding') AND innermost),"
+        " round(sumKahanIf(cost, kind IN ('model', 'embedding') AND innermost), 12),"
         ' any(release), any(session), any("user"), argMin(span_id, tuple(parent IS NOT NULL, start_ns, span_id))'
         " FROM t GROUP BY trace_id ORDER BY began DESC, trace_id",
         [*given, first, last, [f[0] for f in found]],

@@ -132,19 +132,30 @@ class ClickHouseSpans:
         return rows
 
     def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = nothing) -> int:
-        new, cut_off = self._new(day, rows) if rows else ([], {})
+        new, cut_off = self._new(day, rows, writer, position) if rows else ([], {})
         self._hears = self._hears or any(r.kind == LOG for r in new)
         first, last = min(cut_off, default=0), max(cut_off, default=0)
         if new:
             if self._place is None:
                 self._place = int(self._ask("SELECT max(place) FROM spans")[0][0])
             lines = [msgspec.json.encode({"day": day, "place": self._place + n, **msgspec.structs.asdict(r)}) for n, r in enumerate(new, 1)]
+            self._intend(writer, position)
             token = digest_json([day, writer, *position, *([r.project, r.trace_id, r.span_id, r.digest] for r in new)])
             self._insert("spans", b"\n".join(lines), {**WHOLE, "insert_deduplication_token": token})
             first, last = first or (self._place or 0) + 1, (self._place or 0) + len(new)
             self._place = last
         self._enter(writer, *position, (first, last), account([*cut_off.values(), *new]))
         return len(new)
+
+    def _intend(self, writer: str, position: Position) -> None:
+        reached = (position.segment << 44) + position.offset
+        row = {"writer": writer, "segment": position.segment, "read": position.offset, "reached": reached}
+        self._insert("intents", msgspec.json.encode(row), {})
+
+    def unsure(self) -> dict[str, Position]:
+        found = self._ask('SELECT writer, argMax(tuple(segment, "read"), reached) FROM intents GROUP BY writer')
+        there = self.positions()
+        return {w: end for w, at in found if (end := Position(*at)) > there.get(w, Position(0, 0))}
 
     def _enter(self, writer: str, segment: int, read: int, places: tuple[int, int], entries: Sequence[Entry]) -> None:
         row = {"writer": writer, "segment": segment, "read": read, "first": places[0], "last": places[1], "ledger": entries}
@@ -153,7 +164,7 @@ class ClickHouseSpans:
     def _insert(self, table: str, lines: bytes, settings: dict[str, Any]) -> None:
         self._do(lambda: self._client.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=settings))
 
-    def _new(self, day: str, rows: Sequence[SpanRow]) -> tuple[list[SpanRow], dict[int, SpanRow]]:
+    def _new(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position) -> tuple[list[SpanRow], dict[int, SpanRow]]:
         """Those that are not there, each once; and by place those that a write put there which was cut off."""
         unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
         low, high = min(r.start_ns for r in rows), max(r.start_ns for r in rows)
@@ -168,7 +179,7 @@ class ClickHouseSpans:
             for *key, place in there:
                 if (row := unique.pop(tuple(key), None)) is not None:
                     again[place] = row
-        cut_off = span_ledger_clickhouse.unaccounted(self._ask, list(again))
+        cut_off = span_ledger_clickhouse.unaccounted(self._ask, list(again), writer, position)
         return list(unique.values()), {place: row for place, row in again.items() if place in cut_off}
 
     def hears(self) -> bool:

@@ -143,6 +143,9 @@ class DuckSpans:
     def spans_at(self, keys: Sequence[SpanKey]) -> list[SpanRow]:
         return span_records.spans_at(self._db, self._files(), keys)
 
+    def unsure(self) -> dict[str, Position]:
+        return {}
+
     def positions(self) -> dict[str, Position]:
         found: dict[str, Position] = {}
         for day in self._days:

@@ -49,7 +49,7 @@ class Projection:
         self._reader = JournalReader(journals)
         self._store = store
         self._at = store.positions()
-        self._unsure: dict[str, Position] = {}  # by writer, where a write ended that the store may have done and did not acknowledge
+        self._unsure = store.unsure()  # by writer, where a write ended that the store may have done and did not acknowledge
         self._book = Book(lambda project, hour: {e.source for e in store.ledger(project, hour) if e.hour == hour})
         self._audits: dict[str, Auditing] = {}  # of a project
         self._used: float | None = None  # when it was last used, since it last rested

@@ -1,6 +1,8 @@
-"""`windlass traces score`: what people say of an answer, from the terminal."""
+"""`windlass traces`: what people say of an answer, and traces in a file."""
 
 from __future__ import annotations
+
+import json
 
 from tests.doors.cli.conftest import Shell
 
@@ -37,3 +39,14 @@ def test_what_is_no_score_is_refused_with_a_way_out(shop: Shell) -> None:
         assert why in done.stderr and "→" in done.stderr
     assert "one too many" in shop("traces", late, "helpful", code=1).stderr
     assert "is no condition" in shop("traces", "--score", "<1", code=1).stderr
+
+
+def test_traces_are_written_to_a_file(shop: Shell) -> None:
+    shop("push")
+    trace = shop.json("run", "shop", "When do you open?")["trace"]
+    done = shop.json("traces", "--since", "1h", "--to", "runs.parquet")
+    assert (done["file"], done["traces"]) == ("runs.parquet", 1) and done["spans"] > 1
+    assert "of 1 trace are in runs.jsonl" in shop("traces", "--to", "runs.jsonl").stdout
+    assert "is there already" in shop("traces", "--to", "runs.jsonl", code=1).stderr
+    rows = [json.loads(line) for line in (shop.cwd / "runs.jsonl").read_text().splitlines()]
+    assert {r["trace_id"] for r in rows} == {trace} and len(rows) == done["spans"]

@@ -189,7 +189,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/releases": "/releases",
         "/traces": "/traces",
         "/traces/{id}": f"/traces/{trace.trace_id}",
-        "/traces/compare": f"/traces/compare?trace={trace.trace_id}&trace={trace.trace_id}",
+        "/traces/compare": f"/traces/compare?trace={trace.trace_id},{trace.trace_id}",
         "/ledger": "/ledger?last=24h",
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",

@@ -47,7 +47,7 @@ class PairContext(msgspec.Struct):
 
 async def pair(request: Request, ask: Asker) -> Response:
     """Raises `Invalid` where it is not two traces, `NotFound`."""
-    ids = [id for id in request.query_params.getlist("trace") if id]
+    ids = [id for told in request.query_params.getlist("trace") for id in told.split(",") if id]  # ticked, or written
     if len(ids) != 2:
         raise Invalid("two traces are compared", where="trace", remedy="tick two in the list of traces")
     a, b = [await ask(TRACE, TraceShow(id, ask.actor.project)) for id in ids]
