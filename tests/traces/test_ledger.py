@@ -370,6 +370,7 @@ def test_tables_of_before_are_counted_from_their_rows(spans: Callable[[], SpanSt
     else:
         for column in ("ledger", "first", "last"):
             store._command(f'ALTER TABLE positions DROP COLUMN "{column}"')
+        store._command("DROP TABLE intents")
     store.close()
     for _ in range(2):  # brought up once, and not again
         store = spans()

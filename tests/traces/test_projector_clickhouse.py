@@ -25,7 +25,7 @@ from windlass.settings import Settings
 from windlass.store.home import Home
 from windlass.store.journal import Journal
 from windlass.store.spans_clickhouse import PASSWORD as VARIABLE
-from windlass.store.spans_clickhouse import open_clickhouse
+from windlass.store.spans_clickhouse import ClickHouseSpans, open_clickhouse
 from windlass.traces.projector import Projection, open_projection
 from windlass.traces.recorder import Recorder
 
@@ -147,3 +147,27 @@ def test_what_is_wrong_with_the_setting_is_said_without_repeating_it(setting: st
     with pytest.raises(Invalid, match=said) as told:
         open_clickhouse(setting)
     assert "hunter2" not in str(told.value)
+
+
+def test_a_first_write_that_was_cut_off_is_no_table_of_before(
+    house: ClickHouseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows came through, and what says where it ended did not."""
+    home = Home(tmp_path / "home")
+    journal = Journal(home.path / "journal" / "w")
+    Recorder(journal, Masking(Path("none"))).record(tree())
+    journal.close()
+    projection = open_projection(home, Settings(spans=house.setting()))
+    with monkeypatch.context() as patch:
+        patch.setattr(ClickHouseSpans, "_enter", lambda *_: (_ for _ in ()).throw(Unavailable("killed")))
+        with pytest.raises(Unavailable):
+            projection.catch_up()
+    projection.close()
+    again = open_projection(home, Settings(spans=house.setting()))
+    again.catch_up()
+    assert again.counts()["spans"] == 2
+    assert [(line.source, line.received, line.indexed, line.again) for line in again.ask("ledger", LedgerQuery()).items] == [
+        ("windlass", 2, 2, 0)
+    ]
+    assert balanced(again)
+    again.close()

@@ -30,6 +30,8 @@ def begin(ask: Ask, enter: Enter) -> None:
     ((last, latest),) = ask("SELECT max(place), max(receipt_ns) FROM spans", [])
     if not last or ask('SELECT 1 FROM positions WHERE "last" > 0 LIMIT 1', []):
         return
+    if ask("SELECT 1 FROM intents LIMIT 1", []):  # they are of a first write that was cut off, which is done again
+        return
     rows = ask(f"{_BY_HOUR} {_GROUPS}", [])
     entries = [
         Entry(project, hour, source, signal, what, n) for project, hour, source, signal, n, _ in rows for what in ("received", "indexed")
