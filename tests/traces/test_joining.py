@@ -232,3 +232,14 @@ def test_history_read_anew_says_the_same(houses: Callable[[str], House]) -> None
 def spans_of(house: House) -> tuple[str, str]:
     span = next(s for s in house.spans() if s.name.startswith("chat"))
     return span.trace_id, span.span_id
+
+
+def test_what_cannot_be_put_together_stops_nothing(houses: Callable[[str], House], monkeypatch: pytest.MonkeyPatch) -> None:
+    house = houses("a")
+    with monkeypatch.context() as patch:
+        patch.setattr("windlass.traces.joining.event_of", lambda record: record.attributes["nothing"])
+        house.send(a_span(), record("gen_ai.user.message", content="hi"), a_span(trace="ef" * 16, span="ab" * 8))
+    counts = house.projection.ask("counts", None)
+    assert (counts["spans"], counts["logs"], counts["traces"]) == (2, 1, 2)
+    house.send(record("gen_ai.user.message", content="and more", at=2_000))
+    assert house.rows()[SPAN].input == '[{"role":"user","content":"hi"},{"role":"user","content":"and more"}]'

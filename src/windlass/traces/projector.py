@@ -71,7 +71,7 @@ class Projection:
                     page = self._book.page()
                     for record in some:
                         page.read(record, self._rows(record))
-                    page.rows = joined(page.rows, self._store, self._prices)
+                    page.rows = self._joined(page.rows)
                     self._unsure[writer] = some[-1].position
                     total += self._write(day, page, writer, some[-1].position)
                     self._at[writer] = self._unsure.pop(writer)
@@ -118,6 +118,14 @@ class Projection:
             self.unreadable += 1
             _log.exception("a journal record cannot be read; it is kept")
             return None
+
+    def _joined(self, found: list[SpanRow]) -> list[SpanRow]:
+        """As `joined`; what cannot be put together stays as it came, since it must not stop the rest."""
+        try:
+            return joined(found, self._store, self._prices)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            _log.exception("log records cannot be put into their spans; both are kept")
+            return found
 
     def _ledger(self, query: LedgerQuery) -> LedgerPage:
         waiting = [e for w in self._reader.writers() for e in waiting_in(self._reader, w, self._at.get(w, Position(0, 0)), self._book)]

@@ -11,7 +11,7 @@ import typer
 
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
-from windlass.core.operations.traces import ScoreGiven, Trace
+from windlass.core.operations.traces import ScoreGiven, Trace, TracePage
 from windlass.core.span import GIVEN, Span, kind_of, output_of
 from windlass.doors import format as words
 from windlass.doors.cli import auditing
@@ -78,17 +78,21 @@ def traces(
     if live:
         _live(session, release, hours)
         return None
-    now = now_ns()
     given = {
         "search": search, "status": status, "uses": uses, "passage": passage, "model": model, "kind": kind,
         "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
-        "score": score, "since_ns": now - _ns(since) if since else None, "cursor": cursor, "limit": limit,
+        "score": score, "since_ns": now_ns() - _ns(since) if since else None, "cursor": cursor, "limit": limit,
     }  # fmt: skip
     asked = {k: v for k, v in given.items() if v is not None}
     if to is not None:
         _export(session, to, {k: v for k, v in asked.items() if k not in ("cursor", "limit")})
         return None
-    page = session.client.traces.list(**asked)
+    _list(session, session.client.traces.list(**asked), filtered=asked.keys() != {"limit"})
+    return None
+
+
+def _list(session: Session, page: TracePage, filtered: bool) -> None:
+    now = now_ns()
     session.result(page)
     session.table(
         ("trace", "when", "took", "", "name", "input", "output"),
@@ -102,11 +106,9 @@ def traces(
         right=frozenset({2}),
     )  # fmt: skip
     if not page.items:
-        filtered = any(value is not None for name, value in given.items() if name != "limit")
         session.print("no traces fit" if filtered else "no traces yet: windlass run, or send some with windlass.init()")
     if page.next:
         session.print(f"[dim]more: --cursor {page.next}[/dim]")
-    return None
 
 
 def _export(session: Session, path: Path, filters: dict[str, Any]) -> None:
