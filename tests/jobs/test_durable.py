@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.registry.sources.postgresql_server import PASSWORD
 
 from windlass.core.errors import Conflict
-from windlass.jobs.durable import DurableJobs, Turn, take
+from windlass.jobs.durable import QUEUE, WORKFLOW, DurableJobs, Turn, cut_off, take
 from windlass.store import meta_postgres
 from windlass.store.meta import open_meta, read, write
 from windlass.store.tables import handed_over
@@ -99,4 +102,63 @@ def test_one_process_does_the_work_of_a_database(postgresql, monkeypatch):
     second.hold()
     with pytest.raises(Conflict):
         Turn(meta_postgres.unopened(store)).hold()
+    postgresql.drop(name)
+
+
+WORKS = """
+import json, sys, threading, time
+from pathlib import Path
+from windlass.jobs.durable import cut_off, work
+from windlass.store.meta import open_meta
+folder, until = Path(sys.argv[1]), int(sys.argv[2])
+done, ended, before = [], threading.Event(), time.monotonic() + 20
+async def do(project, id):
+    done.append(id)
+async def close():
+    pass
+looks = []
+def rests():
+    looks.append("dbos" in sys.modules)
+    return len(done) >= until and not cut_off(jobs) if until else len(looks) > 5
+jobs = f"sqlite:///{folder / 'jobs.db'}"
+work(jobs, open_meta(f"sqlite:///{folder / 'windlass.db'}"), lambda: {"gate": do}, ended,
+     lambda: rests() or time.monotonic() > before, close)
+print(json.dumps({"done": sorted(done), "loaded": looks[-1]}))
+"""
+
+
+def worked(folder: Path, until: int) -> dict:
+    """What a process of its own did until it had done so much; 0: for some looks."""
+    ran = subprocess.run([sys.executable, "-c", WORKS, str(folder), str(until)], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def test_dbos_is_loaded_for_work_alone(engine, tmp_path):
+    """Where nothing was ever done, where something is handed over, where all is done, and where a process was killed at its work."""
+    nothing = {"done": [], "loaded": False}
+    assert worked(tmp_path, 0) == nothing
+    assert not (tmp_path / "jobs.db").exists()
+    with write(engine) as c:
+        DurableJobs().hand_over(c, "gate", "default", "g1")
+    assert worked(tmp_path, 1) == {"done": ["g1"], "loaded": True}
+    assert worked(tmp_path, 0) == nothing
+    client = DBOSClient(system_database_url=f"sqlite:///{tmp_path / 'jobs.db'}")
+    client.enqueue({"queue_name": QUEUE, "workflow_name": WORKFLOW, "workflow_id": "g2", "app_version": "1"}, "gate", "default", "g2")
+    client.destroy()
+    assert worked(tmp_path, 1) == {"done": ["g2"], "loaded": True}
+
+
+def test_work_of_a_killed_process_is_seen_in_postgresql(postgresql, monkeypatch):
+    monkeypatch.setenv(meta_postgres.PASSWORD, PASSWORD)
+    name = postgresql.empty_store()
+    where = meta_postgres.unopened(postgresql.store_url(name))
+    assert not cut_off(where)
+    client = DBOSClient(system_database_engine=where)
+    client._sys_db.run_migrations()
+    assert not cut_off(where)
+    client.enqueue({"queue_name": QUEUE, "workflow_name": WORKFLOW, "workflow_id": "g1", "app_version": "1"}, "gate", "default", "g1")
+    assert cut_off(where)
+    client.destroy()
+    where.dispose()
     postgresql.drop(name)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, delete, insert, inspect, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from windlass.core.errors import Conflict
@@ -104,6 +104,75 @@ class Turn:
             raise
 
 
+class Queue:
+    """DBOS, once there is something to do: it takes 25 MB and looks into its queues for ever, and most servers have nothing to do
+    most of the time. `where`: as `work` has it."""
+
+    def __init__(self, where: str | Engine, works: Callable[[], Mapping[str, Work]]) -> None:
+        self._where = where
+        self._works = works
+        self._loops: list[asyncio.AbstractEventLoop] = []
+        self._client: DBOSClient | None = None
+        self._cut_off = cut_off(where)
+
+    def take(self, engine: Engine) -> bool:
+        """Bring what was handed over to DBOS. Returns whether it has to be begun first: something was handed over, or an earlier process
+        did not end its work."""
+        if self._client is None:
+            return self._cut_off or waits(engine)
+        take(engine, self._client)
+        return False
+
+    def begin(self) -> None:
+        from dbos import DBOS, DBOSClient
+
+        logging.getLogger("dbos").setLevel(logging.WARNING)
+        # asked for, not told: a connection that listens for ever is one more to lose, and work is looked for five times a second anyway
+        key = "system_database_url" if isinstance(self._where, str) else "system_database_engine"
+        system = {key: self._where, "use_listen_notify": False}
+        DBOS(config={**APPLICATION, **system, "executor_id": "local", "log_level": "WARNING"})  # type: ignore[typeddict-item]
+
+        @DBOS.workflow(name=WORKFLOW)
+        async def one(kind: str, project: str, id: str) -> None:
+            self._loops[:] = [asyncio.get_running_loop()]
+            await bring_to_its_end(self._works, kind, project, id)
+
+        DBOS.launch()
+        for queue, seconds in QUEUES.items():
+            DBOS.register_queue(queue, worker_concurrency=AT_ONCE, polling_interval_sec=seconds)
+        self._client = DBOSClient(**system)  # type: ignore[arg-type]
+
+    def end(self, close: Callable[[], Any]) -> None:
+        if self._client is None:
+            return
+        from dbos import DBOS
+
+        if self._loops:
+            with contextlib.suppress(Exception):
+                asyncio.run_coroutine_threadsafe(close(), self._loops[0]).result(5)
+        self._client.destroy()
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+
+
+def waits(engine: Engine) -> bool:
+    """Whether something was handed over."""
+    with read(engine) as c:
+        return c.execute(select(handed_over.c.id).limit(1)).first() is not None
+
+
+def cut_off(where: str | Engine) -> bool:
+    """Whether DBOS has work that has not ended. Its tables are public: https://docs.dbos.dev/explanations/system-tables"""
+    if isinstance(where, str) and not Path(make_url(where).database or "").exists():
+        return False
+    engine = create_engine(where, poolclass=NullPool) if isinstance(where, str) else where
+    schema = None if isinstance(where, str) else "dbos"
+    with engine.connect() as c:
+        if not inspect(c).has_table("workflow_status", schema):
+            return False
+        table = f"{schema}.workflow_status" if schema else "workflow_status"
+        return c.scalar(text(f"SELECT 1 FROM {table} WHERE status IN ('PENDING', 'ENQUEUED', 'DELAYED') LIMIT 1")) is not None
+
+
 def work(
     where: str | Engine, engine: Engine, works: Callable[[], Mapping[str, Work]], ended: threading.Event, rests: Callable[[], bool],
     close: Callable[[], Any], regularly: Callable[[], None] = lambda: None,
@@ -116,47 +185,29 @@ def work(
     `works` is called on the loop that works, when the first piece comes; `close` is a coroutine function for the end of it;
     `regularly` is called at the beginning and twice a minute, to hand over what has fallen due.
     """
-    from dbos import DBOS, DBOSClient
-
     turn = Turn(where) if not isinstance(where, str) else None
     if turn:
         turn.hold(TURN_SECONDS)
-    logging.getLogger("dbos").setLevel(logging.WARNING)
-    # asked for, not told: a connection that listens for ever is one more to lose, and work is looked for five times a second anyway
-    system = {"system_database_url" if isinstance(where, str) else "system_database_engine": where, "use_listen_notify": False}
-    DBOS(config={**APPLICATION, **system, "executor_id": "local", "log_level": "WARNING"})  # type: ignore[typeddict-item]
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    @DBOS.workflow(name=WORKFLOW)
-    async def one(kind: str, project: str, id: str) -> None:
-        loops[:] = [asyncio.get_running_loop()]
-        await bring_to_its_end(works, kind, project, id)
-
-    DBOS.launch()
-    for queue, seconds in QUEUES.items():
-        DBOS.register_queue(queue, worker_concurrency=AT_ONCE, polling_interval_sec=seconds)
-    client = DBOSClient(**system)  # type: ignore[arg-type]
-    said, next_round = "", 0.0
+    queue = Queue(where, works)
+    said, next_round, first = "", 0.0, False
     while not ended.wait(POLL_SECONDS) and not rests():
+        if first:
+            queue.begin()  # where that fails, this process ends, and is begun again
         try:
             if time.monotonic() >= next_round:
                 next_round = time.monotonic() + ROUND_SECONDS
                 if turn:
                     turn.hold()
                 regularly()
-            take(engine, client)
-            said = ""
+            first, said = queue.take(engine), ""
         except Conflict as e:  # the database was away, and somebody else was first when it came back
             log.error("%s", e)
             break
         except Exception as e:  # it stays where it is, and is taken later
+            first = False
             if said != (said := f"{type(e).__name__}: {e}"):
                 log.warning("work that was handed over cannot be taken now: %s", said)
-    if loops:
-        with contextlib.suppress(Exception):
-            asyncio.run_coroutine_threadsafe(close(), loops[0]).result(5)
-    client.destroy()
-    DBOS.destroy(workflow_completion_timeout_sec=0)
+    queue.end(close)
 
 
 def unfinished(path: Path) -> list[tuple[str, str, str]]:
