@@ -27,8 +27,8 @@ from windlass.govern import audit
 from windlass.store import meta_postgres
 from windlass.store.blobs import open_blobs
 from windlass.store.home import Home
-from windlass.store.journal import Position
 from windlass.store.meta import open_meta, read, write
+from windlass.store.segments import Position
 from windlass.store.spans import SpanRow
 from windlass.store.spans_duckdb import DuckSpans
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tests.store.tiny_disk import run_on_tiny_disk
 
 from windlass.core.errors import Conflict, Unavailable
-from windlass.store.journal import HEADER, Journal, JournalReader, Position, rewrite
+from windlass.store.journal import Journal, JournalReader
+from windlass.store.segments import HEADER, Position, rewrite
 
 FROZEN = Path(__file__).parent / "fixtures" / "journal-1"
 START = Position(0, 0)
@@ -193,7 +194,8 @@ FULL = """
 import os
 import sys
 from pathlib import Path
-from windlass.store.journal import Journal, JournalReader, Position
+from windlass.store.journal import Journal, JournalReader
+from windlass.store.segments import Position
 from windlass.core.errors import Unavailable
 folder = Path(sys.argv[1])
 (folder / "ballast").write_bytes(b"0" * 300_000)

@@ -8,7 +8,7 @@ import pytest
 from tests.store.test_spans_stores import NOW, SECOND, arrived, span
 
 from windlass.core.operations.traces import TraceQuery
-from windlass.store.journal import Position
+from windlass.store.segments import Position
 from windlass.store.span_erasing import pattern_of
 from windlass.store.spans import ArrivalQuery, Forget, MentionQuery, SpanRow, SubjectQuery
 from windlass.store.spans_duckdb import DuckSpans

@@ -10,7 +10,7 @@ from tests.store.test_span_erasing import arrived
 from tests.store.test_spans_stores import NOW, all_pages, some_traces, span
 
 from windlass.core.operations.traces import Remapped, TraceQuery
-from windlass.store.journal import Position
+from windlass.store.segments import Position
 from windlass.store.spans import Forget, SpanRow, SpanStore
 
 

@@ -12,7 +12,7 @@ from tests.store.test_spans_stores import NOW, SECOND, id_of, span
 from windlass.core.errors import Invalid
 from windlass.core.operations.traces import LiveQuery, ScoreGiven, TraceQuery, TraceShow
 from windlass.core.span import ACTOR, EXPLANATION, GIVEN, GIVEN_TO, LABEL, SCORE, SCORED, SESSION
-from windlass.store.journal import Position
+from windlass.store.segments import Position
 from windlass.store.spans import ScoreQuery, SpanRow
 
 

@@ -12,7 +12,7 @@ import pytest
 from windlass.core.errors import Invalid
 from windlass.core.operations.sessions import SessionQuery, SessionSummary
 from windlass.core.span import APPROVED, CALLER, DECISION
-from windlass.store.journal import Position
+from windlass.store.segments import Position
 from windlass.store.spans import SpanRow, SpanStore
 
 NOW, SECOND = 1_800_000_000 * 10**9, 10**9

@@ -9,7 +9,7 @@ import msgspec
 from tests.store.test_spans_stores import NOW, id_of, span
 
 from windlass.core.operations.traces import TraceQuery, TraceShow
-from windlass.store.journal import Position
+from windlass.store.segments import Position
 from windlass.store.spans import ArrivalQuery, SpanRow
 from windlass.store.spans_duckdb import DuckSpans
 

@@ -15,7 +15,7 @@ from windlass.core.errors import Invalid
 from windlass.core.operations.sessions import SessionQuery
 from windlass.core.operations.traces import LiveQuery, TraceQuery, TraceShow
 from windlass.core.span import SCORE, SCORED
-from windlass.store.journal import Position
+from windlass.store.segments import Position
 from windlass.store.spans import ArrivalQuery, ScoreQuery, SpanRow, SpanStore
 from windlass.store.spans_duckdb import DuckSpans
 

@@ -20,7 +20,8 @@ from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerLi
 from windlass.core.span import Span
 from windlass.govern.erasure import Subject
 from windlass.govern.masking import Masking
-from windlass.store.journal import Journal, JournalReader, Position
+from windlass.store.journal import Journal, JournalReader
+from windlass.store.segments import Position
 from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS, SOURCES, Entry
 from windlass.store.spans import SpanRow, SpanStore
 from windlass.store.spans_duckdb import DuckSpans

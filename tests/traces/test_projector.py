@@ -22,7 +22,8 @@ from windlass.core.span import Span, SpanEvent
 from windlass.govern.masking import Masking
 from windlass.settings import Settings
 from windlass.store.home import Home
-from windlass.store.journal import Journal, JournalReader, Position
+from windlass.store.journal import Journal, JournalReader
+from windlass.store.segments import Position
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces.conventions.tables import tables
 from windlass.traces.envelope import seal, seal_spans

@@ -35,7 +35,8 @@ from windlass.core.span import EVALUATION, GIVEN, INPUT, KIND, RELEASE, SESSION,
 from windlass.platform import Platform
 from windlass.settings import Settings
 from windlass.store.home import Home
-from windlass.store.journal import JournalReader, Position
+from windlass.store.journal import JournalReader
+from windlass.store.segments import Position
 from windlass.store.spans import ScoreQuery
 
 APP = Actor("key/app", "caller")

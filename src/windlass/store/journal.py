@@ -1,21 +1,15 @@
 """The journal: where observations are durable before they are acknowledged. Format 1, read for ever.
 
-    journal/<writer>/00000001.wj    segments of one writer, in order
-    segment = b"WLJ1" record*
-    record  = length u32 · crc32 u32 (of what follows) · receipt time u64 (UTC ns) · payload       little-endian
-
 One process writes a folder; anybody may read. An append returns when a sync covers it; appends that wait together share one
 sync. A torn tail is cut when the writer opens, and it goes on in a new segment; a damaged record in a finished segment is left as
-it is, reported, and the rest of that segment skipped. `tests/store/fixtures/journal-1` is a folder of this format that must stay
-readable. Nothing in it is ever altered but by `rewrite`, for an erasure: payloads give way to others of their length, so that every
-position stays true. It and the writer take turns by a lock on the file `gate`.
+it is, reported, and the rest of that segment skipped. `segments.py` says how it lies on disk, and what is done with segments that are
+finished; `tests/store/fixtures/journal-1` is a folder of this format that must stay readable.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -25,34 +19,37 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.ids import now_ns
-from windlass.store.blobs_folder import sync_folder
+from windlass.store.packed import Packed, Unpackable
+from windlass.store.segments import (
+    FULL,
+    HEADER,
+    LARGEST,
+    MAGIC,
+    Plain,
+    Position,
+    Record,
+    begin,
+    held,
+    length_of,
+    numbers_of,
+    open_segment,
+    packed_of,
+    path_of,
+    records_in,
+    size_of,
+)
 
-MAGIC = b"WLJ1"
-HEADER = struct.Struct("<IIQ")
 LAZY_SECONDS = 0.05
 STEP = 4_000_000  # bytes read at once
-LARGEST = 1 << 30  # bytes of one record; a length beyond it is damage
+DAY_NS = 86_400_000_000_000
 
 Payload = bytes | Callable[[], bytes]
 
 _log = logging.getLogger("windlass.journal")
-
-
-class Position(NamedTuple):
-    """After a record: segment number and byte offset in it. Ordered as the records are."""
-
-    segment: int
-    offset: int
-
-
-class Record(NamedTuple):
-    position: Position  # after it
-    receipt_ns: int
-    payload: bytes
 
 
 class Journal:
@@ -60,7 +57,7 @@ class Journal:
 
     Args:
         folder: made where it is not there.
-        segment_bytes: a segment that has grown beyond this is finished.
+        segment_bytes: a segment that has grown beyond this is finished, as is one of another day (UTC).
     """
 
     def __init__(self, folder: Path, segment_bytes: int = 64_000_000) -> None:
@@ -74,13 +71,14 @@ class Journal:
             os.close(self._lock_file)
             raise Conflict("another process writes this journal", where=str(folder)) from None
         self._gate = os.open(folder / "gate", os.O_RDWR | os.O_CREAT, 0o600)
-        with _held(self._gate):
+        with held(self._gate):
             self.cut = _mend(folder)
-        last = _segments(folder)
+        last = numbers_of(folder)
         self._number = last[-1] if last else 0
         self._file = -1
         self._inode = 0
         self._offset = 0
+        self._day = 0
         self._waiting: list[tuple[int, Payload, Future[Position]]] = []
         self._last: Future[Position] | None = None  # the newest of all
         self._urgent = False  # somebody waits for one of them
@@ -149,13 +147,13 @@ class Journal:
                 if not batch:
                     return
             if framed := list(_framed(batch)):
-                with _held(self._gate):
+                with held(self._gate):
                     self._write(framed)
 
     def _write(self, batch: list[tuple[bytes, Future[Position]]]) -> None:
         """Write and sync a batch; on failure take it all back, so that the segment ends at a whole record."""
         try:
-            if self._file < 0 or self._offset >= self._limit:
+            if self._file < 0 or self._offset >= self._limit or self._day != now_ns() // DAY_NS:
                 self._begin()
             self._follow()
             start = self._offset
@@ -166,8 +164,7 @@ class Journal:
             os.fdatasync(self._file)
         except OSError as e:
             self._take_back()
-            full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            message = "the disk is full; nothing was acknowledged" if full else f"the journal cannot be written: {e.strerror}"
+            message = "the disk is full; nothing was acknowledged" if e.errno in FULL else f"the journal cannot be written: {e.strerror}"
             for _, future in batch:
                 future.set_exception(Unavailable(message, where=str(self._folder), remedy="make room and send it again"))
             return
@@ -181,23 +178,16 @@ class Journal:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        number = self._number + 1
-        path = _path(self._folder, number)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(handle, MAGIC)
-            os.fsync(handle)
-            sync_folder(self._folder)
-        except OSError:
-            os.close(handle)
-            raise
-        self._file, self._number, self._offset = handle, number, len(MAGIC)
-        self._inode = os.fstat(handle).st_ino
+        self._file = begin(self._folder, self._number + 1)
+        self._number, self._offset, self._day = self._number + 1, len(MAGIC), now_ns() // DAY_NS
+        self._inode = os.fstat(self._file).st_ino
 
     def _follow(self) -> None:
         """Go on in the file that stands for the segment now: an erasure may have put another of the same length in its place."""
-        path = _path(self._folder, self._number)
-        if path.stat().st_ino == self._inode:
+        path = path_of(self._folder, self._number)
+        if not path.exists():  # it was dropped: its time is old, and yet it is today's, so the clock went back
+            self._begin()
+        if path_of(self._folder, self._number).stat().st_ino == self._inode:
             return
         handle = os.open(path, os.O_WRONLY)
         os.lseek(handle, self._offset, os.SEEK_SET)
@@ -227,78 +217,16 @@ def _framed(batch: list[tuple[int, Payload, Future[Position]]]) -> Iterator[tupl
         yield struct.pack("<II", len(data), zlib.crc32(body)) + body, future
 
 
-@contextlib.contextmanager
-def _held(gate: int) -> Iterator[None]:
-    """Alone to change the folder's files. The system lets go when the process dies."""
-    fcntl.flock(gate, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(gate, fcntl.LOCK_UN)
-
-
-def rewrite(folder: Path, change: Callable[[bytes], bytes | None]) -> int:
-    """Give payloads of one writer's journal way to others of the same length, which `change` says; None leaves one as it is. Done again
-    after it was cut off, it goes on. Returns how many were changed. Raises `Unavailable` when the disk is full."""
-    changed = 0
-    for number in _segments(folder):
-        path = _path(folder, number)
-        data = bytearray(path.read_bytes())
-        of_this = 0
-        for record in _records(bytes(data), number, len(MAGIC)):
-            new = change(record.payload)
-            if new is None:
-                continue
-            assert len(new) == len(record.payload), "positions must stay true"
-            end = record.position.offset
-            body = record.receipt_ns.to_bytes(8, "little") + new
-            data[end - len(new) - HEADER.size : end] = struct.pack("<II", len(new), zlib.crc32(body)) + body
-            of_this += 1
-        if of_this:
-            _replace(folder, path, data)
-        changed += of_this
-    return changed
-
-
-def _replace(folder: Path, path: Path, data: bytearray) -> None:
-    """Put these bytes in the place of a segment, with what was appended to it since."""
-    partial = folder / f".{path.name}"
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-            with (folder / "gate").open("ab") as gate, _held(gate.fileno()):
-                with path.open("rb") as old:
-                    old.seek(len(data))
-                    file.write(old.read())
-                file.flush()
-                os.fsync(file.fileno())
-                partial.replace(path)
-                sync_folder(folder)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        message = "the disk is full; the journal is as it was" if full else f"the journal cannot be written: {e.strerror}"
-        raise Unavailable(message, where=str(folder), remedy="make room and try again") from e
-
-
-def _path(folder: Path, number: int) -> Path:
-    return folder / f"{number:08d}.wj"
-
-
-def _segments(folder: Path) -> list[int]:
-    return sorted(int(p.stem) for p in folder.glob("*.wj") if p.stem.isdigit())
-
-
 def _mend(folder: Path) -> int:
     """Cut the torn tail of the last segment: a last record that is not whole. Returns the bytes cut, which were never
     acknowledged. Damage with more behind it is no torn tail, and nothing is cut there."""
-    numbers = _segments(folder)
+    numbers = numbers_of(folder)
     if not numbers:
         return 0
-    path = _path(folder, numbers[-1])
+    path = path_of(folder, numbers[-1])
     data = path.read_bytes()
     end = min(len(MAGIC), len(data))
-    for record in _records(data, numbers[-1], len(MAGIC)):
+    for record in records_in(data, numbers[-1], len(MAGIC)):
         end = record.position.offset
     torn = len(data) - end
     if torn <= 0 or not _is_torn(data, end):
@@ -315,18 +243,6 @@ def _is_torn(data: bytes, offset: int) -> bool:
     return bool(offset + HEADER.size + HEADER.unpack_from(data, offset)[0] >= len(data))
 
 
-def _records(data: bytes, number: int, offset: int, base: int = 0) -> Iterator[Record]:
-    """Whole records from an offset in the segment on; `data` begins at `base`. Stops at the first that is not whole."""
-    at = offset - base
-    while at + HEADER.size <= len(data):
-        length, crc, receipt = HEADER.unpack_from(data, at)
-        end = at + HEADER.size + length
-        if length > LARGEST or end > len(data) or zlib.crc32(data[at + 8 : end]) != crc:
-            return
-        yield Record(Position(number, base + end), receipt, data[at + HEADER.size : end])
-        at = end
-
-
 class Damage(NamedTuple):
     """A finished segment that cannot be read to its end."""
 
@@ -341,51 +257,74 @@ class JournalReader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.damages: dict[tuple[str, int], Damage] = {}
+        self._lengths: dict[tuple[str, int], int] = {}
 
     def writers(self) -> list[str]:
         return sorted(p.name for p in self._folder.iterdir() if p.is_dir()) if self._folder.exists() else []
 
     def end(self, writer: str) -> Position:
         """Where what is there now ends; a torn tail counts."""
-        numbers = _segments(self._folder / writer)
-        return Position(numbers[-1], _path(self._folder / writer, numbers[-1]).stat().st_size) if numbers else Position(0, 0)
+        numbers = numbers_of(self._folder / writer)
+        return Position(numbers[-1], length_of(self._folder / writer, numbers[-1])) if numbers else Position(0, 0)
 
     def read(self, writer: str, after: Position, limit: int = 32_000_000) -> list[Record]:
         """Whole records after a position, up to about `limit` bytes, in order. A finished segment that is damaged is reported in
         `damages` and left at the damage."""
         folder = self._folder / writer
         found: list[Record] = []
+        numbers = [n for n in numbers_of(folder) if n >= after.segment]
         size = 0
-        numbers = [n for n in _segments(folder) if n >= after.segment]
-        for i, number in enumerate(numbers):
-            path = _path(folder, number)
+        for number in numbers:
             offset = max(len(MAGIC), after.offset) if number == after.segment else len(MAGIC)
-            with path.open("rb") as file:
-                length = os.fstat(file.fileno()).st_size
-                if length <= offset:
-                    continue
-                if file.read(len(MAGIC)) != MAGIC:
-                    self._report(writer, path, number, 0, length)
-                    continue
-                for record in _follow(file, number, offset, limit - size):
-                    found.append(record)
-                    offset = record.position.offset
-                    size += len(record.payload)
+            try:
+                segment = open_segment(folder, number)
+            except FileNotFoundError:  # dropped meanwhile
+                continue
+            except Unpackable:
+                self._report(writer, packed_of(folder, number), number, 0, length_of(folder, number))
+                continue
+            with contextlib.closing(segment):
+                size += self._read(writer, segment, number, offset, limit - size, number == numbers[-1], found)
             if size >= limit:
-                return found
-            if i < len(numbers) - 1 and offset < length:  # finished, and not to its end
-                self._report(writer, path, number, offset, length - offset)
+                break
         return found
 
+    def _read(
+        self, writer: str, segment: Plain | Packed, number: int, offset: int, limit: int, last: bool, found: list[Record]
+    ) -> int:  # fmt: skip
+        """Add records of one segment, and say how many bytes they are."""
+        length, size = segment.length, 0
+        path = path_of(self._folder / writer, number)
+        if length <= offset:
+            return 0
+        if segment.read(0, len(MAGIC)) != MAGIC:
+            self._report(writer, path, number, 0, length)
+            return 0
+        for record in _follow(segment, number, offset, limit):
+            found.append(record)
+            offset = record.position.offset
+            size += len(record.payload)
+        if size < limit and not last and offset < length:  # finished, and not to its end
+            self._report(writer, path, number, offset, length - offset)
+        return size
+
     def size(self) -> int:
-        """Bytes of all segments."""
-        return sum(self.after(writer, Position(0, 0)) for writer in self.writers())
+        """Bytes that all segments take."""
+        return sum(size_of(self._folder / writer) for writer in self.writers())
 
     def after(self, writer: str, position: Position) -> int:
-        """Bytes that a writer has after a position, damaged ones too."""
+        """Bytes that a writer has after a position, unpacked, damaged ones too."""
         folder = self._folder / writer
-        sizes = {number: _path(folder, number).stat().st_size for number in _segments(folder) if number >= position.segment}
+        sizes = {number: self._length(writer, number) for number in numbers_of(folder) if number >= position.segment}
         return sum(max(0, size - (position.offset if number == position.segment else 0)) for number, size in sizes.items())
+
+    def _length(self, writer: str, number: int) -> int:
+        """Of a segment; of one that is packed it never changes, and is asked for once."""
+        if (length := self._lengths.get((writer, number))) is None:
+            length = length_of(self._folder / writer, number)
+            if packed_of(self._folder / writer, number).exists():
+                self._lengths[writer, number] = length
+        return length
 
     def _report(self, writer: str, path: Path, number: int, offset: int, skipped: int) -> None:
         if (writer, number) not in self.damages:
@@ -393,16 +332,15 @@ class JournalReader:
             _log.error("%s is damaged at byte %d: %d bytes cannot be read", path, offset, skipped)
 
 
-def _follow(file: BinaryIO, number: int, offset: int, limit: int) -> Iterator[Record]:
+def _follow(segment: Plain | Packed, number: int, offset: int, limit: int) -> Iterator[Record]:
     """Whole records from an offset on, about `limit` bytes of them, without reading what was read before."""
     size = 0
     while size < limit:
-        file.seek(offset)
-        data = file.read(STEP)
+        data = segment.read(offset, STEP)
         if len(data) >= HEADER.size and (whole := HEADER.size + HEADER.unpack_from(data)[0]) > len(data) and whole <= LARGEST:
-            data += file.read(whole - len(data))
+            data += segment.read(offset + len(data), whole - len(data))
         before = offset
-        for record in _records(data, number, offset, offset):
+        for record in records_in(data, number, offset, offset):
             yield record
             offset = record.position.offset
             size += len(record.payload)

@@ -11,7 +11,7 @@ from typing import Any
 
 from windlass.core.digest import digest_json
 from windlass.core.span import LOG
-from windlass.store.journal import Position
+from windlass.store.segments import Position
 from windlass.store.span_ledger import BEGAN, HOUR_NS, LONGEST, OTHERS, Entry
 from windlass.store.spans import Forget
 

@@ -12,7 +12,7 @@ from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPa
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import Span, SpanEvent, SpanLink, StoredSpan
-from windlass.store.journal import Position
+from windlass.store.segments import Position
 
 if TYPE_CHECKING:
     from windlass.store.span_ledger import Account, Entry

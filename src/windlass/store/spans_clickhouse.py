@@ -23,7 +23,7 @@ from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import LOG
 from windlass.store import span_erasing_clickhouse, span_ledger_clickhouse, span_records_clickhouse, span_traces_clickhouse
-from windlass.store.journal import Position
+from windlass.store.segments import Position
 from windlass.store.span_columns_clickhouse import COLUMNS, TABLES, TYPES
 from windlass.store.span_filters import places, versions_of
 from windlass.store.span_filters_clickhouse import watched

@@ -21,7 +21,7 @@ from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import LOG
 from windlass.store import span_columns, span_erasing, span_files, span_ledger, span_records, span_traces
-from windlass.store.journal import Position
+from windlass.store.segments import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
 from windlass.store.span_ledger import Account, Entry, nothing

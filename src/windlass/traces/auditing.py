@@ -16,7 +16,8 @@ import msgspec
 from windlass.core.operations.ledger import AuditedLine, LedgerAudited, LedgerLine
 from windlass.core.span import LOG, Span
 from windlass.govern.prices import Prices
-from windlass.store.journal import JournalReader, Position, Record
+from windlass.store.journal import JournalReader
+from windlass.store.segments import Position, Record
 from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS, day_of
 from windlass.store.span_remapping import CHANGING
 from windlass.store.spans import SpanRow, SpanStore

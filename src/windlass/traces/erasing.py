@@ -14,7 +14,8 @@ from windlass.core.errors import Invalid
 from windlass.core.operations.erasures import Affected, Left, Place
 from windlass.core.operations.ledger import LedgerQuery
 from windlass.govern.erasure import Subject
-from windlass.store.journal import Journal, JournalReader, Position, Record, rewrite
+from windlass.store.journal import Journal, JournalReader
+from windlass.store.segments import Position, Record, rewrite
 from windlass.store.span_erasing import pattern_of
 from windlass.store.span_ledger import HOUR_NS, OTHERS
 from windlass.store.spans import CommonQuery, Forget, MentionQuery, Spans, SubjectQuery

@@ -18,7 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.ledger import LedgerLine, LedgerPage, LedgerQuery
-from windlass.store.journal import JournalReader, Position, Record
+from windlass.store.journal import JournalReader
+from windlass.store.segments import Position, Record
 from windlass.store.span_ledger import BEGAN, HOUR_NS, LONGEST, OTHERS, SOURCES, Account, Entry
 from windlass.store.spans import Forget, SpanRow, SpanStore
 from windlass.traces.envelope import LOGS, OTLP, REFUSED, SIGNALS, SPANS, erased_from, refusals_of, unseal

@@ -24,7 +24,8 @@ from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPa
 from windlass.govern.prices import Prices
 from windlass.settings import Settings, load_settings
 from windlass.store.home import Home
-from windlass.store.journal import JournalReader, Position, Record
+from windlass.store.journal import JournalReader
+from windlass.store.segments import Position, Record
 from windlass.store.span_ledger import Entry
 from windlass.store.spans import Forget, SpanRow, SpanStore
 from windlass.traces.auditing import Auditing

@@ -16,7 +16,8 @@ import msgspec
 from windlass.core.errors import Unavailable
 from windlass.core.span import Span
 from windlass.govern.masking import Masker, Masking
-from windlass.store.journal import Journal, Position
+from windlass.store.journal import Journal
+from windlass.store.segments import Position
 from windlass.traces.envelope import seal_spans
 from windlass.traces.masked import masked_span
 

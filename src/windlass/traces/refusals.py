@@ -15,7 +15,8 @@ from concurrent.futures import Future
 from windlass.core.errors import Unavailable
 from windlass.core.ids import now_ns
 from windlass.govern.masking import Masking
-from windlass.store.journal import Journal, Position
+from windlass.store.journal import Journal
+from windlass.store.segments import Position
 from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS, SOURCES
 from windlass.traces.envelope import Refusal, seal_refusals
 

@@ -11,7 +11,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from windlass.store.journal import JournalReader, Position
+from windlass.store.journal import JournalReader
+from windlass.store.segments import Position
 from windlass.traces.envelope import LOGS, METRICS, OTLP, unseal
 
 if sys.version_info >= (3, 14):

@@ -27,7 +27,8 @@ from windlass.core.errors import Invalid
 from windlass.doors.otlp import Intake, Otlp
 from windlass.doors.otlp.wire import JSON, PROTOBUF, SIGNALS
 from windlass.govern.masking import Masking
-from windlass.store.journal import Journal, JournalReader, Position
+from windlass.store.journal import Journal, JournalReader
+from windlass.store.segments import Position
 from windlass.traces.envelope import REFUSED, refusals_of, unseal
 from windlass.traces.mapping import rows
 
