@@ -17,6 +17,8 @@ LONGEST = 64  # characters of a source
 SOURCES = 200  # of a project and hour; further ones are entered as others
 OTHERS = "others"
 BEGAN = "began"  # what is entered for the last hour of a file that was there before the ledger
+GONE = "gone"  # what is entered for the first hour of a day that is kept no longer
+DAY_HOURS = 24
 TABLE = (
     "ledger (project VARCHAR, hour BIGINT, source VARCHAR, signal VARCHAR, what VARCHAR, items BIGINT,"
     " PRIMARY KEY (project, hour, source, signal, what))"
@@ -41,6 +43,11 @@ Account = Callable[[Sequence[SpanRow]], Sequence[Entry]]
 def day_of(hour: int) -> str:
     """The day of an hour, as YYYY-MM-DD."""
     return datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%d")
+
+
+def hour_of(day: str) -> int:
+    """The first hour of a day."""
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) // 3600
 
 
 def nothing(new: Sequence[SpanRow]) -> Sequence[Entry]:
@@ -96,10 +103,12 @@ def erasing(db: duckdb.DuckDBPyConnection, name: str, where: str, values: list[s
 
 
 def read(db: duckdb.DuckDBPyConnection, files: Iterable[str], project: str, since: int) -> list[Entry]:
-    """What files say of a project from an hour on, and of when the ledger began."""
+    """What files say of a project from an hour on, of when the ledger began, and of days that are gone."""
     found: list[Entry] = []
     for name in files:
-        rows = db.execute(f"FROM {name}.ledger WHERE (project = ? AND hour >= ?) OR what = '{BEGAN}'", [project, since]).fetchall()
+        rows = db.execute(
+            f"FROM {name}.ledger WHERE (project = ? AND hour >= ?) OR what IN ('{BEGAN}', '{GONE}')", [project, since]
+        ).fetchall()
         found += [Entry(*row) for row in rows]
     return found
 

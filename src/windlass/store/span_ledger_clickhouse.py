@@ -12,7 +12,7 @@ from typing import Any
 from windlass.core.digest import digest_json
 from windlass.core.span import LOG
 from windlass.store.segments import Position
-from windlass.store.span_ledger import BEGAN, HOUR_NS, LONGEST, OTHERS, Entry
+from windlass.store.span_ledger import BEGAN, GONE, HOUR_NS, LONGEST, OTHERS, Entry
 from windlass.store.spans import Forget
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -53,22 +53,30 @@ def unaccounted(ask: Ask, places: Sequence[int], writer: str, position: Position
 
 def erasing(ask: Ask, enter: Enter, asked: Forget) -> None:
     """Enter that these traces are about to be erased; asked again after it was cut off, it is entered once."""
-    rows = ask(f"{_BY_HOUR} AND project = ? AND trace_id IN ? {_GROUPS}", [asked.project, list(asked.traces)])
-    if not rows:
+    where, values = "project = ? AND trace_id IN ?", [asked.project, list(asked.traces)]
+    entries = moved(ask, where, values, "erased")
+    if not entries:
         return
-    known = {(e.hour, e.source) for e in read(ask, asked.project, min(r[1] for r in rows))}
+    ((last,),) = ask(f"SELECT max(place) FROM spans WHERE {where}", values)
+    name = digest_json([asked.project, sorted(asked.traces), int(last)]).partition(":")[2]
+    enter(NOBODY, 1, int(name[:15], 16), (0, 0), entries)
+
+
+def moved(ask: Ask, where: str, values: Sequence[Any], fate: str) -> list[Entry]:
+    """What enters that rows are no longer there, but erased or expired."""
+    rows = ask(f"{_BY_HOUR} AND {where} {_GROUPS}", values)
+    known = {(p, e.hour, e.source) for p in {r[0] for r in rows} for e in read(ask, p, min(r[1] for r in rows))}
     entries = []
     for project, hour, service, signal, n, _ in rows:
-        source = service if (hour, service) in known else OTHERS
-        entries += [Entry(project, hour, source, signal, "indexed", -n), Entry(project, hour, source, signal, "erased", n)]
-    name = digest_json([asked.project, sorted(asked.traces), max(r[5] for r in rows)]).partition(":")[2]
-    enter(NOBODY, 1, int(name[:15], 16), (0, 0), entries)
+        source = service if (project, hour, service) in known else OTHERS
+        entries += [Entry(project, hour, source, signal, "indexed", -n), Entry(project, hour, source, signal, fate, n)]
+    return entries
 
 
 def read(ask: Ask, project: str, since: int) -> list[Entry]:
     rows = ask(
         "SELECT e.1 AS project, e.2 AS hour, e.3 AS source, e.4 AS signal, e.5 AS what, sum(e.6) FROM"
-        f" (SELECT arrayJoin(ledger) AS e FROM positions FINAL) WHERE (e.1 = ? AND e.2 >= ?) OR e.5 = '{BEGAN}'"
+        f" (SELECT arrayJoin(ledger) AS e FROM positions FINAL) WHERE (e.1 = ? AND e.2 >= ?) OR e.5 IN ('{BEGAN}', '{GONE}')"
         " GROUP BY project, hour, source, signal, what",
         [project, since],
     )

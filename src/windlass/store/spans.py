@@ -184,6 +184,15 @@ class SpanStore(Protocol):
         """Enter in the ledger what comes with no row."""
         ...
 
+    def days(self) -> list[str]:
+        """Days of receipt of which there is something, as YYYY-MM-DD, the first first."""
+        ...
+
+    def expire(self, day: str) -> int:
+        """Remove a day, and enter that what came on it is expired. Cut off anywhere it can be done again. Returns how many rows it was;
+        0 too while rows are being read anew, which goes first."""
+        ...
+
     def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
         """Hour, service and how many rows are there; an hour and service may be there several times."""
         ...

@@ -22,7 +22,13 @@ from windlass.core.errors import Invalid, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import LOG
-from windlass.store import span_erasing_clickhouse, span_ledger_clickhouse, span_records_clickhouse, span_traces_clickhouse
+from windlass.store import (
+    span_erasing_clickhouse,
+    span_expiring_clickhouse,
+    span_ledger_clickhouse,
+    span_records_clickhouse,
+    span_traces_clickhouse,
+)
 from windlass.store.segments import Position
 from windlass.store.span_columns_clickhouse import COLUMNS, TABLES, TYPES
 from windlass.store.span_filters import places, versions_of
@@ -137,7 +143,7 @@ class ClickHouseSpans:
         first, last = min(cut_off, default=0), max(cut_off, default=0)
         if new:
             if self._place is None:
-                self._place = int(self._ask("SELECT max(place) FROM spans")[0][0])
+                self._place = self._last_place()
             lines = [msgspec.json.encode({"day": day, "place": self._place + n, **msgspec.structs.asdict(r)}) for n, r in enumerate(new, 1)]
             self._intend(writer, position)
             token = digest_json([day, writer, *position, *([r.project, r.trace_id, r.span_id, r.digest] for r in new)])
@@ -146,6 +152,12 @@ class ClickHouseSpans:
             self._place = last
         self._enter(writer, *position, (first, last), account([*cut_off.values(), *new]))
         return len(new)
+
+    def _last_place(self) -> int:
+        """Of all rows that were ever there: the last may be gone, and who goes on from a place must miss none."""
+        return max(
+            int(self._ask(f'SELECT max("{column}") FROM {table}')[0][0]) for table, column in (("spans", "place"), ("positions", "last"))
+        )
 
     def _intend(self, writer: str, position: Position) -> None:
         reached = (position.segment << 44) + position.offset
@@ -282,6 +294,14 @@ class ClickHouseSpans:
 
     def enter(self, entries: Sequence[Entry]) -> None:
         self._enter(NOBODY, 2, time.time_ns(), (0, 0), entries)
+
+    def days(self) -> list[str]:
+        return span_expiring_clickhouse.days(self._ask)
+
+    def expire(self, day: str) -> int:
+        if self._remapping is not None:
+            return 0
+        return span_expiring_clickhouse.expire(self._ask, self._enter, self._command, day)
 
     def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
         return span_ledger_clickhouse.rows_by_hour(self._ask, project)

@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.span import LOG
-from windlass.store import span_columns, span_erasing, span_files, span_ledger, span_records, span_traces
+from windlass.store import span_columns, span_erasing, span_expiring, span_files, span_ledger, span_records, span_traces
 from windlass.store.segments import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
@@ -248,6 +249,21 @@ class DuckSpans:
         with self._transaction():
             for day in self._days:
                 span_ledger.add(self._db, _name(day), [e for e in entries if span_ledger.day_of(e.hour) == day])
+
+    def days(self) -> list[str]:
+        return sorted(self._days)
+
+    def expire(self, day: str) -> int:
+        if self._remapping is not None or day not in self._days:
+            return 0
+        others = (d for d in self._days if d != day)
+        into = self._attach(max(others, default=datetime.now(UTC).strftime("%Y-%m-%d")))
+        with self._transaction():
+            rows = span_expiring.carry(self._db, _name(day), day, into)
+        del self._days[day]
+        self._view()
+        span_expiring.remove(self._db, _name(day), self._folder / f"{day}.duckdb")
+        return rows
 
     def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
         return span_ledger.rows_by_hour(self._db, map(_name, sorted(self._days)), project)

@@ -44,7 +44,7 @@ class Auditing:
         self._ends = dict(ends)
         self._prices = prices
         # as they are now: what comes in meanwhile is after the ends
-        self._ledger, self._began = lines_of(store.ledger(project, 0), project)
+        self._ledger, self._began, self._gone = lines_of(store.ledger(project, 0), project)
         self._sources = {(key.hour, key.source) for key in self._ledger}
         self._rows: Counter[tuple[int, str]] = Counter()
         for hour, service, count in store.rows_by_hour(project):
@@ -89,7 +89,11 @@ class Auditing:
         said = said_by(record)
         if said is None or said.project != self._project:
             return
+        if said.hour in self._gone:  # no longer in the tables, and not for long in the journal
+            return
         for key, what, items in said.refused:
+            if key.hour in self._gone:
+                continue
             enter(self._line(key.hour, key.source, key.signal), what, items)
         for of, figures in (("indexed", said.items), ("erased", said.erased)):
             for source, items in figures.items():
@@ -168,7 +172,11 @@ class Auditing:
         items, refused, count = journal.indexed, sum(journal.refused.values()), self._rows[key.hour, key.source]
         indexed = sum(line.indexed for k, line in self._ledger.items() if k[:3] == key[:3])
         problems: list[str] = []
-        if not before:
+        if key.hour in self._gone:
+            before = True
+            if ledger.missing:
+                problems.append(f"of {ledger.received:,} received the ledger does not say what came of {ledger.missing:,}")
+        elif not before:
             if (received := ledger.received - sum(ledger.refused.values())) != items + journal.erased:
                 problems.append(f"the journal holds {items + journal.erased:,}, the ledger says that {received:,} were received")
             if ledger.missing:

@@ -20,7 +20,7 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.ledger import LedgerLine, LedgerPage, LedgerQuery
 from windlass.store.journal import JournalReader
 from windlass.store.segments import Position, Record
-from windlass.store.span_ledger import BEGAN, HOUR_NS, LONGEST, OTHERS, SOURCES, Account, Entry
+from windlass.store.span_ledger import BEGAN, DAY_HOURS, GONE, HOUR_NS, LONGEST, OTHERS, SOURCES, Account, Entry
 from windlass.store.spans import Forget, SpanRow, SpanStore
 from windlass.traces.envelope import LOGS, OTLP, REFUSED, SIGNALS, SPANS, erased_from, refusals_of, unseal
 from windlass.traces.otlp_values import attributes_of
@@ -179,13 +179,24 @@ class Page:
         return entries
 
 
-def lines_of(entries: Iterable[Entry], project: str) -> tuple[dict[Key, LedgerLine], int | None]:
-    """Lines of a project, and the last hour that was there before the ledger began."""
+class Lines(NamedTuple):
+    """Lines of a project; the last hour that was there before the ledger began; and the hours that are kept no longer."""
+
+    lines: dict[Key, LedgerLine]
+    began: int | None
+    gone: frozenset[int]
+
+
+def lines_of(entries: Iterable[Entry], project: str) -> Lines:
     found: dict[Key, LedgerLine] = {}
     began: int | None = None
+    gone = set[int]()
     for entry in entries:
         if entry.what == BEGAN:
             began = max(entry.hour, began or entry.hour)
+            continue
+        if entry.what == GONE:
+            gone.update(range(entry.hour, entry.hour + DAY_HOURS))
             continue
         if entry.project != project:
             continue
@@ -193,7 +204,7 @@ def lines_of(entries: Iterable[Entry], project: str) -> tuple[dict[Key, LedgerLi
         if (line := found.get(key)) is None:
             line = found[key] = LedgerLine(entry.hour * HOUR_NS, entry.source, entry.signal, refused={}, turned_away={})
         enter(line, entry.what, entry.items)
-    return found, began
+    return Lines(found, began, frozenset(gone))
 
 
 def enter(line: LedgerLine, what: str, items: int) -> None:
@@ -211,7 +222,7 @@ def page_of(query: LedgerQuery, read: Callable[[str, int], Iterable[Entry]]) -> 
     """The newest lines, of what a ledger says of a project from an hour on."""
     now = now_ns() // HOUR_NS
     since = now - query.hours + 1 if query.hours else 0
-    found, began = lines_of(read(query.project, since), query.project)
+    found, began, _ = lines_of(read(query.project, since), query.project)
     lines = sorted(found.values(), key=lambda line: (-line.hour_ns, line.source, line.signal))
     begins, begun = since * HOUR_NS if query.hours else None, (began + 1) * HOUR_NS if began is not None else None
     return LedgerPage(tuple(lines[:MOST]), begins, begun, len(lines) > MOST)
@@ -222,8 +233,10 @@ def erased_entries(asked: Forget, store: SpanStore, book: Book) -> list[Entry]:
     said: Counter[Key] = Counter()
     for hour, source, signal, items in asked.erased:
         said[book.key(asked.project, hour, source, signal)] += items
-    lines, _ = lines_of(store.ledger(asked.project, min((key.hour for key in said), default=0)), asked.project) if said else ({}, None)
-    more = {key: items - lines[key].erased for key, items in said.items() if key in lines}
+    if not said:
+        return []
+    lines, _, gone = lines_of(store.ledger(asked.project, min(key.hour for key in said)), asked.project)
+    more = {key: items - lines[key].erased for key, items in said.items() if key in lines and key.hour not in gone}
     return [Entry(*key, what, n if what == "erased" else -n) for key, n in more.items() if n > 0 for what in ("kept", "erased")]
 
 

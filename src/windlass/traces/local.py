@@ -95,6 +95,9 @@ class LocalSpans:
         found: LedgerAudited = await self.ask("audit", asked)
         return found
 
+    async def tidy(self, idle: bool) -> None:
+        await self._do(lambda: self._projection().tidy(idle))
+
     async def rest(self, seconds: float) -> None:
         await self._do(lambda: self._projection().rest(seconds))
 

@@ -35,6 +35,7 @@ from windlass.traces.ledger import Book, Page, erased_entries, page_of, waiting_
 from windlass.traces.local import LocalSpans
 from windlass.traces.mapping import again, rows
 from windlass.traces.socket import listen
+from windlass.traces.tidying import Tidying
 
 NICENESS = 5
 SLICE_SECONDS = 0.5  # of reading anew, before somebody else is answered
@@ -45,8 +46,9 @@ _log = logging.getLogger("windlass.projector")
 class Projection:
     """The work itself, on one thread: journal to store, questions to answers."""
 
-    def __init__(self, journals: Path, store: SpanStore, prices: Prices | None = None) -> None:
+    def __init__(self, journals: Path, store: SpanStore, prices: Prices | None = None, days: int = 0) -> None:
         self._prices = prices
+        self._tidying = Tidying(journals, store, days)
         self._reader = JournalReader(journals)
         self._store = store
         self._at = store.positions()
@@ -174,6 +176,11 @@ class Projection:
             return self._store.remap(lambda row: again(row, self._prices), SLICE_SECONDS)
         return self.counts() if name == "counts" else getattr(self._store, name)(params)
 
+    def tidy(self, idle: bool) -> None:
+        """Do one thing that nobody waits for, of everything that is in the tables; to be called again and again."""
+        if self._tidying.step(self._at, idle):
+            self._audits.clear()  # what they have counted is gone
+
     def rest(self, seconds: float) -> None:
         """Give memory back when for so long nothing came and nobody asked; to be called again and again."""
         if self._used is not None and time.monotonic() - self._used > seconds:
@@ -214,7 +221,7 @@ def open_projection(home: Home, settings: Settings) -> Projection:
         from windlass.store.spans_duckdb import DuckSpans  # brings DuckDB, which a command that asks for no spans never needs
 
         store = DuckSpans(home.path / "spans", settings.span_memory)
-    return Projection(home.path / "journal", store, Prices(home.path / "prices.toml"))
+    return Projection(home.path / "journal", store, Prices(home.path / "prices.toml"), settings.retention_days)
 
 
 async def _serve(home: Home) -> None:
@@ -227,7 +234,8 @@ async def _serve(home: Home) -> None:
         asyncio.get_running_loop().add_signal_handler(which, stop.set)
     while not stop.is_set():
         try:
-            await spans.ask("catch_up", None)
+            new = await spans.ask("catch_up", None)
+            await spans.tidy(not new)
             await spans.rest(settings.rest_seconds)
         except WindlassError:
             _log.exception("the journal could not be projected; trying again")

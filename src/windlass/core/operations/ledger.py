@@ -21,9 +21,9 @@ class LedgerQuery(msgspec.Struct, omit_defaults=True):
 class LedgerLine(msgspec.Struct, omit_defaults=True):
     """Spans, log records or points of one hour (UTC, of receipt) and source. `received` is what was counted as it came, with what was
     refused, so it equals the sum of the others unless something was lost. `again` came before and is dropped; `kept` is in the journal
-    and no row is made of it; `waiting` is on disk and in no table yet. `turned_away` counts requests of those who may send: what was in
-    them nobody knows, so it is in no sum. `source` is the name of a service, or `others` beyond the first 200 of an hour; of requests it
-    is the key."""
+    and no row is made of it; `waiting` is on disk and in no table yet; `expired` was kept for as long as the setting `retention_days`
+    says. `turned_away` counts requests of those who may send: what was in them nobody knows, so it is in no sum. `source` is the name of a
+    service, or `others` beyond the first 200 of an hour; of requests it is the key."""
 
     hour_ns: int
     source: str
@@ -35,13 +35,14 @@ class LedgerLine(msgspec.Struct, omit_defaults=True):
     waiting: int = 0
     unreadable: int = 0
     erased: int = 0
+    expired: int = 0
     refused: dict[str, int] = {}
     turned_away: dict[str, int] = {}
 
     @property
     def missing(self) -> int:
         """By how many items it does not balance; negative where there are more than came."""
-        fates = self.indexed + self.again + self.kept + self.waiting + self.unreadable + self.erased
+        fates = self.indexed + self.again + self.kept + self.waiting + self.unreadable + self.erased + self.expired
         return self.received - fates - sum(self.refused.values())
 
 
@@ -65,7 +66,7 @@ class AuditedLine(msgspec.Struct, omit_defaults=True):
     """What the journal says of an hour, source and signal: `items` it holds, `erased` from it, `refused` and what it says of requests.
     `rows` are in the tables (of the hour and source, all signals). `problems` are sentences, none where it balances. `otherwise`: spans
     that today's tables of meaning or prices read differently, which is no problem. Of an hour before the ledger `unmeasured` is true, and
-    only the tables could be held against the journal."""
+    only the tables could be held against the journal; of one that is kept no longer too, and the ledger alone could be added up."""
 
     hour_ns: int
     source: str

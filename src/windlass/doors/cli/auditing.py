@@ -10,7 +10,7 @@ from windlass.doors import format as words
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
 
-FATES = ("received", "indexed", "again", "kept", "waiting", "unreadable", "erased")
+FATES = ("received", "indexed", "again", "kept", "waiting", "unreadable", "erased", "expired")
 
 
 def ledger(session: Session, hours: int) -> None:
@@ -59,7 +59,9 @@ def _more(session: Session, lines: Iterable[AuditedLine], damaged: int) -> None:
     if otherwise := sum(line.otherwise for line in lines):
         session.print(f"[dim]{words.many(otherwise, 'span')} would be read otherwise today: windlass traces remap[/dim]")
     if before := sum(line.unmeasured for line in lines):
-        session.print(f"[dim]{words.many(before, 'line')} are of a time before the ledger: the tables alone were held against it[/dim]")
+        session.print(
+            f"[dim]{words.many(before, 'line')} are kept no longer, or of before the ledger: the journal proves nothing there[/dim]"
+        )
     if damaged:
         session.print(f"[red]{words.size(damaged)} of the journal cannot be read[/red]")
 

@@ -16,7 +16,7 @@ from windlass.doors.web.render import Asker, Handler, respond
 
 HOURS = {"24h": 24, "7d": 168, "30d": 720, "all time": 0}
 HOUR_NS = 3_600_000_000_000
-FATES = ("indexed", "again", "kept", "waiting", "unreadable", "erased")
+FATES = ("indexed", "again", "kept", "waiting", "unreadable", "erased", "expired")
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 700.0, 14.0, 150.0
 BARS = 48
 SHOWN = 200  # problems
@@ -118,7 +118,7 @@ def _drawing(lines: Sequence[LedgerLine], hours: int) -> Drawing | None:
     for line in received:
         pile = piles[min(count - 1, max(0, (line.hour_ns // HOUR_NS - first) // each))]
         pile["stored"] += line.indexed + line.kept + line.waiting
-        pile["again"] += line.again + line.erased
+        pile["again"] += line.again + line.erased + line.expired
         pile["refused"] += sum(line.refused.values())
         pile["lost"] += line.unreadable + abs(line.missing)
     most = max(1, *(pile.total() for pile in piles))
