@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.traces.test_erasing import logs, metrics
+from tests.doors.server import Server, until
+from tests.traces.test_erasing import logs, metrics, own
 from tests.traces.test_ledger import House
 from tests.traces.test_projector import make
 
@@ -15,12 +17,13 @@ from windlass.core.errors import Unavailable
 from windlass.core.operations.ledger import LedgerQuery
 from windlass.core.operations.traces import TraceQuery
 from windlass.govern.erasure import Subject
-from windlass.store.journal import DAY_NS
+from windlass.store.home import Home
+from windlass.store.journal import DAY_NS, Journal
 from windlass.store.segments import numbers_of, packed_of, path_of
 from windlass.store.spans import ArrivalQuery, SpanStore
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces import tidying
-from windlass.traces.envelope import LOGS, METRICS, Refusal, seal, seal_refusals
+from windlass.traces.envelope import LOGS, METRICS, Refusal, seal, seal_refusals, seal_spans
 from windlass.traces.erasing import TraceRoom
 from windlass.traces.local import LocalSpans
 from windlass.traces.tidying import Tidying
@@ -321,3 +324,30 @@ def test_the_ledger_of_expired_days_is_asked_like_any(house: House, clock: Clock
     assert sum(line.expired for line in page.items) > 0
     assert {line.unmeasured for line in house.audit().items if line.hour_ns < TODAY - 36 * 3600 * 10**9} == {True}
     assert {line.unmeasured for line in house.audit().items if line.hour_ns > TODAY - 36 * 3600 * 10**9} == {False}
+
+
+def test_a_server_does_it_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes up with traces of long ago that were never read, and keeps those of the days it is told to."""
+    old = Clock(monkeypatch)
+    Home(tmp_path)
+    old.now = time.time_ns() - 10 * DAY_NS
+    journal = Journal(tmp_path / "journal" / "long ago")
+    journal.append(seal_spans("default", own([f"{1:032x}"])))
+    journal.close()
+    os.utime(path_of(tmp_path / "journal" / "long ago", 1), ns=(old.now, old.now))
+    old.now = time.time_ns() - DAY_NS
+    journal = Journal(tmp_path / "journal" / "yesterday")
+    journal.append(seal_spans("default", own([f"{2:032x}"])))
+    journal.close()
+    os.utime(path_of(tmp_path / "journal" / "yesterday", 1), ns=(old.now, old.now))
+    server = Server(tmp_path, env={"WINDLASS_RETENTION_DAYS": "3"})
+    traces = server.client().traces
+
+    def expired() -> int:
+        return sum(line.expired for line in traces.ledger(0).items)
+
+    until(lambda: expired() == 1)
+    until(lambda: numbers_of(tmp_path / "journal" / "long ago") == [2])
+    assert [t.trace_id for t in traces.list().items] == [f"{2:032x}"]
+    assert numbers_of(tmp_path / "journal" / "yesterday") == [1]
+    server.stop()
