@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.store.tiny_disk import run_on_tiny_disk
 
 from windlass.core import span as names
 from windlass.core.errors import Invalid, NotFound, Unavailable
@@ -453,3 +454,82 @@ def test_cursors_of_somebody_elses_making_are_refused(room):
     for cursor in ("5-zz", "5-" + "f" * 17, f"{2**63}-ff", "²-ff"):
         with pytest.raises(Invalid, match="cursor"):
             room.projection.ask("trace", TraceShow(trace, cursor=cursor))
+
+
+FULL = """
+import os, sys, time
+from pathlib import Path
+from tests.traces.test_projector import make
+import windlass.traces.projector as projector
+from windlass.core.errors import Unavailable
+from windlass.core.operations.ledger import LedgerAudit, LedgerQuery
+from windlass.core.operations.traces import TraceQuery
+from windlass.store.journal import Journal
+from windlass.store.spans_duckdb import DuckSpans
+from windlass.traces.envelope import seal_spans
+import msgspec
+
+folder, spans = Path(sys.argv[1]), Path(sys.argv[1]) / "spans"
+here = folder / "elsewhere"  # a disk of its own in earnest; here the journal has its room before the tables come
+journal = Journal(folder / "journal" / "w")
+pack = msgspec.msgpack.Encoder().encode
+
+def send(count):
+    for _ in range(count):
+        some = [make(attributes={"windlass.input": os.urandom(600).hex()}) for _ in range(50)]
+        journal.append(seal_spans("default", [pack(s) for s in some]))
+
+projector.PATIENCE = 0.0
+projection = projector.Projection(folder / "journal", DuckSpans(spans))
+send(20)
+projection.ask("catch_up", None)
+first = projection.ask("counts", None)
+print("first:", first["spans"], first["stalled"])
+send(20)
+with open(folder / "ballast", "wb") as file:
+    try:
+        while True:
+            file.write(b"0" * 65536)
+            file.flush()
+    except OSError:
+        pass
+try:  # what DuckDB does by itself when enough has come
+    projection._store._db.execute(f"CHECKPOINT {projection._store._files()[0].name}")
+except Exception as e:
+    print("checkpoint:", "invalidated" in str(e))
+for _ in range(3):
+    print("asked:", len(projection.ask("traces", TraceQuery(limit=50)).items))
+waits = projection.ask("counts", None)
+print("waits:", waits["spans"], waits["stalled"], waits["behind_bytes"] > 1_000_000)
+print("ledger:", sum(line.waiting for line in projection.ask("ledger", LedgerQuery()).items))
+os.truncate(folder / "ballast", 0)
+projection.ask("catch_up", None)
+after = projection.ask("counts", None)
+print("after:", after["spans"], after["stalled"], after["behind_bytes"])
+while not (told := projection.ask("audit", LedgerAudit())).finished:
+    pass
+print("problems:", [p for line in told.items for p in line.problems])
+"""
+
+
+def test_a_full_disk_stops_no_answers_and_is_gone_on_from(tmp_path: Path) -> None:
+    """DuckDB closes a file to everybody whose checkpoint failed. Whoever asks is told what is there; what came in waits."""
+    said = run_on_tiny_disk(tmp_path, FULL, 24).splitlines()
+    assert said == [
+        "first: 1000 0", "checkpoint: True", "asked: 50", "asked: 50", "asked: 50", "waits: 1000 1 True", "ledger: 1000",
+        "after: 2000 0 0", "problems: []",
+    ]  # fmt: skip
+
+
+def test_a_question_that_needs_too_much_memory_is_told_so_and_the_next_is_answered(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.record(*tree())
+    assert len(room.projection.ask("traces", TraceQuery()).items) == 1
+    store = room.projection._store
+    assert isinstance(store, DuckSpans)
+    real = store.traces
+    store.traces = lambda query: store._db.execute("SELECT list(repeat('x', 1000000)) FROM range(10000)").fetchall()  # type: ignore
+    with pytest.raises(Unavailable, match="more memory than the 256 MB"):
+        room.projection.ask("traces", TraceQuery())
+    store.traces = real  # type: ignore[method-assign]
+    assert len(room.projection.ask("traces", TraceQuery()).items) == 1

@@ -24,6 +24,8 @@ from windlass.govern.permissions import guard
 from windlass.govern.processes import Process, grpc_told, read_processes, resident
 from windlass.store.health import Health
 
+STALLED = "can take nothing now, and what comes in waits in the journal: is the disk full? logs/projector.log says more"
+
 
 class Installation:
     """Answers for the installation.
@@ -60,6 +62,8 @@ class Installation:
         try:
             ingest = dict(await self._ingest())
             stores["spans"] = msgspec.structs.replace(stores["spans"], bytes=ingest.pop("store_bytes", None))
+            if ingest.pop("stalled", 0):
+                stores["spans"] = msgspec.structs.replace(stores["spans"], state=STALLED)
         except Unavailable as e:
             stores["spans"] = msgspec.structs.replace(stores["spans"], state=e.message)
         return Status(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from windlass.core.conversation import gist
+from windlass.core.errors import Unavailable
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
@@ -182,6 +183,11 @@ class SpanStore(Protocol):
 
     def enter(self, entries: Sequence[Entry]) -> None:
         """Enter in the ledger what comes with no row."""
+        ...
+
+    def mended(self, error: Exception) -> Unavailable | None:
+        """What an error of the engine means for whoever asked. Where that is needed to go on, the store is open anew when this returns.
+        None for one that is a defect."""
         ...
 
     def days(self) -> list[str]:

@@ -295,6 +295,10 @@ class ClickHouseSpans:
     def enter(self, entries: Sequence[Entry]) -> None:
         self._enter(NOBODY, 2, time.time_ns(), (0, 0), entries)
 
+    def mended(self, error: Exception) -> Unavailable | None:
+        """What the server said is said in our words where it was asked, and there is nothing to open."""
+        return None
+
     def days(self) -> list[str]:
         return span_expiring_clickhouse.days(self._ask)
 

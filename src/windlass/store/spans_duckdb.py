@@ -45,6 +45,8 @@ from windlass.store.spans import (
     Theirs,
 )
 
+BROKEN = (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException, duckdb.InternalException)
+
 
 class Extent(NamedTuple):
     """How many rows a file has, and when the last of its spans began."""
@@ -249,6 +251,21 @@ class DuckSpans:
         with self._transaction():
             for day in self._days:
                 span_ledger.add(self._db, _name(day), [e for e in entries if span_ledger.day_of(e.hour) == day])
+
+    def mended(self, error: Exception) -> Unavailable | None:
+        """A file whose checkpoint failed is closed to everybody until it is opened anew, and so is a transaction that could not end."""
+        if isinstance(error, duckdb.OutOfMemoryException):
+            said = f"it needs more memory than the {self._memory_mb} MB that the projector may use"
+            return Unavailable(said, remedy="ask for less at once, or raise span_memory")
+        if not isinstance(error, BROKEN):
+            return None
+        with contextlib.suppress(duckdb.Error):
+            self._db.close()
+        self._remapping = None
+        self._open()
+        full = "No space left" in str(error)
+        said = "the disk is full" if full else f"the span files cannot be read or written ({type(error).__name__})"
+        return Unavailable(f"{said}; what comes in waits in the journal", where=str(self._folder), remedy="make room" if full else "")
 
     def days(self) -> list[str]:
         return sorted(self._days)

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from windlass.core.errors import WindlassError
+from windlass.core.errors import Unavailable, WindlassError
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.govern.prices import Prices
 from windlass.settings import Settings, load_settings
@@ -39,6 +39,7 @@ from windlass.traces.tidying import Tidying
 
 NICENESS = 5
 SLICE_SECONDS = 0.5  # of reading anew, before somebody else is answered
+PATIENCE = 5.0  # seconds until what the store could not take is tried again
 PAUSE = 0.5  # seconds between looks when nobody asks
 _log = logging.getLogger("windlass.projector")
 
@@ -57,6 +58,8 @@ class Projection:
         self._audits: dict[str, Auditing] = {}  # of a project
         self._used: float | None = None  # when it was last used, since it last rested
         self._behind = 0
+        self._stalled: Unavailable | None = None  # why nothing can be written now
+        self._retry = 0.0  # when that is tried again
         self.projected = 0
         self.unreadable = 0
 
@@ -156,12 +159,47 @@ class Projection:
         return {
             **self._store.counts(), "projected": self.projected, "unreadable": self.unreadable, "damaged_bytes": damaged,
             "journal_bytes": self._reader.size(), "behind_bytes": self._behind, "store_bytes": self._store.size(),
+            "stalled": int(self._stalled is not None),
         }  # fmt: skip
 
+    def _caught_up(self) -> int:
+        """As `catch_up`; where the store can take nothing, as on a full disk, it is asked for what it has all the same, and what came in
+        waits in the journal."""
+        if time.monotonic() < self._retry:
+            return 0
+        try:
+            new = self.catch_up()
+        except WindlassError:
+            raise
+        except Exception as e:
+            self._stall(e)
+            return 0
+        self._stalled = None
+        return new
+
+    def _stall(self, error: Exception) -> None:
+        """Wait with what the store cannot do now. Raises what is no trouble of its engine."""
+        if (away := self._store.mended(error)) is None:
+            raise error
+        if self._stalled is None or self._stalled.message != away.message:
+            _log.error("%s", away)
+        self._stalled, self._retry = away, time.monotonic() + PATIENCE
+
     def ask(self, name: str, params: Any) -> Any:
+        """Raises `WindlassError`; where the engine failed, `Unavailable`, and it is open anew."""
+        try:
+            return self._answer(name, params)
+        except WindlassError:
+            raise
+        except Exception as e:
+            if (away := self._store.mended(e)) is None:
+                raise
+            raise away from e
+
+    def _answer(self, name: str, params: Any) -> Any:
         if name == "counts":  # as whoever asks finds it: every question is answered after everything that is synced
             self._behind = sum(self._reader.after(w, self._at.get(w, Position(0, 0))) for w in self._reader.writers())
-        new = self.catch_up()
+        new = self._caught_up()
         if new or name != "catch_up":
             self._used = time.monotonic()
         if name == "catch_up":
@@ -178,7 +216,15 @@ class Projection:
 
     def tidy(self, idle: bool) -> None:
         """Do one thing that nobody waits for, of everything that is in the tables; to be called again and again."""
-        if self._tidying.step(self._at, idle):
+        if time.monotonic() < self._retry:
+            return
+        try:
+            gone = self._tidying.step(self._at, idle)
+        except WindlassError:
+            raise
+        except Exception as e:
+            return self._stall(e)
+        if gone:
             self._audits.clear()  # what they have counted is gone
 
     def rest(self, seconds: float) -> None:
