@@ -234,3 +234,57 @@ def test_a_provider_that_is_there_is_kept(collector: Collector, tmp_path: Path) 
     )
     assert done.returncode == 0, done.stderr
     assert ([s.name for s in collector.spans], collector.services) == (["theirs"], {"mine"})
+
+
+def test_spans_that_wait_for_a_server_outlive_a_kill(tmp_path: Path) -> None:
+    """A process that is killed while the server is away leaves what it recorded on disk, and the next one sends it."""
+    gone = Collector()
+    gone.close()
+    code = AWAY.format(url=gone.url, count=1000) + "\nimport time; time.sleep(60)"
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=env) as process:
+        assert "is away" in process.stderr.readline()
+        process.kill()
+    left = list((tmp_path / ".cache" / "windlass" / "spool").rglob("*.otlp.*"))
+    assert left and all(p.stat().st_mode & 0o077 == 0 for p in left)
+    for path in left:  # whose process is gone for long
+        os.utime(path, (1, 1))
+    back = Collector(gone.port)
+    done = run(AWAY.format(url=gone.url, count=10), tmp_path)
+    back.close()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len({s.span_id for s in back.spans}) == 1010
+    assert not list((tmp_path / ".cache").rglob("*.otlp*"))
+
+
+def test_what_finds_no_room_is_told(tmp_path: Path) -> None:
+    gone = Collector()
+    gone.close()
+    code = "import windlass.sdk.sending as s\ns.UNSENT = 40_000\n" + AWAY.format(url=gone.url, count=3000)
+    done = run(code, tmp_path)
+    dropped = int(done.stderr.partition(" spans were dropped")[0].rpartition(" ")[2])
+    kept = sum(int(p.name.split("-")[1]) for p in (tmp_path / ".cache").rglob("*.otlp"))
+    assert dropped > 0 and kept > 0
+    assert dropped + kept == 3000
+
+
+def test_init_loads_no_library_that_the_application_does_not(collector: Collector, tmp_path: Path) -> None:
+    """It is done in a moment, also where many frameworks are installed; one that is imported later is traced from then on."""
+    done = run(
+        f"""
+        import sys
+        import windlass as w
+        w.init({collector.url!r}, key="k")
+        print([name for name in ("openai", "langchain_core", "agents", "httpx", "httpx2", "requests") if name in sys.modules])
+        import langchain_core
+        from langchain_core.runnables import RunnableLambda
+        import opentelemetry.instrumentation.langchain as instrumentation
+        print(instrumentation.LangchainInstrumentor().is_instrumented_by_opentelemetry)
+        RunnableLambda(lambda x: x + 1).with_config(run_name="added").invoke(1)
+        assert w.flush()
+        """,
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\nTrue\n"
+    assert collector.spans

@@ -6,11 +6,13 @@ Their transports add W3C's `traceparent` to requests to the server, and to no ot
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
+
+from windlass.sdk.importing import when_imported
 
 LIBRARIES = ("httpx2", "httpx")
 HEADER = "traceparent"
@@ -25,9 +27,9 @@ def carry(address: str) -> None:
     with _lock:
         _servers.add(_origin(address))
         for name in LIBRARIES:
-            if name not in _changed and importlib.util.find_spec(name):
+            if name not in _changed:
                 _changed.add(name)
-                _wrap(importlib.import_module(name))
+                when_imported(name, lambda name=name: _wrap(importlib.import_module(name)))  # type: ignore[misc]
 
 
 def _wrap(library: Any) -> None:

@@ -1,6 +1,7 @@
-"""Spans on their way out of an application: a bounded queue, one thread, and a spool for what a process could not send.
+"""Spans on their way out of an application: a bounded queue, one thread, and a spool on disk while the server is away.
 
-A server that is away costs memory up to a bound and nothing else: no call waits, nothing is raised, one warning is logged.
+A server that is away costs memory and disk up to a bound and nothing else: no call waits, nothing is raised, one warning is logged. What
+sends, and the format it is sent in, are loaded by the thread when there is something to send.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import logging
 import os
 import threading
 import time
-import uuid
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import httpx2
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from windlass.sdk.encoding import encode
+from windlass.sdk.spool import Spool
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -26,12 +27,23 @@ if TYPE_CHECKING:
 
 BATCH = 512  # spans in one request
 QUEUED = 50_000  # spans that wait to be encoded
-UNSENT = 64_000_000  # bytes that wait for a server that is away, in memory and again in the spool
+UNSENT = 64_000_000  # bytes that wait for a server that is away, on disk, or in memory where nothing can be written
 PAUSE = 0.5  # seconds between looks
 PATIENCE = 30.0  # seconds, at most, between two tries
 LAST_TRY = 2.0  # seconds for the server when the process ends
 
 log = logging.getLogger("windlass")
+_loading = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child would wait for ever for a module that a thread was loading, which it has not
+    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
+
+
+class Request(NamedTuple):
+    """What is sent at once: the bytes, or the file that has them."""
+
+    data: bytes | Path
+    spans: int
+    size: int
 
 
 class Sender(SpanProcessor):
@@ -40,13 +52,12 @@ class Sender(SpanProcessor):
     def __init__(self, url: str, key: str | None, spool: Path | None = None) -> None:
         self.dropped = 0
         self._url = url.rstrip("/") + "/v1/traces"
-        headers = {"content-type": "application/x-protobuf", **({"authorization": f"Bearer {key}"} if key else {})}
-        self._client = httpx2.Client(headers=headers, timeout=10.0)
-        self._spool = (spool or default_spool()) / hashlib.sha256(self._url.encode()).hexdigest()[:16]
+        self._headers = {"content-type": "application/x-protobuf", **({"authorization": f"Bearer {key}"} if key else {})}
+        self._client: Any = None
+        self._spool = Spool((spool or default_spool()) / hashlib.sha256(self._url.encode()).hexdigest()[:16], UNSENT)
         self._queue: deque[ReadableSpan] = deque()
-        self._unsent: deque[tuple[bytes, int]] = deque()  # requests, and how many spans each holds
-        self._unsent_bytes = 0
-        self._lock = threading.Lock()
+        self._unsent: deque[Request] = deque()
+        self._unsent_bytes = 0  # of those in memory
         self._wake = threading.Event()
         self._idle = threading.Condition()
         self._busy = False
@@ -72,6 +83,7 @@ class Sender(SpanProcessor):
         if self._pid != os.getpid():
             self._queue.clear()  # the parent sends those
             self._unsent.clear()
+            self._unsent_bytes, self._client, self._spool = 0, None, self._spool.other()
             self._start()
         if len(self._queue) >= QUEUED:
             self.dropped += 1
@@ -103,13 +115,16 @@ class Sender(SpanProcessor):
         self._wake.set()
         self._thread.join(LAST_TRY)
         self._encode(len(self._queue))
-        if self._unsent:
-            self._save()
+        self._save()
+        self.dropped += sum(r.spans for r in self._unsent if not isinstance(r.data, Path))
+        self._spool.leave()
         if self.dropped:
-            log.warning("windlass: %d spans were dropped: %s was away too long", self.dropped, self._url)
+            log.warning("windlass: %d spans were dropped: %s was away too long, or refused them", self.dropped, self._url)
 
     def _work(self) -> None:
-        self._load()
+        self._unsent.extend(Request(path, spans, 0) for path, spans in self._spool.take())
+        if self._unsent:
+            self._wake.set()
         while not self._stopped:
             self._wake.wait(PAUSE if not self._failures else min(PATIENCE, PAUSE * 2**self._failures))
             self._wake.clear()
@@ -120,6 +135,7 @@ class Sender(SpanProcessor):
                 if not self._post():
                     break
             self._busy = False
+            self._spool.hold()
             with self._idle:
                 self._idle.notify_all()
 
@@ -129,43 +145,66 @@ class Sender(SpanProcessor):
             some.append(self._queue.popleft())
         for start in range(0, len(some), BATCH):
             batch = some[start : start + BATCH]
-            try:
-                self._hold(encode_spans(batch).SerializePartialToString(), len(batch))
-            except Exception as e:  # an attribute that cannot be encoded must not stop the rest
-                self.dropped += len(batch)
-                log.warning("windlass: spans could not be encoded: %s", e)
+            data, rest = encode(batch)
+            rare, bad = _rare(rest) if rest else (b"", 0)
+            if bad:  # an attribute that cannot be encoded must not stop the rest
+                self.dropped += bad
+                log.warning("windlass: %d spans could not be encoded", bad)
+            self._hold(data + rare, len(batch) - bad)
 
     def _hold(self, data: bytes, spans: int) -> None:
         if self._unsent_bytes + len(data) > UNSENT:
             self.dropped += spans
             return
-        self._unsent.append((data, spans))
+        self._unsent.append(Request(data, spans, len(data)))
         self._unsent_bytes += len(data)
 
     def _post(self) -> bool:
-        """Send the first batch; False when the server is away. What the server refuses for good is dropped with a warning."""
+        """Send the first request; False when the server is away. What the server refuses for good is dropped with a warning."""
         if not self._unsent:
             return True
-        data, spans = self._unsent[0]
+        request = self._unsent[0]
         try:
-            answer: Any = self._client.post(self._url, content=data)
-        except httpx2.HTTPError as e:
+            data = request.data.read_bytes() if isinstance(request.data, Path) else request.data
+        except OSError:  # another process has sent it
+            self._done(request)
+            return True
+        try:
+            answer = self._sent(data)
+        except OSError as e:
             return self._away(str(e) or type(e).__name__)
         if answer.status_code == 429 or answer.status_code >= 500:
             return self._away(f"it answered {answer.status_code}")
-        self._unsent.popleft()
-        self._unsent_bytes -= len(data)
+        self._done(request)
         self._failures = 0
         if answer.status_code >= 400:
-            self.dropped += spans
+            self.dropped += request.spans
             self._warn(f"{self._url} refuses spans ({answer.status_code}): {answer.text[:200]}")
         return True
 
+    def _sent(self, data: bytes) -> Any:
+        """The server's answer. Raises `OSError` where there is none."""
+        with _loading:
+            import httpx2
+        if self._client is None:
+            self._client = httpx2.Client(headers=self._headers, timeout=10.0)
+        try:
+            return self._client.post(self._url, content=data)
+        except httpx2.HTTPError as e:
+            raise OSError(str(e) or type(e).__name__) from e
+
+    def _done(self, request: Request) -> None:
+        self._unsent.popleft()
+        self._unsent_bytes -= request.size
+        if isinstance(request.data, Path):
+            self._spool.done(request.data)
+
     def _away(self, why: str) -> bool:
-        # what waits in the queue goes on to be encoded, so that the queue has room
+        # what waits in the queue goes on to be encoded, so that the queue has room, and to the disk, so that a kill takes nothing
         self._encode(len(self._queue))
+        self._save()
         self._failures = min(self._failures + 1, 10)
-        self._warn(f"{self._url} is away ({why}); spans wait and are sent when it is back")
+        self._warn(f"{self._url} is away ({why}); spans wait on disk and are sent when it is back")
         return False
 
     def _warn(self, sentence: str) -> None:
@@ -175,33 +214,33 @@ class Sender(SpanProcessor):
             log.warning("windlass: %s", sentence)
 
     def _save(self) -> None:
-        """Write what is unsent where the next process finds it."""
-        try:
-            self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
-            room = UNSENT - sum(p.stat().st_size for p in self._spool.glob("*.otlp"))
-            for data, spans in self._unsent:
-                if (room := room - len(data)) < 0:
-                    self.dropped += spans
-                    continue
-                partial = self._spool / f".{uuid.uuid4().hex}"
-                with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                    file.write(data)
-                partial.rename(self._spool / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.otlp")
-        except OSError as e:
-            log.warning("windlass: unsent spans could not be kept: %s", e)
-
-    def _load(self) -> None:
-        """Take up what earlier processes could not send."""
-        for path in sorted(self._spool.glob("*.otlp")):
-            taken = path.with_suffix(f".{os.getpid()}")
-            try:
-                path.rename(taken)  # of two processes one has it
-                self._hold(taken.read_bytes(), 0)
-                taken.unlink()
-            except OSError:
+        """Bring what is in memory to the disk, as far as there is room."""
+        for number, request in enumerate(self._unsent):
+            if isinstance(request.data, Path):
                 continue
-        if self._unsent:
-            self._wake.set()
+            try:
+                path = self._spool.keep(request.data, request.spans)
+            except OSError as e:  # it stays in memory
+                self._warn(f"unsent spans cannot be kept on disk: {e}")
+                return
+            if path is None:
+                return
+            self._unsent[number] = Request(path, request.spans, 0)
+            self._unsent_bytes -= request.size
+
+
+def _rare(spans: list[ReadableSpan]) -> tuple[bytes, int]:
+    """Spans as OpenTelemetry encodes them, and how many it cannot."""
+    with _loading:
+        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+    try:
+        return encode_spans(spans).SerializePartialToString(), 0
+    except Exception:
+        if len(spans) == 1:
+            return b"", 1
+        middle = len(spans) // 2
+        (first, lost), (second, more) = _rare(spans[:middle]), _rare(spans[middle:])
+        return first + second, lost + more
 
 
 def default_spool() -> Path:

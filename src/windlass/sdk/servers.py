@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,6 +80,8 @@ def configured_server(url: str | None = None, key: str | None = None) -> Server 
         return Server(url, key)
     path = login_file()
     if path.exists():
+        import tomllib
+
         table = tomllib.loads(path.read_text())
         return Server(table["url"], key or table.get("key"))
     return None

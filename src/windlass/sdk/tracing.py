@@ -15,23 +15,27 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import msgspec
 
 from windlass.core import span as names
+from windlass.sdk.importing import when_imported
 from windlass.sdk.propagating import carry
 from windlass.sdk.servers import Server, find_server
 
 F = TypeVar("F", bound=Callable[..., Any])
-INSTRUMENTED = (
-    "openai", "anthropic", "langchain", "google_genai", "vertexai", "bedrock", "mistralai", "cohere", "litellm", "mcp", "pydantic_ai",
-    "crewai", "llama_index", "haystack",
-)  # fmt: skip
+# libraries, and how the names of what instruments them begin; of several the longest counts
+INSTRUMENTED = {
+    "openai": "openai", "agents": "openai_agents", "anthropic": "anthropic", "langchain_core": "langchain", "google.genai": "google_genai",
+    "vertexai": "vertexai", "botocore": "bedrock", "mistralai": "mistralai", "cohere": "cohere", "litellm": "litellm", "mcp": "mcp",
+    "pydantic_ai": "pydantic_ai", "crewai": "crewai", "llama_index.core": "llama_index", "haystack": "haystack",
+}  # fmt: skip
 SHOWN = 32_000  # characters of an input or output that a span keeps
 
 _lock = threading.Lock()
@@ -51,7 +55,6 @@ def init(url: str | None = None, key: str | None = None, *, service: str | None 
     Raises `Unavailable` when there is no `url` and no server here; a server that is away is no error.
     """
     from opentelemetry import trace as api
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
     from windlass.sdk.sending import Sender
@@ -62,18 +65,31 @@ def init(url: str | None = None, key: str | None = None, *, service: str | None 
             return
         provider = api.get_tracer_provider()
         if not isinstance(provider, TracerProvider):
-            named = {"service.name": service} if service else {}
-            made = Resource.create(named)
-            if not service and str(made.attributes.get("service.name", "")).startswith("unknown_service"):
-                made = made.merge(Resource({"service.name": Path(sys.argv[0] or "python").stem or "python"}))
-            provider = TracerProvider(resource=made)
+            provider = TracerProvider(resource=_resource(service))
             api.set_tracer_provider(provider)
         _sending[server.url] = Sender(server.url, server.key)
         _servers.append(server)
         provider.add_span_processor(_sending[server.url])
     carry(server.url)
     if instrument:
-        _instrument()
+        for library in INSTRUMENTED:
+            when_imported(library, functools.partial(_instrument, library))
+
+
+def _resource(service: str | None) -> Any:
+    """As `Resource.create` makes it, which reads the metadata of all that is installed for its detectors: only where some are asked for."""
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.version import __version__
+
+    if os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "otel") != "otel":
+        made = Resource.create()
+    else:
+        sdk = {"telemetry.sdk.language": "python", "telemetry.sdk.name": "opentelemetry", "telemetry.sdk.version": __version__}
+        made = Resource(sdk).merge(OTELResourceDetector().detect())
+    name = service or made.attributes.get("service.name") or "unknown_service"
+    if str(name).startswith("unknown_service"):
+        name = Path(sys.argv[0] or "python").stem or "python"
+    return made.merge(Resource({"service.name": name}))
 
 
 def flush(seconds: float = 10.0) -> bool:
@@ -86,16 +102,17 @@ def sent_to() -> Server | None:
     return _servers[-1] if _servers else None
 
 
-def _instrument() -> None:
-    """Switch on what is installed. An instrumentation that fails is none of the application's affair."""
+def _instrument(library: str) -> None:
+    """Switch on what is installed for a library. An instrumentation that fails is none of the application's affair."""
     from importlib.metadata import entry_points
 
     for entry in entry_points(group="opentelemetry_instrumentor"):
-        if entry.name.startswith(INSTRUMENTED):
-            with contextlib.suppress(Exception):
-                instrumentor = entry.load()()
-                if not instrumentor.is_instrumented_by_opentelemetry:
-                    instrumentor.instrument()
+        if max((name for name in INSTRUMENTED.values() if entry.name.startswith(name)), key=len, default="") != INSTRUMENTED[library]:
+            continue
+        with contextlib.suppress(Exception):
+            instrumentor = entry.load()()
+            if not instrumentor.is_instrumented_by_opentelemetry:
+                instrumentor.instrument()
 
 
 class Traced:
@@ -105,17 +122,15 @@ class Traced:
         self._name = name
         self._kind = kind
         self._capture = capture
-        self._open: list[tuple[Any, Any]] = []
+        self._open: list[Current] = []
 
     def __enter__(self) -> Step:
-        context = _tracer().start_as_current_span(self._name or "step", attributes={names.KIND: self._kind})
-        step = Step(context.__enter__())
-        self._open.append((context, step))
-        return step
+        current = Current(self._name or "step", self._kind)
+        self._open.append(current)
+        return Step(current.__enter__())
 
     def __exit__(self, *error: Any) -> None:
-        context, _ = self._open.pop()
-        context.__exit__(*error)
+        self._open.pop().__exit__(*error)
 
     def __call__(self, function: F) -> F:
         wrapped: F = _wrap(function, self._name or function.__qualname__, self._kind, self._capture)
@@ -153,10 +168,56 @@ def trace(name: Any = None, *, kind: names.SpanKind = "span", capture: bool = Tr
     return Traced(name, kind, capture)
 
 
-def _tracer() -> Any:
-    from opentelemetry import trace as api
+class Current:
+    """A span that is current for as long as the block lasts, as `start_as_current_span` makes it, in two thirds of its time."""
 
-    return api.get_tracer("windlass")
+    __slots__ = ("_kind", "_name", "_span", "_token")
+
+    def __init__(self, name: str, kind: str) -> None:
+        self._name = name
+        self._kind = kind
+
+    def __enter__(self) -> Any:
+        self._span = _tracer().start_span(self._name, attributes={names.KIND: self._kind})
+        self._token = _api.context.attach(_api.trace.set_span_in_context(self._span))
+        return self._span
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        _api.context.detach(self._token)
+        if isinstance(error, Exception) and self._span.is_recording():
+            self._span.record_exception(error)
+            self._span.set_status(_api.trace.Status(_api.trace.StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+        self._span.end()
+
+
+class _Api:
+    """OpenTelemetry's, which is loaded by the first span."""
+
+    @functools.cached_property
+    def trace(self) -> Any:
+        from opentelemetry import trace
+
+        return trace
+
+    @functools.cached_property
+    def context(self) -> Any:
+        from opentelemetry import context
+
+        return context
+
+
+_api = _Api()
+_made: tuple[Any, Any] = (None, None)  # the provider, and the tracer it made
+
+
+def _tracer() -> Any:
+    """The present provider's. Made once: to make one takes as long as half a span."""
+    global _made
+    provider, tracer = _made
+    if provider is not (now := _api.trace.get_tracer_provider()):
+        tracer = now.get_tracer("windlass")
+        _made = now, tracer
+    return tracer
 
 
 def _wrap(function: Any, name: str, kind: str, capture: bool) -> Any:
@@ -165,12 +226,13 @@ def _wrap(function: Any, name: str, kind: str, capture: bool) -> Any:
         return _wrap_async_generator(function, name, kind, capture)
     if inspect.isgeneratorfunction(function):
         return _wrap_generator(function, name, kind, capture)
+    bound = _binder(function)
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def waiting(*args: Any, **kwargs: Any) -> Any:
-            with _tracer().start_as_current_span(name, attributes={names.KIND: kind}) as span:
-                _given(span, function, args, kwargs, capture)
+            with Current(name, kind) as span:
+                _given(span, bound, args, kwargs, capture)
                 result = await function(*args, **kwargs)
                 _note(span, names.OUTPUT, result, capture)
                 return result
@@ -179,8 +241,8 @@ def _wrap(function: Any, name: str, kind: str, capture: bool) -> Any:
 
     @functools.wraps(function)
     def calling(*args: Any, **kwargs: Any) -> Any:
-        with _tracer().start_as_current_span(name, attributes={names.KIND: kind}) as span:
-            _given(span, function, args, kwargs, capture)
+        with Current(name, kind) as span:
+            _given(span, bound, args, kwargs, capture)
             result = function(*args, **kwargs)
             _note(span, names.OUTPUT, result, capture)
             return result
@@ -190,11 +252,12 @@ def _wrap(function: Any, name: str, kind: str, capture: bool) -> Any:
 
 def _wrap_generator(function: Any, name: str, kind: str, capture: bool) -> Any:
     """The span lasts as long as the generator, and is current only while the generator's own code runs."""
+    bound = _binder(function)
 
     @functools.wraps(function)
     def generating(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
         with _lasting(name, kind) as (span, current):
-            _given(span, function, args, kwargs, capture)
+            _given(span, bound, args, kwargs, capture)
             pieces: list[Any] = []
             inner = function(*args, **kwargs)
             try:
@@ -214,10 +277,12 @@ def _wrap_generator(function: Any, name: str, kind: str, capture: bool) -> Any:
 
 
 def _wrap_async_generator(function: Any, name: str, kind: str, capture: bool) -> Any:
+    bound = _binder(function)
+
     @functools.wraps(function)
     async def generating(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         with _lasting(name, kind) as (span, current):
-            _given(span, function, args, kwargs, capture)
+            _given(span, bound, args, kwargs, capture)
             pieces: list[Any] = []
             inner = function(*args, **kwargs)
             try:
@@ -238,22 +303,36 @@ def _wrap_async_generator(function: Any, name: str, kind: str, capture: bool) ->
 
 @contextlib.contextmanager
 def _lasting(name: str, kind: str) -> Iterator[tuple[Any, Callable[[], Any]]]:
-    from opentelemetry import trace as api
-
     span = _tracer().start_span(name, attributes={names.KIND: kind})
     try:
-        yield span, lambda: api.use_span(span, end_on_exit=False)
+        yield span, lambda: _api.trace.use_span(span, end_on_exit=False)
     finally:
         span.end()
 
 
-def _given(span: Any, function: Any, args: Any, kwargs: Any, capture: bool) -> None:
-    if capture and span.is_recording():
+def _binder(function: Any) -> Callable[[Any, Any], Mapping[str, Any] | None]:
+    """What binds a call's arguments to their names; None where they do not fit, which the call itself says."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some that are written in C nobody can say it
+        return lambda args, kwargs: {**{str(n): v for n, v in enumerate(args)}, **kwargs}
+    plain = tuple(n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
+    simple = len(plain) == len(signature.parameters)
+
+    def bind(args: Any, kwargs: Any) -> Mapping[str, Any] | None:
+        if simple and not kwargs and len(args) <= len(plain):
+            return dict(zip(plain, args, strict=False))
         try:
-            bound = inspect.signature(function).bind(*args, **kwargs).arguments
-        except TypeError:  # the call itself says what is wrong
-            return
-        _note(span, names.INPUT, {n: v for n, v in bound.items() if n not in ("self", "cls")})
+            return signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return None
+
+    return bind
+
+
+def _given(span: Any, bind: Callable[[Any, Any], Mapping[str, Any] | None], args: Any, kwargs: Any, capture: bool) -> None:
+    if capture and span.is_recording() and (bound := bind(args, kwargs)) is not None:
+        _note(span, names.INPUT, {n: v for n, v in bound.items() if n != "self" and n != "cls"})
 
 
 def _note(span: Any, name: str, value: Any, capture: bool = True) -> None:
