@@ -41,7 +41,7 @@ def test_it_is_done_after_the_import_and_once(tmp_path: Path) -> None:
             import nowhere
         except ModuleNotFoundError:
             print("not there")
-        import importlib.util
+        import importlib.resources, importlib.util
         print(importlib.util.find_spec("lib").origin.endswith("__init__.py"), importlib.resources.files("lib").is_dir())
         """,
         tmp_path,
