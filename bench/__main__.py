@@ -10,6 +10,7 @@ BENCHES = (
     ("bench.gateway", "--stream"),
     ("bench.gateway", "--masking"),
     ("bench.ingest",),
+    ("bench.tracing",),
     ("bench.kill_ingest",),
     ("bench.datasets",),
     ("bench.retrieval",),
