@@ -81,6 +81,7 @@ SERVICES = {
     "releases.list": "releases.list",
     "traces.list": "traces.list",
     "traces.show": "traces.show",
+    "traces.text": "traces.text",
     "traces.live": "traces.live",
     "traces.remap": "traces.remap",
     "traces.ledger": "traces.ledger",

@@ -143,6 +143,7 @@ class World:
 
     def _observe(self) -> None:
         self.run = self.client.run("release/answer:production", "who approves travel?", user="ann")
+        self.span = self.client.traces.show(self.run.trace).spans[0].span_id
         self.client.datasets.harvest("harvested", [self.run.trace], {"split": MARK})
         self.client.monitors.set("watch", "answers")
         self.client.alerts.set("letters", email=(f"{MARK}@a.example",), monitors=("nowhere",))

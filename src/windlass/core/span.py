@@ -6,6 +6,7 @@ have none. Times are UTC nanoseconds. `versions` are the exact refs that took pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -113,6 +114,7 @@ class StoredSpan(Span, omit_defaults=True):
     input_from: str | None = None
     output_from: str | None = None
     response: str | None = None  # the provider's id of the answer
+    cut: dict[str, int] = {}  # very long texts that are shortened here, as `input` or `attributes`: how many characters they are
 
 
 def kind_of(span: Span) -> str:
@@ -132,6 +134,22 @@ def output_of(span: Span) -> str | None:
     if isinstance(span, StoredSpan):
         return _text(span.attributes.get(span.output_from)) if span.output_from else span.told_output
     return _text(span.attributes.get(OUTPUT))
+
+
+def make_whole(span: StoredSpan, texts: Mapping[str, str]) -> None:
+    """Put in texts of a span that were shortened, by what they are of."""
+    for of, text in texts.items():
+        name = {"input": span.input_from, "output": span.output_from}.get(of)
+        if name:
+            span.attributes[name] = text
+        elif of in ("input", "output"):
+            setattr(span, f"told_{of}", text)
+        elif of == "attributes":
+            said = {n: span.attributes[n] for n in (span.input_from, span.output_from) if n}
+            span.attributes = {**msgspec.json.decode(text, type=dict[str, Any]), **said}
+        elif of in ("events", "links"):
+            setattr(span, of, msgspec.json.decode(text, type=list[SpanEvent] if of == "events" else list[SpanLink]))
+    span.cut = {of: size for of, size in span.cut.items() if of not in texts}
 
 
 def _text(value: Any) -> str | None:

@@ -12,7 +12,7 @@ import msgspec
 
 from windlass.core.errors import Invalid
 from windlass.core.operations.traces import Trace
-from windlass.core.span import input_of, output_of
+from windlass.core.span import input_of, make_whole, output_of
 
 if TYPE_CHECKING:
     from windlass.sdk.nouns.production import Traces
@@ -37,19 +37,20 @@ def spans_of(traces: Traces, filters: dict[str, Any]) -> Iterator[list[dict[str,
         for found in page.items:
             rows: list[dict[str, Any]] = []
             trace = traces.show(found.trace_id)
-            rows += _rows(trace)
+            rows += _rows(traces, trace)
             while trace.next:
                 trace = traces.show(found.trace_id, trace.next)
-                rows += _rows(trace)
+                rows += _rows(traces, trace)
             yield rows
         if not (cursor := page.next):
             return
 
 
-def _rows(trace: Trace) -> list[dict[str, Any]]:
+def _rows(traces: Traces, trace: Trace) -> list[dict[str, Any]]:
     of_trace = {name: getattr(trace.summary, name) for name in ("session", "user", "release")}
     made = []
     for span in trace.spans:
+        make_whole(span, {of: traces.text(span.trace_id, span.span_id, of) for of in span.cut})
         told = {"input": input_of(span), "output": output_of(span), **of_trace}
         row = {name: told[name] if name in told else getattr(span, name) for name in COLUMNS}
         made.append(msgspec.to_builtins(row))

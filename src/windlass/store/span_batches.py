@@ -5,7 +5,7 @@ Loaded when the first rows come: a projector that has nothing to do needs no Num
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -14,10 +14,12 @@ import numpy as np
 
 from windlass.core.span import LOG
 from windlass.store.span_columns import PLACED, TAKEN, TRACE, TYPES
+from windlass.store.span_long import parts_of, split
 from windlass.store.spans import SpanRow
 
 GAP = 60_000_000_000  # between starts that are looked for apart
 RUNS = 8
+AT_ONCE = 20_000_000  # characters of long texts
 _json = msgspec.json.Encoder().encode
 
 
@@ -25,30 +27,70 @@ def insert(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], fi
     """Put those in that are not in the file yet, from row `first` on. Returns them, and when the last of them began."""
     unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
     new = _together(unique.values())
-    batch = _arrays(new)
+    lean, long = _split(new)
+    batch = _arrays(lean)
     if len(again := _again(db, name, batch)):
         keep = np.ones(len(unique), dtype=bool)
         keep[again] = False
         batch = {column: values[keep] for column, values in batch.items()}
         new = [row for row, kept in zip(new, keep.tolist(), strict=True) if kept]
-    return new, _place(db, name, batch, first)
+    return new, _place(db, name, batch, first, new, long)
 
 
 def append(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> None:
     """Put all of them in, in their order, from row `first` on."""
-    _place(db, name, _arrays(rows), first)
+    lean, long = _split(rows)
+    _place(db, name, _arrays(lean), first, rows, long)
 
 
-def _place(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any], first: int) -> int:
-    """Put a batch in. Returns when the last of its spans began."""
+Long = dict[int, dict[str, str]]  # long texts by column, of rows by identity
+
+
+def _split(rows: Sequence[SpanRow]) -> tuple[Sequence[SpanRow], Long]:
+    """Rows as they are put in, and the long texts of those that have some."""
+    pairs = [split(row) for row in rows]
+    return [lean for lean, _ in pairs], {id(row): long for row, (_, long) in zip(rows, pairs, strict=True) if long}
+
+
+def _place(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any], first: int, rows: Sequence[SpanRow], long: Long) -> int:
+    """Put a batch in, of these rows. Returns when the last of its spans began."""
     if not len(batch["n"]):
         return 0
     _put(db, f"{name}.spans", TAKEN, batch)
+    if long:
+        for texts in _texts(rows, long, first):
+            _put(db, f"{name}.long", f"project, {TRACE}, span_id, place, name, part, size, text", texts)
     last = 0
     for table, places in _places(batch, first).items():
         _put(db, f"{name}.{table}", PLACED, places)
         last = max(last, int(places["last_ns"].max()) if table == "traces" else 0)
     return last
+
+
+def _texts(rows: Sequence[SpanRow], long: Long, first: int) -> Iterator[dict[str, Any]]:
+    """Rows of `long` for rows that are put from row `first` on, some million characters at a time."""
+    found: list[tuple[SpanRow, int, str, int, int, str]] = []
+    size = 0
+    for place, row in enumerate(rows, first):
+        for name, text in long.get(id(row), {}).items():
+            found += [(row, place, name, number, len(text), part) for number, part in enumerate(parts_of(text))]
+            size += len(text)
+        if size > AT_ONCE:
+            yield _of_texts(found)
+            found, size = [], 0
+    if found:
+        yield _of_texts(found)
+
+
+def _of_texts(found: list[tuple[SpanRow, int, str, int, int, str]]) -> dict[str, Any]:
+    of, places, names, numbers, sizes, texts = zip(*found, strict=True)
+    ids = np.frombuffer(bytes.fromhex("".join(row.trace_id for row in of)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+    return {
+        "project": _objects([row.project for row in of]), "trace_id_high": ids[:, 0].copy(), "trace_id_low": ids[:, 1].copy(),
+        "span_id": np.array([int(row.span_id[:16], 16) for row in of], dtype=np.uint64), "place": np.array(places, dtype=np.int64),
+        "name": _objects(list(names)), "part": np.array(numbers, dtype=np.int32), "size": np.array(sizes, dtype=np.int64),
+        "text": _objects(list(texts)),
+    }  # fmt: skip
 
 
 def _again(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any]) -> Any:

@@ -22,13 +22,18 @@ TEXT = (
 )  # fmt: skip
 
 
+_ALL_TEXT = ", ".join(f'"{c}"' for c in TEXT)
+_HOLDS = f"project = ? AND regexp_matches(concat_ws(' ', {_ALL_TEXT}), ?, 'i')"
+
+
 def theirs(db: duckdb.DuckDBPyConnection, query: SubjectQuery) -> Theirs:
     """Traces of a person: those that carry one of the names as `user`, and whole sessions that are nobody else's; with a pattern also
     those in which it is found."""
     where, values = '"user" IN (SELECT unnest(?::VARCHAR[]))', list[Any]([list(query.names)])
     if query.pattern:
-        where += f" OR regexp_matches(concat_ws(' ', {_all_text()}), ?, 'i')"
-        values.append(query.pattern)
+        where += f" OR regexp_matches(concat_ws(' ', {_ALL_TEXT}), ?, 'i')"
+        where += " OR trace_id IN (SELECT trace_id FROM long WHERE project = ? AND regexp_matches(text, ?, 'i'))"
+        values += [query.pattern, query.project, query.pattern]
     if query.traces:
         where += " OR trace_id IN (SELECT unnest(?::UUID[]))"
         values.append(list(query.traces))
@@ -72,17 +77,15 @@ def said_among(inputs: Iterator[list[tuple[str]]], texts: Iterable[str]) -> set[
 
 def mentions(db: duckdb.DuckDBPyConnection, query: MentionQuery) -> int:
     """How many spans of a project hold one of these texts anywhere."""
-    (found,) = db.execute(
-        f"SELECT count(*) FROM spans WHERE project = ? AND regexp_matches(concat_ws(' ', {_all_text()}), ?, 'i')",
-        [query.project, query.pattern],
+    (short,) = db.execute(f"SELECT count(*) FROM spans WHERE {_HOLDS}", [query.project, query.pattern]).fetchone() or (0,)
+    (long,) = db.execute(
+        "SELECT count(DISTINCT (trace_id, span_id)) FROM long WHERE project = ? AND regexp_matches(text, ?, 'i')"
+        f" AND (trace_id, span_id) NOT IN (SELECT (trace_id, span_id) FROM spans WHERE {_HOLDS})",
+        [query.project, query.pattern, query.project, query.pattern],
     ).fetchone() or (0,)
-    return int(found)
+    return int(short + long)
 
 
 def pattern_of(spelled: tuple[str, ...]) -> str:
     """These texts, each as a word of its own, for engines whose expressions are RE2's."""
     return f"(?:^|[^0-9A-Za-z])(?:{'|'.join(re.escape(s) for s in spelled)})(?:$|[^0-9A-Za-z])"
-
-
-def _all_text() -> str:
-    return ", ".join(f'"{c}"' for c in TEXT)

@@ -86,7 +86,7 @@ def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, project: str, t
             " ORDER BY rowid)",
             [project],
         )
-        for table in ("traces", "logs"):
+        for table in ("traces", "logs", "long"):
             db.execute(f"INSERT INTO written.{table} FROM {name}.{table} WHERE NOT ({where}) ORDER BY rowid", [project])
         span_ledger.erasing(db, name, where, [project])
 

@@ -9,6 +9,7 @@ import msgspec
 
 from windlass.core.span import LOG
 from windlass.store.span_columns import ROW, TYPES
+from windlass.store.span_long import complete
 from windlass.store.span_places import File, at
 from windlass.store.spans import SpanKey, SpanRow
 
@@ -50,6 +51,8 @@ def _rows(db: duckdb.DuckDBPyConnection, files: Sequence[File], keys: Sequence[S
             f" {file.name}.{table} SEMI JOIN wanted USING (project, trace_id))"
             f" SELECT rowid FROM {file.name}.spans s JOIN lies ON place = s.rowid WHERE {where}"
         ).fetchall()
-        rows = at(db, file, [place for (place,) in places], ROW) if places else {}
-        found += [msgspec.convert(dict(zip(TYPES, rows[place], strict=True)), SpanRow) for place in sorted(rows)]
+        there = at(db, file, [place for (place,) in places], ROW) if places else {}
+        rows = {place: dict(zip(TYPES, there[place], strict=True)) for place in sorted(there)}
+        complete(db, file.name, rows)
+        found += [msgspec.convert(row, SpanRow) for row in rows.values()]
     return found

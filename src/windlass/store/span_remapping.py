@@ -15,7 +15,7 @@ import duckdb
 import msgspec
 
 from windlass.core.operations.traces import Remapped
-from windlass.store import span_files
+from windlass.store import span_files, span_long
 from windlass.store.span_columns import COLUMNS, ROW, TYPES
 from windlass.store.spans import SpanRow
 
@@ -45,11 +45,14 @@ class Remapping:
         if not self._begun:
             span_files.begin(self._db, path)
             self._begun, self._of_file, self._of_this = True, 0, Counter()
+        last = self._of_file + span_long.fewer(self._db, name, self._of_file, SLICE) - 1
         found = self._db.execute(
-            f"SELECT {ROW} FROM {name}.spans WHERE rowid BETWEEN ? AND ? ORDER BY rowid", [self._of_file, self._of_file + SLICE - 1]
+            f"SELECT {ROW} FROM {name}.spans WHERE rowid BETWEEN ? AND ? ORDER BY rowid", [self._of_file, last]
         ).fetchall()
         if found:
-            self._write(name, [dict(zip(TYPES, row, strict=True)) for row in found], read)
+            rows = [dict(zip(TYPES, row, strict=True)) for row in found]
+            span_long.complete(self._db, name, dict(enumerate(rows, self._of_file)))
+            self._write(name, rows, read)
             self._of_file += len(found)
             return False
         self._begun = False

@@ -13,14 +13,15 @@ from typing import Any
 import duckdb
 
 from windlass.core.errors import Invalid, NotFound
-from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow, TraceSummary
+from windlass.core.operations.traces import SpanText, TextShow, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import LOG, StoredSpan
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
+from windlass.store.span_long import complete, whole
 from windlass.store.span_places import File, Newest, at, lying, place
 from windlass.store.span_scores import MOST, scores_of
 from windlass.store.span_sessions import outer
-from windlass.store.spans import READ, TALKING, cursor_of, span_of, summary_of
+from windlass.store.spans import READ, SHOWN, TALKING, cursor_of, span_of, summary_of, told
 
 FIRST, MORE = 20, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
 RANGES = 200  # places of one trace in a file that are read apart
@@ -155,28 +156,45 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
         " HAVING (start, span_id) > (?, ?) ORDER BY start, span_id LIMIT ?",
         [*values, *after, limit + 1],
     ).fetchall()
-    shown = _spans(db, spans, values, page[:limit])
+    shown = _spans(db, files, spans, values, page[:limit])
     both = "list_distinct(flatten(list(versions))), bool_or(kind = 'evaluator')"
     ((used, judged),) = db.execute(f"SELECT {both} FROM ({spans})", values).fetchall()
     (summary,) = _summaries(db, files, f"FROM ({spans}) WHERE kind <> '{LOG}'", values)
     versions = tuple(sorted(used, key=lambda v: (not v.startswith("release/"), v)))
-    scores = scores_of(_whole(db, spans, values, JUDGED)) if judged else ()
+    scores = scores_of(_whole(db, files, spans, values, JUDGED)) if judged else ()
     more = cursor_of(shown[-1]) if len(page) > limit else None
     return Trace(summary=summary, spans=shown, versions=versions, scores=scores, next=more)
 
 
-def _spans(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], page: list[tuple[int, int]]) -> tuple[StoredSpan, ...]:
+def text_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TextShow) -> SpanText:
+    """A text of a span's newest revision, however long. Raises `Invalid` and `NotFound`."""
+    spans, values = _whereabouts(db, files, TraceShow(query.id, query.project))
+    wanted = f'SELECT "{query.of}", file, place FROM ({spans}) WHERE span_id = ? ORDER BY receipt_ns DESC LIMIT 1'
+    found = db.execute(wanted, [*values, int(query.span, 16)]).fetchall()
+    return told(query, [whole(db, files[file].name, place, query.of) or text for text, file, place in found])
+
+
+def _spans(
+    db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: str, values: Sequence[Any], page: list[tuple[int, int]]
+) -> tuple[StoredSpan, ...]:  # fmt: skip
     """These spans, by start and id, whole."""
     if not page:
         return ()
     these = f"WHERE start_ns BETWEEN ? AND ? AND span_id IN ({_marks(page)}) {NEWEST} ORDER BY start_ns, span_id"
-    return _whole(db, spans, [*values, page[0][0], page[-1][0], *(p[1] for p in page)], these)
+    return _whole(db, files, spans, [*values, page[0][0], page[-1][0], *(p[1] for p in page)], these)
 
 
-def _whole(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], which: str) -> tuple[StoredSpan, ...]:
+def _whole(
+    db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: str, values: Sequence[Any], which: str
+) -> tuple[StoredSpan, ...]:  # fmt: skip
     ids = {"trace_id": HEX_TRACE, "span_id": HEX_SPAN, "parent": "hex_span(parent)"}
-    rows = db.execute(f"SELECT {', '.join(ids.get(c, c) for c in WHOLE)} FROM ({spans}) {which}", values).fetchall()
-    return tuple(span_of(dict(zip(WHOLE, row, strict=True))) for row in rows)
+    rows = db.execute(f"SELECT {', '.join(ids.get(c, c) for c in WHOLE)}, file, place FROM ({spans}) {which}", values).fetchall()
+    found = [(dict(zip(WHOLE, row[:-2], strict=True)), row[-2], row[-1]) for row in rows]
+    short: dict[tuple[int, int], dict[str, int]] = {}
+    for file in {file for _, file, _ in found}:
+        of_file = {place: row for row, of, place in found if of == file}
+        short |= {(file, place): cut for place, cut in complete(db, files[file].name, of_file, SHOWN).items()}
+    return tuple(span_of(row, short.get((file, place))) for row, file, place in found)
 
 
 def _whereabouts(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceShow) -> tuple[str, list[Any]]:

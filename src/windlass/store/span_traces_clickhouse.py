@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from windlass.core.errors import Invalid, NotFound
-from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import SpanText, TextShow, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.shortening import within
 from windlass.core.span import LOG
 from windlass.store.span_filters import STEPS
 from windlass.store.span_filters_clickhouse import TOOK, filters_of, latest
 from windlass.store.span_scores_clickhouse import judged_of
 from windlass.store.span_sessions_clickhouse import outer
-from windlass.store.spans import TALKING, cursor_of, span_of, summary_of
+from windlass.store.spans import SHOWN, TALKING, cursor_of, span_of, summary_of, told
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
@@ -117,13 +118,23 @@ def trace_of(ask: Ask, query: TraceShow, columns: Sequence[str]) -> Trace:
         [*mine, [p[1] for p in page[: query.limit]]],
     )
     found = sorted((dict(zip(columns, row, strict=True)) for row in whole), key=lambda r: (r["start_ns"], r["span_id"]))
-    spans = tuple(span_of(row) for row in found)
+    spans = tuple(span_of(row, cut) for row, cut in zip(found, within(found, SHOWN), strict=True))
     used = ask("SELECT DISTINCT arrayJoin(versions) FROM spans WHERE project = ? AND trace_id = ?", mine)
     one = f"project = ? AND trace_id = ? AND kind != '{LOG}'"
     (summary,) = _summaries(ask, one, mine, _found(ask, one, "1", mine, [], 1, None))
     versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
     more = cursor_of(spans[-1]) if len(page) > query.limit else None
     return Trace(summary=summary, spans=spans, versions=versions, scores=judged_of(ask, *mine), next=more)
+
+
+def text_of(ask: Ask, query: TextShow) -> SpanText:
+    """As DuckDB's."""
+    trace_id = _resolve(ask, TraceShow(query.id, query.project))
+    found = ask(
+        f'SELECT "{query.of}" FROM spans WHERE project = ? AND trace_id = ? AND span_id = ? ORDER BY receipt_ns DESC LIMIT 1',
+        [query.project, trace_id, query.span],
+    )
+    return told(query, [text for (text,) in found])
 
 
 def _resolve(ask: Ask, query: TraceShow) -> str:

@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from windlass.core.conversation import gist
-from windlass.core.errors import Unavailable
+from windlass.core.errors import NotFound, Unavailable
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
+from windlass.core.operations.traces import (
+    LiveFigures,
+    LiveQuery,
+    Remapped,
+    SpanText,
+    TextShow,
+    Trace,
+    TracePage,
+    TraceQuery,
+    TraceShow,
+    TraceSummary,
+)
 from windlass.core.span import Span, SpanEvent, SpanLink, StoredSpan
 from windlass.store.segments import Position
 
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
 SpanKey = tuple[str, str, str]  # project, trace, span
 READ = ("kind", "model", "provider", "tokens_in", "tokens_out", "tokens_cached", "cost", "tool", "input_from", "output_from", "response")
 TALKING = "kind IN ('model', 'agent', 'chain', 'component', 'request')"  # steps whose texts stand for a trace of which the first has none
+SHOWN = 1_000_000  # characters of one text that are shown of a span, and an eighth of those of all spans together
 SHORT = 400  # characters of an input or output in a list
 
 
@@ -226,6 +238,7 @@ class SpanStore(Protocol):
     def positions(self) -> dict[str, Position]: ...
     def traces(self, query: TraceQuery) -> TracePage: ...
     def trace(self, query: TraceShow) -> Trace: ...
+    def text(self, query: TextShow) -> SpanText: ...
     def live(self, query: LiveQuery) -> LiveFigures: ...
     def arrivals(self, query: ArrivalQuery) -> Arrivals: ...
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]: ...
@@ -249,6 +262,7 @@ class Spans(Protocol):
 
     async def traces(self, query: TraceQuery) -> TracePage: ...
     async def trace(self, query: TraceShow) -> Trace: ...
+    async def text(self, query: TextShow) -> SpanText: ...
     async def live(self, query: LiveQuery) -> LiveFigures: ...
     async def arrivals(self, query: ArrivalQuery) -> Arrivals: ...
     async def scores(self, query: ScoreQuery) -> list[ScoreSeen]: ...
@@ -280,8 +294,15 @@ def summary_of(row: tuple[Any, ...]) -> TraceSummary:
     )  # fmt: skip
 
 
-def span_of(row: dict[str, Any]) -> StoredSpan:
-    """A span, of its row."""
+def told(query: TextShow, found: list[str | None]) -> SpanText:
+    """The answer, of what was found. Raises `NotFound`."""
+    if not found:
+        raise NotFound(f"there is no span {query.span} in trace {query.id}", remedy="windlass traces ID shows its spans")
+    return SpanText(found[0] or "")
+
+
+def span_of(row: dict[str, Any], cut: dict[str, int] | None = None) -> StoredSpan:
+    """A span, of its row; `cut` are columns that are shortened, with how long they are."""
     attributes = msgspec.json.decode(row["attributes"])
     for column in ("input", "output"):
         if row[f"{column}_from"]:
@@ -293,6 +314,7 @@ def span_of(row: dict[str, Any]) -> StoredSpan:
         parent=row["parent"], status=row["status"], status_message=row["status_message"], attributes=attributes, events=events,
         project=row["project"], service=row["service"], links=links, resource=msgspec.json.decode(row["resource"] or "{}"),
         told_input=None if row["input_from"] else row["input"], told_output=None if row["output_from"] else row["output"],
+        cut=cut or {},
         **{column: row[column] for column in READ},
     )  # fmt: skip
 

@@ -20,7 +20,17 @@ import msgspec
 from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import (
+    LiveFigures,
+    LiveQuery,
+    Remapped,
+    SpanText,
+    TextShow,
+    Trace,
+    TracePage,
+    TraceQuery,
+    TraceShow,
+)
 from windlass.core.span import LOG
 from windlass.store import (
     span_erasing_clickhouse,
@@ -226,6 +236,9 @@ class ClickHouseSpans:
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces_clickhouse.trace_of(self._ask, query, list(TYPES))
+
+    def text(self, query: TextShow) -> SpanText:
+        return span_traces_clickhouse.text_of(self._ask, query)
 
     def live(self, query: LiveQuery) -> LiveFigures:
         bucket = max(1, query.hours) * 3_600_000_000_000 // 24

@@ -19,9 +19,19 @@ import msgspec
 
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import (
+    LiveFigures,
+    LiveQuery,
+    Remapped,
+    SpanText,
+    TextShow,
+    Trace,
+    TracePage,
+    TraceQuery,
+    TraceShow,
+)
 from windlass.core.span import LOG
-from windlass.store import span_columns, span_erasing, span_expiring, span_files, span_ledger, span_records, span_traces
+from windlass.store import span_columns, span_erasing, span_expiring, span_files, span_ledger, span_long, span_records, span_traces
 from windlass.store.segments import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
@@ -45,6 +55,8 @@ from windlass.store.spans import (
     Theirs,
 )
 
+ARRIVING = 256_000  # characters of an input or output that monitors are given; of longer ones what a row keeps
+LONG_EMPTY = "SELECT NULL::VARCHAR AS project, NULL::UUID AS trace_id, NULL::UBIGINT AS span_id, NULL::VARCHAR AS text WHERE false"
 BROKEN = (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException, duckdb.InternalException)
 
 
@@ -106,6 +118,8 @@ class DuckSpans:
         parts = [f"SELECT {COLUMNS} FROM {_name(d)}.spans" for d in sorted(self._days)]
         empty = "SELECT " + ", ".join(f'NULL::{t} AS "{c}"' for c, t in TYPES.items()) + " WHERE false"
         self._db.execute("CREATE OR REPLACE TEMP VIEW spans AS " + " UNION ALL ".join(parts or [empty]))
+        texts = " UNION ALL ".join(f"FROM {_name(d)}.long" for d in sorted(self._days))
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW long AS {texts or LONG_EMPTY}")
 
     def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = nothing) -> int:
         known = day in self._days
@@ -173,6 +187,9 @@ class DuckSpans:
     def trace(self, query: TraceShow) -> Trace:
         return span_traces.trace_of(self._db, self._files(), query)
 
+    def text(self, query: TextShow) -> SpanText:
+        return span_traces.text_of(self._db, self._files(), query)
+
     def _files(self) -> list[File]:
         return [File(_name(day), lies.last_ns) for day, lies in sorted(self._days.items())]
 
@@ -227,7 +244,9 @@ class DuckSpans:
                 f"SELECT rowid, {columns} FROM {file} WHERE rowid > ? AND rowid <= ? AND {' AND '.join(fits)} ORDER BY rowid LIMIT ?",
                 [after, last, *given, room + 1],
             ).fetchall()
-            found += [Arrival(*row[1:]) for row in rows[:room]]
+            came = {place: dict(zip(Arrival.__struct_fields__, row, strict=True)) for place, *row in rows[:room]}
+            span_long.complete(self._db, _name(day), came, ARRIVING)
+            found += [Arrival(**row) for row in came.values()]
             more = more or len(rows) > room
             reached[day] = (rows[room - 1][0] if room else after) if len(rows) > room else last
         return Arrivals(tuple(found), ",".join(f"{day}:{place}" for day, place in sorted(reached.items())), more)
@@ -288,11 +307,13 @@ class DuckSpans:
     def held(self, day: str, project: str, traces: Sequence[str]) -> list[SpanRow]:
         if day not in self._days:
             return []
-        rows = self._db.execute(
-            f"SELECT {ROW} FROM {_name(day)}.spans WHERE project = ? AND trace_id IN (SELECT unnest(?::UUID[]))",
+        found = self._db.execute(
+            f"SELECT rowid, {ROW} FROM {_name(day)}.spans WHERE project = ? AND trace_id IN (SELECT unnest(?::UUID[]))",
             [project, list(traces)],
         ).fetchall()
-        return [msgspec.convert(dict(zip(TYPES, row, strict=True)), SpanRow) for row in rows]
+        rows = {place: dict(zip(TYPES, row, strict=True)) for place, *row in found}
+        span_long.complete(self._db, _name(day), rows)
+        return [msgspec.convert(row, SpanRow) for row in rows.values()]
 
     def remap(self, read: Callable[[SpanRow], SpanRow], seconds: float) -> Remapped:
         """Read rows anew for about so long; asked again it goes on, until it says that it has finished. Then what is asked begins anew."""

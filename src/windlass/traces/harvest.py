@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, WindlassError
 from windlass.core.operations.datasets import Edited, EditRequest, HarvestRequest
-from windlass.core.operations.traces import Trace, TraceShow
+from windlass.core.operations.traces import TextShow, Trace, TraceShow
 from windlass.core.ref import parse_ref
-from windlass.core.span import INPUT, Span, input_of, kind_of, output_of
+from windlass.core.span import INPUT, StoredSpan, input_of, kind_of, make_whole, output_of
 from windlass.govern.permissions import guard
 from windlass.registry import origins
 from windlass.registry.edits import Edits
@@ -56,7 +56,7 @@ class Harvest:
         rows, problems = [], [*problems]
         for id in dict.fromkeys(request.traces):
             try:
-                trace = await self._traces.show(actor, TraceShow(id, ref.project, limit=LOOKED))
+                trace = await self._asked_of(actor, ref.project, id)
                 if there := await asyncio.to_thread(self._there, ref.project, ref.name, trace.summary.trace_id):
                     problems.append(f"trace {id}: it is row {there!r} already")
                 else:
@@ -75,6 +75,14 @@ class Harvest:
         done = await asyncio.to_thread(self._edits.edit, actor, edit)
         done.problems = (*problems, *done.problems)
         return done
+
+    async def _asked_of(self, actor: Actor, project: str, id: str) -> Trace:
+        """A trace in which what was asked is whole, however long."""
+        trace = await self._traces.show(actor, TraceShow(id, project, limit=LOOKED))
+        if (span := _asked(trace)) is not None and "input" in span.cut:
+            text = await self._traces.text(actor, TextShow(trace.summary.trace_id, span.span_id, "input", project))
+            make_whole(span, {"input": text.text})
+        return trace
 
     def _there(self, project: str, name: str, trace: str) -> str | None:
         with read(self._engine) as c:
@@ -105,7 +113,7 @@ def answer_of(trace: Trace) -> str:
     return (output_of(span) if span else None) or ""
 
 
-def _asked(trace: Trace) -> Span | None:
+def _asked(trace: Trace) -> StoredSpan | None:
     """The step that was asked from outside."""
     asked = [s for s in trace.spans if kind_of(s) in ASKED] or [s for s in trace.spans if s.parent is None]
     return asked[0] if asked else None

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import (
+    LiveFigures,
+    LiveQuery,
+    Remapped,
+    SpanText,
+    TextShow,
+    Trace,
+    TracePage,
+    TraceQuery,
+    TraceShow,
+)
 from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
 
 if TYPE_CHECKING:  # it brings DuckDB and OpenTelemetry's formats
@@ -45,6 +55,10 @@ class LocalSpans:
 
     async def trace(self, query: TraceShow) -> Trace:
         found: Trace = await self.ask("trace", query)
+        return found
+
+    async def text(self, query: TextShow) -> SpanText:
+        found: SpanText = await self.ask("text", query)
         return found
 
     async def live(self, query: LiveQuery) -> LiveFigures:

@@ -17,14 +17,24 @@ import msgspec
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.traces import (
+    LiveFigures,
+    LiveQuery,
+    Remapped,
+    SpanText,
+    TextShow,
+    Trace,
+    TracePage,
+    TraceQuery,
+    TraceShow,
+)
 from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
 
 RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
 ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
-    "traces": TraceQuery, "trace": TraceShow, "live": LiveQuery, "arrivals": ArrivalQuery, "scores": ScoreQuery,
+    "traces": TraceQuery, "trace": TraceShow, "text": TextShow, "live": LiveQuery, "arrivals": ArrivalQuery, "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget, "mentions": MentionQuery,
     "remap": None, "ledger": LedgerQuery, "audit": LedgerAudit,
 }  # fmt: skip
@@ -48,6 +58,9 @@ class RemoteSpans:
 
     async def trace(self, query: TraceShow) -> Trace:
         return await self._ask("trace", query, Trace)
+
+    async def text(self, query: TextShow) -> SpanText:
+        return await self._ask("text", query, SpanText)
 
     async def live(self, query: LiveQuery) -> LiveFigures:
         return await self._ask("live", query, LiveFigures)

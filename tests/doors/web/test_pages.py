@@ -136,6 +136,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         version = client.versions.show("component/reply").version
         prompts = client.versions.list("prompt/reply").items
         trace = client.traces.list(environment="production").items[0]
+        span = client.traces.show(trace.trace_id).spans[0].span_id
         blocked = next(v for v in client.gates.verdicts().items if v.decision == "block")
         job = client.gates.start("answers", blocked.candidate)
         until(lambda: client.gates.show(job.id).status == "done", 60)
@@ -189,6 +190,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/releases": "/releases",
         "/traces": "/traces",
         "/traces/{id}": f"/traces/{trace.trace_id}",
+        "/traces/{id}/text": f"/traces/{trace.trace_id}/text?span={span}&of=attributes",
         "/traces/compare": f"/traces/compare?trace={trace.trace_id},{trace.trace_id}",
         "/ledger": "/ledger?last=24h",
         "/playground": "/playground?target=release/answer:production",

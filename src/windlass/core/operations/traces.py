@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -64,6 +64,19 @@ class TraceShow(msgspec.Struct, omit_defaults=True):
     project: str = "default"
     cursor: str | None = None
     limit: Limit = 200
+
+
+class TextShow(msgspec.Struct, omit_defaults=True):
+    """One text of a span, whole: what `Trace` shortens where it is very long. `id` as in `TraceShow`; attributes and events are JSON."""
+
+    id: str
+    span: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+    of: Literal["input", "output", "attributes", "events", "status_message", "name", "resource", "links"] = "input"
+    project: str = "default"
+
+
+class SpanText(msgspec.Struct):
+    text: str
 
 
 class ScoreGiven(msgspec.Struct, omit_defaults=True):
@@ -180,6 +193,7 @@ class Remapped(msgspec.Struct, omit_defaults=True):
 
 TRACES = Operation("traces.list", "GET", TraceQuery, TracePage, "read")
 TRACE = Operation("traces.show", "GET", TraceShow, Trace, "read")
+TEXT = Operation("traces.text", "GET", TextShow, SpanText, "read")
 WHY = Operation("traces.why", "GET", TraceShow, Why, "read")
 LIVE = Operation("traces.live", "GET", LiveQuery, LiveFigures, "read")
 GIVE_SCORE = Operation("traces.score", "POST", ScoreRequest, ScoreKept, "trace", also="read, for the start of an id")

@@ -30,7 +30,7 @@ ID = (
 
 
 def add(app: typer.Typer) -> None:
-    does = ("traces.list", "traces.show", "traces.live", "traces.remap", "traces.ledger", "traces.audit", "traces.score")
+    does = ("traces.list", "traces.show", "traces.live", "traces.remap", "traces.ledger", "traces.audit", "traces.score", "traces.text")
     command(app, "traces", *does, panel="Look")(traces)
 
 
@@ -55,7 +55,8 @@ def traces(
     release: Annotated[str | None, typer.Option("--release", help="With --live: of one release.")] = None,
     hours: Annotated[int, typer.Option("--hours", help="With --live or `ledger`: how many; of a ledger 0 is all.")] = 24,
     comment: Annotated[str | None, typer.Option("--comment", help="With score: in words, also without a value.")] = None,
-    span: Annotated[str | None, typer.Option("--span", help="With score: of one step.")] = None,
+    span: Annotated[str | None, typer.Option("--span", help="With score, or --text: of one step.")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="With --span: its input, output or attributes whole, however long.")] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="With score: take yours of this name back.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
@@ -70,6 +71,9 @@ def traces(
         raise Invalid(f"{said[0]!r} is one too many", remedy="name one trace, or write `windlass traces score ID NAME VALUE`")
     if id in WORDS:  # no id: those are hexadecimal
         return WORDS[id](session, hours)
+    if text is not None:
+        _text(session, id, span, text)
+        return None
     if id:
         trace = session.client.traces.show(id, cursor, 200)
         session.result(trace)
@@ -89,6 +93,14 @@ def traces(
         return None
     _list(session, session.client.traces.list(**asked), filtered=asked.keys() != {"limit"})
     return None
+
+
+def _text(session: Session, id: str | None, span: str | None, of: str) -> None:
+    if not id or not span:
+        raise Invalid("a text is one of a step", where="--text", remedy="windlass traces ID --span SPAN --text input")
+    told = session.client.traces.text(id, span, of)
+    session.result({"text": told})
+    session.print(plain(told))
 
 
 def _list(session: Session, page: TracePage, filtered: bool) -> None:

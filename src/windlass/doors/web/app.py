@@ -47,6 +47,7 @@ from windlass.doors.web import (
     stops,
     tools,
     trace_pairs,
+    trace_texts,
     traces,
     tuning,
     verdicts,
@@ -75,6 +76,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *alerts.PAGES,
     *trace_pairs.PAGES,  # before what takes any id
     *traces.PAGES,
+    *trace_texts.PAGES,
     *ledger.PAGES,
     *monitors.PAGES,
     *playground.PAGES,

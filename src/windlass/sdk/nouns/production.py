@@ -26,6 +26,11 @@ class Traces(Group):
         """Operation `traces.show`."""
         return self._client.call(traces.TRACE, traces.TraceShow(id, self._project, cursor, limit))
 
+    def text(self, id: str, span: str, of: str = "input") -> str:
+        """A text of a span, whole, where `show` shortens it. Operation `traces.text`."""
+        asked = {"id": id, "span": span, "of": of, "project": self._project}
+        return self._client.call(traces.TEXT, msgspec.convert(asked, traces.TextShow)).text
+
     def spans(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Every span of every trace that fits, as rows for a dataframe (`sdk.export.COLUMNS`), the newest trace first."""
         return itertools.chain.from_iterable(export.spans_of(self, filters))
