@@ -147,6 +147,8 @@ def make_whole(span: StoredSpan, texts: Mapping[str, str]) -> None:
         elif of == "attributes":
             said = {n: span.attributes[n] for n in (span.input_from, span.output_from) if n}
             span.attributes = {**msgspec.json.decode(text, type=dict[str, Any]), **said}
+        elif of in ("name", "status_message"):
+            setattr(span, of, text)
         elif of in ("events", "links"):
             setattr(span, of, msgspec.json.decode(text, type=list[SpanEvent] if of == "events" else list[SpanLink]))
     span.cut = {of: size for of, size in span.cut.items() if of not in texts}
