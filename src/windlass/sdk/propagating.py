@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from windlass.sdk.importing import when_imported
+from windlass.sdk.loading import when_imported
 
 LIBRARIES = ("httpx2", "httpx")
 HEADER = "traceparent"

@@ -25,7 +25,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from windlass.core import span as names
-from windlass.sdk.importing import when_imported
+from windlass.sdk.loading import when_imported
 from windlass.sdk.propagating import carry
 from windlass.sdk.servers import Server, find_server
 

@@ -26,7 +26,7 @@ def test_it_is_done_after_the_import_and_once(tmp_path: Path) -> None:
     said = run(
         """
         import sys
-        from windlass.sdk.importing import when_imported
+        from windlass.sdk.loading import when_imported
         when_imported("lib", lambda: print("lib:", sys.modules["lib"].name))
         when_imported("lib", lambda: print("again"))
         when_imported("lib.part", lambda: print("part"))
@@ -55,7 +55,7 @@ def test_a_library_that_fails_to_import_fails_as_ever(tmp_path: Path) -> None:
     a_library(tmp_path)
     said = run(
         """
-        from windlass.sdk.importing import when_imported
+        from windlass.sdk.loading import when_imported
         when_imported("broken", lambda: print("never"))
         for _ in range(2):
             try:
@@ -73,7 +73,7 @@ def test_many_threads_import_at_once(tmp_path: Path) -> None:
     said = run(
         """
         import threading
-        from windlass.sdk.importing import when_imported
+        from windlass.sdk.loading import when_imported
         done = []
         when_imported("lib", lambda: done.append(1))
         def load():
