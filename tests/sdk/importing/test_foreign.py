@@ -66,7 +66,7 @@ def test_an_address_is_one_and_holds_no_key() -> None:
     assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("product", ["mlflow", "phoenix"])
+@pytest.mark.parametrize("product", ["mlflow", "phoenix", "langfuse"])
 @pytest.mark.parametrize("answer", [Told(200, "text/html", b"<html>a page</html>"), told({}, 404)])
 def test_another_product_is_told_apart(product: str, answer: Told) -> None:
     with served(lambda asked: answer) as address, pytest.raises(NotFound, match="this is no "):

@@ -21,7 +21,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from windlass.core.errors import Busy, Invalid, NotFound, TooLarge, Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.traces import GIVE_SCORE, TRACE, ScoreRequest, TraceShow
 from windlass.sdk.client import Client
-from windlass.sdk.importing import mlflow, phoenix
+from windlass.sdk.importing import langfuse, mlflow, phoenix
 from windlass.sdk.importing.foreign import Foreign
 from windlass.sdk.importing.source import Left, Marks, Source
 from windlass.sdk.importing.spans import request
@@ -69,7 +69,9 @@ def source_of(product: str, address: str, environ: Mapping[str, str] = os.enviro
         return mlflow.MLflow(Foreign("MLflow", address, mlflow.headers_of(environ), mlflow.TOKEN))
     if product == "phoenix":
         return phoenix.Phoenix(Foreign("Phoenix", address, phoenix.headers_of(environ), phoenix.KEY))
-    raise Invalid(f"{product[:40]!r} is not read here", where="product", remedy="name mlflow or phoenix")
+    if product == "langfuse":
+        return langfuse.Langfuse(Foreign("Langfuse", address, langfuse.headers_of(environ), langfuse.VARIABLES))
+    raise Invalid(f"{product[:40]!r} is not read here", where="product", remedy="name mlflow, phoenix or langfuse")
 
 
 def bring(
