@@ -24,6 +24,13 @@ def test_it_waits_as_it_is_told_and_asks_again() -> None:
     assert len(waited) == 3 and waited[0] == 7 and 0.5 < waited[1] < 2 < waited[2] + 1
 
 
+def test_what_it_fails_on_is_asked_once_more() -> None:
+    waited: list[float] = []
+    with served(lambda asked: told({}, 500)) as address, pytest.raises(Unavailable, match="500 2 times"):
+        of(address, waited).get("/x")
+    assert len(waited) == 1
+
+
 def test_it_gives_up_and_says_that_nothing_is_lost() -> None:
     waited: list[float] = []
     with served(lambda asked: told({"error": "busy"}, 503)) as address, pytest.raises(Unavailable, match=f"503 {TRIES} times") as caught:

@@ -18,6 +18,7 @@ import msgspec
 from windlass.core.errors import Invalid, NotFound, Unauthenticated, Unavailable, WindlassError
 
 TRIES = 6
+FAILED_TRIES = 2  # where it says that it failed on what was asked
 LONGEST_WAIT = 60.0  # seconds, also where it asks for more
 WORTH_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 SECONDS = 120.0  # for one answer
@@ -84,12 +85,13 @@ class Foreign:
                 continue
             if answer.status_code < 300:
                 return answer
-            if answer.status_code not in WORTH_AGAIN or tried == TRIES:
-                raise self._refused(answer, url)
+            last = FAILED_TRIES if answer.status_code == 500 else TRIES
+            if answer.status_code not in WORTH_AGAIN or tried == last:
+                raise self._refused(answer, url, tried)
             self._sleep(_wait(tried, answer.headers.get("retry-after")))
         raise AssertionError("the last try returns or raises")
 
-    def _refused(self, answer: httpx2.Response, url: str) -> WindlassError:
+    def _refused(self, answer: httpx2.Response, url: str, tried: int) -> WindlassError:
         code = answer.status_code
         said = " ".join(answer.text.split())[:200] if "html" not in answer.headers.get("content-type", "") else ""
         if code in (401, 403):
@@ -104,7 +106,7 @@ class Foreign:
             return Invalid(f"it is not here: it sends on to {to}", where=url, remedy="name that address, if it is to be given the key")
         if code in WORTH_AGAIN:
             remedy = "what was brought stays; the same command goes on"
-            return Unavailable(f"{self.product} answered {code} {TRIES} times: {said}", where=url, remedy=remedy)
+            return Unavailable(f"{self.product} answered {code} {tried} times: {said}", where=url, remedy=remedy)
         return Invalid(f"{self.product} answered {code}: {said}", where=url, remedy="docs/moving-in.md names versions that were tried")
 
 

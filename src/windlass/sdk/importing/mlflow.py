@@ -101,7 +101,7 @@ class MLflow:
                 page = Page(name, {})
                 for info, found in self._with_spans(some, page):
                     self._trace(page, info, found)
-                held = held or any(i.get("state") == "IN_PROGRESS" and _recent(i) for i in some)
+                held = held or any(map(_runs, some))
                 if not held:
                     seen = {i["trace_id"] for i in some if _began(i) == _began(some[-1])} | (seen if _began(some[-1]) == at else set())
                     at = _began(some[-1])
@@ -118,10 +118,12 @@ class MLflow:
         except (Invalid, NotFound, Unavailable):  # of one of them the spans lie elsewhere, or cannot be read
             found = {}
         for info in infos:
-            spans = [_parsed(s) for s in found.get(info["trace_id"], [])] or self._artifact(info["trace_id"])
+            spans = [_parsed(s) for s in found.get(info["trace_id"], [])]
+            if not spans and not _runs(info):
+                spans = self._artifact(info["trace_id"])
             if spans:
                 yield info, spans
-            elif info.get("state") == "IN_PROGRESS":
+            elif _runs(info):
                 page.left[Left("traces", "they still run; asked again, they come along once they have ended")] += 1
             else:
                 page.left[Left("traces", "MLflow has no spans of them")] += 1
@@ -171,8 +173,8 @@ def _began(info: dict[str, Any]) -> int:
     return otlp.ns(info["request_time"]) // 10**6
 
 
-def _recent(info: dict[str, Any]) -> bool:
-    return now_ns() - otlp.ns(info["request_time"]) < RUNNING_NS
+def _runs(info: dict[str, Any]) -> bool:
+    return info.get("state") == "IN_PROGRESS" and now_ns() - otlp.ns(info["request_time"]) < RUNNING_NS
 
 
 def _parsed(told: dict[str, Any]) -> Span:

@@ -115,23 +115,25 @@ class Phoenix:
     def _annotations(self, id: str, page: Page, found: list[dict[str, Any]]) -> None:
         base = f"/v1/projects/{quote(id, safe='')}"
         traces = {s["context"]["span_id"]: s["context"]["trace_id"] for s in found}
-        for said in self._all(f"{base}/span_annotations", [("span_ids", span) for span in traces], ANNOTATIONS):
+        for said in self._of_these(f"{base}/span_annotations", "span_ids", list(traces)):
             span = said["span_id"]
             trace = otlp.identity(traces[span], otlp.TRACE_BYTES).hex()
             _annotated(page, said, trace=trace, span=otlp.identity(span, otlp.SPAN_BYTES).hex())
-        of_these = [("trace_ids", trace) for trace in dict.fromkeys(traces.values())]
-        for said in self._all(f"{base}/trace_annotations", of_these, ANNOTATIONS):
+        for said in self._of_these(f"{base}/trace_annotations", "trace_ids", list(dict.fromkeys(traces.values()))):
             _annotated(page, said, trace=otlp.identity(said["trace_id"], otlp.TRACE_BYTES).hex())
 
     def _sessions(self, id: str, page: Page, brought: set[str]) -> None:
         base = f"/v1/projects/{quote(id, safe='')}"
         sessions = [str(s["session_id"]) for s in self._all(f"{base}/sessions", (), LISTED)]
-        for start in range(0, len(sessions), LISTED):
-            asked = [("session_ids", session) for session in sessions[start : start + LISTED]]
-            for said in self._all(f"{base}/session_annotations", asked, ANNOTATIONS):
-                if (mark := f"{said['id']} {said['updated_at']}") not in brought:
-                    brought.add(mark)
-                    _annotated(page, said, session=str(said["session_id"]))
+        for said in self._of_these(f"{base}/session_annotations", "session_ids", sessions):
+            if (mark := f"{said['id']} {said['updated_at']}") not in brought:
+                brought.add(mark)
+                _annotated(page, said, session=str(said["session_id"]))
+
+    def _of_these(self, path: str, field: str, ids: list[str]) -> Iterator[dict[str, Any]]:
+        """A list of what is about these, which stand in the address: not too many at once."""
+        for start in range(0, len(ids), LISTED):
+            yield from self._all(path, [(field, id) for id in ids[start : start + LISTED]], ANNOTATIONS)
 
     def _all(self, path: str, query: Query, limit: int) -> Iterator[dict[str, Any]]:
         """What a list of it holds, page by page."""
