@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from windlass.core.operations.traces import ScoreRequest
+from windlass.core.operations.traces import ScoreRequest, TraceQuery, TraceShow
 from windlass.doors.local import open_local
 from windlass.sdk.client import Client
 from windlass.sdk.importing import bring as module
 from windlass.sdk.importing.bring import bring
 from windlass.sdk.importing.source import Left, Marks, Page, scored
+from windlass.sdk.importing.spans import request
+from windlass.store.journal import Position
+from windlass.store.spans_duckdb import DuckSpans
+from windlass.traces.envelope import OTLP
+from windlass.traces.mapping import rows
 
 TRACE = "ab" * 16
 SECOND = 10**9
@@ -113,3 +118,16 @@ def test_scores_of_theirs_as_ours() -> None:
     assert sum(page.left.values()) == 4
     most = of(None, "c" * 10_001)
     assert most and len(most.comment or "") == 10_000 and page.left[Left("scores' comments", "all but their first 10,000 characters")] == 1
+
+
+def test_brought_again_on_another_day_a_span_is_in_its_trace_once(tmp_path: Path) -> None:
+    """Each day has a file of its own, and a file knows its own spans alone."""
+    (page, *_) = Three().pages({}, 0, None)
+    data = request(page.spans, "three", "theirs").SerializeToString()
+    store = DuckSpans(tmp_path / "spans")
+    days = ("2026-01-01", "2026-01-01", "2026-01-02")
+    sealed = [list(rows(OTLP, "default", (n + 1) * 10**18, data)) for n in range(len(days))]
+    assert [store.write(day, some, "w", Position(1, n)) for n, (day, some) in enumerate(zip(days, sealed, strict=True), 100)] == [1, 0, 1]
+    (found,) = store.traces(TraceQuery()).items
+    assert found.spans == 1 and len(store.trace(TraceShow(found.trace_id)).spans) == 1
+    store.close()

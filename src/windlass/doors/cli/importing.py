@@ -31,7 +31,7 @@ def import_(
     address: Annotated[str, typer.Argument(help="Where its server answers: http://host:port. Its key is read from its own variables.")],
     theirs: Annotated[str | None, typer.Option("--from", help="Only this project or experiment of theirs, by its name or id.")] = None,
     since: Annotated[str | None, typer.Option("--since", help="No older than this: 90s, 30min, 2h, 7d.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="From the beginning, for scores given since; nothing is doubled.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="From the beginning, for scores given since; nothing shows twice.")] = False,
     dry: Annotated[bool, typer.Option("--dry-run", help="Count what there is, and bring nothing.")] = False,
 ) -> None:
     """Bring traces and scores of another platform here, with their ids and times. Done again, or after it was cut off, it goes on; at the
