@@ -10,6 +10,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / ".bench"
 LITELLM = "litellm[proxy]==1.106.2"
+MLFLOW = "mlflow==3.17.2"  # 850 MB
+PHOENIX = "arize-phoenix==20.26.1"  # 850 MB
 
 
 def environment(name: str, *requirements: str) -> Path:
@@ -49,3 +51,23 @@ litellm_settings: {{telemetry: false}}
     ]
     with (folder / "litellm.log").open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=variables, cwd=folder)
+
+
+def mlflow(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """MLflow's server with SQLite below a folder; its log goes to a file."""
+    command = [environment("mlflow", MLFLOW) / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder / "artifacts")]
+    variables = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    with (folder / "mlflow.log").open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=variables, cwd=folder, start_new_session=True)
+
+
+def phoenix(folder: Path, port: int, grpc: int) -> subprocess.Popen[bytes]:
+    """Phoenix's server with SQLite in a folder; its log goes to a file."""
+    variables = {
+        **os.environ, "PHOENIX_WORKING_DIR": str(folder), "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(port),
+        "PHOENIX_GRPC_PORT": str(grpc), "PHOENIX_TELEMETRY_ENABLED": "false", "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
+    }  # fmt: skip
+    with (folder / "phoenix.log").open("wb") as log:
+        command = [environment("phoenix", PHOENIX) / "phoenix", "serve"]
+        return subprocess.Popen(command, stdout=log, stderr=log, env=variables, cwd=folder, start_new_session=True)

@@ -2,9 +2,9 @@
 
     python -m bench.tracing [--calls 5000]
 
-Each in a process of its own, with its own virtual environment, against a server of the bench that takes whatever it is sent at once. Said are:
-what starting it takes in a fresh process (imports and set-up), wall time of a call in a loop (so with all that its threads take from the
-loop, median of five), processor time of a call all in all until everything is sent, and how many bytes were sent.
+Each in a process of its own, with its own virtual environment, against a server of the bench that takes whatever it is sent at once.
+Said are: what starting it takes in a fresh process (imports and set-up), wall time of a call in a loop (so with all that its threads take
+from the loop, median of five), processor time of a call all in all until everything is sent, and how many bytes were sent.
 """
 
 from __future__ import annotations
@@ -79,7 +79,10 @@ PEERS = {
         ("opentelemetry-sdk>=1.40,<2", "opentelemetry-exporter-otlp-proto-http>=1.40,<2"), OTEL, "@traced", "provider.force_flush()",
     ),
     "Langfuse": (("langfuse>=5,<6",), LANGFUSE, "@langfuse.observe()", "client.flush()"),
-    "MLflow": (("mlflow-tracing>=3,<4",), MLFLOW, "@mlflow.trace", "mlflow.flush_trace_async_logging()"),
+    "MLflow": (
+        ("mlflow-tracing>=3,<4", "opentelemetry-exporter-otlp-proto-http>=1.40,<2"), MLFLOW, "@mlflow.trace",
+        "mlflow.flush_trace_async_logging()",
+    ),
 }  # fmt: skip
 OURS = ("import windlass\nwindlass.init(os.environ['SINK'], key='k')", "@windlass.trace", "assert windlass.flush(60)")
 
@@ -116,7 +119,7 @@ def measured(python: Path, setup: str, decorator: str, flush: str, calls: int) -
         sink = Sink()
         code = MEASURE.format(setup=setup, decorator=decorator, flush=flush, calls=calls)
         with tempfile.TemporaryDirectory() as home:
-            env = {**os.environ, "SINK": sink.url, "HOME": home, "PYTHONPATH": "", "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"}
+            env = {**os.environ, "SINK": sink.url, "HOME": home, "PYTHONPATH": ""}
             done = subprocess.run([python, "-c", code], env=env, capture_output=True, text=True, timeout=300, cwd=home)
         if done.returncode or not done.stdout.strip():
             sys.exit(f"{decorator} failed:\n{done.stderr[-2000:]}")

@@ -118,6 +118,7 @@ from windlass.store.journal import Journal
 from windlass.store.meta import open_meta, store_url
 from windlass.store.packs import Packs
 from windlass.store.spans import Spans
+from windlass.traces.forwarded import forwardings
 from windlass.traces.harvest import Harvest
 from windlass.traces.keeping import Keeping
 from windlass.traces.local import LocalSpans
@@ -200,8 +201,8 @@ class Platform:
         self.rulings = Rulings(self.actors, self.policy)
         self.audit = Audit(self.engine)
         self.installation = Installation(
-            self.home.path, windlass.__version__, self.address,
-            health=Health(self.home, self.settings, self.engine), ingest=self.traces.counts, ledger=self.audit.ledger,
+            self.home.path, windlass.__version__, self.address, health=Health(self.home, self.settings, self.engine),
+            ingest=self.traces.counts, ledger=self.audit.ledger, forwarding=lambda: forwardings(self.home.path, self.settings),
             providers=lambda: {"baseline": "ready", **self.providers.detected()},
         )  # fmt: skip
 

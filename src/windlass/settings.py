@@ -39,6 +39,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Bytes of OTLP requests that a process reads, or has waiting for the disk, at once; beyond, senders are told to wait.", ge=1000
         ),
     ] = 256 * MB
+    forward_to: Annotated[
+        str,
+        _says(
+            "Where OTLP that is taken here is sent on to: addresses with spaces between, such as"
+            " https://host:4318?headers=VARIABLE&signals=traces; empty for nowhere."
+        ),
+    ] = ""
+    forward_hours: Annotated[float, _says("Hours that OTLP waits for such an address that is away, before it is skipped.", gt=0)] = 72.0
     journal_segment: Annotated[int, _says("Bytes after which a journal segment is closed and the next begins.", ge=4096)] = 64 * MB
     database: Annotated[
         str, _says("The relational store: empty for SQLite in the data folder, or postgresql://user@host:5432/database.")

@@ -14,6 +14,7 @@ from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import Forbidden, Invalid, NotFound, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.operations.datasets import HARVEST, HarvestRequest
+from windlass.core.operations.ledger import LEDGER, LedgerQuery
 from windlass.core.operations.sessions import SESSION as SHOW_SESSION
 from windlass.core.operations.sessions import SessionShow
 from windlass.core.operations.traces import (
@@ -107,6 +108,21 @@ def test_a_score_is_told_with_its_trace_and_changes_nothing_else_of_it(scored: S
     seen = scored.do(scored.platform.traces.scores(ScoreQuery("default", "answer")))
     assert sorted((s.evaluator, s.value) for s in seen) == [("helpful", 1.0), ("relevant", 0.25)]
     assert scored.do(scored.platform.traces.scores(ScoreQuery("default", "answer", monitors=True))) == []
+
+
+def test_a_score_that_was_given_elsewhere_and_before_has_its_own_time(scored: Scored) -> None:
+    before = scored.show().summary
+    at = before.start_ns + 10**9
+    for _ in range(2):
+        assert scored.give(value=True, id="theirs 7", at_ns=at).score.at_ns == at
+    early = scored.give(value=0.5, id="theirs 8", name="early", at_ns=before.start_ns - 10**9)
+    assert early.score.at_ns == before.start_ns, "a clock that is behind does not move when the run began"
+    assert scored.show().summary == before and len(scored.said()) == 2
+    (line,) = [e for e in scored.do(scored.platform.ask(LEDGER, OWNER, LedgerQuery("default", 0))).items if e.again]
+    assert line.again == 1, "the same given again is dropped"
+    for at in (0, -5, now_ns() + 10**12):
+        with pytest.raises(Invalid, match="a time that has come"):
+            scored.give(value=True, at_ns=at)
 
 
 def test_the_same_again_replaces_and_only_who_gave_it_takes_it_back(scored: Scored) -> None:

@@ -32,6 +32,7 @@ from windlass.govern.processes import Process, tell_grpc, write_processes
 from windlass.govern.sessions import Sessions
 from windlass.settings import load_settings
 from windlass.store.home import Home
+from windlass.traces.forward_targets import ready
 
 START_SECONDS = 60.0  # how long the parts may take until they answer
 STOP_SECONDS = 6.0  # how long they may take to end before they are killed
@@ -221,12 +222,15 @@ def up(wanted: Wanted) -> int:
         for cut_off in (home.path / "run").glob("upload-*"):
             cut_off.unlink()
         listener = listen(settings.host, settings.port)
+        ready(settings.forward_to, listener.local)  # what is wrong with it is told before anything starts
         grpc, problem = listen_for_grpc(settings.host, settings.grpc_port)
         tell_grpc(home.path, problem or (grpc.local.removeprefix("http://") if grpc else "off"))
         home.announce(listener.local)
         home.token(), home.signing_key()
         say = _say_nothing if wanted.json else _complain
-        parts = parts_of(home.path, settings.host, settings.workers, listener, environment, owner_key, grpc)
+        parts = parts_of(
+            home.path, settings.host, settings.workers, listener, environment, owner_key, grpc, forward=bool(settings.forward_to)
+        )
         supervisor = Supervisor(home, parts, say)
         with supervisor.signals():
             try:
@@ -256,6 +260,7 @@ def parts_of(
     environment: dict[str, str],
     owner_key: str | None,
     grpc: Listener | None = None,
+    forward: bool = False,
 ) -> list[Part]:
     """The processes of a server. Only those that serve are given the owner's key."""
     serving = {**environment, "WINDLASS_OWNER_KEY": owner_key} if owner_key else environment
@@ -265,6 +270,8 @@ def parts_of(
         Part("projector", "windlass.traces.projector", (str(home),), environment),
         Part("jobs", "windlass.doors.jobs", (*common, "--address", listener.local, "--host", host), environment),
     ]
+    if forward:
+        parts.append(Part("forward", "windlass.traces.forwarding", (str(home), listener.local), environment))
     for worker in range(1, workers + 1):
         name = f"doors-{worker}" if workers > 1 else "doors"
         arguments: tuple[str, ...] = (*common, "--socket", str(number), "--host", host, "--address", listener.local, "--name", name)

@@ -19,7 +19,7 @@ from windlass.core.actor import Actor
 from windlass.core.errors import Unavailable
 from windlass.core.ids import now_ns
 from windlass.core.operations import Empty
-from windlass.core.operations.system import Ledger, Queue, Status
+from windlass.core.operations.system import Forwarding, Ledger, Queue, Status
 from windlass.govern.permissions import guard
 from windlass.govern.processes import Process, grpc_told, read_processes, resident
 from windlass.store.health import Health
@@ -35,13 +35,13 @@ class Installation:
         version: of Windlass.
         address: where the server answers, None in process.
         health: of the stores.
-        ingest, ledger, providers: what other rooms say of themselves.
+        ingest, ledger, forwarding, providers: what other rooms say of themselves.
     """
 
     def __init__(
         self, home: Path, version: str, address: str | None, *,
         health: Health, ingest: Callable[[], Awaitable[Mapping[str, int]]], ledger: Callable[[], Ledger],
-        providers: Callable[[], Mapping[str, str]],
+        forwarding: Callable[[], Mapping[str, Forwarding]], providers: Callable[[], Mapping[str, str]],
     ) -> None:  # fmt: skip
         self._home = home
         self._version = version
@@ -49,6 +49,7 @@ class Installation:
         self._health = health
         self._ingest = ingest
         self._ledger = ledger
+        self._forwarding = forwarding
         self._providers = providers
         self._began = time.monotonic()
 
@@ -70,7 +71,7 @@ class Installation:
             version=self._version, home=str(self._home), address=self._address, uptime_s=time.monotonic() - self._began,
             processes=processes, counts=counts, stores=stores, waiting=waiting, queues=queues, ledger=ledger, ingest=ingest,
             libraries=self._health.libraries(), providers=dict(self._providers()),
-            grpc=grpc_told(self._home),
+            grpc=grpc_told(self._home), forwarding=dict(await asyncio.to_thread(self._forwarding)),
         )  # fmt: skip
 
     def _kept(self) -> tuple[dict[str, int], int, dict[str, Queue], Ledger]:

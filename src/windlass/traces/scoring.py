@@ -20,6 +20,7 @@ from windlass.traces.recorder import Recorder
 
 LONGEST_NAME, LONGEST_CATEGORY, LONGEST_COMMENT, LONGEST_ID = 100, 200, 10_000, 200  # characters
 LARGEST = 1e12  # of which a mean can be taken
+AHEAD_NS = 60 * 10**9  # that another clock may be ahead
 RUNS = 20  # of a session, the newest, among which a score is looked for that is withdrawn
 FIRST = 5  # spans among which a run's first is looked for: a score may have come before it
 LOOKED = 200  # spans of a trace among which the start of a span's id is looked for
@@ -99,6 +100,8 @@ def _check(request: ScoreRequest) -> None:
         raise Invalid("this is no id of a score", where="id", remedy=f"take 1 to {LONGEST_ID} characters without line breaks, or none")
     if request.comment is not None and len(request.comment) > LONGEST_COMMENT:
         raise Invalid(f"a comment has at most {LONGEST_COMMENT:,} characters", where="comment", remedy="shorten it")
+    if request.at_ns is not None and not 0 < request.at_ns <= now_ns() + AHEAD_NS:
+        raise Invalid("a score is given at a time that has come", where="at_ns", remedy="leave it out for now, or give UTC nanoseconds")
     value, comment = request.value, (request.comment or "").strip()
     if request.withdraw and (value is not None or comment):
         raise Invalid("a score is given or withdrawn, not both", where="withdraw", remedy="leave out value and comment")
@@ -157,7 +160,8 @@ def _made(actor: Actor, request: ScoreRequest, trace: str, found: Trace | None, 
     attributes = {names.KIND: "evaluator", names.PROJECT: request.project, names.ACTOR: actor.id, names.SCORED: request.name}
     attributes |= {name: value for name, value in told.items() if value is not None}
     attributes |= _said(request) | {names.GIVEN_TO: of}
-    now = now_ns()
+    # another clock may be behind, or count in seconds: what is said of a run does not move when it began
+    now = max(request.at_ns, first.start_ns if first else 0) if request.at_ns else now_ns()
     return Span(
         trace_id=trace, span_id=_id(request, actor, trace, span), name=f"score {request.name}", start_ns=now, end_ns=now,
         parent=span or (first.span_id if first else trace[:16]), status="ok", attributes=attributes, project=request.project,

@@ -43,11 +43,27 @@ class Ledger(msgspec.Struct, omit_defaults=True):
     problem: str | None = None
 
 
+class Forwarding(msgspec.Struct, omit_defaults=True):
+    """OTLP on its way to another endpoint, since `began_ns`: bodies that were `sent`, `refused` for good by code, and `skipped` since they
+    had waited too long. `behind_bytes` of the journal are not read yet; `oldest_ns` is when what waits first was received, `last_ns` when
+    it last took one, `problem` why it takes none."""
+
+    began_ns: int = 0
+    sent: int = 0
+    sent_bytes: int = 0
+    refused: dict[str, int] = {}
+    skipped: int = 0
+    behind_bytes: int = 0
+    oldest_ns: int | None = None
+    last_ns: int | None = None
+    problem: str = ""
+
+
 class Status(msgspec.Struct, omit_defaults=True):
     """`processes` maps a process to its state and resident bytes; `ingest` counts spans received, projected and rejected, and bytes of the
     journal, with those not projected yet; `stores` maps what is kept to who keeps it; `waiting` is work handed over that nobody has taken
     yet, `queues` each kind of work; `libraries` are what it runs on, with their versions; `grpc` is where OTLP is taken by gRPC, or why
-    nowhere."""
+    nowhere; `forwarding` how each endpoint does that OTLP is mirrored to."""
 
     version: str
     home: str
@@ -63,6 +79,7 @@ class Status(msgspec.Struct, omit_defaults=True):
     libraries: dict[str, str] = {}
     providers: dict[str, str] = {}  # provider → "ready", "no key"…
     grpc: str = ""
+    forwarding: dict[str, Forwarding] = {}
 
 
 class KeyRequest(msgspec.Struct, omit_defaults=True):

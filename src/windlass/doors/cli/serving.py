@@ -125,6 +125,11 @@ def status(session: Session) -> None:
         session.print(f"audit: {words.many(s.ledger.entries, 'entry')}, head {s.ledger.entries}:{short(s.ledger.head, 12)}")
     if s.grpc:
         session.print(f"OTLP by gRPC: {plain(s.grpc)}")
+    for where, f in s.forwarding.items():
+        lost = "".join(f", {n:,} refused with {code}" for code, n in f.refused.items()) + (f", {f.skipped:,} skipped" if f.skipped else "")
+        state = f"   [red]{plain(f.problem)}[/red]" if f.problem else ""
+        sent = words.many(f.sent, "body")
+        session.print(f"sent on to {plain(where)}: {sent}{lost}, {words.size(f.behind_bytes)} wait{state}")
     if s.ingest:
         session.print(", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in s.ingest.items()))
     ready = [n for n, state in s.providers.items() if state == "ready"]

@@ -85,7 +85,7 @@ def traces(
     given = {
         "search": search, "status": status, "uses": uses, "passage": passage, "model": model, "kind": kind,
         "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
-        "score": score, "since_ns": now_ns() - _ns(since) if since else None, "cursor": cursor, "limit": limit,
+        "score": score, "since_ns": now_ns() - back(since) if since else None, "cursor": cursor, "limit": limit,
     }  # fmt: skip
     asked = {k: v for k, v in given.items() if v is not None}
     if to is not None:
@@ -199,7 +199,7 @@ def _remap(session: Session, hours: int) -> None:
 WORDS: dict[str, Callable[[Session, int], int | None]] = {"remap": _remap, "ledger": auditing.ledger, "audit": auditing.audit}
 
 
-def _ns(text: str) -> int:
+def back(text: str) -> int:
     """A time back from now. Raises `Invalid`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|min|h|d)", text.strip())
     if found is None:

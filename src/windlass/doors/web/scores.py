@@ -55,8 +55,8 @@ async def _give(request: Request, ask: Asker, trace: str | None = None, span: st
     withdraw = str(form.get("withdraw") or "")
     name = withdraw or (REMARK if value is None else THUMBS)
     comment = None if withdraw else str(form.get("comment") or "").strip() or None
-    about = {"trace": trace, "span": span, "session": session}
-    await ask(GIVE_SCORE, ScoreRequest(name, value, comment, **about, withdraw=bool(withdraw), project=ask.actor.project))
+    asked = ScoreRequest(name, value, comment, trace, span, session, withdraw=bool(withdraw), project=ask.actor.project)
+    await ask(GIVE_SCORE, asked)
 
 
 FORMS: tuple[tuple[str, Handler], ...] = (("/traces/{id}/scores", of_trace), ("/sessions/{id:path}/scores", of_session))

@@ -1,0 +1,114 @@
+"""Spans of another platform as OTLP's: values, times, and ids, of which those that are none become such."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from windlass.core.errors import Invalid
+
+FOREIGN_PROJECT = "windlass.foreign.project"
+FOREIGN_PRODUCT = "windlass.foreign.product"
+FOREIGN_TRACE = "windlass.foreign.trace_id"  # where theirs is not of OpenTelemetry's form
+FOREIGN_SPAN = "windlass.foreign.span_id"
+TRACE_BYTES, SPAN_BYTES = 16, 8
+_STATUS = {"OK": Status.STATUS_CODE_OK, "ERROR": Status.STATUS_CODE_ERROR}
+_INT = range(-(2**63), 2**63)
+
+
+def identity(original: str, size: int) -> bytes:
+    """An id of so many bytes: as it is where it is such in hex, a UUID too, else made of it, always the same."""
+    text = original.replace("-", "").lower()
+    if len(text) == 2 * size and re.fullmatch("[0-9a-f]+", text) and text.strip("0"):
+        return bytes.fromhex(text)
+    return hashlib.sha256(original.encode()).digest()[:size]
+
+
+def from_base64(text: str) -> str:
+    """OTLP's JSON has ids as base64 in some products: as hex. Raises `Invalid`."""
+    try:
+        return base64.b64decode(text, validate=True).hex()
+    except (binascii.Error, ValueError) as e:
+        raise Invalid(f"{text[:40]!r} is no id", where="span") from e
+
+
+def name(span: Span, trace: str, id: str, parent: str | None) -> None:
+    """Give a span its ids; those that had to be made are told beside."""
+    span.trace_id, span.span_id = identity(trace, TRACE_BYTES), identity(id, SPAN_BYTES)
+    if parent:
+        span.parent_span_id = identity(parent, SPAN_BYTES)
+    if span.trace_id.hex() != trace:
+        put(span.attributes, {FOREIGN_TRACE: trace})
+    if span.span_id.hex() != id:
+        put(span.attributes, {FOREIGN_SPAN: id})
+
+
+def ended(span: Span, code: str, message: str | None) -> None:
+    """How a span ended: `OK`, `ERROR`, or any other word for nobody said."""
+    span.status.code = _STATUS.get(code, Status.STATUS_CODE_UNSET)
+    span.status.message = message or ""
+
+
+def put(pairs: Any, values: Mapping[str, Any]) -> None:
+    """Add JSON values to OTLP's list of KeyValue; those that are None are left out."""
+    for key, value in values.items():
+        if value is not None:
+            _fill(pairs.add(key=key).value, value)
+
+
+def _fill(to: Any, value: Any) -> None:
+    if isinstance(value, str):
+        to.string_value = value
+    elif isinstance(value, bool):
+        to.bool_value = value
+    elif isinstance(value, int) and value in _INT:
+        to.int_value = value
+    elif isinstance(value, (int, float)):
+        to.double_value = float(value)
+    elif isinstance(value, Mapping):
+        to.kvlist_value.SetInParent()
+        put(to.kvlist_value.values, value)
+    elif isinstance(value, (list, tuple)):
+        to.array_value.SetInParent()
+        for inner in value:
+            _fill(to.array_value.values.add(), inner)
+
+
+def text(value: Any) -> str | None:
+    """A value as text: JSON where it is no text already."""
+    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def ns(told: Any) -> int:
+    """A time in UTC nanoseconds, of ISO 8601 or of a datetime; 0 for none. Raises `Invalid`."""
+    if told is None or told == "":
+        return 0
+    try:
+        time = told if isinstance(told, datetime) else datetime.fromisoformat(str(told).replace("Z", "+00:00"))
+    except ValueError as e:
+        raise Invalid(f"{str(told)[:40]!r} is no time", where="span") from e
+    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
+
+
+def iso(at_ns: int) -> str:
+    """A time as their questions take it: UTC, to the millisecond before."""
+    return datetime.fromtimestamp(at_ns // 10**6 / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def request(spans: list[Span], product: str, project: str) -> ExportTraceServiceRequest:
+    """Spans of one of their projects as one request."""
+    made = ExportTraceServiceRequest()
+    of = made.resource_spans.add()
+    put(of.resource.attributes, {"service.name": project, FOREIGN_PROJECT: project, FOREIGN_PRODUCT: product})
+    of.scope_spans.add().spans.extend(spans)
+    return made
