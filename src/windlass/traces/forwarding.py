@@ -186,7 +186,7 @@ class Follower:
 
     def _waits(self, answer: Answer, batch: Batch) -> None:
         self.kept.problem, self.kept.oldest_ns = answer.why, batch.bodies[0].receipt_ns
-        self._say("away", "%s does not take what is sent on to it: %s; trying again", self._target.url, answer.why)
+        self._say(f"away {answer.status}", "%s does not take what is sent on to it: %s; trying again", self._target.url, answer.why)
         self._save()
 
     def _say(self, what: str, message: str, *words: object, trace: bool = False) -> None:
