@@ -8,16 +8,24 @@ from typing import Any, NamedTuple
 import duckdb
 
 from windlass.store.span_columns import COLUMNS
-from windlass.store.span_filters import Condition
+from windlass.store.span_conditions import Condition
 
 NEAR = 4096  # rows; text is unpacked by 2,048
+PIECE = 32_768  # rows of a file that are searched at a time
 
 
 class File(NamedTuple):
-    """A day's file: what it is attached as, and when the last of its spans began."""
+    """A day's file: what it is attached as, and when the last of its spans began. A piece of one holds the rows from `first` to before
+    `end`."""
 
     name: str
     last_ns: int
+    first: int | None = None
+    end: int = 0
+
+    @property
+    def within(self) -> str:
+        return "" if self.first is None else f" AND rowid >= {self.first} AND rowid < {self.end}"
 
 
 class Newest(NamedTuple):
@@ -37,7 +45,8 @@ class Newest(NamedTuple):
             if reached is not None and reached > file.last_ns:
                 break
             rows = (
-                f"SELECT {self.key}, {self.time} AS came FROM {file.name}.{self.table} WHERE {self.where} ORDER BY came DESC LIMIT {most}"
+                f"SELECT {self.key}, {self.time} AS came FROM {file.name}.{self.table} WHERE {self.where}{file.within}"
+                f" ORDER BY came DESC LIMIT {most}"
             )
             there = db.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'newest'").fetchone()
             db.execute(f"INSERT INTO newest {rows}" if there else f"CREATE TEMP TABLE newest AS {rows}", self.given)
@@ -46,6 +55,19 @@ class Newest(NamedTuple):
         if reached is not None:
             db.execute("DELETE FROM newest WHERE came < ?", [reached])
         return reached
+
+
+def pieces(db: duckdb.DuckDBPyConnection, files: Sequence[File], since: int, until: int) -> list[File]:
+    """Files in pieces, without those in which nothing began in this time: of long texts no more are read than is needed."""
+    found: list[File] = []
+    for file in files:
+        rows = db.execute(
+            f"SELECT piece, max(last_ns) FROM (SELECT unnest(range(first_row // {PIECE}, last_row // {PIECE} + 1)) AS piece, start_ns,"
+            f" last_ns FROM {file.name}.traces) GROUP BY piece HAVING max(last_ns) >= ? AND min(start_ns) <= ?",
+            [since, until],
+        ).fetchall()
+        found += [File(file.name, last, piece * PIECE, (piece + 1) * PIECE) for piece, last in rows]
+    return found
 
 
 def place(db: duckdb.DuckDBPyConnection, files: Sequence[File], key: str, project: str, since: int) -> None:
@@ -58,6 +80,16 @@ def place(db: duckdb.DuckDBPyConnection, files: Sequence[File], key: str, projec
         f" kept AS (SELECT {key} FROM p GROUP BY {key} HAVING max(last_ns) >= ?)"
         f" SELECT file, {key} AS key, unnest(range(first_row, last_row + 1)) AS place FROM p SEMI JOIN kept USING ({key})",
         [*[project] * len(files), since],
+    )
+
+
+def leave_revised(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: Condition) -> None:
+    """Takes out of `lying` spans that do not count, and revised ones but for the newest."""
+    rows, values = lying(files, spans, "lying.key, span_id, receipt_ns")
+    db.execute(
+        f"CREATE OR REPLACE TEMP TABLE lying AS SELECT file, key, place FROM ({rows})"
+        " QUALIFY row_number() OVER (PARTITION BY key, span_id ORDER BY receipt_ns DESC) = 1",
+        values,
     )
 
 

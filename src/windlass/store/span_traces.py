@@ -17,7 +17,7 @@ from windlass.core.operations.traces import Trace, TracePage, TraceQuery, TraceS
 from windlass.core.span import LOG, StoredSpan
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
-from windlass.store.span_places import File, Newest, at, lying, place
+from windlass.store.span_places import File, Newest, at, leave_revised, lying, pieces, place
 from windlass.store.span_scores import MOST, scores_of
 from windlass.store.span_sessions import outer
 from windlass.store.spans import READ, TALKING, cursor_of, span_of, summary_of
@@ -58,9 +58,11 @@ def _candidates(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, 
     where, given = q.spans
     step, said = q.steps[0] if q.steps else ("true", [])
     table = "traces" if step in IN_PLACES else "spans"
-    newest = Newest(table, "trace_id", "start_ns", f"{where} AND start_ns BETWEEN ? AND ? AND {step}", [*given, q.since, q.until, *said])
+    fits = f"{where} AND start_ns BETWEEN ? AND ? AND ({step})"
+    newest = Newest(table, "trace_id", "start_ns", fits, [*given, q.since, q.until, *said])
+    searched = pieces(db, files, q.since, q.until) if q.long else files
     while True:
-        reached = newest.take(db, files, most)
+        reached = newest.take(db, searched, most)
         db.execute("CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT trace_id FROM newest")
         if q.until < LATEST:
             _add_those_across(db, files, given[0], q.until)
@@ -84,9 +86,11 @@ def _fitting(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, beg
     """Those of `candidates` that fit, the newest first."""
     project = q.spans[1][0]
     place(db, files, "trace_id", project, max(q.since, EARLIEST if began_after is None else began_after))
-    spans, values = lying(files, q.spans)
     if q.newest:
-        spans = f"FROM ({spans}) {NEWEST}"
+        leave_revised(db, files, q.spans)
+    spans, values = lying(files, q.spans)
+    if q.totals:
+        spans = f"WITH s AS ({spans}) SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s"
     conditions = [*((f"bool_or({c})", given) for c, given in q.steps), *q.whole, ("min(start_ns) BETWEEN ? AND ?", [q.since, q.until])]
     if began_after is not None:
         conditions.append(("min(start_ns) > ?", [began_after]))

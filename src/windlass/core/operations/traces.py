@@ -13,11 +13,13 @@ from windlass.core.span import StoredSpan
 
 
 class TraceQuery(msgspec.Struct, omit_defaults=True):
-    """Filters combine with and. `search` looks in the name, input and output of the root. `uses` is a ref (digest may be a
+    """Filters combine with and. `filter` is in the language of `core/filter.py`; the others say each one thing of it. `search` is text in
+    the name, input or output of any step; `kind` that of the outermost. `uses` is a ref (digest may be a
     prefix): traces in which that version took part; `passage` the key of a chunk that a search gave them; `score` the name of a score of
     the trace or of a step, or a name and what it is now: `helpful=no`, `stars<3`, `tone=plain`. Times are UTC nanoseconds."""
 
     project: str = "default"
+    filter: str = ""
     search: str | None = None
     status: Literal["ok", "error"] | None = None
     uses: str | None = None
