@@ -98,6 +98,7 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "sessions.keep": {"id": w.run.trace, "ref": "dataset/kept-runs", "runs": [w.run.trace], **d},
         "prompts.get": {"ref": "note:main", **d},
         "traces.list": d,
+        "traces.fields": d,
         "traces.show": {"id": w.run.trace, **d},
         "traces.live": d,
         "traces.remap": {},

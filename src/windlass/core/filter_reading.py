@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TYPE_CHECKING
 
 from windlass.core.errors import Invalid
 from windlass.core.filter import (
@@ -19,6 +20,7 @@ from windlass.core.filter import (
     MOST_TERMS,
     STATES,
     TIMES,
+    And,
     Comparison,
     Field,
     Node,
@@ -30,6 +32,9 @@ from windlass.core.filter import (
     judgement,
     nearest,
 )
+
+if TYPE_CHECKING:
+    from windlass.core.operations.traces import TraceQuery
 
 _OP = re.compile(r":?(<=|>=|<|>)|!=|:|=")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
@@ -45,6 +50,22 @@ def read(text: str) -> Node | None:
         raise Invalid(f"a filter has at most {LONGEST:,} characters, and this has {len(text):,}", where="filter", remedy="ask for less")
     reader = _Reader(text)
     return reader.whole()
+
+
+def conditions_of(q: TraceQuery) -> list[Node]:
+    """What is asked of traces besides their time and evaluation: of each of these, all must fit. Raises `Invalid`."""
+    found: list[Node] = []
+    for field, value in (
+        ("session", q.session), ("user", q.user), ("passage", q.passage), ("score", q.score), ("uses", q.uses), ("", q.search),
+        ("status", q.status), ("model", q.model), ("root", q.kind), ("env", q.environment),
+    ):  # fmt: skip
+        if value:
+            found.append(Term(field, value))
+    if q.slower_than_ms is not None:
+        found.append(Term("latency", int(q.slower_than_ms * 1e6), ">"))
+    if (tree := read(q.filter)) is not None:
+        found += tree.parts if isinstance(tree, And) else (tree,)
+    return found
 
 
 class _Reader:

@@ -7,13 +7,12 @@ not; a term on the whole, a negation, and what holds such a thing becomes a cond
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from windlass.core.filter import And, Judgement, Node, Not, Or, Term, attribute_of, judgement, spellings
-from windlass.core.filter_reading import read
-from windlass.core.operations.traces import TraceQuery
 from windlass.core.ref import Ref
 from windlass.core.span import GIVEN, GIVEN_TO, LABEL, SCORE, SCORED
 
@@ -23,7 +22,8 @@ Condition = tuple[str, list[Any]]  # SQL with a mark for each value, and the val
 class Dialect(NamedTuple):
     """How an engine says it. In each text `{0}` stands for a column, `?` for a value that is given."""
 
-    holds: str  # a text within another, in whatever case
+    holds: str  # one of several texts, in whatever case; `texts` makes the value of them
+    texts: Callable[[Sequence[str]], Any]
     holds_exactly: str
     begins: str
     one_of: str  # a list with such an element
@@ -52,22 +52,6 @@ RARE = ("session", "user", "passage", "score", "uses", "prompt", "release", "tag
         "", "status", "model", "name", "root", "env", "provider", "service", "kind")  # fmt: skip
 LONG = {"", "input", "output", "error", "passage", "attr", "resource"}  # fields for which texts are read
 TOTALS = {"cost", "tokens"}
-
-
-def conditions_of(q: TraceQuery) -> list[Node]:
-    """What is asked of traces besides their time and evaluation: of each of these, all must fit. Raises `Invalid`."""
-    found: list[Node] = []
-    for field, value in (
-        ("session", q.session), ("user", q.user), ("passage", q.passage), ("score", q.score), ("uses", q.uses), ("", q.search),
-        ("status", q.status), ("model", q.model), ("root", q.kind), ("env", q.environment),
-    ):  # fmt: skip
-        if value:
-            found.append(Term(field, value))
-    if q.slower_than_ms is not None:
-        found.append(Term("latency", int(q.slower_than_ms * 1e6), ">"))
-    if (tree := read(q.filter)) is not None:
-        found += tree.parts if isinstance(tree, And) else (tree,)
-    return found
 
 
 def fields_in(node: Node) -> set[str]:
@@ -127,7 +111,7 @@ def _step(t: Term, project: str, d: Dialect) -> Condition | None:
         case "input" | "output":
             return _holds((t.field,), text, d)
         case "error":
-            return f"status = 'error' AND {d.holds.format('status_message')}", [text]
+            return f"status = 'error' AND {d.holds.format('status_message')}", [d.texts([text])]
         case "kind":
             return "kind = ?", [text]
         case "root":
@@ -155,8 +139,8 @@ def _step(t: Term, project: str, d: Dialect) -> Condition | None:
 
 def _holds(columns: tuple[str, ...], text: str, d: Dialect) -> Condition:
     """A text in one of these columns; in a name it stands as it is."""
-    parts = [(c, s) for c in columns for s in ((text,) if c == "name" else spellings(text))]
-    return " OR ".join(d.holds.format(c) for c, _ in parts), [s for _, s in parts]
+    given = [d.texts([text] if c == "name" else spellings(text)) for c in columns]
+    return " OR ".join(d.holds.format(c) for c in columns), given
 
 
 def _attribute(t: Term, attribute: tuple[str, str], d: Dialect) -> Condition:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from windlass.core.filter_reading import conditions_of
 from windlass.core.operations.traces import TraceQuery
 from windlass.core.span import LOG
-from windlass.store.span_conditions import TOTALS, Condition, Dialect, conditions_of, fields_in, rarity, step_of, whole_of
+from windlass.store.span_conditions import TOTALS, Condition, Dialect, fields_in, rarity, step_of, whole_of
 from windlass.store.span_filters import LATEST, STEPS, began_before, versions_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
@@ -22,7 +23,8 @@ def said(attribute: str) -> str:
 # JSON's own text of what is no text; ifNull, since a table of before has rows without a resource
 _RAW = "nullIf(JSONExtractRaw(ifNull({0}, ''), ?), 'null')"
 CLICKHOUSE = Dialect(
-    holds="position(lowerUTF8(ifNull({0}, '')), lowerUTF8(?)) > 0",
+    holds="multiSearchAnyCaseInsensitiveUTF8(ifNull({0}, ''), ?)",
+    texts=list,
     holds_exactly="position(ifNull({0}, ''), ?) > 0",
     begins="startsWith({0}, ?)",
     one_of="has({0}, ?)",

@@ -9,6 +9,7 @@ import duckdb
 
 from windlass.store.span_columns import COLUMNS
 from windlass.store.span_conditions import Condition
+from windlass.store.span_filters import EARLIEST
 
 NEAR = 4096  # rows; text is unpacked by 2,048
 PIECE = 32_768  # rows of a file that are searched at a time
@@ -16,10 +17,11 @@ PIECE = 32_768  # rows of a file that are searched at a time
 
 class File(NamedTuple):
     """A day's file: what it is attached as, and when the last of its spans began. A piece of one holds the rows from `first` to before
-    `end`."""
+    `end`; the first of their spans began at `began`."""
 
     name: str
     last_ns: int
+    began: int = EARLIEST
     first: int | None = None
     end: int = 0
 
@@ -62,25 +64,39 @@ def pieces(db: duckdb.DuckDBPyConnection, files: Sequence[File], since: int, unt
     found: list[File] = []
     for file in files:
         rows = db.execute(
-            f"SELECT piece, max(last_ns) FROM (SELECT unnest(range(first_row // {PIECE}, last_row // {PIECE} + 1)) AS piece, start_ns,"
-            f" last_ns FROM {file.name}.traces) GROUP BY piece HAVING max(last_ns) >= ? AND min(start_ns) <= ?",
+            f"SELECT piece, min(start_ns), max(last_ns) FROM (SELECT unnest(range(first_row // {PIECE}, last_row // {PIECE} + 1))"
+            f" AS piece, start_ns, last_ns FROM {file.name}.traces) GROUP BY piece HAVING max(last_ns) >= ? AND min(start_ns) <= ?",
             [since, until],
         ).fetchall()
-        found += [File(file.name, last, piece * PIECE, (piece + 1) * PIECE) for piece, last in rows]
+        found += [File(file.name, last, began, piece * PIECE, (piece + 1) * PIECE) for piece, began, last in rows]
     return found
 
 
 def place(db: duckdb.DuckDBPyConnection, files: Sequence[File], key: str, project: str, since: int) -> None:
     """Fills `lying` with the places of all spans whose key, a column of `traces`, is among `candidates`; but of keys of which nothing
-    began from a time on."""
-    wanted = f"{key}, first_row, last_row, last_ns"
+    began from a time on. `places` has where all of them lie, and when."""
+    wanted = f"{key} AS key, first_row, last_row, start_ns, last_ns"
     parts = [f"SELECT {n} AS file, {wanted} FROM {f.name}.traces WHERE project = ?" for n, f in enumerate(files)]
     db.execute(
-        f"CREATE OR REPLACE TEMP TABLE lying AS WITH p AS (FROM ({' UNION ALL '.join(parts)}) SEMI JOIN candidates USING ({key})),"
-        f" kept AS (SELECT {key} FROM p GROUP BY {key} HAVING max(last_ns) >= ?)"
-        f" SELECT file, {key} AS key, unnest(range(first_row, last_row + 1)) AS place FROM p SEMI JOIN kept USING ({key})",
-        [*[project] * len(files), since],
+        f"CREATE OR REPLACE TEMP TABLE places AS FROM ({' UNION ALL '.join(parts)}) SEMI JOIN (SELECT {key} AS key FROM candidates)"
+        " USING (key)",
+        [project] * len(files),
     )
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE lying AS WITH kept AS (SELECT key FROM places GROUP BY key HAVING max(last_ns) >= ?)"
+        " SELECT file, key, unnest(range(first_row, last_row + 1)) AS place FROM places SEMI JOIN kept USING (key)",
+        [since],
+    )
+
+
+def among(db: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> None:
+    """Fills `candidates` with these traces."""
+    db.execute("CREATE OR REPLACE TEMP TABLE candidates AS SELECT unnest(?::UUID[]) AS trace_id", [list(traces)])
+
+
+def keep(db: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> None:
+    """Takes out of `lying` what is of other traces."""
+    db.execute("CREATE OR REPLACE TEMP TABLE lying AS FROM lying SEMI JOIN (SELECT unnest(?::UUID[]) AS key) USING (key)", [list(traces)])
 
 
 def leave_revised(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: Condition) -> None:

@@ -20,18 +20,25 @@ Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 def traces_of(ask: Ask, query: TraceQuery) -> TracePage:
     """As DuckDB's: only as much of history is read as fills a page."""
     q = filters_of(query)
-    where, given = q.spans
-    for since in _windows(ask, query, where, given):
-        found = _found(ask, q, query.limit + 1, since)
-        if len(found) > query.limit:
-            break
-    items = _summaries(ask, where, given, found[: query.limit])
+    found = newest_of(ask, query, q, query.limit + 1)
+    items = _summaries(ask, *q.spans, found[: query.limit])
     return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > query.limit else None)
 
 
-def _windows(ask: Ask, query: TraceQuery, where: str, given: list[Any]) -> Iterator[int | None]:
+def newest_of(ask: Ask, query: TraceQuery, q: Filters, most: int) -> list[tuple[str, int, int]]:
+    """Id, first and last start of the newest traces that fit, at most so many."""
+    found: list[tuple[str, int, int]] = []
+    for since in _windows(ask, query, q, most):
+        found = _found(ask, q, most, since)
+        if len(found) >= most:
+            break
+    return found
+
+
+def _windows(ask: Ask, query: TraceQuery, q: Filters, most: int) -> Iterator[int | None]:
     """Times further and further back to read from; None, everything, is the last."""
-    for spans in (query.limit * 40, query.limit * 1000):
+    where, given = q.spans
+    for spans in (most * 40, most * 1000):
         found = ask(
             f"SELECT start_ns FROM spans WHERE {where} AND start_ns <= ? ORDER BY start_ns DESC LIMIT 1 OFFSET {spans}",
             [*given, latest(query)],

@@ -7,14 +7,25 @@ from collections.abc import Sequence
 from windlass.core.actor import Actor
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
-from windlass.core.operations.traces import LiveFigures, LiveQuery, Remapped, Trace, TracePage, TraceQuery, TraceRemap, TraceShow
+from windlass.core.operations.traces import (
+    FieldQuery,
+    Fields,
+    LiveFigures,
+    LiveQuery,
+    Remapped,
+    Trace,
+    TracePage,
+    TraceQuery,
+    TraceRemap,
+    TraceShow,
+)
 from windlass.govern.permissions import guard
 from windlass.store.journal import Journal
 from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, Spans
 
 
 class Traces:
-    """Operations `traces.list`, `traces.show`, `traces.live`, `traces.remap`, `traces.ledger`, `traces.audit`."""
+    """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.live`, `traces.remap`, `traces.ledger`, `traces.audit`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -24,6 +35,11 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.traces(query)
+
+    async def fields(self, actor: Actor, query: FieldQuery) -> Fields:
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        return await self._spans.fields(query)
 
     async def show(self, actor: Actor, query: TraceShow) -> Trace:
         guard(actor, "read", query.project)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -57,6 +57,41 @@ class TraceSummary(msgspec.Struct, omit_defaults=True):
 
 class TracePage(Page):
     items: tuple[TraceSummary, ...]
+
+
+class FieldQuery(msgspec.Struct, omit_defaults=True):
+    """What the newest `among` traces that fit say in the fields of filters: of all whose values can be counted, or of one `field`, also
+    `attr.NAME` or `resource.NAME`; `attr` and `resource` tell the names of attributes. `starts` is how a value begins, in any case. At
+    most `limit` values of each, the most frequent first."""
+
+    project: str = "default"
+    filter: str = ""
+    evaluation: str | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+    field: str = ""
+    starts: str = ""
+    among: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
+    limit: Limit = 10
+
+
+class FieldValue(msgspec.Struct):
+    value: str
+    traces: int  # with it
+
+
+class FieldTold(msgspec.Struct, omit_defaults=True):
+    name: str
+    about: str = ""
+    values: tuple[FieldValue, ...] = ()
+
+
+class Fields(msgspec.Struct):
+    """`traces` is how many fit; where there are `more`, so many are the newest of them, which alone were looked at."""
+
+    traces: int
+    more: bool
+    fields: tuple[FieldTold, ...]
 
 
 class TraceShow(msgspec.Struct, omit_defaults=True):
@@ -181,6 +216,7 @@ class Remapped(msgspec.Struct, omit_defaults=True):
 
 
 TRACES = Operation("traces.list", "GET", TraceQuery, TracePage, "read")
+FIELDS = Operation("traces.fields", "GET", FieldQuery, Fields, "read")
 TRACE = Operation("traces.show", "GET", TraceShow, Trace, "read")
 WHY = Operation("traces.why", "GET", TraceShow, Why, "read")
 LIVE = Operation("traces.live", "GET", LiveQuery, LiveFigures, "read")
