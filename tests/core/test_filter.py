@@ -99,7 +99,7 @@ def test_what_people_write() -> None:
     ("text", "column", "message"),
     [
         ("modle:a", 1, "did you mean `model`"),
-        ("a http://x", 3, 'in quotes: "http://x"'),
+        ("a http://x", 3, 'written "http://x"'),
         ("kind:modell", 6, "did you mean `model`"),
         ("status:fine", 8, "ok, error"),
         ("user:a latency>2", 16, "write latency>2s"),

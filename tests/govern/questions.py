@@ -290,6 +290,7 @@ def pages(w: World) -> dict[str, Asked]:
         "/sessions": "/sessions",
         "/sessions/{id:path}": f"/sessions/{w.run.trace}",
         "/traces": "/traces",
+        "/traces/fields": "/traces/fields?filter=kind:model&fields=open",
         "/traces/{id}": f"/traces/{w.run.trace}",
         "/traces/compare": f"/traces/compare?trace={w.run.trace},{w.run.trace}",
         "/ledger": "/ledger",

@@ -117,6 +117,14 @@ def field_of(name: str) -> Field | None:
     return FIELDS.get(_ALSO.get(name, name))
 
 
+def fields_in(node: Node) -> set[str]:
+    """Of an attribute only `attr` or `resource`; of `has` also what it asks for."""
+    if isinstance(node, Term):
+        asked = {str(node.value)} if node.field == "has" else set()
+        return {f.partition(".")[0] for f in {node.field} | asked}
+    return fields_in(node.part) if isinstance(node, Not) else set().union(*map(fields_in, node.parts))
+
+
 def attribute_of(field: str) -> tuple[str, str] | None:
     """`attr` or `resource`, and the attribute's name; None for another field."""
     room, dot, name = field.partition(".")

@@ -163,8 +163,10 @@ class _Reader:
             return self.of_attribute(f"{named[1]}.{_unquoted(named[2])}", op, at)
         field = field_of(named[3])
         if field is None:
-            quote = f'; text that is no field stands in quotes: "{self.text[start : start + 20].split()[0]}"'
-            raise self.fail(f"there is no field `{named[3][:40]}`", nearest(named[3]) + quote, start)
+            meant = nearest(named[3])
+            text = self.text[start : start + 40].split()[0]
+            remedy = f'{meant}{"" if meant.endswith("?") else "."} As text it is written "{text}"'
+            raise self.fail(f"there is no field `{named[3][:40]}`", remedy, start)
         return self.of_field(field, op, at)
 
     def of_field(self, field: Field, op: Comparison, at: int) -> Term:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from windlass.core.filter import And, Judgement, Node, Not, Or, Term, attribute_of, judgement, spellings
+from windlass.core.filter import And, Judgement, Node, Not, Or, Term, attribute_of, fields_in, judgement, spellings
 from windlass.core.ref import Ref
 from windlass.core.span import GIVEN, GIVEN_TO, LABEL, SCORE, SCORED
 
@@ -52,14 +52,6 @@ RARE = ("session", "user", "passage", "score", "uses", "prompt", "release", "tag
         "", "status", "model", "name", "root", "env", "provider", "service", "kind")  # fmt: skip
 LONG = {"", "input", "output", "error", "passage", "attr", "resource"}  # fields for which texts are read
 TOTALS = {"cost", "tokens"}
-
-
-def fields_in(node: Node) -> set[str]:
-    """Of an attribute only `attr` or `resource`; of `has` also what it asks for."""
-    if isinstance(node, Term):
-        asked = {str(node.value)} if node.field == "has" else set()
-        return {f.partition(".")[0] for f in {node.field} | asked}
-    return fields_in(node.part) if isinstance(node, Not) else set().union(*map(fields_in, node.parts))
 
 
 def rarity(node: Node) -> int:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from windlass.core.errors import Invalid
+from windlass.core.filter import fields_in
 from windlass.core.filter_reading import conditions_of
 from windlass.core.operations.traces import TraceQuery
 from windlass.core.ref import Ref
-from windlass.store.span_conditions import LONG, TOTALS, Condition, Dialect, fields_in, rarity, step_of, whole_of
+from windlass.store.span_conditions import LONG, TOTALS, Condition, Dialect, rarity, step_of, whole_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
 TRACE_ID = re.compile("[0-9a-f]{32}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from windlass.core.filter import fields_in
 from windlass.core.filter_reading import conditions_of
 from windlass.core.operations.traces import TraceQuery
 from windlass.core.span import LOG
-from windlass.store.span_conditions import TOTALS, Condition, Dialect, fields_in, rarity, step_of, whole_of
+from windlass.store.span_conditions import TOTALS, Condition, Dialect, rarity, step_of, whole_of
 from windlass.store.span_filters import LATEST, STEPS, began_before, versions_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 

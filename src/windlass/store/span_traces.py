@@ -23,7 +23,7 @@ from windlass.store.span_sessions import outer
 from windlass.store.spans import READ, TALKING, cursor_of, span_of, summary_of
 
 FIRST, MORE = 20, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
-ROUND = 16_384  # of them at a time, so that what is looked at fits into memory
+ROUND = 250_000  # spans that are looked at together, so that they fit into memory
 RANGES = 200  # places of one trace in a file that are read apart
 LIGHT = (
     'trace_id, span_id, parent, start_ns, end_ns, receipt_ns, status, kind, tokens_in, tokens_out, cost, response, release, session, "user"'
@@ -53,15 +53,18 @@ def traces_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Trace
 def newest_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, most: int, first: int) -> list[str]:
     """The newest traces that fit, at most so many; `lying` has the places of their spans, and of others. History is read backwards, more
     at a time where little of it fits; `first` is how many spans are looked at to begin with, for each trace."""
-    found, size, again = list[str](), min(most * first, ROUND), False
+    found, size, again = list[str](), min(most * first, ROUND // 10), False
     searched = pieces(db, files, q.since, q.until) if q.long else files
     while searched:  # where there is nothing left that began in this time, no trace did
         reached = _candidates(db, files, searched, q, size, again)
         found += _fitting(db, files, q, reached, most - len(found))
         if len(found) >= most or reached is None:
             break
-        # where very many began at one instant, that is not passed by so few
-        size = min(size * MORE, ROUND) if reached < q.until else size * MORE
+        if reached < q.until:
+            (together,) = db.execute("SELECT count(*) FROM lying").fetchone() or (0,)
+            size = min(size * MORE, max(most, size * ROUND // max(1, together)))
+        else:  # very many began at one instant
+            size *= MORE
         q, again = q._replace(until=reached), True
         searched = [f for f in searched if f.began <= reached]
     if again and found:

@@ -46,6 +46,7 @@ from windlass.doors.web import (
     status,
     stops,
     tools,
+    trace_lists,
     trace_pairs,
     traces,
     tuning,
@@ -73,7 +74,8 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *approvals.PAGES,
     *sessions.PAGES,
     *alerts.PAGES,
-    *trace_pairs.PAGES,  # before what takes any id
+    *trace_lists.PAGES,
+    *trace_pairs.PAGES,  # before what takes any id, as those
     *traces.PAGES,
     *ledger.PAGES,
     *monitors.PAGES,
