@@ -47,9 +47,11 @@ class Dialect(NamedTuple):
 COLUMNS = {"name": "name", "model": "model", "provider": "provider", "tool": "tool", "service": "service", "env": "environment",
            "session": "session", "user": '"user"'}  # fmt: skip
 ROOT_FAILED = "status = 'error' AND parent IS NULL"
-# what fits fewest is looked for first; a field that is not here comes after them
-RARE = ("session", "user", "passage", "score", "uses", "prompt", "release", "tag", "tool", "error", "attr", "resource", "input", "output",
-        "", "status", "model", "name", "root", "env", "provider", "service", "kind")  # fmt: skip
+# what fits fewest is looked for first, texts after what is told by short columns; a field that is not here comes after them
+RARE = (
+    "session", "user", "score", "uses", "prompt", "tag", "tool", "status", "model", "passage", "error", "attr", "resource", "input",
+    "output", "", "name", "root", "release", "env", "provider", "service", "kind",
+)  # fmt: skip
 LONG = {"", "input", "output", "error", "passage", "attr", "resource"}  # fields for which texts are read
 TOTALS = {"cost", "tokens"}
 

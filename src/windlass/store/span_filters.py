@@ -23,8 +23,16 @@ STEPS = "kind <> 'evaluator' OR end_ns > start_ns"
 
 
 def _pattern(texts: Sequence[str]) -> str:
-    """One of these texts, in whatever case, for RE2: it reads each text once, where `contains(lower(…))` writes it anew."""
-    return "(?i)" + "|".join(re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", t).replace("\0", r"\x00") for t in texts)
+    """One of these texts, in whatever case, for RE2, which reads a text once where `contains(lower(…))` writes it anew. Each letter is
+    written in both cases: `(?i)` has three for k and s, and is six times slower then."""
+    return "|".join("".join(map(_in_both_cases, text)) for text in texts)
+
+
+def _in_both_cases(letter: str) -> str:
+    cases = {letter, letter.lower(), letter.upper()}
+    if len(cases) > 1 and all(len(c) == 1 for c in cases):
+        return f"[{''.join(sorted(cases))}]"
+    return r"\x00" if letter == "\0" else re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", letter)
 
 
 DUCKDB = Dialect(

@@ -62,13 +62,15 @@ class Newest(NamedTuple):
 def pieces(db: duckdb.DuckDBPyConnection, files: Sequence[File], since: int, until: int) -> list[File]:
     """Files in pieces, without those in which nothing began in this time: of long texts no more are read than is needed."""
     found: list[File] = []
+    first, last = f"first_row // {PIECE}", f"last_row // {PIECE}"
     for file in files:
         rows = db.execute(
-            f"SELECT piece, min(start_ns), max(last_ns) FROM (SELECT unnest(range(first_row // {PIECE}, last_row // {PIECE} + 1))"
-            f" AS piece, start_ns, last_ns FROM {file.name}.traces) GROUP BY piece HAVING max(last_ns) >= ? AND min(start_ns) <= ?",
+            f"SELECT piece, min(start_ns), max(last_ns) FROM (SELECT {first} AS piece, start_ns, last_ns FROM {file.name}.traces UNION ALL"
+            f" SELECT unnest(range({first} + 1, {last} + 1)), start_ns, last_ns FROM {file.name}.traces WHERE {last} > {first})"
+            " GROUP BY piece HAVING max(last_ns) >= ? AND min(start_ns) <= ?",
             [since, until],
         ).fetchall()
-        found += [File(file.name, last, began, piece * PIECE, (piece + 1) * PIECE) for piece, began, last in rows]
+        found += [File(file.name, last_ns, began, piece * PIECE, (piece + 1) * PIECE) for piece, began, last_ns in rows]
     return found
 
 
