@@ -24,7 +24,8 @@ from windlass.core.filter import (
     any_of,
     printed,
 )
-from windlass.core.filter_reading import read
+from windlass.core.filter_reading import conditions_of, read
+from windlass.core.operations.traces import TraceQuery
 
 WORDS = st.text(st.sampled_from('ab Ä😀*"\\():<>=!-.,\n\t/@0'), min_size=1, max_size=6) | st.sampled_from(["or", "AND", "not", "-", "x:y"])
 NAMES = st.text(st.sampled_from('ab."\\: ()*ö'), min_size=1, max_size=5)
@@ -139,3 +140,10 @@ def test_mistakes_are_told_with_where_and_what_was_meant(text: str, column: int,
 def test_what_is_too_long_or_too_deep_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match=r"at most|more than"):
         read(text)
+
+
+def test_the_older_parameters_are_terms() -> None:
+    query = TraceQuery(filter="-tag:a b", search="or", status="ok", kind="agent", slower_than_ms=2.5, score="helpful=no", user="a*")
+    assert printed(all_of(conditions_of(query))) == ('user:"a\\*" score:helpful=no "or" status:ok root:agent latency>2500us -tag:a b')
+    with pytest.raises(Invalid, match="at most"):
+        conditions_of(TraceQuery(search="a" * (LONGEST + 1)))

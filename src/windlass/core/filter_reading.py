@@ -54,6 +54,8 @@ def read(text: str) -> Node | None:
 
 def conditions_of(q: TraceQuery) -> list[Node]:
     """What is asked of traces besides their time and evaluation: of each of these, all must fit. Raises `Invalid`."""
+    if len(q.search or "") > LONGEST:
+        raise Invalid(f"what is looked for has at most {LONGEST:,} characters", where="search", remedy="look for less")
     found: list[Node] = []
     for field, value in (
         ("session", q.session), ("user", q.user), ("passage", q.passage), ("score", q.score), ("uses", q.uses), ("", q.search),
