@@ -80,6 +80,7 @@ SERVICES = {
     "evidence.make": "evidences.make",
     "releases.list": "releases.list",
     "traces.list": "traces.list",
+    "traces.fields": "traces.fields",
     "traces.show": "traces.show",
     "traces.text": "traces.text",
     "traces.live": "traces.live",

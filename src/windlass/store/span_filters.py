@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from windlass.core.errors import Invalid
+from windlass.core.filter import fields_in
+from windlass.core.filter_reading import conditions_of
 from windlass.core.operations.traces import TraceQuery
 from windlass.core.ref import Ref
-from windlass.core.span import GIVEN, GIVEN_TO, LABEL, SCORE, SCORED
-from windlass.store.span_columns import said
+from windlass.store.span_conditions import LONG, TOTALS, Condition, Dialect, rarity, step_of, whole_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
 TRACE_ID = re.compile("[0-9a-f]{32}")
@@ -21,7 +20,40 @@ IN_PLACES = ("true", "session = ?", '"user" = ?')  # conditions that `traces` an
 # of a trace: who judges it later makes it no slower, and what somebody gave, which alone takes no time, is no step of it
 TOOK = "coalesce(max(end_ns) FILTER (kind <> 'evaluator'), max(end_ns)) - min(start_ns)"
 STEPS = "kind <> 'evaluator' OR end_ns > start_ns"
-Condition = tuple[str, list[Any]]  # SQL with a mark for each value, and the values
+
+
+def _pattern(texts: Sequence[str]) -> str:
+    """One of these texts, in whatever case, for RE2, which reads a text once where `contains(lower(…))` writes it anew. Each letter is
+    written in both cases: `(?i)` has three for k and s, and is six times slower then."""
+    return "|".join("".join(map(_in_both_cases, text)) for text in texts)
+
+
+def _in_both_cases(letter: str) -> str:
+    cases = {letter, letter.lower(), letter.upper()}
+    if len(cases) > 1 and all(len(c) == 1 for c in cases):
+        return f"[{''.join(sorted(cases))}]"
+    return r"\x00" if letter == "\0" else re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", letter)
+
+
+DUCKDB = Dialect(
+    holds="regexp_matches({0}, ?)",
+    texts=_pattern,
+    holds_exactly="contains({0}, ?)",
+    begins="starts_with({0}, ?)",
+    one_of="list_contains({0}, ?)",
+    one_begins="len(list_filter({0}, lambda v: starts_with(v, ?))) > 0",
+    listed="len({0}) > 0",
+    any="coalesce(bool_or({0}), false)",
+    attribute="json_extract_string({0}, ?)",
+    pointer=True,
+    number="TRY_CAST({0} AS DOUBLE)",
+    said="json_extract_string(attributes, '$.\"{0}\"')",
+    took=TOOK,
+    spans=f"count(*) FILTER ({STEPS})",
+    cost="round(fsum(cost) FILTER (kind IN ('model', 'embedding') AND innermost), 12)",
+    tokens="sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0))"
+    " FILTER (kind = 'model' AND innermost AND (tokens_in IS NOT NULL OR tokens_out IS NOT NULL))",
+)
 
 
 class Asked(NamedTuple):
@@ -36,83 +68,29 @@ class Asked(NamedTuple):
     until: int
     after: tuple[int, str] | None
     newest: bool = False  # of a revised span only the newest may make a trace fit
+    totals: bool = False  # `whole` reads the column `innermost`: `span_sessions.outer` says of which spans it is not so
+    long: bool = False  # the first of `steps` reads long texts
 
 
 def asked(q: TraceQuery) -> Asked:
-    """Raises `Invalid` for a cursor of another's making."""
-    where, given, steps, whole = ["project = ?"], list[Any]([q.project]), list[Condition](), list[Condition]()
+    """Raises `Invalid` for a filter that is none, and for a cursor of another's making."""
+    where, given = ["project = ?"], list[Any]([q.project])
     if q.evaluation is None:
         where.append("evaluation IS NULL")
     elif q.evaluation != "*":
         where.append("evaluation = ?")
         given.append(q.evaluation)
-    for column, value in (("session", q.session), ('"user"', q.user)):
-        if value:
-            steps.append((f"{column} = ?", [value]))
-    if q.passage:
-        steps.append(("kind = 'retrieval' AND contains(output, ?)", [f'"key":{msgspec.json.encode(q.passage).decode()}']))
-    if q.score:
-        steps.append(_judged(judgement(q.score)))
-    if q.uses:
-        steps.append(("len(list_filter(versions, lambda v: starts_with(v, ?))) > 0", [version_prefix(q.uses)]))
-    if q.search:
-        holds = " OR ".join(f"contains(lower({column}), ?)" for column in ("name", "input", "output"))
-        steps.append((f"parent IS NULL AND ({holds})", [q.search.lower()] * 3))
-    failed = "status = 'error' AND parent IS NULL"
-    if q.status == "error":
-        steps.append((failed, []))
-    elif q.status:
-        whole.append((f"NOT bool_or({failed})", []))
-    if q.model:
-        steps.append(("model = ?", [q.model]))
-    if q.kind:
-        steps.append(("parent IS NULL AND kind = ?", [q.kind]))
-    if q.environment:
-        steps.append(("environment = ?", [q.environment]))
-    if q.slower_than_ms is not None:
-        whole.append((f"{TOOK} > ?", [int(q.slower_than_ms * 1e6)]))
+    conditions = sorted(conditions_of(q), key=rarity)
+    made = [(node, step_of(node, q.project, DUCKDB)) for node in conditions]
+    steps = [(node, step) for node, step in made if step is not None]
+    whole = [whole_of(node, q.project, DUCKDB) for node, step in made if step is None]
     after = began_before(q.cursor) if q.cursor else None
     until = LATEST if q.until_ns is None else q.until_ns - 1
     until = min(until, after[0] if after else LATEST)
-    return Asked((" AND ".join(where), given), steps, whole, q.since_ns or EARLIEST, until, after, newest=bool(q.score))
-
-
-class Judgement(NamedTuple):
-    """A score by its name. `value` is held against it by `op`: a number, or a category, or `true` and `false`; None for any."""
-
-    name: str
-    op: str = ""
-    value: float | str | None = None
-
-
-def judgement(text: str) -> Judgement:
-    """`helpful`, `helpful=no`, `stars<3`, `tone=plain`. Raises `Invalid`."""
-    found = re.fullmatch(r"\s*([^<>=!]*[^<>=!\s])\s*(?:(<=|>=|<|>|=)\s*([^<>=!\s].*?)\s*)?", text)
-    if found is None:
-        raise Invalid(f"{text[:60]!r} is no condition on a score", where="score", remedy="write helpful, helpful=no, stars<3 or tone=plain")
-    name, op, value = found.groups()
-    if op is None:
-        return Judgement(name)
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if math.isfinite(number):
-        return Judgement(name, op, number)
-    if op != "=":
-        raise Invalid(f"{value[:40]!r} is no number", where="score", remedy=f"write {name}{op}0.5, or {name}={value}")
-    return Judgement(name, op, {"yes": "true", "no": "false"}.get(value.lower(), value))
-
-
-def _judged(j: Judgement) -> Condition:
-    fits = f"kind = 'evaluator' AND {said(SCORED)} = ? AND {said(GIVEN)} IS DISTINCT FROM 'withdrawn'"
-    fits += f" AND {said(GIVEN_TO)} IS DISTINCT FROM 'session'"
-    if j.value is None:
-        return fits, [j.name]
-    return f"{fits} AND " + (f"{said(LABEL)} = ?" if isinstance(j.value, str) else f"TRY_CAST({said(SCORE)} AS DOUBLE) {j.op} ?"), [
-        j.name,
-        j.value,
-    ]
+    return Asked(
+        (" AND ".join(where), given), [step for _, step in steps], whole, q.since_ns or EARLIEST, until, after, newest=bool(made),
+        totals=any(fields_in(node) & TOTALS for node in conditions), long=bool(steps and fields_in(steps[0][0]) & LONG),
+    )  # fmt: skip
 
 
 def watched(query: ArrivalQuery | ScoreQuery) -> tuple[list[str], list[Any]]:
@@ -146,9 +124,3 @@ def began_before(cursor: str) -> tuple[int, str]:
     if not began.isdecimal() or int(began) > LATEST or not TRACE_ID.fullmatch(trace):
         raise Invalid("this cursor is not one of ours", remedy="start from the first page")
     return int(began), trace
-
-
-def version_prefix(ref: str) -> str:
-    """A ref as the beginning of what spans carry."""
-    head, at, digest = ref.partition("@")
-    return f"{head}@sha256:{digest.removeprefix('sha256:')}" if at else f"{head}@"

@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
-
+from windlass.core.filter import fields_in
+from windlass.core.filter_reading import conditions_of
 from windlass.core.operations.traces import TraceQuery
-from windlass.core.span import GIVEN, GIVEN_TO, LABEL, LOG, SCORE, SCORED
-from windlass.store.span_filters import LATEST, Judgement, began_before, judgement, version_prefix, versions_of
+from windlass.core.span import LOG
+from windlass.store.span_conditions import TOTALS, Condition, Dialect, rarity, step_of, whole_of
+from windlass.store.span_filters import LATEST, STEPS, began_before, versions_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
 # as DuckDB's
 TOOK = "ifNull(maxOrNullIf(end_ns, kind != 'evaluator'), max(end_ns)) - min(start_ns)"
-Filters = tuple[str, str, list[Any], list[Any]]  # conditions on spans, conditions on traces, the values of each
-
-
-def filters_of(q: TraceQuery) -> Filters:
-    """Traces that fit. Raises `Invalid` for a cursor of another's making."""
-    where, having = ["project = ?", f"kind != '{LOG}'"], ["1"]
-    w: list[Any] = [q.project]
-    h: list[Any] = []
-
-    def any_span(condition: str, *values: Any) -> None:
-        having.append(f"countIf({condition}) > 0")
-        h.extend(values)
-
-    if q.kind:
-        any_span("parent IS NULL AND kind = ?", q.kind)
-    if q.evaluation is None:
-        where.append("evaluation IS NULL")
-    elif q.evaluation != "*":
-        where.append("evaluation = ?")
-        w.append(q.evaluation)
-    if q.search:
-        found = " OR ".join(f"position(lowerUTF8(ifNull({column}, '')), ?) > 0" for column in ("name", "input", "output"))
-        any_span(f"parent IS NULL AND ({found})", *[q.search.lower()] * 3)
-    if q.status:
-        having.append(f"countIf(status = 'error' AND parent IS NULL) {'>' if q.status == 'error' else '='} 0")
-    if q.uses:
-        any_span("arrayExists(v -> startsWith(v, ?), versions)", version_prefix(q.uses))
-    if q.passage:
-        any_span("kind = 'retrieval' AND position(ifNull(output, ''), ?) > 0", f'"key":{msgspec.json.encode(q.passage).decode()}')
-    for column, value in (("model", q.model), ("session", q.session), ('"user"', q.user), ("environment", q.environment)):
-        if value:
-            any_span(f"{column} = ?", value)
-    for condition, at in (("min(start_ns) >= ?", q.since_ns), ("min(start_ns) < ?", q.until_ns)):
-        if at is not None:
-            having.append(condition)
-            h.append(at)
-    if q.score:
-        fits, values = _judged(judgement(q.score))
-        having.append(f"trace_id IN ({fits})")
-        h += [q.project, *values]
-    if q.slower_than_ms is not None:
-        having.append(f"{TOOK} > ?")
-        h.append(int(q.slower_than_ms * 1e6))
-    if q.cursor:
-        began, trace = began_before(q.cursor)
-        having.append("(min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?))")
-        h += [began, began, trace]
-    return " AND ".join(where), " AND ".join(having), w, h
 
 
 def said(attribute: str) -> str:
@@ -68,15 +21,62 @@ def said(attribute: str) -> str:
     return f"JSONExtract(attributes, '{attribute}', 'Nullable(String)')"
 
 
-def _judged(j: Judgement) -> tuple[str, list[Any]]:
-    """The traces with such a score, of a revised one as it is now; after the project."""
-    judges = "SELECT trace_id, attributes FROM spans WHERE project = ? AND kind = 'evaluator'"
-    newest = f"{judges} ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id"
-    fits = f"{said(SCORED)} = ? AND ifNull({said(GIVEN)}, '') != 'withdrawn' AND ifNull({said(GIVEN_TO)}, '') != 'session'"
-    if j.value is not None:
-        number = f"JSONExtract(attributes, '{SCORE}', 'Nullable(Float64)')"
-        fits += f" AND {said(LABEL)} = ?" if isinstance(j.value, str) else f" AND {number} {j.op} ?"
-    return f"SELECT trace_id FROM ({newest}) WHERE {fits}", [j.name, *([] if j.value is None else [j.value])]
+# JSON's own text of what is no text; ifNull, since a table of before has rows without a resource
+_RAW = "nullIf(JSONExtractRaw(ifNull({0}, ''), ?), 'null')"
+CLICKHOUSE = Dialect(
+    holds="multiSearchAnyCaseInsensitiveUTF8(ifNull({0}, ''), ?)",
+    texts=list,
+    holds_exactly="position(ifNull({0}, ''), ?) > 0",
+    begins="startsWith({0}, ?)",
+    one_of="has({0}, ?)",
+    one_begins="arrayExists(v -> startsWith(v, ?), {0})",
+    listed="notEmpty({0})",
+    any="countIf({0}) > 0",
+    attribute=f"if(JSONType(ifNull({{0}}, ''), ?) = 'String', JSONExtractString(ifNull({{0}}, ''), ?), nullIf({_RAW}, ''))",
+    pointer=False,
+    number="toFloat64OrNull({0})",
+    said=said("{0}"),
+    took=TOOK,
+    spans=f"countIf({STEPS})",
+    cost="round(sumKahanOrNullIf(cost, kind IN ('model', 'embedding') AND innermost), 12)",
+    tokens="sumOrNullIf(ifNull(tokens_in, 0) + ifNull(tokens_out, 0),"
+    " kind = 'model' AND innermost AND (tokens_in IS NOT NULL OR tokens_out IS NOT NULL))",
+)
+
+
+class Filters(NamedTuple):
+    """A question about traces, as DuckDB's `Asked`: `spans`, which count at all; `first`, the condition on spans that the fewest meet;
+    `whole`, one on the spans of a trace together, of each revised one the newest where `newest`, with the column `innermost` where
+    `totals`."""
+
+    spans: Condition
+    first: Condition | None
+    whole: Condition
+    newest: bool
+    totals: bool
+
+
+def filters_of(q: TraceQuery) -> Filters:
+    """Traces that fit. Raises `Invalid` for a filter that is none, and for a cursor of another's making."""
+    where, w = ["project = ?", f"kind != '{LOG}'"], list[Any]([q.project])
+    if q.evaluation is None:
+        where.append("evaluation IS NULL")
+    elif q.evaluation != "*":
+        where.append("evaluation = ?")
+        w.append(q.evaluation)
+    conditions = sorted(conditions_of(q), key=rarity)
+    steps = [step for node in conditions if (step := step_of(node, q.project, CLICKHOUSE)) is not None]
+    whole = [whole_of(node, q.project, CLICKHOUSE) for node in conditions]
+    for condition, at in (("min(start_ns) >= ?", q.since_ns), ("min(start_ns) < ?", q.until_ns)):
+        if at is not None:
+            whole.append((condition, [at]))
+    if q.cursor:
+        began, trace = began_before(q.cursor)
+        whole.append(("min(start_ns) < ? OR (min(start_ns) = ? AND trace_id > ?)", [began, began, trace]))
+    having = " AND ".join(f"({sql})" for sql, _ in whole) or "1"
+    totals = any(fields_in(node) & TOTALS for node in conditions)
+    together = having, [v for _, given in whole for v in given]
+    return Filters((" AND ".join(where), w), steps[0] if steps else None, together, bool(conditions), totals)
 
 
 def watched(query: ArrivalQuery | ScoreQuery) -> tuple[list[str], list[Any]]:

@@ -8,16 +8,26 @@ from typing import Any, NamedTuple
 import duckdb
 
 from windlass.store.span_columns import COLUMNS
-from windlass.store.span_filters import Condition
+from windlass.store.span_conditions import Condition
+from windlass.store.span_filters import EARLIEST
 
 NEAR = 4096  # rows; text is unpacked by 2,048
+PIECE = 32_768  # rows of a file that are searched at a time
 
 
 class File(NamedTuple):
-    """A day's file: what it is attached as, and when the last of its spans began."""
+    """A day's file: what it is attached as, and when the last of its spans began. A piece of one holds the rows from `first` to before
+    `end`; the first of their spans began at `began`."""
 
     name: str
     last_ns: int
+    began: int = EARLIEST
+    first: int | None = None
+    end: int = 0
+
+    @property
+    def within(self) -> str:
+        return "" if self.first is None else f" AND rowid >= {self.first} AND rowid < {self.end}"
 
 
 class Newest(NamedTuple):
@@ -37,7 +47,8 @@ class Newest(NamedTuple):
             if reached is not None and reached > file.last_ns:
                 break
             rows = (
-                f"SELECT {self.key}, {self.time} AS came FROM {file.name}.{self.table} WHERE {self.where} ORDER BY came DESC LIMIT {most}"
+                f"SELECT {self.key}, {self.time} AS came FROM {file.name}.{self.table} WHERE {self.where}{file.within}"
+                f" ORDER BY came DESC LIMIT {most}"
             )
             there = db.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'newest'").fetchone()
             db.execute(f"INSERT INTO newest {rows}" if there else f"CREATE TEMP TABLE newest AS {rows}", self.given)
@@ -48,16 +59,55 @@ class Newest(NamedTuple):
         return reached
 
 
+def pieces(db: duckdb.DuckDBPyConnection, files: Sequence[File], since: int, until: int) -> list[File]:
+    """Files in pieces, without those in which nothing began in this time: of long texts no more are read than is needed."""
+    found: list[File] = []
+    first, last = f"first_row // {PIECE}", f"last_row // {PIECE}"
+    for file in files:
+        rows = db.execute(
+            f"SELECT piece, min(start_ns), max(last_ns) FROM (SELECT {first} AS piece, start_ns, last_ns FROM {file.name}.traces UNION ALL"
+            f" SELECT unnest(range({first} + 1, {last} + 1)), start_ns, last_ns FROM {file.name}.traces WHERE {last} > {first})"
+            " GROUP BY piece HAVING max(last_ns) >= ? AND min(start_ns) <= ?",
+            [since, until],
+        ).fetchall()
+        found += [File(file.name, last_ns, began, piece * PIECE, (piece + 1) * PIECE) for piece, began, last_ns in rows]
+    return found
+
+
 def place(db: duckdb.DuckDBPyConnection, files: Sequence[File], key: str, project: str, since: int) -> None:
     """Fills `lying` with the places of all spans whose key, a column of `traces`, is among `candidates`; but of keys of which nothing
-    began from a time on."""
-    wanted = f"{key}, first_row, last_row, last_ns"
+    began from a time on. `places` has where all of them lie, and when."""
+    wanted = f"{key} AS key, first_row, last_row, start_ns, last_ns"
     parts = [f"SELECT {n} AS file, {wanted} FROM {f.name}.traces WHERE project = ?" for n, f in enumerate(files)]
     db.execute(
-        f"CREATE OR REPLACE TEMP TABLE lying AS WITH p AS (FROM ({' UNION ALL '.join(parts)}) SEMI JOIN candidates USING ({key})),"
-        f" kept AS (SELECT {key} FROM p GROUP BY {key} HAVING max(last_ns) >= ?)"
-        f" SELECT file, {key} AS key, unnest(range(first_row, last_row + 1)) AS place FROM p SEMI JOIN kept USING ({key})",
-        [*[project] * len(files), since],
+        f"CREATE OR REPLACE TEMP TABLE places AS FROM ({' UNION ALL '.join(parts)}) SEMI JOIN (SELECT {key} AS key FROM candidates)"
+        " USING (key)",
+        [project] * len(files),
+    )
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE lying AS WITH kept AS (SELECT key FROM places GROUP BY key HAVING max(last_ns) >= ?)"
+        " SELECT file, key, unnest(range(first_row, last_row + 1)) AS place FROM places SEMI JOIN kept USING (key)",
+        [since],
+    )
+
+
+def among(db: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> None:
+    """Fills `candidates` with these traces."""
+    db.execute("CREATE OR REPLACE TEMP TABLE candidates AS SELECT unnest(?::UUID[]) AS trace_id", [list(traces)])
+
+
+def keep(db: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> None:
+    """Takes out of `lying` what is of other traces."""
+    db.execute("CREATE OR REPLACE TEMP TABLE lying AS FROM lying SEMI JOIN (SELECT unnest(?::UUID[]) AS key) USING (key)", [list(traces)])
+
+
+def leave_revised(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: Condition) -> None:
+    """Takes out of `lying` spans that do not count, and revised ones but for the newest."""
+    rows, values = lying(files, spans, "lying.key, span_id, receipt_ns")
+    db.execute(
+        f"CREATE OR REPLACE TEMP TABLE lying AS SELECT file, key, place FROM ({rows})"
+        " QUALIFY row_number() OVER (PARTITION BY key, span_id ORDER BY receipt_ns DESC) = 1",
+        values,
     )
 
 

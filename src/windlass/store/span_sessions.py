@@ -11,7 +11,8 @@ from windlass.core.errors import Invalid
 from windlass.core.operations.sessions import SessionPage, SessionQuery, SessionSummary
 from windlass.core.span import APPROVED, CALLER, DECISION
 from windlass.store.span_columns import said
-from windlass.store.span_filters import EARLIEST, LATEST, Condition
+from windlass.store.span_conditions import Condition
+from windlass.store.span_filters import EARLIEST, LATEST
 from windlass.store.span_places import File, Newest, lying, place
 
 LIGHT = 'trace_id, span_id, parent, kind, status, service, start_ns, end_ns, receipt_ns, cost, response, "user"'

@@ -7,7 +7,7 @@ shown of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
@@ -18,12 +18,13 @@ from windlass.core.span import LOG, StoredSpan
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
 from windlass.store.span_long import complete, whole
-from windlass.store.span_places import File, Newest, at, lying, place
+from windlass.store.span_places import File, Newest, among, at, keep, leave_revised, lying, pieces, place
 from windlass.store.span_scores import MOST, scores_of
 from windlass.store.span_sessions import outer
 from windlass.store.spans import READ, SHOWN, TALKING, cursor_of, span_of, summary_of, told
 
 FIRST, MORE = 20, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
+ROUND = 250_000  # spans that are looked at together, so that they fit into memory
 RANGES = 200  # places of one trace in a file that are read apart
 LIGHT = (
     'trace_id, span_id, parent, start_ns, end_ns, receipt_ns, status, kind, tokens_in, tokens_out, cost, response, release, session, "user"'
@@ -42,31 +43,53 @@ JUDGED = f"WHERE kind = 'evaluator' {NEWEST} ORDER BY start_ns DESC, span_id LIM
 def traces_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceQuery) -> TracePage:
     """The newest first. Only as much of history is read as fills a page."""
     q, limit = asked(query), query.limit
-    found: list[str] = []
-    for began_after in _candidates(db, files, q, (limit + 1) * FIRST) if files else ():
-        found = _fitting(db, files, q, began_after, limit + 1)
-        if len(found) > limit or began_after is None:
-            break
+    found = newest_of(db, files, q, limit + 1, FIRST)
     items: tuple[TraceSummary, ...] = ()
     if found:
-        db.execute("CREATE OR REPLACE TEMP TABLE lying AS FROM lying WHERE key IN (SELECT unnest(?::UUID[]))", [found[:limit]])
+        keep(db, found[:limit])
         items = _summaries(db, files, *lying(files, q.spans, f"{LIGHT}, input, output"))
     return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > limit else None)
 
 
-def _candidates(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, most: int) -> Iterator[int | None]:
-    """Fills `candidates` with traces; all that fit and began after what is told are among them. None: all that fit."""
+def newest_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, most: int, first: int) -> list[str]:
+    """The newest traces that fit, at most so many; `lying` has the places of their spans, and of others. History is read backwards, more
+    at a time where little of it fits; `first` is how many spans are looked at to begin with, for each trace."""
+    found, size, again = list[str](), min(most * first, ROUND // 10), False
+    searched = pieces(db, files, q.since, q.until) if q.long else files
+    while searched:  # where there is nothing left that began in this time, no trace did
+        reached = _candidates(db, files, searched, q, size, again)
+        found += _fitting(db, files, q, reached, most - len(found))
+        if len(found) >= most or reached is None:
+            break
+        if reached < q.until:
+            (together,) = db.execute("SELECT count(*) FROM lying").fetchone() or (0,)
+            size = min(size * MORE, max(most, size * ROUND // max(1, together)))
+        else:  # very many began at one instant
+            size *= MORE
+        q, again = q._replace(until=reached), True
+        searched = [f for f in searched if f.began <= reached]
+    if again and found:
+        among(db, found)
+        place(db, files, "trace_id", q.spans[1][0], EARLIEST)
+        if q.newest:
+            leave_revised(db, files, q.spans)
+    return found
+
+
+def _candidates(
+    db: duckdb.DuckDBPyConnection, files: Sequence[File], searched: Sequence[File], q: Asked, most: int, again: bool
+) -> int | None:
+    """Fills `candidates` with traces; all that fit and began after what is returned are among them. None: all that fit."""
     where, given = q.spans
     step, said = q.steps[0] if q.steps else ("true", [])
     table = "traces" if step in IN_PLACES else "spans"
-    newest = Newest(table, "trace_id", "start_ns", f"{where} AND start_ns BETWEEN ? AND ? AND {step}", [*given, q.since, q.until, *said])
-    while True:
-        reached = newest.take(db, files, most)
-        db.execute("CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT trace_id FROM newest")
-        if q.until < LATEST:
-            _add_those_across(db, files, given[0], q.until)
-        yield reached
-        most *= MORE
+    fits = f"{where} AND start_ns BETWEEN ? AND ? AND ({step})"
+    reached = Newest(table, "trace_id", "start_ns", fits, [*given, q.since, q.until, *said]).take(db, searched, most)
+    before = f" UNION SELECT key FROM places GROUP BY key HAVING min(start_ns) <= {q.until}" if again else ""
+    db.execute(f"CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT trace_id FROM (SELECT trace_id FROM newest{before})")
+    if q.until < LATEST and not again:
+        _add_those_across(db, files, given[0], q.until)
+    return reached
 
 
 def _add_those_across(db: duckdb.DuckDBPyConnection, files: Sequence[File], project: str, at: int) -> None:
@@ -85,9 +108,11 @@ def _fitting(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, beg
     """Those of `candidates` that fit, the newest first."""
     project = q.spans[1][0]
     place(db, files, "trace_id", project, max(q.since, EARLIEST if began_after is None else began_after))
-    spans, values = lying(files, q.spans)
     if q.newest:
-        spans = f"FROM ({spans}) {NEWEST}"
+        leave_revised(db, files, q.spans)
+    spans, values = lying(files, q.spans)
+    if q.totals:
+        spans = f"WITH s AS ({spans}) SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s"
     conditions = [*((f"bool_or({c})", given) for c, given in q.steps), *q.whole, ("min(start_ns) BETWEEN ? AND ?", [q.since, q.until])]
     if began_after is not None:
         conditions.append(("min(start_ns) > ?", [began_after]))

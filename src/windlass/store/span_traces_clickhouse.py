@@ -10,7 +10,7 @@ from windlass.core.operations.traces import SpanText, TextShow, Trace, TracePage
 from windlass.core.shortening import within
 from windlass.core.span import LOG
 from windlass.store.span_filters import STEPS
-from windlass.store.span_filters_clickhouse import TOOK, filters_of, latest
+from windlass.store.span_filters_clickhouse import TOOK, Filters, filters_of, latest
 from windlass.store.span_scores_clickhouse import judged_of
 from windlass.store.span_sessions_clickhouse import outer
 from windlass.store.spans import SHOWN, TALKING, cursor_of, span_of, summary_of, told
@@ -20,18 +20,26 @@ Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
 def traces_of(ask: Ask, query: TraceQuery) -> TracePage:
     """As DuckDB's: only as much of history is read as fills a page."""
-    where, having, given, kept = filters_of(query)
-    for since in _windows(ask, query, where, given):
-        found = _found(ask, where, having, given, kept, query.limit + 1, since)
-        if len(found) > query.limit:
-            break
-    items = _summaries(ask, where, given, found[: query.limit])
+    q = filters_of(query)
+    found = newest_of(ask, query, q, query.limit + 1)
+    items = _summaries(ask, *q.spans, found[: query.limit])
     return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > query.limit else None)
 
 
-def _windows(ask: Ask, query: TraceQuery, where: str, given: list[Any]) -> Iterator[int | None]:
+def newest_of(ask: Ask, query: TraceQuery, q: Filters, most: int) -> list[tuple[str, int, int]]:
+    """Id, first and last start of the newest traces that fit, at most so many."""
+    found: list[tuple[str, int, int]] = []
+    for since in _windows(ask, query, q, most):
+        found = _found(ask, q, most, since)
+        if len(found) >= most:
+            break
+    return found
+
+
+def _windows(ask: Ask, query: TraceQuery, q: Filters, most: int) -> Iterator[int | None]:
     """Times further and further back to read from; None, everything, is the last."""
-    for spans in (query.limit * 40, query.limit * 1000):
+    where, given = q.spans
+    for spans in (most * 40, most * 1000):
         found = ask(
             f"SELECT start_ns FROM spans WHERE {where} AND start_ns <= ? ORDER BY start_ns DESC LIMIT 1 OFFSET {spans}",
             [*given, latest(query)],
@@ -42,19 +50,29 @@ def _windows(ask: Ask, query: TraceQuery, where: str, given: list[Any]) -> Itera
     yield None
 
 
-def _found(
-    ask: Ask, where: str, having: str, given: list[Any], kept: list[Any], most: int, since: int | None
-) -> list[tuple[str, int, int]]:  # fmt: skip
+def _found(ask: Ask, q: Filters, most: int, since: int | None) -> list[tuple[str, int, int]]:
     """Id, first and last start of the traces that fit and began at or after `since`."""
-    recent, bounds = "", list[Any]()
+    where, given = q.spans
+    which, bounds = where, [*given]
     if since is not None:
         began = f"SELECT trace_id FROM spans WHERE {where} AND start_ns >= ?"
         older = f"SELECT trace_id FROM spans WHERE {where} AND start_ns < ? AND trace_id IN ({began})"
-        recent, bounds = f"AND start_ns >= ? AND trace_id NOT IN ({older})", [since, *given, since, *given, since]
+        which += f" AND start_ns >= ? AND trace_id NOT IN ({older})"
+        bounds += [since, *given, since, *given, since]
+    if q.first is not None:
+        recent = "" if since is None else " AND start_ns >= ?"
+        which += f" AND trace_id IN (SELECT trace_id FROM spans WHERE {where}{recent} AND ({q.first[0]}))"
+        bounds += [*given, *([] if since is None else [since]), *q.first[1]]
+    spans, values = f"SELECT * FROM spans WHERE {which}", bounds
+    if q.newest:
+        newest = f"SELECT trace_id, span_id, max(receipt_ns) FROM spans WHERE {which} GROUP BY trace_id, span_id"
+        spans, values = f"{spans} AND (trace_id, span_id, receipt_ns) IN ({newest})", [*bounds, *bounds]
+    if q.totals:
+        spans = f"WITH s AS ({spans}) SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s"
     rows = ask(
-        f"SELECT trace_id, min(start_ns) AS began, max(start_ns) AS last FROM spans WHERE {where} {recent} GROUP BY trace_id"
-        f" HAVING {having} ORDER BY began DESC, trace_id LIMIT {most}",
-        [*given, *bounds, *kept],
+        f"SELECT trace_id, min(start_ns) AS began, max(start_ns) AS last FROM ({spans}) GROUP BY trace_id"
+        f" HAVING {q.whole[0]} ORDER BY began DESC, trace_id LIMIT {most}",
+        [*values, *q.whole[1]],
     )
     return [(trace, began, last) for trace, began, last in rows]
 
@@ -121,7 +139,7 @@ def trace_of(ask: Ask, query: TraceShow, columns: Sequence[str]) -> Trace:
     spans = tuple(span_of(row, cut) for row, cut in zip(found, within(found, SHOWN), strict=True))
     used = ask("SELECT DISTINCT arrayJoin(versions) FROM spans WHERE project = ? AND trace_id = ?", mine)
     one = f"project = ? AND trace_id = ? AND kind != '{LOG}'"
-    (summary,) = _summaries(ask, one, mine, _found(ask, one, "1", mine, [], 1, None))
+    (summary,) = _summaries(ask, one, mine, _found(ask, Filters((one, mine), None, ("1", []), newest=False, totals=False), 1, None))
     versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
     more = cursor_of(spans[-1]) if len(page) > query.limit else None
     return Trace(summary=summary, spans=spans, versions=versions, scores=judged_of(ask, *mine), next=more)

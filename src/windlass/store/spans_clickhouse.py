@@ -21,6 +21,8 @@ from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
+    FieldQuery,
+    Fields,
     LiveFigures,
     LiveQuery,
     Remapped,
@@ -41,6 +43,7 @@ from windlass.store import (
 )
 from windlass.store.segments import Position
 from windlass.store.span_columns_clickhouse import COLUMNS, TABLES, TYPES
+from windlass.store.span_fields_clickhouse import fields_of
 from windlass.store.span_filters import places, versions_of
 from windlass.store.span_filters_clickhouse import watched
 from windlass.store.span_ledger import Account, Entry, nothing
@@ -233,6 +236,9 @@ class ClickHouseSpans:
 
     def traces(self, query: TraceQuery) -> TracePage:
         return span_traces_clickhouse.traces_of(self._ask, query)
+
+    def fields(self, query: FieldQuery) -> Fields:
+        return fields_of(self._ask, query)
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces_clickhouse.trace_of(self._ask, query, list(TYPES))

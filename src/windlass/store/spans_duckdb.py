@@ -20,6 +20,8 @@ import msgspec
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
+    FieldQuery,
+    Fields,
     LiveFigures,
     LiveQuery,
     Remapped,
@@ -34,6 +36,7 @@ from windlass.core.span import LOG
 from windlass.store import span_columns, span_erasing, span_expiring, span_files, span_ledger, span_long, span_records, span_traces
 from windlass.store.segments import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
+from windlass.store.span_fields import fields_of
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
 from windlass.store.span_ledger import Account, Entry, nothing
 from windlass.store.span_places import File
@@ -183,6 +186,9 @@ class DuckSpans:
 
     def traces(self, query: TraceQuery) -> TracePage:
         return span_traces.traces_of(self._db, self._files(), query)
+
+    def fields(self, query: FieldQuery) -> Fields:
+        return fields_of(self._db, self._files(), query)
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces.trace_of(self._db, self._files(), query)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
+    FieldQuery,
+    Fields,
     LiveFigures,
     LiveQuery,
     Remapped,
@@ -51,6 +53,10 @@ class LocalSpans:
 
     async def traces(self, query: TraceQuery) -> TracePage:
         found: TracePage = await self.ask("traces", query)
+        return found
+
+    async def fields(self, query: FieldQuery) -> Fields:
+        found: Fields = await self.ask("fields", query)
         return found
 
     async def trace(self, query: TraceShow) -> Trace:

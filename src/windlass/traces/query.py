@@ -8,6 +8,8 @@ from windlass.core.actor import Actor
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
+    FieldQuery,
+    Fields,
     LiveFigures,
     LiveQuery,
     Remapped,
@@ -25,7 +27,8 @@ from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, 
 
 
 class Traces:
-    """Operations `traces.list`, `traces.show`, `traces.text`, `traces.live`, `traces.remap`, `traces.ledger`, `traces.audit`."""
+    """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.text`, `traces.live`, `traces.remap`, `traces.ledger` and
+    `traces.audit`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -35,6 +38,11 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.traces(query)
+
+    async def fields(self, actor: Actor, query: FieldQuery) -> Fields:
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        return await self._spans.fields(query)
 
     async def show(self, actor: Actor, query: TraceShow) -> Trace:
         guard(actor, "read", query.project)

@@ -18,6 +18,8 @@ from windlass.core.errors import Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
+    FieldQuery,
+    Fields,
     LiveFigures,
     LiveQuery,
     Remapped,
@@ -34,7 +36,8 @@ RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being
 ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
-    "traces": TraceQuery, "trace": TraceShow, "text": TextShow, "live": LiveQuery, "arrivals": ArrivalQuery, "scores": ScoreQuery,
+    "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "text": TextShow, "live": LiveQuery, "arrivals": ArrivalQuery,
+    "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget, "mentions": MentionQuery,
     "remap": None, "ledger": LedgerQuery, "audit": LedgerAudit,
 }  # fmt: skip
@@ -55,6 +58,9 @@ class RemoteSpans:
 
     async def traces(self, query: TraceQuery) -> TracePage:
         return await self._ask("traces", query, TracePage)
+
+    async def fields(self, query: FieldQuery) -> Fields:
+        return await self._ask("fields", query, Fields)
 
     async def trace(self, query: TraceShow) -> Trace:
         return await self._ask("trace", query, Trace)

@@ -6,6 +6,8 @@ import json
 
 from tests.doors.cli.conftest import Shell
 
+from windlass.doors.cli.filtering import complete
+
 
 def test_a_score_is_given_found_told_and_taken_back(shop: Shell) -> None:
     shop("push")
@@ -50,3 +52,31 @@ def test_traces_are_written_to_a_file(shop: Shell) -> None:
     assert "is there already" in shop("traces", "--to", "runs.jsonl", code=1).stderr
     rows = [json.loads(line) for line in (shop.cwd / "runs.jsonl").read_text().splitlines()]
     assert {r["trace_id"] for r in rows} == {trace} and len(rows) == done["spans"]
+
+
+def test_traces_are_filtered_counted_and_completed(shop: Shell) -> None:
+    shop("push")
+    trace = shop.json("run", "shop", "When do you open?")["trace"]
+    other = shop.json("run", "shop", "Do you sell kayaks?")["trace"]
+
+    def found(*words: str) -> set[str]:
+        return {t["trace_id"] for t in shop.json("traces", *words)["items"]}
+
+    assert (
+        found("-w", "KAYAKS")
+        == found("-w", '-(input:"When do you open")')
+        == found("--where", "kayaks has:prompt", "--status", "ok")
+        == {other}
+    )
+    assert found("-w", '"you open" or kayaks') == {trace, other}
+    told = shop.json("traces", "fields", "-w", "kayaks", "--kind", "request")
+    assert told["traces"] == 1
+    assert {f["name"]: f.get("values") for f in told["fields"]}["status"] == [{"value": "ok", "traces": 1}]
+    said = shop("traces", "fields", "prompt").stdout
+    assert "2 traces fit" in said and "2  answer" in said
+    wrong = shop("traces", "-w", "a modle:x", code=1).stderr
+    assert "column 3" in wrong and "did you mean `model`" in wrong
+    assert "no values of 'cost' are counted" in shop("traces", "fields", "cost", code=1).stderr
+    assert "windlass traces -w status:error" in shop("traces", "status:error", code=1).stderr
+    assert complete("status:error mo") == ["status:error model:"]
+    assert complete("-(kind:to") == ["-(kind:tool"]

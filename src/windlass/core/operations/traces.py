@@ -13,11 +13,13 @@ from windlass.core.span import StoredSpan
 
 
 class TraceQuery(msgspec.Struct, omit_defaults=True):
-    """Filters combine with and. `search` looks in the name, input and output of the root. `uses` is a ref (digest may be a
+    """Filters combine with and. `filter` is in the language of `core/filter.py`; the others say each one thing of it. `search` is text in
+    the name, input or output of any step; `kind` that of the outermost. `uses` is a ref (digest may be a
     prefix): traces in which that version took part; `passage` the key of a chunk that a search gave them; `score` the name of a score of
     the trace or of a step, or a name and what it is now: `helpful=no`, `stars<3`, `tone=plain`. Times are UTC nanoseconds."""
 
     project: str = "default"
+    filter: str = ""
     search: str | None = None
     status: Literal["ok", "error"] | None = None
     uses: str | None = None
@@ -55,6 +57,41 @@ class TraceSummary(msgspec.Struct, omit_defaults=True):
 
 class TracePage(Page):
     items: tuple[TraceSummary, ...]
+
+
+class FieldQuery(msgspec.Struct, omit_defaults=True):
+    """What the newest `among` traces that fit say in the fields of filters: of all whose values can be counted, or of one `field`, also
+    `attr.NAME` or `resource.NAME`; `attr` and `resource` tell the names of attributes. `starts` is how a value begins, in any case. At
+    most `limit` values of each, the most frequent first."""
+
+    project: str = "default"
+    filter: str = ""
+    evaluation: str | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+    field: str = ""
+    starts: str = ""
+    among: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
+    limit: Limit = 10
+
+
+class FieldValue(msgspec.Struct):
+    value: str
+    traces: int  # with it
+
+
+class FieldTold(msgspec.Struct, omit_defaults=True):
+    name: str
+    about: str = ""
+    values: tuple[FieldValue, ...] = ()
+
+
+class Fields(msgspec.Struct):
+    """`traces` is how many fit; where there are `more`, so many are the newest of them, which alone were looked at."""
+
+    traces: int
+    more: bool
+    fields: tuple[FieldTold, ...]
 
 
 class TraceShow(msgspec.Struct, omit_defaults=True):
@@ -194,6 +231,7 @@ class Remapped(msgspec.Struct, omit_defaults=True):
 
 
 TRACES = Operation("traces.list", "GET", TraceQuery, TracePage, "read")
+FIELDS = Operation("traces.fields", "GET", FieldQuery, Fields, "read")
 TRACE = Operation("traces.show", "GET", TraceShow, Trace, "read")
 TEXT = Operation("traces.text", "GET", TextShow, SpanText, "read")
 WHY = Operation("traces.why", "GET", TraceShow, Why, "read")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.traces import ScoreGiven, Trace, TracePage
 from windlass.core.span import GIVEN, Span, kind_of, output_of
 from windlass.doors import format as words
-from windlass.doors.cli import auditing
+from windlass.doors.cli import auditing, filtering
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
@@ -22,22 +23,29 @@ from windlass.sdk import export
 from windlass.store.spans import readable
 
 YES, NO = ("true", "yes", "up"), ("false", "no", "down")
+WORD = re.compile(r"[^0-9a-fA-F]")  # what no id has
 UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 ID = (
-    "One of them: its id or the start of it. Or `ledger`: what was received, and what came of it; `audit`: prove that by the journal, 1"
-    " where it is not so; `remap`: read all of them anew."
+    "One of them: its id or the start of it. Or `fields`: what those that fit say, with counts, in all or in one; `ledger`: what was"
+    " received, and what came of it; `audit`: prove that by the journal, 1 where it is not so; `remap`: read all of them anew."
 )
+MORE = "After `score`: ID NAME VALUE; with --session NAME VALUE. After `fields`: one of them."
+WHERE = "That fit this filter: status:error model:gpt-5* latency>2s -user:bot (a or b). docs/tracing.md has the language."
 
 
 def add(app: typer.Typer) -> None:
-    does = ("traces.list", "traces.show", "traces.live", "traces.remap", "traces.ledger", "traces.audit", "traces.score", "traces.text")
+    does = (
+        "traces.list", "traces.fields", "traces.show", "traces.text", "traces.live", "traces.remap", "traces.ledger", "traces.audit",
+        "traces.score",
+    )  # fmt: skip
     command(app, "traces", *does, panel="Look")(traces)
 
 
 def traces(
     session: Session,
     id: Annotated[str | None, typer.Argument(help=ID)] = None,
-    said: Annotated[list[str] | None, typer.Argument(help="After `score`: ID NAME VALUE; with --session NAME VALUE.")] = None,
+    said: Annotated[list[str] | None, typer.Argument(help=MORE)] = None,
+    where: Annotated[str | None, typer.Option("--where", "-w", help=WHERE, autocompletion=filtering.complete)] = None,
     search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
     uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
@@ -67,14 +75,16 @@ def traces(
     if id == "score":
         _score(session, said or [], conversation, comment=comment, span=span, withdraw=withdraw)
         return None
-    if said:
+    if said and (id != "fields" or len(said) > 1):
         raise Invalid(f"{said[0]!r} is one too many", remedy="name one trace, or write `windlass traces score ID NAME VALUE`")
     if id in WORDS:  # no id: those are hexadecimal
         return WORDS[id](session, hours)
     if text is not None:
         _text(session, id, span, text)
         return None
-    if id:
+    if id and id != "fields":
+        if WORD.search(id):
+            raise Invalid(f"{id[:40]!r} is not a trace id", remedy=f"a filter is written behind -w: windlass traces -w {shlex.quote(id)}")
         trace = session.client.traces.show(id, cursor, 200)
         session.result(trace)
         _show(session, trace)
@@ -83,11 +93,14 @@ def traces(
         _live(session, release, hours)
         return None
     given = {
-        "search": search, "status": status, "uses": uses, "passage": passage, "model": model, "kind": kind,
+        "filter": where, "search": search, "status": status, "uses": uses, "passage": passage, "model": model, "kind": kind,
         "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
         "score": score, "since_ns": now_ns() - back(since) if since else None, "cursor": cursor, "limit": limit,
     }  # fmt: skip
     asked = {k: v for k, v in given.items() if v is not None}
+    if id == "fields":
+        filtering.fields(session, said[0] if said else "", asked)
+        return None
     if to is not None:
         _export(session, to, {k: v for k, v in asked.items() if k not in ("cursor", "limit")})
         return None

@@ -46,6 +46,7 @@ from windlass.doors.web import (
     status,
     stops,
     tools,
+    trace_lists,
     trace_pairs,
     trace_texts,
     traces,
@@ -74,7 +75,8 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *approvals.PAGES,
     *sessions.PAGES,
     *alerts.PAGES,
-    *trace_pairs.PAGES,  # before what takes any id
+    *trace_lists.PAGES,
+    *trace_pairs.PAGES,  # before what takes any id, as those
     *traces.PAGES,
     *trace_texts.PAGES,
     *ledger.PAGES,

@@ -1,9 +1,8 @@
-"""Traces: the list with filters, and one as question, answer, waterfall and the step one looks at."""
+"""One trace as question, answer, waterfall and the step one looks at."""
 
 from __future__ import annotations
 
-import time
-from typing import Any, Literal, cast
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -11,7 +10,7 @@ from starlette.responses import Response
 
 from windlass.core import span as names
 from windlass.core.conversation import Turn, turns
-from windlass.core.operations.traces import TRACE, TRACES, WHY, Trace, TracePage, TraceQuery, TraceShow, Why
+from windlass.core.operations.traces import TRACE, WHY, Trace, TraceShow, Why
 from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, kind_of, output_of
 from windlass.doors.web.costs import Costs, costs_of
 from windlass.doors.web.datasets import names_of
@@ -19,15 +18,6 @@ from windlass.doors.web.render import Asker, Handler, respond
 from windlass.doors.web.scores import ScoresShown
 from windlass.doors.web.scores import shown as shown_scores
 from windlass.traces.conventions.tables import tables
-
-HOURS = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
-
-
-class TracesContext(msgspec.Struct):
-    page: TracePage
-    filters: dict[str, str]
-    filtered: bool
-    datasets: tuple[str, ...]  # that rows can be made of
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -53,39 +43,6 @@ class TraceContext(msgspec.Struct):
     datasets: tuple[str, ...]
     scores: ScoresShown
     costs: Costs | None
-
-
-async def traces(request: Request, ask: Asker) -> Response:
-    q = {k: v for k, v in request.query_params.items() if v}
-    since = time.time_ns() - HOURS[q["last"]] * 3_600_000_000_000 if q.get("last") in HOURS else None
-    status = cast(Literal["ok", "error"], q["status"]) if q.get("status") in ("ok", "error") else None
-    slower = float(q["slower"]) if q.get("slower", "").replace(".", "", 1).isdigit() else None
-    page = await ask(
-        TRACES,
-        TraceQuery(
-            project=ask.actor.project,
-            search=q.get("search"),
-            status=status,
-            uses=q.get("uses"),
-            passage=q.get("passage"),
-            model=q.get("model"),
-            session=q.get("session"),
-            user=q.get("user"),
-            environment=q.get("environment"),
-            evaluation=q.get("evaluation"),
-            score=q.get("score"),
-            since_ns=since,
-            slower_than_ms=slower,
-            cursor=q.get("cursor"),
-        ),
-    )
-    filters = {
-        k: q.get(k, "")
-        for k in ("search", "status", "uses", "passage", "model", "last", "slower", "session", "user", "environment", "evaluation", "score")
-    }
-    return respond(
-        request, "traces.html", TracesContext(page, filters, any(filters.values()), await names_of(ask)), nav="traces", title="Traces"
-    )
 
 
 def waterfall(spans: tuple[StoredSpan, ...]) -> tuple[Line, ...]:
@@ -162,4 +119,4 @@ async def trace(request: Request, ask: Asker) -> Response:
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
 
 
-PAGES: tuple[tuple[str, Handler], ...] = (("/traces", traces), ("/traces/{id}", trace))
+PAGES: tuple[tuple[str, Handler], ...] = (("/traces/{id}", trace),)

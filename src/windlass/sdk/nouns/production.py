@@ -22,6 +22,11 @@ class Traces(Group):
         """Filters are the fields of `TraceQuery`. Operation `traces.list`."""
         return self._client.call(traces.TRACES, traces.TraceQuery(project=self._project, **filters))
 
+    def fields(self, filter: str = "", **more: Any) -> traces.Fields:
+        """How many traces fit, and what they say in the fields of filters. `more` are the fields of `FieldQuery`. Operation
+        `traces.fields`."""
+        return self._client.call(traces.FIELDS, traces.FieldQuery(project=self._project, filter=filter, **more))
+
     def show(self, id: str, cursor: str | None = None, limit: int = 200) -> traces.Trace:
         """Operation `traces.show`."""
         return self._client.call(traces.TRACE, traces.TraceShow(id, self._project, cursor, limit))
