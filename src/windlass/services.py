@@ -82,6 +82,7 @@ SERVICES = {
     "traces.list": "traces.list",
     "traces.show": "traces.show",
     "traces.live": "traces.live",
+    "traces.figures": "traces.figures",
     "traces.remap": "traces.remap",
     "traces.ledger": "traces.ledger",
     "traces.audit": "traces.audit",

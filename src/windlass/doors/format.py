@@ -89,6 +89,14 @@ def count(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
 
 
+def compact(number: float) -> str:
+    """A number where there is little room: `950`, `1.2k`, `3.4M`, `0.25`."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= size * 0.9995:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
+
+
 def many(number: int, what: str) -> str:
     """So many of something: `1 answer`, `2,000 queries`."""
     if number == 1:

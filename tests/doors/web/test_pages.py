@@ -188,6 +188,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/reviews/{queue}/{id}": f"/reviews/looked-at/{item}",
         "/releases": "/releases",
         "/traces": "/traces",
+        "/dashboards": "/dashboards?by=model",
         "/traces/{id}": f"/traces/{trace.trace_id}",
         "/traces/compare": f"/traces/compare?trace={trace.trace_id},{trace.trace_id}",
         "/ledger": "/ledger?last=24h",

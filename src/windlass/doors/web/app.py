@@ -22,6 +22,7 @@ from windlass.doors.web import (
     artifacts,
     audit,
     bakeoffs,
+    dashboards,
     datasets,
     erasures,
     evaluations,
@@ -73,6 +74,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *approvals.PAGES,
     *sessions.PAGES,
     *alerts.PAGES,
+    *dashboards.PAGES,
     *trace_pairs.PAGES,  # before what takes any id
     *traces.PAGES,
     *ledger.PAGES,

@@ -20,6 +20,7 @@ from windlass.doors.web.scores import ScoresShown
 from windlass.doors.web.scores import shown as shown_scores
 from windlass.traces.conventions.tables import tables
 
+LATEST = (1 << 63) - 1
 HOURS = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
 
 
@@ -57,7 +58,7 @@ class TraceContext(msgspec.Struct):
 
 async def traces(request: Request, ask: Asker) -> Response:
     q = {k: v for k, v in request.query_params.items() if v}
-    since = time.time_ns() - HOURS[q["last"]] * 3_600_000_000_000 if q.get("last") in HOURS else None
+    since = time.time_ns() - HOURS[q["last"]] * 3_600_000_000_000 if q.get("last") in HOURS else _ns(q, "since_ns")
     status = cast(Literal["ok", "error"], q["status"]) if q.get("status") in ("ok", "error") else None
     slower = float(q["slower"]) if q.get("slower", "").replace(".", "", 1).isdigit() else None
     page = await ask(
@@ -75,17 +76,38 @@ async def traces(request: Request, ask: Asker) -> Response:
             evaluation=q.get("evaluation"),
             score=q.get("score"),
             since_ns=since,
+            until_ns=_ns(q, "until_ns"),
             slower_than_ms=slower,
             cursor=q.get("cursor"),
         ),
     )
     filters = {
         k: q.get(k, "")
-        for k in ("search", "status", "uses", "passage", "model", "last", "slower", "session", "user", "environment", "evaluation", "score")
+        for k in (
+            "search",
+            "status",
+            "uses",
+            "passage",
+            "model",
+            "last",
+            "slower",
+            "session",
+            "user",
+            "environment",
+            "evaluation",
+            "score",
+            "since_ns",
+            "until_ns",
+        )
     }
     return respond(
         request, "traces.html", TracesContext(page, filters, any(filters.values()), await names_of(ask)), nav="traces", title="Traces"
     )
+
+
+def _ns(q: dict[str, str], name: str) -> int | None:
+    """A time of an address, as charts lead to it; None where there is none."""
+    return min(int(q[name]), LATEST) if q.get(name, "").isdecimal() and len(q[name]) < 20 else None
 
 
 def waterfall(spans: tuple[StoredSpan, ...]) -> tuple[Line, ...]:
