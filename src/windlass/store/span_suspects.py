@@ -14,6 +14,7 @@ from windlass.core.span import LOG
 from windlass.store.span_places import File
 
 CALLS = "kind IN ('model', 'embedding')"
+AT_ONCE = 1_500_000  # rows, of which 30 bytes each are in memory
 KEPT = 2 * 86_400 * 10**9  # how much older than what is asked for may be looked through again and again
 
 
@@ -41,26 +42,31 @@ class Suspects:
         if not first:
             parts = " UNION ALL ".join(f"SELECT trace_id FROM {f.name}.spans WHERE rowid >= {self._rows.get(f.name, 0)}" for f in new)
             self._db.execute(f"CREATE OR REPLACE TEMP TABLE touched AS SELECT DISTINCT trace_id FROM ({parts})")
-        self._find([f for f in files if f.last_ns >= self._since], first)
+        began = [f for f in files if f.last_ns >= self._since]
+        parts = -(-sum(there[f.name] for f in began) // AT_ONCE) if first else 1
+        for part in range(parts):
+            self._find(began, first, parts, part)
         self._rows = there
 
     def _count(self, file: File) -> int:
         (rows,) = self._db.execute(f"SELECT count(*) FROM {file.name}.spans").fetchone() or (0,)
         return int(rows)
 
-    def _find(self, files: Sequence[File], first: bool) -> None:
+    def _find(self, files: Sequence[File], first: bool, parts: int, part: int) -> None:
+        """In one part of them, by what must be the same; a part fits in memory."""
         within = f"kind <> '{LOG}' AND start_ns >= {self._since}"
 
-        def spans(columns: str, where: str = "true") -> str:
-            parts = (f"SELECT {columns}, trace_id FROM {f.name}.spans WHERE {within} AND {where}" for f in files)
-            return " UNION ALL ".join(parts) if first else f"FROM ({' UNION ALL '.join(parts)}) SEMI JOIN touched USING (trace_id)"
+        def spans(key: str, where: str = "true") -> str:
+            mine = f" AND {key if key != 'response' else 'hash(response)'} % {parts} = {part}" if parts > 1 else ""
+            rows = (f"SELECT {key}, trace_id FROM {f.name}.spans WHERE {within} AND {where}{mine}" for f in files)
+            return " UNION ALL ".join(rows) if first else f"FROM ({' UNION ALL '.join(rows)}) SEMI JOIN touched USING (trace_id)"
 
         self._db.execute(
             f"INSERT INTO revised SELECT span_id FROM ({spans('span_id')}) GROUP BY span_id HAVING count(*) > 1 EXCEPT FROM revised"
         )
+        answered = spans("response", f"{CALLS} AND response IS NOT NULL")
         self._db.execute(
             f"INSERT INTO doubtful (SELECT trace_id FROM ({spans('span_id', CALLS)}) a SEMI JOIN ({spans('parent', CALLS)}) b"
-            f" ON a.span_id = b.parent UNION SELECT unnest(traces) FROM (SELECT list(trace_id) AS traces"
-            f" FROM ({spans('response', f'{CALLS} AND response IS NOT NULL')}) GROUP BY hash(response) HAVING count(*) > 1))"
-            " EXCEPT FROM doubtful"
+            f" ON a.span_id = b.parent UNION SELECT trace_id FROM ({answered}) SEMI JOIN (SELECT hash(response) AS answer FROM ({answered})"
+            " GROUP BY answer HAVING count(*) > 1) ON hash(response) = answer) EXCEPT FROM doubtful"
         )

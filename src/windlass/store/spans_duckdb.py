@@ -213,7 +213,11 @@ class DuckSpans:
         )
 
     def figures(self, query: FiguresQuery) -> Figures:
-        return figures_of(self._db, self._files(), query, self._suspects)
+        try:
+            return figures_of(self._db, self._files(), query, self._suspects)
+        except duckdb.OutOfMemoryException:
+            remedy = "ask for a shorter time or for fewer traces, or set span_memory higher"
+            raise Unavailable("these figures need more memory than spans may take", where="since_ns", remedy=remedy) from None
 
     def arrivals(self, query: ArrivalQuery) -> Arrivals:
         """By the place of rows in their day's file: a file only grows, so what comes later has a later place, whatever the clocks say."""
