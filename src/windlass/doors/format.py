@@ -46,6 +46,14 @@ def duration(ns: float | None) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
+def length(ns: int) -> str:
+    """How long a bucket is, in the largest unit that it is whole in: `30 min`, `3 h`, `90 s`."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if ns % (size * 10**9) == 0:
+            return f"{ns // (size * 10**9)} {unit}"
+    return f"{ns // 10**9} s"
+
+
 def dollars(amount: float | None) -> str:
     """US dollars with the digits that matter: `$0.00`, `$0.0042`, `$12.30`; `unknown` where there is no price."""
     if amount is None:

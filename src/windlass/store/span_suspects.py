@@ -40,8 +40,8 @@ class Suspects:
             return
         first = not self._rows
         if not first:
-            parts = " UNION ALL ".join(f"SELECT trace_id FROM {f.name}.spans WHERE rowid >= {self._rows.get(f.name, 0)}" for f in new)
-            self._db.execute(f"CREATE OR REPLACE TEMP TABLE touched AS SELECT DISTINCT trace_id FROM ({parts})")
+            came = " UNION ALL ".join(f"SELECT trace_id FROM {f.name}.spans WHERE rowid >= {self._rows.get(f.name, 0)}" for f in new)
+            self._db.execute(f"CREATE OR REPLACE TEMP TABLE touched AS SELECT DISTINCT trace_id FROM ({came})")
         began = [f for f in files if f.last_ns >= self._since]
         parts = -(-sum(there[f.name] for f in began) // AT_ONCE) if first else 1
         for part in range(parts):

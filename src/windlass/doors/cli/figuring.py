@@ -68,7 +68,7 @@ def _print(session: Session, found: Figures, hours: float) -> None:
         f" {_ms(whole.latency, 'p50')} · p95 {_ms(whole.latency, 'p95')} · {_cost(whole)}"
     )
     rows = [(name, _spark(values), told) for name, values, told in _charts(found) if any(v is not None for v in values)]
-    session.table(("", f"each {words.duration(found.bucket_ns)}", ""), rows)
+    session.table(("", f"each {words.length(found.bucket_ns)}", ""), rows)
     if found.groups:
         session.table(
             ("", "traces", "failed", "p50", "p95", "calls", "tokens in", "out", "cost", "scores"),

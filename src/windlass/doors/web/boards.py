@@ -129,7 +129,7 @@ def chart(
         rows.append(Row(frame.when(start), url, cells))
     return Chart(
         title, note, _bars(series, wide, y) if piled else (), () if piled else tuple(_curve(s, frame, wide, y, told) for s in series),
-        tuple(columns), _across(frame, wide), tuple(Tick(y(v), say(v)) for v in (0.0, most / 2, most)),
+        tuple(columns), _across(frame, wide), tuple(Tick(y(v), say(v) if v else "0") for v in (0.0, most / 2, most)),
         tuple((s.name, s.shade) for s in series if s.name), tuple(rows),
     )  # fmt: skip
 

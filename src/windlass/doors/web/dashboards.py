@@ -60,6 +60,7 @@ class BoardContext(msgspec.Struct):
     filters: dict[str, str]  # also `last`, `by`, `attribute` and `first`
     filtered: bool
     traces: str  # the list of all of them
+    dimensions: tuple[str, ...] = BY
     longer: str = ""  # the board of a longer time
 
 
@@ -83,7 +84,7 @@ async def show(request: Request, ask: Asker) -> Response:
     everything = query("/traces", **kept, since_ns=found.since_ns, until_ns=found.until_ns)
     longer = query("/dashboards", **chosen | {"last": "30d"}) if last != "30d" else ""
     charts = tuple(c for c in _charts(found, frame, by, groups) if c)
-    context = BoardContext(found, charts, groups, told, bool(kept), everything, longer)
+    context = BoardContext(found, charts, groups, told, bool(kept), everything, longer=longer)
     return respond(request, "dashboards.html", context, nav="dashboards", title="Dashboard")
 
 

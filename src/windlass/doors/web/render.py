@@ -143,6 +143,7 @@ def _environment() -> jinja2.Environment:
         points=words.points,
         count=words.count,
         compact=words.compact,
+        length_of=words.length,
         figure=words.figure,
         size=words.size,
         short_ref=words.short_ref,
