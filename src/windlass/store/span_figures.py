@@ -24,8 +24,7 @@ from windlass.store.span_scores import COUNTS
 from windlass.store.span_sessions import outer
 from windlass.store.span_suspects import CALLS, Suspects
 
-KEYS = ("trace_id", "span_id", "receipt_ns")
-NEWEST = "QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1"
+NEWEST, OLDER = (f"QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) {which} 1" for which in "=>")
 SHARES = "[0.5, 0.9, 0.95, 0.99]"
 
 
@@ -65,11 +64,13 @@ def figures_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Figu
     if last is None:
         return figures_from(plan, cells)
     suspects.look(files, q.since)
-    rows = _Rows([f for f in files if f.last_ns >= q.since], q.spans, q.since, last, revised=_any(db, "revised"))
+    rows = _Rows([f for f in files if f.last_ns >= q.since], q.spans, q.since, last)
+    rows.find_stale(db)
     _board(db, rows, plan)
     groups = _Groups(db, rows, plan) if query.by else None
-    twice = ("calls" in query.measures or "first_token" in query.measures) and _find_twice(db, rows)
-    summing = _Summing(db, rows, groups, cells, twice)
+    if "calls" in query.measures or "first_token" in query.measures:
+        rows.find_twice(db)
+    summing = _Summing(db, rows, groups, cells)
     if "traces" in query.measures:
         summing.traces()
     if "calls" in query.measures:
@@ -117,30 +118,49 @@ def _last(db: duckdb.DuckDBPyConnection) -> int | None:
 
 
 class _Rows:
-    """The spans of a time, each as it is now. What is not among `chosen` goes when it is joined with them."""
+    """The spans of a time, each as it is now: `stale` says where rows of before lie, `twice` where calls that another span tells of.
+    What is not among `chosen` goes when it is joined with them."""
 
-    def __init__(self, files: Sequence[File], spans: Condition, since: int, last: int, *, revised: bool = False) -> None:
-        self._files, self._spans, self._revised = files, spans, revised
+    def __init__(self, files: Sequence[File], spans: Condition, since: int, last: int) -> None:
+        self._files, self._spans = files, spans
         self._within = f"kind <> '{LOG}' AND start_ns BETWEEN {since} AND {last}"
+        self._without: tuple[str, ...] = ()
+        self._once: tuple[str, ...] = ()
 
-    def raw(self, columns: str) -> Condition:
-        """All rows of that time, of a revised span several."""
-        where, given = self._spans
-        parts = [f"SELECT {columns} FROM {f.name}.spans WHERE {where} AND {self._within}" for f in self._files]
+    def raw(self, columns: str, where: str = "true", without: Sequence[str] = ()) -> Condition:
+        """All rows of that time that fit, of a revised span several; without those that lie where these tables say."""
+        condition, given = self._spans
+        parts = [
+            f"SELECT {columns.format(file=n)} FROM {f.name}.spans WHERE {condition} AND {self._within} AND {where}"
+            + "".join(f" AND rowid NOT IN (SELECT place FROM {table} WHERE file = {n})" for table in without)
+            for n, f in enumerate(self._files)
+        ]
         return " UNION ALL ".join(parts), [*given * len(parts)]
 
-    def now(self, *columns: str, where: str = "true") -> Condition:
-        """Rows as they are now that fit."""
-        wanted = ", ".join(dict.fromkeys(columns))
-        if not self._revised:
-            sql, values = self.raw(", ".join(dict.fromkeys((*columns, "kind"))))
-            return f"SELECT {wanted} FROM ({sql}) WHERE {where}", values
-        sql, values = self.raw(", ".join(dict.fromkeys((*columns, *KEYS, "kind"))))
-        return (
-            f"SELECT {wanted} FROM (SELECT * FROM ({sql}) WHERE span_id NOT IN (FROM revised) UNION ALL"
-            f" (SELECT * FROM ({sql}) WHERE span_id IN (FROM revised) {NEWEST})) WHERE {where}",
-            [*values, *values],
-        )
+    def now(self, *columns: str, where: str = "true", once: bool = False) -> Condition:
+        """Rows as they are now that fit; `once` without calls that are told of twice."""
+        return self.raw(", ".join(dict.fromkeys(columns)), where, (*self._without, *(self._once if once else ())))
+
+    def find_stale(self, db: duckdb.DuckDBPyConnection) -> None:
+        if not _any(db, "revised"):
+            return
+        rows, values = self.raw("{file} AS file, rowid AS place, trace_id, span_id, receipt_ns", "span_id IN (FROM revised)")
+        db.execute(f"CREATE OR REPLACE TEMP TABLE stale AS SELECT file, place FROM ({rows}) {OLDER}", values)
+        self._without = ("stale",) if _any(db, "stale") else ()
+
+    def find_twice(self, db: duckdb.DuckDBPyConnection) -> None:
+        if not _any(db, "doubtful"):
+            return
+        columns = ("{file} AS file", "rowid AS place", "trace_id", "span_id", "parent", "kind", "response", "start_ns", "end_ns")
+        rows, values = self.now(*columns, where=CALLS)
+        db.execute(f"CREATE OR REPLACE TEMP TABLE retold AS FROM ({rows}) SEMI JOIN doubtful USING (trace_id)", values)
+        told = f"(trace_id, span_id) IN ({outer('retold')})"
+        db.execute(f"CREATE OR REPLACE TEMP TABLE twice AS SELECT file, place FROM retold WHERE {told}")
+        self._once = ("twice",) if _any(db, "twice") else ()
+
+
+def _any(db: duckdb.DuckDBPyConnection, table: str) -> bool:
+    return db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
 
 
 def _board(db: duckdb.DuckDBPyConnection, rows: _Rows, plan: Plan) -> None:
@@ -153,23 +173,6 @@ def _board(db: duckdb.DuckDBPyConnection, rows: _Rows, plan: Plan) -> None:
         f" OR (bool_or({failed}) AND NOT bool_or(parent IS NULL)) AS failed FROM ({spans}) GROUP BY trace_id) JOIN chosen USING (trace_id)",
         values,
     )
-
-
-def _find_twice(db: duckdb.DuckDBPyConnection, rows: _Rows) -> bool:
-    """Fills `twice` with the spans of calls that another span tells of too. Returns whether there are any."""
-    if not _any(db, "doubtful"):
-        return False
-    spans, values = rows.now("trace_id", "span_id", "parent", "kind", "response", "start_ns", "end_ns", where=CALLS)
-    db.execute(f"CREATE OR REPLACE TEMP TABLE retold AS FROM ({spans}) SEMI JOIN doubtful USING (trace_id)", values)
-    db.execute(
-        "CREATE OR REPLACE TEMP TABLE twice AS SELECT DISTINCT trace_id, span_id FROM retold"
-        f" WHERE (trace_id, span_id) IN ({outer('retold')})"
-    )
-    return _any(db, "twice")
-
-
-def _any(db: duckdb.DuckDBPyConnection, table: str) -> bool:
-    return db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
 
 
 class _Groups:
@@ -234,8 +237,8 @@ class _Groups:
 class _Summing:
     """Sums, of everything and by group, each whole and by bucket."""
 
-    def __init__(self, db: duckdb.DuckDBPyConnection, rows: _Rows, groups: _Groups | None, cells: Cells, twice: bool) -> None:
-        self._db, self._rows, self._groups, self._cells, self._twice = db, rows, groups, cells, twice
+    def __init__(self, db: duckdb.DuckDBPyConnection, rows: _Rows, groups: _Groups | None, cells: Cells) -> None:
+        self._db, self._rows, self._groups, self._cells = db, rows, groups, cells
         self._columns = groups.columns if groups else ()
 
     def _asked(self, spans: Condition, measures: str, extra: str = "") -> list[tuple[Any, ...]]:
@@ -258,9 +261,8 @@ class _Summing:
 
     def _told(self, *columns: str, where: str = "true", once: bool = False) -> Condition:
         """Spans of the chosen traces, each with its trace's `bucket`; `once` without calls that are told of twice."""
-        spans, values = self._rows.now("trace_id", "span_id", *columns, *self._columns, where=where)
-        left = " ANTI JOIN twice ON s.trace_id = twice.trace_id AND s.span_id = twice.span_id" if once and self._twice else ""
-        return f"SELECT s.*, bucket FROM ({spans}) s JOIN board ON board.trace_id = s.trace_id{left}", values
+        spans, values = self._rows.now("trace_id", "span_id", *columns, *self._columns, where=where, once=once)
+        return f"SELECT s.*, bucket FROM ({spans}) s JOIN board ON board.trace_id = s.trace_id", values
 
     def traces(self) -> None:
         measures = f"count(*), count(*) FILTER (failed), sum(steps), quantile_cont(took, {SHARES})"
@@ -290,7 +292,7 @@ class _Summing:
 
     def steps(self) -> None:
         took = f"quantile_cont(greatest(end_ns - start_ns, 0), {SHARES})"
-        spans = self._told("start_ns", "end_ns", "status", where=STEPS)
+        spans = self._told("start_ns", "end_ns", "status", where=f"({STEPS})")
         self._cells.steps(self._asked(spans, f"count(*), count(*) FILTER (status = 'error'), {took}"))
 
     def scores(self) -> None:
