@@ -138,12 +138,12 @@ class Plainly:
             call_latency=percentiles(max(0, r.end_ns - r.start_ns) for r in models), tokens_in=total(r.tokens_in for r in models),
             tokens_out=total(r.tokens_out for r in models), tokens_cached=total(r.tokens_cached for r in models),
             tokens_reasoning=total(r.tokens_reasoning for r in models), cost=costs,
-            unpriced=sum(r.cost is None for r in calls), scores=self.scores(inside), first_tokens=len(first),
+            unpriced=sum(r.cost is None for r in calls), scores=self.scores(traces), first_tokens=len(first),
             first_token=percentiles(first), steps=len(steps), failed_steps=sum(r.status == "error" for r in steps),
             step_latency=percentiles(max(0, r.end_ns - r.start_ns) for r in steps),
         )  # fmt: skip
 
-    def scores(self, inside: Callable[[SpanRow], bool]) -> tuple[ScoreFigure, ...]:
+    def scores(self, traces: set[str]) -> tuple[ScoreFigure, ...]:
         newest: dict[Any, SpanRow] = {}
         for r in sorted(self.spans, key=lambda r: r.receipt_ns):
             if r.kind == "evaluator" and names.SCORED in attributes(r):
@@ -152,7 +152,7 @@ class Plainly:
         by_name: dict[str, list[float | None]] = defaultdict(list)
         for r in newest.values():
             told = attributes(r)
-            if inside(r) and told.get(names.GIVEN) in (None, "number", "boolean") and told.get(names.GIVEN_TO) != "session":
+            if r.trace_id in traces and told.get(names.GIVEN) in (None, "number", "boolean") and told.get(names.GIVEN_TO) != "session":
                 by_name[told[names.SCORED]].append(told.get(names.SCORE))
         return tuple(
             ScoreFigure(n, sum(known) / len(known) if (known := [v for v in found if v is not None]) else None, len(known),

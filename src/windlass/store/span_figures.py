@@ -241,16 +241,17 @@ class _Summing:
         self._db, self._rows, self._groups, self._cells = db, rows, groups, cells
         self._columns = groups.columns if groups else ()
 
-    def _asked(self, spans: Condition, measures: str, extra: str = "") -> list[tuple[Any, ...]]:
-        """Rows of group, bucket, `extra`, and what was measured of spans that have their trace's `bucket`."""
+    def _asked(self, spans: Condition, measures: str, extra: str = "", *, of_trace: bool = False) -> list[tuple[Any, ...]]:
+        """Rows of group, bucket, `extra`, and what was measured of spans that have their trace's `bucket`. They are in groups of their own,
+        or in all of their trace's."""
         sql, values = spans
         more = f", {extra}" if extra else ""
         whole, each = f"({extra}), (bucket{more})", f"(g{more}), (g, bucket{more})"
         asked = [("NULL", sql, whole)]
         if self._groups is not None:
-            grouped = self._groups.grouped(sql)
+            grouped = f"SELECT s.*, g FROM ({sql}) s JOIN member USING (trace_id)" if of_trace else self._groups.grouped(sql)
             # a span that is in one group alone is read once for both
-            asked = [*asked, ("g", grouped, each)] if self._groups.several else [("g", grouped, f"{whole}, {each}")]
+            asked = [*asked, ("g", grouped, each)] if of_trace or self._groups.several else [("g", grouped, f"{whole}, {each}")]
         return [
             row
             for g, rows, sets in asked
@@ -266,12 +267,7 @@ class _Summing:
 
     def traces(self) -> None:
         measures = f"count(*), count(*) FILTER (failed), sum(steps), quantile_cont(took, {SHARES})"
-        rows = self._db.execute(f"SELECT NULL, bucket, {measures} FROM board GROUP BY GROUPING SETS ((), (bucket))").fetchall()
-        if self._groups:
-            rows += self._db.execute(
-                f"SELECT g, bucket, {measures} FROM board JOIN member USING (trace_id) GROUP BY GROUPING SETS ((g), (g, bucket))"
-            ).fetchall()
-        self._cells.traces(rows)
+        self._cells.traces(self._asked(("SELECT * FROM board", []), measures, of_trace=True))
 
     def calls(self) -> None:
         columns = ("start_ns", "end_ns", "kind", "status", "tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "cost")
@@ -309,6 +305,5 @@ class _Summing:
             values,
         )
         most = f"SELECT judge FROM judged GROUP BY judge ORDER BY count(*) DESC, judge LIMIT {SCORES}"
-        self._cells.scores(self._asked(
-            (f"SELECT * FROM judged WHERE judge IN ({most})", []), "avg(score), count(score), count(*) - count(score)", "judge"
-        ))  # fmt: skip
+        spans = (f"SELECT * FROM judged WHERE judge IN ({most})", [])
+        self._cells.scores(self._asked(spans, "avg(score), count(score), count(*) - count(score)", "judge", of_trace=True))

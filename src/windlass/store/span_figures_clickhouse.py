@@ -87,8 +87,9 @@ class _Board:
         ((different,),) = self._ask(f"{self._with} SELECT uniqExact(value) FROM pairs", self._given)
         return tuple(value for value, _ in found), int(different) - len(found)
 
-    def _sum(self, spans: str, measures: str, extra: str = "") -> list[tuple[Any, ...]]:
-        """Rows of group, bucket, `extra`, and what was measured of these spans, which have their trace's `bucket`."""
+    def _sum(self, spans: str, measures: str, extra: str = "", *, of_trace: bool = False) -> list[tuple[Any, ...]]:
+        """Rows of group, bucket, `extra`, and what was measured of these spans, which have their trace's `bucket`. They are in groups of
+        their own, or in all of their trace's."""
         more = f", {extra}" if extra else ""
         rows = self._ask(
             f"{self._with} SELECT NULL, bucket{more}, {measures} FROM ({spans}) GROUP BY GROUPING SETS (({extra}), (bucket{more})) {NULLS}",
@@ -96,7 +97,14 @@ class _Board:
         )
         if not self._grouped:
             return rows
-        top = list(self.values)
+        top, sets = list(self.values), f"GROUP BY GROUPING SETS ((g{more}), (g, bucket{more})) {NULLS}"
+        if of_trace:
+            return rows + self._ask(
+                f"{self._with}, member AS (SELECT DISTINCT trace_id, toInt64(indexOf(?, assumeNotNull(value))) AS g FROM pairs UNION ALL"
+                f" SELECT trace_id, toInt64({NONE}) AS g FROM board WHERE trace_id NOT IN (SELECT trace_id FROM pairs))"
+                f" SELECT g, bucket{more}, {measures} FROM ({spans}) AS s JOIN member USING (trace_id) {sets}",
+                [*self._given, top],
+            )
         alone = f"if(known = 1, only, {NONE})"
         of = f"arrayDistinct(arrayMap(v -> toInt64(indexOf(top, v)), {self._own}))" if self._many else ""
         g = f"arrayJoin(if(empty({self._own}), [{alone}], {of}))" if self._many else (
@@ -104,8 +112,7 @@ class _Board:
         return rows + self._ask(
             f"{self._with}, alone AS (SELECT trace_id, 1 AS known, if(count() = 1, toInt64(indexOf(?, assumeNotNull(any(value)))),"
             f" {NONE}) AS only FROM pairs GROUP BY trace_id) SELECT g, bucket{more}, {measures} FROM (SELECT s.*, ? AS top, {g} AS g"
-            f" FROM ({spans}) AS s LEFT JOIN alone ON alone.trace_id = s.trace_id)"
-            f" GROUP BY GROUPING SETS ((g{more}), (g, bucket{more})) {NULLS}",
+            f" FROM ({spans}) AS s LEFT JOIN alone ON alone.trace_id = s.trace_id) {sets}",
             [*self._given, top, top],
         )
 
@@ -117,19 +124,7 @@ class _Board:
 
     def traces(self) -> list[tuple[Any, ...]]:
         measures = f"count(), countIf(failed), sum(steps), {SHARES.format('')}(took)"
-        rows = self._ask(
-            f"{self._with} SELECT NULL, bucket, {measures} FROM board GROUP BY GROUPING SETS ((), (bucket)) {NULLS}",
-            self._given,
-        )
-        if not self._grouped:
-            return rows
-        return rows + self._ask(
-            f"{self._with}, member AS (SELECT DISTINCT trace_id, toInt64(indexOf(?, assumeNotNull(value))) AS g FROM pairs UNION ALL"
-            f" SELECT trace_id, toInt64({NONE}) AS g FROM board WHERE trace_id NOT IN (SELECT trace_id FROM pairs))"
-            f" SELECT g, bucket, {measures} FROM board JOIN member USING (trace_id) GROUP BY GROUPING SETS ((g), (g, bucket))"
-            f" {NULLS}",
-            [*self._given, list(self.values)],
-        )
+        return self._sum("SELECT * FROM board", measures, of_trace=True)
 
     def calls(self) -> list[tuple[Any, ...]]:
         tokens = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")
@@ -160,4 +155,6 @@ class _Board:
         )
         judged = f"SELECT * FROM ({judged}) WHERE {COUNTS}"
         most = f"SELECT judge FROM ({judged}) GROUP BY judge ORDER BY count() DESC, judge LIMIT {SCORES}"
-        return self._sum(f"SELECT * FROM ({judged}) WHERE judge IN ({most})", "avg(score), count(score), count() - count(score)", "judge")
+        return self._sum(
+            f"SELECT * FROM ({judged}) WHERE judge IN ({most})", "avg(score), count(score), count() - count(score)", "judge", of_trace=True
+        )

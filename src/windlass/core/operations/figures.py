@@ -83,8 +83,8 @@ class Bucket(Figure, kw_only=True, omit_defaults=True):
 
 class FigureGroup(msgspec.Struct, omit_defaults=True):
     """One value of the dimension; None for what has none, or for all `others` together. A trace is in the group of each value that its
-    spans have; a span in that of its own, and without one in that of its trace, where it has one alone. So groups may come to more than
-    the whole."""
+    spans have, with its scores; a span in that of its own, and without one in that of its trace, where it has one alone. So groups may
+    come to more than the whole."""
 
     value: str | None
     whole: Figure
