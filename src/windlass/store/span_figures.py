@@ -305,5 +305,5 @@ class _Summing:
             values,
         )
         most = f"SELECT judge FROM judged GROUP BY judge ORDER BY count(*) DESC, judge LIMIT {SCORES}"
-        spans = (f"SELECT * FROM judged WHERE judge IN ({most})", [])
-        self._cells.scores(self._asked(spans, "avg(score), count(score), count(*) - count(score)", "judge", of_trace=True))
+        found: Condition = (f"SELECT * FROM judged WHERE judge IN ({most})", [])
+        self._cells.scores(self._asked(found, "avg(score), count(score), count(*) - count(score)", "judge", of_trace=True))
