@@ -1,6 +1,7 @@
 """Traces in, until they can be asked for: spans a second acknowledged, spans a second in the tables, and how far the tables lag.
 
     python -m bench.traces [--seconds 10] [--masking off|secrets|personal]
+    python -m bench.traces --board 4          # the dashboard's questions over so many million spans: bench/board.py
 
 A whole server as `windlass up` starts it, with one worker. Four connections send requests of 120 spans of about 2 kB, ten to a trace, with
 text in ordinary words and ids that are new each time. Every half second one more connection asks how many spans there are: what was
@@ -28,6 +29,7 @@ import psutil
 import uvloop
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from bench import board
 from bench.gateway import MASKING, Client, percentile, serving
 
 CONNECTIONS, SPANS, BODIES = 4, 120, 40
@@ -132,7 +134,11 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=10.0)
     arguments.add_argument("--masking", choices=tuple(MASKING), default="secrets")
+    arguments.add_argument("--board", type=float, default=0.0, metavar="MILLIONS")
     given = arguments.parse_args()
+    if given.board:
+        board.measure(given.board)
+        return
     rnd, loaded = random.Random(1), os.getloadavg()[0]
     lexicon = ["".join(rnd.choices(SYLLABLES, k=rnd.randrange(1, 5))) for _ in range(20_000)]
     bodies = [body(rnd, lexicon) for _ in range(BODIES)]

@@ -84,6 +84,7 @@ SERVICES = {
     "traces.show": "traces.show",
     "traces.text": "traces.text",
     "traces.live": "traces.live",
+    "traces.figures": "traces.figures",
     "traces.remap": "traces.remap",
     "traces.ledger": "traces.ledger",
     "traces.audit": "traces.audit",

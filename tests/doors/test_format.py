@@ -61,3 +61,13 @@ def test_what_somebody_said_something_was_worth() -> None:
     said = [words.worth(ScoreGiven("x", 0, value, given=True)) for value in (True, False, 4.0, 0.25, 1 / 3, -1e12, "plain", None)]
     assert said == ["yes", "no", "4", "0.25", "0.3333", "-1e+12", "plain", ""]
     assert words.worth(ScoreGiven("x", 0)) == "unmeasured", "a judge's"
+
+
+def test_a_number_where_there_is_little_room() -> None:
+    assert [words.compact(n) for n in (0, 0.25, 950, 999.6, 1234, 999_950, 3_400_000, 2.5e9)] == [
+        "0", "0.25", "950", "1k", "1.23k", "1M", "3.4M", "2.5G",
+    ]  # fmt: skip
+
+
+def test_how_long_a_bucket_is() -> None:
+    assert [words.length(s * 10**9) for s in (90, 60, 1800, 10_800, 86_400, 129_600)] == ["90 s", "1 min", "30 min", "3 h", "1 d", "36 h"]

@@ -11,6 +11,7 @@ import pytest
 from tests.traces.sdks.test_captured import CAPTURED, exports
 from tests.traces.sdks.test_live import cost, total
 
+from windlass.core.operations.figures import FiguresQuery
 from windlass.core.operations.traces import TraceQuery, TraceShow
 from windlass.govern.prices import Prices
 from windlass.store.journal import Journal
@@ -41,5 +42,10 @@ def test_every_call_counts_once(tmp_path: Path, folder: Path) -> None:
     tokens = [f.get(key) for f in asked for key in ("input_tokens", "output_tokens")]
     assert total([t.tokens for t in traces]) == total(tokens)
     assert total([t.cost for t in traces]) == pytest.approx(total([cost(f) for f in calls]))
+    times = {"since_ns": min(t.start_ns for t in traces), "until_ns": max(t.start_ns for t in traces) + 1}
+    whole = projection.ask("figures", FiguresQuery(**times)).whole
+    assert (whole.traces, whole.calls) == (len(traces), len(asked))
+    assert total([whole.tokens_in, whole.tokens_out]) == total(tokens)
+    assert whole.cost == pytest.approx(total([cost(f) for f in calls]))
     journal.close()
     projection.close()

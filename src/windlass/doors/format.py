@@ -46,6 +46,14 @@ def duration(ns: float | None) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
+def length(ns: int) -> str:
+    """How long a bucket is, in the largest unit that it is whole in: `30 min`, `3 h`, `90 s`."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if ns % (size * 10**9) == 0:
+            return f"{ns // (size * 10**9)} {unit}"
+    return f"{ns // 10**9} s"
+
+
 def dollars(amount: float | None) -> str:
     """US dollars with the digits that matter: `$0.00`, `$0.0042`, `$12.30`; `unknown` where there is no price."""
     if amount is None:
@@ -87,6 +95,14 @@ def figure(value: float, sign: str = "") -> str:
 
 def count(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
+
+
+def compact(number: float) -> str:
+    """A number where there is little room: `950`, `1.2k`, `3.4M`, `0.25`."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= size * 0.9995:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
 
 
 def many(number: int, what: str) -> str:

@@ -19,6 +19,7 @@ import msgspec
 
 from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, Unavailable
+from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -44,6 +45,7 @@ from windlass.store import (
 from windlass.store.segments import Position
 from windlass.store.span_columns_clickhouse import COLUMNS, TABLES, TYPES
 from windlass.store.span_fields_clickhouse import fields_of
+from windlass.store.span_figures_clickhouse import figures_of
 from windlass.store.span_filters import places, versions_of
 from windlass.store.span_filters_clickhouse import watched
 from windlass.store.span_ledger import Account, Entry, nothing
@@ -273,6 +275,9 @@ class ClickHouseSpans:
         )
         by_time = tuple((b, n, float(p95), e) for b, n, e, _, p95 in series)
         return LiveFigures(total[0], total[1], total[2], total[3], None if unpriced else cost, tokens, by_time)
+
+    def figures(self, query: FiguresQuery) -> Figures:
+        return figures_of(self._ask, query)
 
     def arrivals(self, query: ArrivalQuery) -> Arrivals:
         """By place: what comes later has a later one, whatever the clocks say. Where another engine stopped says nothing here."""

@@ -18,6 +18,7 @@ import duckdb
 import msgspec
 
 from windlass.core.errors import Conflict, Unavailable
+from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -37,12 +38,14 @@ from windlass.store import span_columns, span_erasing, span_expiring, span_files
 from windlass.store.segments import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
 from windlass.store.span_fields import fields_of
+from windlass.store.span_figures import figures_of
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
 from windlass.store.span_ledger import Account, Entry, nothing
 from windlass.store.span_places import File
 from windlass.store.span_remapping import Remapping
 from windlass.store.span_scores import seen_of
 from windlass.store.span_sessions import outer, sessions_of
+from windlass.store.span_suspects import Suspects
 from windlass.store.spans import (
     Arrival,
     ArrivalQuery,
@@ -93,6 +96,7 @@ class DuckSpans:
         self._days: dict[str, Extent] = {}
         for path in sorted(self._folder.glob("????-??-??.duckdb")):
             self._attach(path.stem)
+        self._suspects = Suspects(self._db)
         self._view()
 
     def _attach(self, day: str) -> str:
@@ -234,6 +238,13 @@ class DuckSpans:
             total[1], total[2], total[3], total[4], cost, spent[2], tuple((b, n, float(p95), e) for b, n, e, _, p95 in series)
         )
 
+    def figures(self, query: FiguresQuery) -> Figures:
+        try:
+            return figures_of(self._db, self._files(), query, self._suspects)
+        except duckdb.OutOfMemoryException:
+            remedy = "ask for a shorter time or for fewer traces, or set span_memory higher"
+            raise Unavailable("these figures need more memory than spans may take", where="since_ns", remedy=remedy) from None
+
     def arrivals(self, query: ArrivalQuery) -> Arrivals:
         """By the place of rows in their day's file: a file only grows, so what comes later has a later place, whatever the clocks say."""
         reached, found, more = places(query.cursor), list[Arrival](), False
@@ -328,6 +339,7 @@ class DuckSpans:
         end = time.monotonic() + seconds
         while not self._remapping.step(read) and time.monotonic() < end:
             pass
+        self._suspects = Suspects(self._db)  # what was one thing may be another now
         told = self._remapping.told(sum(lies.rows for lies in self._days.values()))
         if told.finished:
             self._remapping = None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
@@ -69,6 +70,10 @@ class LocalSpans:
 
     async def live(self, query: LiveQuery) -> LiveFigures:
         found: LiveFigures = await self.ask("live", query)
+        return found
+
+    async def figures(self, query: FiguresQuery) -> Figures:
+        found: Figures = await self.ask("figures", query)
         return found
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from windlass.core.actor import Actor
+from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
@@ -27,8 +28,8 @@ from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, 
 
 
 class Traces:
-    """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.text`, `traces.live`, `traces.remap`, `traces.ledger` and
-    `traces.audit`."""
+    """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.text`, `traces.live`, `traces.figures`, `traces.remap`,
+    `traces.ledger` and `traces.audit`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -73,6 +74,11 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.live(query)
+
+    async def figures(self, actor: Actor, query: FiguresQuery) -> Figures:
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        return await self._spans.figures(query)
 
     async def remap(self, actor: Actor, asked: TraceRemap) -> Remapped:
         """Of all projects, since a file holds spans of all. Goes on for half a second at a time."""

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
+from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
@@ -36,8 +37,8 @@ RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being
 ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
-    "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "text": TextShow, "live": LiveQuery, "arrivals": ArrivalQuery,
-    "scores": ScoreQuery,
+    "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "text": TextShow, "live": LiveQuery, "figures": FiguresQuery,
+    "arrivals": ArrivalQuery, "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget, "mentions": MentionQuery,
     "remap": None, "ledger": LedgerQuery, "audit": LedgerAudit,
 }  # fmt: skip
@@ -70,6 +71,9 @@ class RemoteSpans:
 
     async def live(self, query: LiveQuery) -> LiveFigures:
         return await self._ask("live", query, LiveFigures)
+
+    async def figures(self, query: FiguresQuery) -> Figures:
+        return await self._ask("figures", query, Figures)
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:
         return await self._ask("arrivals", query, Arrivals)

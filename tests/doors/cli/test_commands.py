@@ -158,6 +158,13 @@ def test_evaluations_and_their_rows(shop: Shell, served: Server) -> None:
     assert len(found["items"]) == 20
     tree = shop("traces", found["items"][0]["trace_id"]).stdout
     assert "component" in tree
+    assert shop("figures").stdout.startswith("no trace that fits began in 24 h")
+    figures = shop("figures", "--evaluation", a, "--by", "kind", "--with", "steps").stdout
+    assert figures.startswith(f"{len(found['items'])} traces in 24 h" if not found.get("next") else "60 traces in 24 h")
+    assert "component" in figures and any(block in figures for block in "▁▂▃▄▅▆▇█")
+    whole = shop.json("figures", "--evaluation", a)["whole"]
+    assert whole["traces"] == 60 and whole["latency"]["p50"] > 0
+    assert "take steps or first_token" in shop("figures", "--with", "weather", code=1).stderr
     assert "read anew: they say what they said" in shop("traces", "remap").stdout
     told = shop.json("traces", "remap")
     assert told["finished"] and told["done"] == told["total"] > 120

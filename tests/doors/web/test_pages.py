@@ -190,6 +190,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/releases": "/releases",
         "/traces": "/traces",
         "/traces/fields": "/traces/fields?filter=kind:model&fields=open",
+        "/dashboards": "/dashboards?by=model",
         "/traces/{id}": f"/traces/{trace.trace_id}",
         "/traces/{id}/text": f"/traces/{trace.trace_id}/text?span={span}&of=attributes",
         "/traces/compare": f"/traces/compare?trace={trace.trace_id},{trace.trace_id}",

@@ -22,6 +22,7 @@ from windlass.doors.web import (
     artifacts,
     audit,
     bakeoffs,
+    dashboards,
     datasets,
     erasures,
     evaluations,
@@ -76,6 +77,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *sessions.PAGES,
     *alerts.PAGES,
     *trace_lists.PAGES,
+    *dashboards.PAGES,
     *trace_pairs.PAGES,  # before what takes any id, as those
     *traces.PAGES,
     *trace_texts.PAGES,

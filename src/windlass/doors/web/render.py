@@ -77,6 +77,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Monitor",
         (
+            ("dashboards", "Dashboard", "/dashboards"),
             ("traces", "Traces", "/traces"),
             ("ledger", "Ledger", "/ledger"),
             ("monitors", "Monitors", "/monitors"),
@@ -141,6 +142,8 @@ def _environment() -> jinja2.Environment:
         percent=words.percent,
         points=words.points,
         count=words.count,
+        compact=words.compact,
+        length_of=words.length,
         figure=words.figure,
         size=words.size,
         short_ref=words.short_ref,

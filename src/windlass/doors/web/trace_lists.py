@@ -18,6 +18,7 @@ from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, query, respond, wants_json
 from windlass.store.span_conditions import LONG
 
+LATEST = (1 << 63) - 1
 HOURS = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
 COUNTED, COMPLETED = 10_000, 200  # traces that are looked at
 SHOWN, SUGGESTED = 6, 12  # values of a field
@@ -25,21 +26,30 @@ SHORT = {"search", "uses", "passage", "model", "session", "user", "environment",
 
 
 class Asked(msgspec.Struct):
-    """What is asked of traces: by `filter`, of the `last` hours or days, and where it is an `evaluation`, of its traces."""
+    """What is asked of traces: by `filter`, of the `last` hours or days or those that began from one time `to` another, and where it is an
+    `evaluation`, of its traces."""
 
     filter: str
-    last: str
-    evaluation: str
+    last: str = ""
+    evaluation: str = ""
+    begun: int | None = None
+    to: int | None = None
 
     @property
     def since_ns(self) -> int | None:
-        return time.time_ns() - HOURS[self.last] * 3_600_000_000_000 if self.last else None
+        return time.time_ns() - HOURS[self.last] * 3_600_000_000_000 if self.last else self.begun
 
     def fields(self, project: str) -> FieldQuery:
-        return FieldQuery(project, self.filter, self.evaluation or None, self.since_ns)
+        return FieldQuery(project, self.filter, self.evaluation or None, self.since_ns, self.to)
 
     def url(self, path: str, **more: Any) -> str:
-        return query(path, filter=self.filter, last=self.last, evaluation=self.evaluation, **more)
+        told = {"filter": self.filter, "last": self.last, "evaluation": self.evaluation, "since_ns": self.begun, "until_ns": self.to}
+        return query(path, **told | more)
+
+    def narrowed(self, term: Node) -> Asked:
+        """With one thing more."""
+        tree = read(self.filter)
+        return msgspec.structs.replace(self, filter=printed(all_of([tree, term]) if tree else term))
 
 
 class TracesContext(msgspec.Struct):
@@ -83,7 +93,7 @@ class FieldsContext(msgspec.Struct):
     opened: bool = True
 
 
-def _asked(request: Request) -> Asked:
+def asked_of(request: Request) -> Asked:
     """What a page of traces is asked; other parameters each say one thing of the filter. Raises `Invalid`."""
     q = {k: v for k, v in request.query_params.items() if v}
     last = q["last"] if q.get("last") in HOURS else ""
@@ -96,18 +106,24 @@ def _asked(request: Request) -> Asked:
             session=q.get("session"), user=q.get("user"), environment=q.get("environment"), slower_than_ms=slower, score=q.get("score"),
         )  # fmt: skip
         text = printed(all_of(conditions_of(named)))
-    return Asked(text, last, q.get("evaluation", ""))
+    begun, to = (None, None) if last else (_ns(q, "since_ns"), _ns(q, "until_ns"))
+    return Asked(text, last, q.get("evaluation", ""), begun, to)
+
+
+def _ns(q: dict[str, str], name: str) -> int | None:
+    """A time of an address, as charts lead to it; None where there is none."""
+    return min(int(q[name]), LATEST) if q.get(name, "").isdecimal() and len(q[name]) < 20 else None
 
 
 async def traces(request: Request, ask: Asker) -> Response:
-    wrong, page, asked = "", TracePage(items=()), Asked(request.query_params.get("filter", ""), "", "")
+    wrong, page, asked = "", TracePage(items=()), Asked(request.query_params.get("filter", ""))
     try:
-        asked = _asked(request)
+        asked = asked_of(request)
         page = await ask(
             TRACES,
             TraceQuery(
                 ask.actor.project, asked.filter, evaluation=asked.evaluation or None, since_ns=asked.since_ns,
-                cursor=request.query_params.get("cursor") or None,
+                until_ns=asked.to, cursor=request.query_params.get("cursor") or None,
             ),
         )  # fmt: skip
     except Invalid as e:
@@ -129,13 +145,11 @@ async def fields(request: Request, ask: Asker) -> Response:
         typed = request.query_params
         asked = Asked(typed.get("filter", ""), typed["last"] if typed.get("last") in HOURS else "", typed.get("evaluation", ""))
         return respond(request, "fields.html", await _completed(asked, int(at), ask), nav="traces", title="Fields")
-    asked = _asked(request)
+    asked = asked_of(request)
     told = await ask(FIELDS, msgspec.structs.replace(asked.fields(ask.actor.project), among=COUNTED, limit=SHOWN))
-    tree = read(asked.filter)
 
     def with_term(term: Node) -> str:
-        filter = printed(all_of([tree, term]) if tree else term)
-        return Asked(filter, asked.last, asked.evaluation).url("/traces", fields="open")
+        return asked.narrowed(term).url("/traces", fields="open")
 
     def values(name: str, said: tuple[FieldValue, ...]) -> tuple[Value, ...]:
         terms = [(v, Term(name, v.value)) for v in said]

@@ -12,6 +12,7 @@ import msgspec
 from windlass.core.errors import error_from_dict
 from windlass.core.operations import alerts, monitors, sessions, traces
 from windlass.core.operations.datasets import Edited
+from windlass.core.operations.figures import FIGURES, Figures, FiguresQuery
 from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.sdk import export
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
@@ -47,6 +48,13 @@ class Traces(Group):
     def live(self, release: str | None = None, hours: int = 24) -> traces.LiveFigures:
         """Operation `traces.live`."""
         return self._client.call(traces.LIVE, traces.LiveQuery(self._project, release, hours))
+
+    def figures(self, hours: float | None = None, **filters: Any) -> Figures:
+        """How many, how slow, how dear and how good, over the last so many hours and by what `by` names; filters are the fields of
+        `FiguresQuery`. `msgspec.to_builtins(found.buckets)` is rows for a dataframe. Operation `traces.figures`."""
+        if hours is not None:
+            filters.setdefault("since_ns", time.time_ns() - int(hours * 3600 * 10**9))
+        return self._client.call(FIGURES, FiguresQuery(project=self._project, **filters))
 
     def score(
         self, trace: str | None, name: str, value: bool | float | str | None = None, *, comment: str | None = None, **more: Any
