@@ -185,7 +185,8 @@ def all_of(store: SpanStore, query: TraceQuery) -> list[TraceSummary]:
     "filters",
     [{}, {"status": "error"}, {"status": "ok"}, {"model": "a"}, {"session": "s7"}, {"kind": "request"}, {"slower_than_ms": 2000.0},
      {"evaluation": "e1"}, {"evaluation": "*"}, {"search": "run", "model": "b"}, {"since_ns": NOW + 300 * SECOND},
-     {"until_ns": NOW + 500 * SECOND, "status": "ok"}],
+     {"until_ns": NOW + 500 * SECOND, "status": "ok"}, {"filter": "cost>=0.5"}, {"filter": "-model:a tokens>5"},
+     {"filter": "(model:a or latency>1h) spans<4 -status:error"}, {"filter": "has:cost session:s7", "status": "ok"}],
     ids=str,
 )  # fmt: skip
 def test_figures_are_of_the_traces_that_a_list_has(store: SpanStore, filters: dict[str, Any]) -> None:
