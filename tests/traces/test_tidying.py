@@ -120,6 +120,17 @@ def test_days_beyond_are_gone_and_the_ledger_balances(house: House, clock: Clock
     assert house.problems() == []
 
 
+def test_what_is_to_be_sent_on_stays_for_as_long_as_it_may_wait(house: House, clock: Clock) -> None:
+    a_day(house, clock, 4)
+    before = bytes_of(house.folder)
+    for waits, left in ((24.0 * 6, before), (24.0 * 2, 0)):
+        work = Tidying(house.folder, house.projection._store, 1, waits)
+        while not work._next:
+            work.step(house.projection._at, idle=True)
+        assert names(house) == []
+        assert bytes_of(house.folder) == left or (left == 0 and bytes_of(house.folder) < 20)
+
+
 def test_without_the_setting_all_is_kept(house: House, clock: Clock) -> None:
     traces = [a_day(house, clock, back) for back in (4000, 0)]
     tidied(house, days=0)

@@ -37,4 +37,5 @@ def _kept(ask: Ask, first: int) -> list[Entry]:
 
 
 def days(ask: Ask) -> list[str]:
-    return [str(day) for (day,) in ask("SELECT DISTINCT day FROM spans ORDER BY day", [])]
+    of = "FROM system.parts WHERE active AND database = currentDatabase() AND table = 'spans'"
+    return [str(day) for (day,) in ask(f"SELECT DISTINCT partition {of} ORDER BY partition", [])]

@@ -47,9 +47,11 @@ _log = logging.getLogger("windlass.projector")
 class Projection:
     """The work itself, on one thread: journal to store, questions to answers."""
 
-    def __init__(self, journals: Path, store: SpanStore, prices: Prices | None = None, days: int = 0) -> None:
+    def __init__(
+        self, journals: Path, store: SpanStore, prices: Prices | None = None, tidying: Tidying | None = None
+    ) -> None:  # fmt: skip
         self._prices = prices
-        self._tidying = Tidying(journals, store, days)
+        self._tidying = tidying or Tidying(journals, store, 0)
         self._reader = JournalReader(journals)
         self._store = store
         self._at = store.positions()
@@ -267,7 +269,9 @@ def open_projection(home: Home, settings: Settings) -> Projection:
         from windlass.store.spans_duckdb import DuckSpans  # brings DuckDB, which a command that asks for no spans never needs
 
         store = DuckSpans(home.path / "spans", settings.span_memory)
-    return Projection(home.path / "journal", store, Prices(home.path / "prices.toml"), settings.retention_days)
+    journals = home.path / "journal"
+    tidying = Tidying(journals, store, settings.retention_days, settings.forward_hours if settings.forward_to else 0.0)
+    return Projection(journals, store, Prices(home.path / "prices.toml"), tidying)
 
 
 async def _serve(home: Home) -> None:

@@ -21,12 +21,14 @@ _log = logging.getLogger("windlass.tidying")
 
 
 class Tidying:
-    """`days` is for how many days of receipt (UTC) everything is kept, besides today; 0 for ever."""
+    """`days` is for how many days of receipt (UTC) everything is kept, besides today; 0 for ever. `waits` is how long, in hours, somebody
+    who sends the journal on may be behind: for so long its segments stay."""
 
-    def __init__(self, journals: Path, store: SpanStore, days: int) -> None:
+    def __init__(self, journals: Path, store: SpanStore, days: int, waits: float = 0.0) -> None:
         self._folder = journals
         self._store = store
         self._days = days
+        self._waits_ns = int(waits * 3_600e9)
         self._next = 0.0
 
     def step(self, at: Mapping[str, Position], idle: bool) -> bool:
@@ -53,7 +55,7 @@ class Tidying:
             _log.info("%s is kept no longer: %d spans went", old[0], rows)
             return True
         for folder, number in self._projected(at):
-            if freed := drop(folder, number, midnight):
+            if freed := drop(folder, number, min(midnight, now_ns() - self._waits_ns)):
                 _log.info("segment %d of %s is kept no longer: %d bytes went", number, folder.name, freed)
         return False
 
