@@ -10,6 +10,7 @@ import typer
 from windlass.core.errors import Invalid
 from windlass.core.operations.figures import Bucket, Figure, FigureGroup, Figures, Measure, Percentiles
 from windlass.doors import format as words
+from windlass.doors.cli import filtering
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 
@@ -31,6 +32,7 @@ def figures(
     bucket: Annotated[int | None, typer.Option("--bucket", min=1, help="Seconds of one bucket; by default what fits.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=50, help="At most so many groups, the largest.")] = 8,
     measure: Annotated[list[str] | None, typer.Option("--with", help=f"What else to measure: {' or '.join(MORE)}.")] = None,
+    where: Annotated[str | None, typer.Option("--where", "-w", help=filtering.WHERE, autocompletion=filtering.complete)] = None,
     search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
     uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
@@ -49,7 +51,7 @@ def figures(
     if status not in (None, "ok", "error"):
         raise Invalid(f"{status!r} is no state of a trace", where="--status", remedy="write ok or error")
     given = {
-        "by": by, "bucket_s": bucket, "search": search, "status": status, "uses": uses, "model": model, "kind": kind,
+        "by": by, "bucket_s": bucket, "filter": where, "search": search, "status": status, "uses": uses, "model": model, "kind": kind,
         "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
         "score": score, "limit": limit, "measures": tuple(m for m in get_args(Measure) if m in (measure or ()) or m not in MORE),
     }  # fmt: skip

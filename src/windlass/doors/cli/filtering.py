@@ -13,6 +13,7 @@ from windlass.doors import format as words
 from windlass.doors.cli.session import Session, plain
 from windlass.sdk.servers import configured_server, local_server
 
+WHERE = "That fit this filter: status:error model:gpt-5* latency>2s -user:bot (a or b). docs/tracing.md has the language."
 COUNTED, COMPLETED = 10_000, 200  # traces that are looked at
 
 
