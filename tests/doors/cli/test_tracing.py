@@ -77,10 +77,12 @@ def test_traces_are_filtered_counted_and_completed(shop: Shell) -> None:
     wrong = shop("traces", "-w", "a modle:x", code=1).stderr
     assert "column 3" in wrong and "did you mean `model`" in wrong
     assert "no values of 'cost' are counted" in shop("traces", "fields", "cost", code=1).stderr
+    assert "did you mean `attr`" in shop("traces", "fields", "attr:", code=1).stderr
     assert "windlass traces -w status:error" in shop("traces", "status:error", code=1).stderr
     assert complete("status:error mo") == ["status:error model:"]
     assert complete("-(kind:to") == ["-(kind:tool"]
-    assert "1 trace in 24 h" in shop("figures", "-w", "kayaks").stdout
+    drawn = shop("figures", "-w", "kayaks", "--status", "ok", "--by", "model", "--hours", "100").stdout
+    assert "1 trace in 100 h" in drawn and "/dashboards?filter=status%3Aok+kayaks&last=7d&by=model" in drawn
     assert "did you mean `model`" in shop("figures", "-w", "modle:x", code=1).stderr
 
 
