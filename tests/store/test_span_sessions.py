@@ -23,7 +23,7 @@ def some_spans(rnd: random.Random) -> list[SpanRow]:
     rows = []
     for number in range(400):
         trace = f"{rnd.randrange(60):032x}"
-        kind = rnd.choice(["tool", "model", "span", "request", "embedding"])
+        kind = rnd.choice(["tool", "model", "span", "request", "embedding", "evaluator"])
         said = {
             DECISION: rnd.choice(["allow", "deny", "ask", None]), CALLER: rnd.choice([None, "agent/a", "chain/ü", 'x"y']),
             APPROVED: rnd.choice([None, None, "denied"]),
@@ -60,8 +60,9 @@ def plainly(rows: list[SpanRow]) -> list[SessionSummary]:
     for id, spans in groups.items():
         said = [(msgspec.json.decode(s.attributes), s) for s in spans]
         paid = [s.cost for s in spans if s.kind in ("model", "embedding") and (s.trace_id, s.span_id) not in outer]
-        found.append((max(s.start_ns for s in spans), id, SessionSummary(
-            id, min(s.start_ns for s in spans), max(s.end_ns for s in spans), len({s.trace_id for s in spans}),
+        steps = [s for s in spans if s.kind != "evaluator"] or spans  # a score says nothing of when
+        found.append((max(s.start_ns for s in steps), id, SessionSummary(
+            id, min(s.start_ns for s in spans), max(s.end_ns for s in steps), len({s.trace_id for s in spans}),
             sum(a.get(DECISION) == "allow" or (s.kind == "tool" and s.service != "windlass") for a, s in said),
             sum(a.get(DECISION) == "deny" for a, _ in said), sum(APPROVED in a for a, _ in said),
             len({s.trace_id for s in spans if s.parent is None and s.status == "error"}),

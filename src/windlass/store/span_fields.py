@@ -77,7 +77,7 @@ def names_of(query: FieldQuery) -> list[str]:
         return [query.field]
     field = field_of(query.field)
     if field is None or not field.counted:
-        counted = tuple(f.name for f in FIELDS.values() if f.counted)
+        counted = (*(f.name for f in FIELDS.values() if f.counted), "attr", "attr.NAME", "resource", "resource.NAME")
         raise Invalid(f"no values of {query.field[:40]!r} are counted", where="field", remedy=nearest(query.field, counted))
     return [field.name]
 

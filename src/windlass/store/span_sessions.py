@@ -16,11 +16,13 @@ from windlass.store.span_filters import EARLIEST, LATEST
 from windlass.store.span_places import File, Newest, lying, place
 
 LIGHT = 'trace_id, span_id, parent, kind, status, service, start_ns, end_ns, receipt_ns, cost, response, "user"'
+# whoever judges a run hours later goes on with no conversation
+LAST, ENDED = (f"coalesce(max({at}) FILTER (kind <> 'evaluator'), max({at}))" for at in ("start_ns", "end_ns"))
 MORE = 8  # times as many rows, when what was read filled no page
 
 
 def sessions_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: SessionQuery) -> SessionPage:
-    """The newest first, by when their last span began; of a revised span the newest counts. A span that names no session is of its
+    """The newest first, by when their last step began; of a revised span the newest counts. A span that names no session is of its
     trace's, where that names one alone: some libraries say it on the root only. Only as many are read as fill a page. Raises `Invalid`
     for a cursor that is none."""
     kept, bounds, until = ["true"], list[Any](), LATEST
@@ -73,7 +75,7 @@ def _summed(
         " s AS (FROM m WHERE session IN (FROM named)"
         " QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1),"
         f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s),"
-        " g AS (SELECT session, min(start_ns) AS first, max(start_ns) AS last, max(end_ns) AS ended, count(DISTINCT trace_id) AS runs,"
+        f" g AS (SELECT session, min(start_ns) AS first, {LAST} AS last, {ENDED} AS ended, count(DISTINCT trace_id) AS runs,"
         " count(*) FILTER (decision = 'allow' OR (kind = 'tool' AND service <> 'windlass')) AS ran,"
         " count(*) FILTER (decision = 'deny') AS refused, count(*) FILTER (waited) AS asked,"
         " count(DISTINCT trace_id) FILTER (parent IS NULL AND status = 'error') AS failed,"

@@ -9,11 +9,13 @@ from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.span import APPROVED, CALLER, DECISION, LOG
 from windlass.store.span_sessions import page_of, reached
 
+# whoever judges a run hours later goes on with no conversation
+LAST, ENDED = (f"ifNull(maxOrNullIf({at}, kind != 'evaluator'), max({at}))" for at in ("start_ns", "end_ns"))
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
 
 def sessions_of(ask: Ask, query: SessionQuery) -> SessionPage:
-    """The newest first, by when their last span began; of a revised span the newest counts. A span that names no session is of its
+    """The newest first, by when their last step began; of a revised span the newest counts. A span that names no session is of its
     trace's, where that names one alone. Raises `Invalid` for a cursor that is none."""
     counts = f"project = ? AND evaluation IS NULL AND kind != '{LOG}'"
     fits, given = [counts, "coalesce(spans.session, alone) IS NOT NULL"], [query.project, query.project]
@@ -36,7 +38,7 @@ def sessions_of(ask: Ask, query: SessionQuery) -> SessionPage:
         f" {_said(CALLER)} AS caller, {_said(DECISION)} AS decision, {_said(APPROVED)} IS NOT NULL AS waited"
         f" FROM spans JOIN a USING (trace_id) WHERE {' AND '.join(fits)} ORDER BY receipt_ns DESC LIMIT 1 BY trace_id, span_id),"
         f" t AS (SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s),"
-        " g AS (SELECT assumeNotNull(session) AS id, min(start_ns) AS first, max(start_ns) AS last, max(end_ns) AS ended,"
+        f" g AS (SELECT assumeNotNull(session) AS id, min(start_ns) AS first, {LAST} AS last, {ENDED} AS ended,"
         " uniqExact(trace_id) AS runs, countIf(decision = 'allow' OR (kind = 'tool' AND service != 'windlass')) AS ran,"
         " countIf(decision = 'deny') AS refused, countIf(waited) AS asked,"
         " uniqExactIf(trace_id, parent IS NULL AND status = 'error') AS failed,"

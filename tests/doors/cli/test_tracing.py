@@ -77,6 +77,23 @@ def test_traces_are_filtered_counted_and_completed(shop: Shell) -> None:
     wrong = shop("traces", "-w", "a modle:x", code=1).stderr
     assert "column 3" in wrong and "did you mean `model`" in wrong
     assert "no values of 'cost' are counted" in shop("traces", "fields", "cost", code=1).stderr
+    assert "did you mean `attr`" in shop("traces", "fields", "attr:", code=1).stderr
     assert "windlass traces -w status:error" in shop("traces", "status:error", code=1).stderr
     assert complete("status:error mo") == ["status:error model:"]
     assert complete("-(kind:to") == ["-(kind:tool"]
+    drawn = shop("figures", "-w", "kayaks", "--status", "ok", "--by", "model", "--hours", "100").stdout
+    assert "1 trace in 100 h" in drawn and "/dashboards?filter=status%3Aok+kayaks&last=7d&by=model" in drawn
+    assert "did you mean `model`" in shop("figures", "-w", "modle:x", code=1).stderr
+
+
+def test_a_text_is_read_by_the_start_of_its_step(shop: Shell) -> None:
+    shop("push")
+    trace = shop.json("run", "shop", "When do you open?")["trace"]
+    steps = [s["span_id"] for s in shop.json("traces", trace)["spans"]]
+    one = steps[0]
+    whole = shop.json("traces", trace, "--span", one, "--text", "input")
+    assert shop.json("traces", trace, "--span", one[:13], "--text", "input") == whole and "open" in whole["text"]
+    said = shop("traces", trace, "--text", "input", code=1).stderr
+    assert f"this trace has {len(steps)} steps" in said and one in said
+    assert "0 steps of this trace begin with 'xyz'" in shop("traces", trace, "--span", "xyz", "--text", "input", code=1).stderr
+    assert "take one of input, output" in shop("traces", trace, "--span", one, "--text", "weather", code=1).stderr

@@ -82,3 +82,13 @@ def test_its_charts_need_no_script_and_few_stops_of_the_keyboard(wide: Opened) -
     page = wide.go("/dashboards?by=release")
     assert page.locator("svg a:not([tabindex='-1'])").count() == 0, "tables have the links for the keyboard"
     assert page.locator("svg[role=img][aria-label]").count() == page.locator("svg.chart").count() > 0
+
+
+def test_a_filter_that_cannot_be_read_keeps_what_was_chosen(wide: Opened) -> None:
+    response = wide.page.goto(wide.address + "/dashboards?filter=modle:a&by=model&last=7d")
+    assert response.status == 400
+    wide.complaints.clear()  # the browser's own line about it
+    page = wide.page
+    assert "did you mean `model`" in page.get_by_role("alert").inner_text()
+    assert page.get_by_label("Filter").input_value() == "modle:a"
+    assert (page.locator("select[name=by]").input_value(), page.locator("select[name=last]").input_value()) == ("model", "7d")

@@ -1,9 +1,11 @@
-"""Parameters of a GET as a query string, and back. A text is itself; anything else is its JSON; what has its default is left out."""
+"""Parameters of a GET as a query string, and back: a text is itself; anything else is its JSON; what has its default is left out.
+Parameters of any operation from values that somebody gave."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -35,6 +37,26 @@ def decode(kind: type[P], query: Mapping[str, str]) -> P:
         return msgspec.convert(found, kind)
     except msgspec.ValidationError as e:
         raise Invalid(f"the parameters are wrong: {e}") from e
+
+
+def taken(kind: type[P], given: Mapping[str, Any]) -> P:
+    """The parameters that these values are. Raises `Invalid` naming the field that is wrong, with what it takes where that is a choice."""
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as e:
+        message, _, place = str(e).replace("`", "'").partition(" - at '$.")
+        name = (re.match(r"\w*", place) or [""])[0]
+        choices = [c for f in msgspec.structs.fields(kind) if f.name == name for c in _choices(f.type)]
+        if choices:
+            raise Invalid(f"{given[name]!r} is none of its values", where=name, remedy="take one of " + ", ".join(choices)) from None
+        raise Invalid(message[:1].lower() + message[1:], where=place.rstrip("'") or None) from None
+
+
+def _choices(kind: Any) -> list[str]:
+    """The texts that a field takes, where they are few."""
+    if get_origin(kind) is Literal:
+        return [c for c in get_args(kind) if isinstance(c, str)]
+    return [c for one in get_args(kind) if get_origin(one) is Literal for c in _choices(one)]
 
 
 def _value(kind: Any, text: str, name: str) -> Any:

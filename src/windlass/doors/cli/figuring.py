@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Annotated, get_args
+from urllib.parse import urlencode
 
 import typer
 
 from windlass.core.errors import Invalid
 from windlass.core.operations.figures import Bucket, Figure, FigureGroup, Figures, Measure, Percentiles
 from windlass.doors import format as words
+from windlass.doors.cli import filtering
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+LAST = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}  # what the page offers, in hours
 MORE = ("steps", "first_token")  # measures that are made when they are named
 DIMENSIONS = (
     "model, provider, release, version, prompt, service, environment, user, session, kind, name, tool, tag, status, or attribute:NAME"
@@ -31,6 +34,7 @@ def figures(
     bucket: Annotated[int | None, typer.Option("--bucket", min=1, help="Seconds of one bucket; by default what fits.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=50, help="At most so many groups, the largest.")] = 8,
     measure: Annotated[list[str] | None, typer.Option("--with", help=f"What else to measure: {' or '.join(MORE)}.")] = None,
+    where: Annotated[str | None, typer.Option("--where", "-w", help=filtering.WHERE, autocompletion=filtering.complete)] = None,
     search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
     uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
@@ -48,17 +52,24 @@ def figures(
         raise Invalid(f"{wrong[0]!r} is nothing to measure", where="--with", remedy=f"take {' or '.join(MORE)}")
     if status not in (None, "ok", "error"):
         raise Invalid(f"{status!r} is no state of a trace", where="--status", remedy="write ok or error")
-    given = {
-        "by": by, "bucket_s": bucket, "search": search, "status": status, "uses": uses, "model": model, "kind": kind,
+    told = {
+        "filter": where, "search": search, "status": status, "uses": uses, "model": model, "kind": kind,
         "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
-        "score": score, "limit": limit, "measures": tuple(m for m in get_args(Measure) if m in (measure or ()) or m not in MORE),
+        "score": score,
     }  # fmt: skip
-    found = session.client.traces.figures(hours, **{k: v for k, v in given.items() if v is not None})
+    which = {k: v for k, v in told.items() if v is not None}
+    how = {
+        "by": by, "bucket_s": bucket, "limit": limit,
+        "measures": tuple(m for m in get_args(Measure) if m in (measure or ()) or m not in MORE),
+    }  # fmt: skip
+    found = session.client.traces.figures(hours, **which, **{k: v for k, v in how.items() if v is not None})
     session.result(found)
-    _print(session, found, hours)
+    last = next((name for name, most in LAST.items() if hours <= most), "30d")
+    board = {"filter": filtering.as_one(which), "evaluation": evaluation, "last": last, "by": by}
+    _print(session, found, hours, "/dashboards?" + urlencode({k: v for k, v in board.items() if v}))
 
 
-def _print(session: Session, found: Figures, hours: float) -> None:
+def _print(session: Session, found: Figures, hours: float, page: str) -> None:
     whole = found.whole
     if not whole.traces:
         session.print(f"no trace that fits began in {hours:g} h: ask for more --hours, or windlass traces lists what there is")
@@ -76,7 +87,7 @@ def _print(session: Session, found: Figures, hours: float) -> None:
         )  # fmt: skip
     if found.more:
         session.print(f"[dim]{words.many(found.more, 'more value')} in others: --limit tells more[/dim]")
-    session.print(f"[dim]{session.link('/dashboards')}[/dim]")
+    session.print(f"[dim]{plain(session.link(page))}[/dim]")
 
 
 def _charts(found: Figures) -> list[tuple[str, list[float | None], str]]:

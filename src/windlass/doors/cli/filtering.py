@@ -13,13 +13,13 @@ from windlass.doors import format as words
 from windlass.doors.cli.session import Session, plain
 from windlass.sdk.servers import configured_server, local_server
 
+WHERE = "That fit this filter: status:error model:gpt-5* latency>2s -user:bot (a or b). docs/tracing.md has the language."
 COUNTED, COMPLETED = 10_000, 200  # traces that are looked at
 
 
 def fields(session: Session, field: str, asked: dict[str, Any]) -> None:
     """How many traces fit, and what they say in the fields of filters. `asked` are the fields of a `TraceQuery`."""
-    conditions: list[Node] = conditions_of(TraceQuery(**{k: v for k, v in asked.items() if k not in ("cursor", "limit")}))
-    filter = printed(all_of(conditions)) if conditions else ""
+    filter = as_one({k: v for k, v in asked.items() if k not in ("cursor", "limit")})
     more = {k: asked[k] for k in ("evaluation", "since_ns", "limit") if k in asked}
     told = session.client.traces.fields(filter, field=field, among=COUNTED, **more)
     session.result(told)
@@ -32,6 +32,12 @@ def fields(session: Session, field: str, asked: dict[str, Any]) -> None:
         session.print(f"\n[bold]{plain(one.name)}[/bold]  [dim]{plain(one.about)}[/dim]")
         for v in one.values:
             session.print(f"{v.traces:>8,}  {plain(v.value)}")
+
+
+def as_one(asked: dict[str, Any]) -> str:
+    """What these fields of a `TraceQuery` ask for, as one filter. Raises `Invalid`."""
+    conditions: list[Node] = conditions_of(TraceQuery(**asked))
+    return printed(all_of(conditions)) if conditions else ""
 
 
 def complete(incomplete: str) -> list[str]:

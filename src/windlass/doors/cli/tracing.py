@@ -23,14 +23,14 @@ from windlass.sdk import export
 from windlass.store.spans import readable
 
 YES, NO = ("true", "yes", "up"), ("false", "no", "down")
+STEP, STEPS = re.compile("[0-9a-f]{16}"), 12  # a whole id; how many are named in an error
 WORD = re.compile(r"[^0-9a-fA-F]")  # what no id has
 UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 ID = (
     "One of them: its id or the start of it. Or `fields`: what those that fit say, with counts, in all or in one; `ledger`: what was"
     " received, and what came of it; `audit`: prove that by the journal, 1 where it is not so; `remap`: read all of them anew."
 )
-MORE = "After `score`: ID NAME VALUE; with --session NAME VALUE. After `fields`: one of them."
-WHERE = "That fit this filter: status:error model:gpt-5* latency>2s -user:bot (a or b). docs/tracing.md has the language."
+MORE = "After `score`: ID NAME VALUE; with --session NAME VALUE. After `fields`: one of them, attr.NAME, or attr for the names of all."
 
 
 def add(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def traces(
     session: Session,
     id: Annotated[str | None, typer.Argument(help=ID)] = None,
     said: Annotated[list[str] | None, typer.Argument(help=MORE)] = None,
-    where: Annotated[str | None, typer.Option("--where", "-w", help=WHERE, autocompletion=filtering.complete)] = None,
+    where: Annotated[str | None, typer.Option("--where", "-w", help=filtering.WHERE, autocompletion=filtering.complete)] = None,
     search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
     uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
@@ -63,8 +63,10 @@ def traces(
     release: Annotated[str | None, typer.Option("--release", help="With --live: of one release.")] = None,
     hours: Annotated[int, typer.Option("--hours", help="With --live or `ledger`: how many; of a ledger 0 is all.")] = 24,
     comment: Annotated[str | None, typer.Option("--comment", help="With score: in words, also without a value.")] = None,
-    span: Annotated[str | None, typer.Option("--span", help="With score, or --text: of one step.")] = None,
-    text: Annotated[str | None, typer.Option("--text", help="With --span: its input, output or attributes whole, however long.")] = None,
+    span: Annotated[
+        str | None, typer.Option("--span", help="With score, or --text: of one step, by its id (of a text also its start).")
+    ] = None,
+    text: Annotated[str | None, typer.Option("--text", help="A text of a step whole, however long: input, output, attributes.")] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="With score: take yours of this name back.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
@@ -109,11 +111,25 @@ def traces(
 
 
 def _text(session: Session, id: str | None, span: str | None, of: str) -> None:
-    if not id or not span:
+    if not id:
         raise Invalid("a text is one of a step", where="--text", remedy="windlass traces ID --span SPAN --text input")
-    told = session.client.traces.text(id, span, of)
+    told = session.client.traces.text(id, _step(session, id, span or ""), of)
     session.result({"text": told})
     session.print(plain(told))
+
+
+def _step(session: Session, id: str, begins: str) -> str:
+    """The id of the step that begins so; without a beginning the only one there is. Raises `Invalid` with those there are."""
+    if STEP.fullmatch(begins):
+        return begins
+    steps = [s for s in session.client.traces.show(id).spans if GIVEN not in s.attributes]
+    fit = [s for s in steps if s.span_id.startswith(begins)]
+    if len(fit) == 1:
+        return fit[0].span_id
+    shown = ", ".join(f"{s.span_id} ({_line(s.name, 30)})" for s in (fit or steps)[:STEPS])
+    more = f" and {len(fit or steps) - STEPS:,} more" if len(fit or steps) > STEPS else ""
+    said = f"{words.many(len(fit), 'step')} of this trace begin with {begins!r}" if begins else f"this trace has {len(steps):,} steps"
+    raise Invalid(said, where="--span", remedy=f"name one of {shown}{more}")
 
 
 def _list(session: Session, page: TracePage, filtered: bool) -> None:

@@ -12,11 +12,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from windlass.core.errors import Invalid
 from windlass.core.filter import Node, Term
 from windlass.core.operations.figures import ATTRIBUTE, FIGURES, Bucket, Figure, FigureGroup, Figures, FiguresQuery, Measure, Percentiles
 from windlass.doors import format as words
 from windlass.doors.web.boards import REST, SHADES, Chart, Frame, Series, chart
-from windlass.doors.web.render import Asker, Handler, query, respond
+from windlass.doors.web.render import Asker, Handler, query, respond, wants_json
 from windlass.doors.web.trace_lists import Asked, asked_of
 
 SECOND = 10**9
@@ -72,31 +73,46 @@ class BoardContext(msgspec.Struct):
     traces: str  # the list of all of them
     dimensions: tuple[str, ...] = BY
     longer: str = ""  # the board of a longer time
+    wrong: str = ""  # why the filter cannot be read
 
 
 async def show(request: Request, ask: Asker) -> Response:
     q = {k: v.strip() for k, v in request.query_params.items() if v.strip()}
-    asked = asked_of(request)
     last = q["last"] if q.get("last") in SPANS else "24h"
     attribute = q.get("attribute", "") or (q.get("by", "").removeprefix(ATTRIBUTE) if q.get("by", "").startswith(ATTRIBUTE) else "")
     by = f"{ATTRIBUTE}{attribute}" if attribute else q.get("by")
-    found = await ask(FIGURES, _query(ask.actor.project, asked, last, by, bool(q.get("first"))))
-    chosen = Chosen(asked, last, by, bool(q.get("first")))
+    shown, first = "" if attribute else by or "", bool(q.get("first"))
+    try:
+        asked = asked_of(request)
+        found = await ask(FIGURES, _query(ask.actor.project, asked, last, by, first))
+    except Invalid as e:
+        if wants_json(request) or not (e.where or "").startswith("filter"):
+            raise
+        nothing, asked = Figures(0, 0, 0, Figure()), Asked(q.get("filter", ""), evaluation=q.get("evaluation", ""))
+        unread = BoardContext(nothing, (), (), asked, last, shown, attribute, first, "", wrong=str(e))
+        return respond(request, "dashboards.html", unread, nav="dashboards", title="Dashboard", status=400)
+    return respond(
+        request, "dashboards.html", _board(found, Chosen(asked, last, by, first), shown, attribute), nav="dashboards", title="Dashboard"
+    )
+
+
+def _board(found: Figures, chosen: Chosen, shown: str, attribute: str) -> BoardContext:
+    """What was found, drawn; `shown` is the dimension where it is no attribute."""
 
     def traces(start: int, term: Node | None = None) -> str:
         begins, ends = max(start, found.since_ns), min(start + found.bucket_ns, found.until_ns)
         return chosen.traces(term, begins, ends)
 
+    by = chosen.by
     groups = _groups(found, by, chosen)
     first = found.since_ns // found.bucket_ns * found.bucket_ns
     frame = Frame(range(first, found.until_ns, found.bucket_ns), found.bucket_ns, traces)
     charts = tuple(c for c in _charts(found, frame, by, groups, traces) if c)
-    longer = msgspec.structs.replace(chosen, last="30d").url() if last != "30d" else ""
-    context = BoardContext(
-        found, charts, groups, asked, last, "" if attribute else by or "", attribute, chosen.first,
+    longer = msgspec.structs.replace(chosen, last="30d").url() if chosen.last != "30d" else ""
+    return BoardContext(
+        found, charts, groups, chosen.asked, chosen.last, shown, attribute, chosen.first,
         chosen.traces(None, found.since_ns, found.until_ns), longer=longer,
     )  # fmt: skip
-    return respond(request, "dashboards.html", context, nav="dashboards", title="Dashboard")
 
 
 class Chosen(msgspec.Struct):

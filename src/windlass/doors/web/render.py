@@ -189,7 +189,10 @@ def respond(request: Request, template: str, context: msgspec.Struct, *, nav: st
     """The page, or its JSON twin."""
     if wants_json(request):
         return Response(msgspec.json.encode(context), status, media_type="application/json")
-    html = _env.get_template(template).render(c=context, nav=nav, title=title, path=request.url.path, params=dict(request.query_params))
+    here = f"{request.url.scheme}://{request.url.netloc}"  # by which the browser reaches this server: for commands that name it
+    html = _env.get_template(template).render(
+        c=context, nav=nav, title=title, path=request.url.path, params=dict(request.query_params), here=here
+    )  # fmt: skip
     return HTMLResponse(html, status)
 
 

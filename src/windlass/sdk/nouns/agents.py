@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from windlass.core.grant import CallDecision
 from windlass.core.operations import approvals, grants, tools
+from windlass.core.operations.query import taken
 from windlass.sdk.nouns.group import Group
 
 
@@ -18,7 +17,7 @@ class Grants(Group):
         `GrantRequest`. Operation `grants.make`."""
         listed = [{"tool": t} if isinstance(t, str) else t for t in tools]
         asked = {"agent": agent, "task": task, "tools": listed, "project": self._project} | bounds
-        return self._client.call(grants.MAKE_GRANT, msgspec.convert(asked, grants.GrantRequest))
+        return self._client.call(grants.MAKE_GRANT, taken(grants.GrantRequest, asked))
 
     def list(self, **filters: Any) -> grants.GrantPage:
         """Filters are the fields of `GrantQuery`. Operation `grants.list`."""

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 from windlass.core.errors import error_from_dict
 from windlass.core.operations import datasets, graph, indexes, pins, prompts, registry
+from windlass.core.operations.query import taken
 from windlass.sdk.adding import add_file
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
 
@@ -37,7 +36,7 @@ class Versions(Group):
     def lineage(self, ref: str, direction: str = "both", depth: int = 6) -> registry.Graph:
         """Operation `lineage.walk`."""
         asked = {"ref": ref, "direction": direction, "depth": depth, "project": self._project}
-        return self._client.call(registry.LINEAGE, msgspec.convert(asked, registry.LineageQuery))
+        return self._client.call(registry.LINEAGE, taken(registry.LineageQuery, asked))
 
     def label(self, ref: str, digest: str, expected: str | None = None) -> registry.LabelState:
         """Move a branch label, `kind/name:label`. Operation `labels.move`."""
@@ -120,7 +119,7 @@ class Datasets(Group):
     def diff(self, a: str, b: str, only: str = "all", cursor: str | None = None, limit: int = 50) -> datasets.RowsDiff:
         """Rows that differ. Operation `datasets.diff`."""
         asked = {"a": a, "b": b, "project": self._project, "only": only, "cursor": cursor, "limit": limit}
-        return self._client.call(datasets.ROWS_DIFF, msgspec.convert(asked, datasets.RowsDiffQuery))
+        return self._client.call(datasets.ROWS_DIFF, taken(datasets.RowsDiffQuery, asked))
 
     def merge(
         self,

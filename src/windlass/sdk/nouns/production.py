@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
-
 from windlass.core.errors import error_from_dict
 from windlass.core.operations import alerts, monitors, sessions, traces
 from windlass.core.operations.datasets import Edited
 from windlass.core.operations.figures import FIGURES, Figures, FiguresQuery
 from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
+from windlass.core.operations.query import taken
 from windlass.sdk import export
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
 
@@ -35,7 +34,7 @@ class Traces(Group):
     def text(self, id: str, span: str, of: str = "input") -> str:
         """A text of a span, whole, where `show` shortens it. Operation `traces.text`."""
         asked = {"id": id, "span": span, "of": of, "project": self._project}
-        return self._client.call(traces.TEXT, msgspec.convert(asked, traces.TextShow)).text
+        return self._client.call(traces.TEXT, taken(traces.TextShow, asked)).text
 
     def spans(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Every span of every trace that fits, as rows for a dataframe (`sdk.export.COLUMNS`), the newest trace first."""
@@ -63,7 +62,7 @@ class Traces(Group):
         session. `value` is a number, True or False, or a category; none with a comment alone. The same name again replaces; `withdraw`
         takes it back. `more` are the fields of `ScoreRequest`. It is on disk when this returns. Operation `traces.score`."""
         asked = {"trace": trace, "name": name, "value": value, "comment": comment, "project": self._project} | more
-        return self._client.call(traces.GIVE_SCORE, msgspec.convert(asked, traces.ScoreRequest))
+        return self._client.call(traces.GIVE_SCORE, taken(traces.ScoreRequest, asked))
 
     def remap(self) -> Iterator[traces.Remapped]:
         """Read what is kept of every span anew, by the tables of this version; says again and again how far it is. Operation
@@ -98,14 +97,14 @@ class Sessions(Group):
         """Runs of a session that are good, by their traces, as evaluation cases: what was asked, and the calls that ran well. `more` are
         the fields of `SessionKeep`. Operation `sessions.keep`."""
         asked = {"id": id, "ref": dataset, "runs": tuple(runs), "project": self._project} | more
-        return self._client.call(sessions.SESSION_KEEP, msgspec.convert(asked, sessions.SessionKeep))
+        return self._client.call(sessions.SESSION_KEEP, taken(sessions.SessionKeep, asked))
 
 
 class Monitors(Group):
     def set(self, name: str, suite: str, **more: Any) -> monitors.MonitorState:
         """Make a monitor, or change one; `more` are the fields of `MonitorRequest`. Operation `monitors.set`."""
         asked = {"name": name, "suite": suite, "project": self._project} | more
-        return self._client.call(monitors.SET_MONITOR, msgspec.convert(asked, monitors.MonitorRequest))
+        return self._client.call(monitors.SET_MONITOR, taken(monitors.MonitorRequest, asked))
 
     def list(self, cursor: str | None = None, limit: int = 50) -> monitors.MonitorPage:
         """Operation `monitors.list`."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from windlass.core.operations import deploy, evaluation, evidence, reviews
+from windlass.core.operations.query import taken
 from windlass.core.score import Verdict
 from windlass.sdk.nouns.group import Group
 
@@ -28,12 +27,12 @@ class Evaluations(Group):
     def outcomes(self, id: str, only: str = "all", cursor: str | None = None, limit: int = 50) -> evaluation.OutcomePage:
         """Operation `evaluations.outcomes`."""
         asked = {"id": id, "project": self._project, "cursor": cursor, "limit": limit, "only": only}
-        return self._client.call(evaluation.OUTCOMES, msgspec.convert(asked, evaluation.OutcomesQuery))
+        return self._client.call(evaluation.OUTCOMES, taken(evaluation.OutcomesQuery, asked))
 
     def compare(self, a: str, b: str, only: str = "changed", cursor: str | None = None, limit: int = 50) -> evaluation.Comparison:
         """Operation `evaluations.compare`."""
         asked = {"a": a, "b": b, "project": self._project, "cursor": cursor, "limit": limit, "only": only}
-        return self._client.call(evaluation.COMPARE, msgspec.convert(asked, evaluation.CompareQuery))
+        return self._client.call(evaluation.COMPARE, taken(evaluation.CompareQuery, asked))
 
 
 class Reviews(Group):
@@ -61,7 +60,7 @@ class Reviews(Group):
     def list(self, queue: str, state: str | None = None, cursor: str | None = None, limit: int = 50) -> reviews.ReviewPage:
         """Items of a queue. Operation `reviews.list`."""
         asked = {"queue": queue, "state": state, "project": self._project, "cursor": cursor, "limit": limit}
-        return self._client.call(reviews.REVIEWS, msgspec.convert(asked, reviews.ReviewsQuery))
+        return self._client.call(reviews.REVIEWS, taken(reviews.ReviewsQuery, asked))
 
     def show(self, id: str) -> reviews.Review:
         """Operation `reviews.show`."""
