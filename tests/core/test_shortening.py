@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from windlass.core.conversation import gist
-from windlass.core.shortening import KEPT, SHORTENS, shortened, shortened_object, within
+from windlass.core.shortening import KEPT, SHORTENS, beginning, is_long, kept, shortened, shortened_object, within
 
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=60), st.text("long ", min_size=300, max_size=6_000)),
@@ -52,3 +52,29 @@ def test_rows_share_their_room() -> None:
     assert len(rows[5]["input"]) == KEPT and msgspec.json.decode(rows[5]["attributes"])["a"].startswith("yyy")
     assert within([{"input": "x" * 50_000}], 40_000) == [{"input": 50_000}]
     assert SHORTENS.keys() >= {"input", "output", "attributes", "events"}
+
+
+@pytest.mark.parametrize("depth", [10, 300, 400, 500, 600, 900, 1_100, 3_000, 100_000])
+def test_json_of_any_depth_is_shortened(depth: int) -> None:
+    for text in ("[" * depth + f'"{"x" * KEPT}"' + "]" * depth, '{"a":' * depth + f'"{"x" * KEPT}"' + "}" * depth):
+        assert len(shortened(text, KEPT)) <= KEPT
+        assert isinstance(msgspec.json.decode(shortened_object(text, KEPT)), dict | list)
+
+
+def test_half_a_character_is_no_error() -> None:
+    text = '{"a": "\ud800", "b": "' + "x" * KEPT + '"}'
+    assert (shortened(text, KEPT), shortened_object(text, KEPT)) == (text[:KEPT], "{}")
+    assert kept("input", text) == text[: KEPT - 2].replace("\ud800", "")
+    assert is_long(text) and is_long("\ud800" * KEPT)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(min_size=1, max_size=50), st.integers(1, 2 * KEPT), st.sampled_from(["input", "attributes"]))
+def test_what_a_row_keeps_is_bounded_in_bytes(piece: str, size: int, column: str) -> None:
+    text = (piece * (size // len(piece) + 1))[:size]
+    text = text if column == "input" else msgspec.json.encode({"a": text}).decode()
+    made = kept(column, text)
+    assert len(made.encode()) <= KEPT
+    assert is_long(text) == (len(text.encode()) > KEPT) == (made != text)
+    if column == "input":
+        assert (text.startswith(beginning(text, KEPT)) and len(text[: len(beginning(text, KEPT)) + 1].encode()) > KEPT) or made == text

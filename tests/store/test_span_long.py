@@ -14,10 +14,11 @@ from tests.store.test_spans_stores import NOW, SECOND, id_of, span
 
 from windlass.core.errors import NotFound
 from windlass.core.operations.traces import TextShow, TraceQuery, TraceShow
-from windlass.core.shortening import KEPT
+from windlass.core.shortening import KEPT, beginning
 from windlass.core.span import input_of, make_whole
 from windlass.store.segments import Position
 from windlass.store.span_erasing import pattern_of
+from windlass.store.span_long import NAME as NAME_BYTES
 from windlass.store.span_long import OVER, PART
 from windlass.store.spans import SHOWN, ArrivalQuery, Forget, MentionQuery, SpanRow, SpanStore, SubjectQuery
 from windlass.store.spans_duckdb import DuckSpans
@@ -66,7 +67,7 @@ def test_what_is_too_long_to_show_is_shortened_and_said(spans: Callable[[], Span
     (shown,) = store.trace(TraceShow(row.trace_id)).spans
     assert shown.cut == {"input": len(row.input or ""), "output": len(row.output or ""), "attributes": len(row.attributes)}
     assert shown.attributes["kept"] == 1 and len(shown.attributes["windlass.long"]) < KEPT
-    assert len(shown.told_output or "") == KEPT
+    assert shown.told_output == beginning(row.output or "", KEPT)
     (said,) = msgspec.json.decode(input_of(shown) or "")
     assert said["content"].startswith(words(100, 1)[:50])
     (listed,) = store.traces(TraceQuery()).items
@@ -172,4 +173,48 @@ def test_hundreds_of_megabytes_fit_in_little_memory(tmp_path: Path) -> None:
     assert len(store.text(TextShow(id_of("end"), f"{9_999:016x}")).text) == 20_000_000
     assert len(input_of(store.trace(TraceShow(id_of("1f4"))).spans[0]) or "") > 200_000
     assert store.size() < 60_000_000
+    store.close()
+
+
+def marked(said: dict[str, Any], mark: str) -> dict[str, Any]:
+    return {column: [mark, *text] if column == "tags" else mark + text for column, text in said.items()}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"input": "\N{CJK UNIFIED IDEOGRAPH-4E2D}" * KEPT, "output": "\N{CJK UNIFIED IDEOGRAPH-6587}" * KEPT},
+        {"model": "m" * 200_000, "service": "s" * 200_000},
+        {"tags": ["t" * 50] * 4_000},
+    ],
+    ids=["characters of three bytes", "names", "tags"],
+)
+def test_what_takes_more_than_its_characters_say_fits_too(tmp_path: Path, said: dict[str, Any]) -> None:
+    """A name that was as long as a text, and a text of which each character takes three bytes, left a file that could not be asked."""
+    store = DuckSpans(tmp_path / "spans", memory_mb=128)
+    for n in range(14):
+        rows = [span(f"{k}", n * 80 + k, None, NOW + k * SECOND, **marked(said, f"{n} {k} ")) for k in range(1, 81)]
+        store.write(DAY, rows, "w", Position(1, n + 1))
+    store.rest()
+    assert len(store.traces(TraceQuery(limit=100)).items) == 80
+    given = {row.span_id: row for row in rows}
+    for row in store.held(DAY, "default", [rows[-1].trace_id]):
+        if row.span_id in given:
+            assert (row.input, row.output) == (given[row.span_id].input, given[row.span_id].output)
+        assert len(row.model or "") <= NAME_BYTES >= len(row.service) and sum(map(len, row.tags)) <= KEPT
+    store.close()
+    store = DuckSpans(tmp_path / "spans", memory_mb=256)
+    of_all = {r.span_id: r for r in rows}
+    told = store.remap(lambda row: of_all.get(row.span_id, row), 60)
+    assert told.finished and not told.changed, "a name that is cut is what it was"
+    store.close()
+
+
+def test_a_file_keeps_texts_that_are_nested_too_deep_to_be_shortened(tmp_path: Path) -> None:
+    """They end in the beginning of them, and an object in an empty one; the whole is there."""
+    store = DuckSpans(tmp_path / "spans")
+    deep = '{"a":' * 700 + f'"{"x" * KEPT}"' + "}" * 700
+    row = span("a", 1, None, NOW, input=deep, attributes=deep, digest="1".rjust(16, "0"))
+    assert store.write(DAY, [row], "w", Position(1, 1)) == 1
+    assert store.held(DAY, "default", [row.trace_id]) == [row]
     store.close()

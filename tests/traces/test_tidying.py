@@ -19,7 +19,7 @@ from windlass.core.operations.traces import TraceQuery
 from windlass.govern.erasure import Subject
 from windlass.store.home import Home
 from windlass.store.journal import DAY_NS, Journal
-from windlass.store.segments import numbers_of, packed_of, path_of
+from windlass.store.segments import MAGIC, Position, numbers_of, packed_of, path_of
 from windlass.store.spans import ArrivalQuery, SpanStore
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces import tidying
@@ -362,3 +362,16 @@ def test_a_server_does_it_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [t.trace_id for t in traces.list().items] == [f"{2:032x}"]
     assert numbers_of(tmp_path / "journal" / "yesterday") == [1]
     server.stop()
+
+
+def test_years_of_packed_segments_are_passed_over(tmp_path: Path, spans: Callable[[], SpanStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder was listed for each of them: of 3,000 a look took two minutes, in which nothing came into the tables."""
+    folder = tmp_path / "journal" / "w"
+    folder.mkdir(parents=True)
+    for number in range(1, 300):
+        packed_of(folder, number).write_bytes(b"")
+    path_of(folder, 300).write_bytes(MAGIC)
+    listed: list[Path] = []
+    monkeypatch.setattr(tidying, "numbers_of", lambda f: [listed.append(f), *numbers_of(f)][1:])
+    assert not Tidying(tmp_path / "journal", spans(), 30).step({"w": Position(300, len(MAGIC))}, True)
+    assert len(listed) < 10

@@ -7,10 +7,26 @@ from typing import Any
 
 import msgspec
 
-KEPT = 16_384  # characters of a text that a row of a span keeps at most, where its engine cannot keep more
+KEPT = 16_384  # bytes of a text that a row of a span keeps at most, where its engine cannot keep more
 # characters of a string, and entries of a list or object, that are kept: tried one after the other
 STEPS = ((4_000, 400), (1_000, 200), (400, 60), (120, 24))
 _encode = msgspec.json.Encoder().encode
+
+
+def is_long(text: str) -> bool:
+    """Whether a row does not keep all of a text. In bytes, since an engine's memory is: a character of Chinese takes three."""
+    if len(text) > KEPT or len(text) * 4 <= KEPT or text.isascii():  # which are known without looking at each character
+        return len(text) > KEPT
+    return len(_bytes(text)) > KEPT
+
+
+def beginning(text: str, most: int) -> str:
+    """A text's first characters, at most so many bytes."""
+    return text if len(text) * 4 <= most else _bytes(text[:most])[:most].decode(errors="ignore")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
 
 
 def shortened(text: str, most: int) -> str:
@@ -20,12 +36,12 @@ def shortened(text: str, most: int) -> str:
     if text[:1] in ("{", "["):
         try:
             value = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
+            for characters, entries in STEPS:
+                made = _encode(_less(value, characters, entries)).decode()
+                if len(made) <= most:
+                    return made
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):  # what can be read may be too deep for `_less` still
             return text[:most]
-        for characters, entries in STEPS:
-            made = _encode(_less(value, characters, entries)).decode()
-            if len(made) <= most:
-                return made
     return text[:most]
 
 
@@ -57,20 +73,30 @@ SHORTENS: Mapping[str, Callable[[str, int], str]] = {
 }
 
 
+def kept(column: str, text: str) -> str:
+    """What a row keeps of a long text of `SHORTENS`: at most `KEPT` bytes."""
+    most = KEPT
+    while (size := len(_bytes(made := SHORTENS[column](text, most)))) > KEPT:
+        if made == text[:most]:
+            return beginning(text, KEPT)
+        most = most * KEPT // size
+    return made
+
+
 def within(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, int]]:
     """Shorten texts of rows of which each is longer than `most`, and what is left of all together than eight times as many, to `KEPT`.
     Returns of each row what was shortened, and how long it was."""
     room, cut = most * 8, list[dict[str, int]]()
     for row in rows:
         of_row: dict[str, int] = {}
-        for column, shorten in SHORTENS.items():
+        for column in SHORTENS:
             text = row.get(column)
-            if text is None or len(text) <= KEPT:
+            if text is None or not is_long(text):
                 continue
             if len(text) <= min(most, room):
                 room -= len(text)
             else:
                 of_row[column] = len(text)
-                row[column] = shorten(text, KEPT)
+                row[column] = kept(column, text)
         cut.append(of_row)
     return cut

@@ -52,15 +52,14 @@ class Sender(SpanProcessor):
     def __init__(self, url: str, key: str | None, spool: Path | None = None) -> None:
         self.dropped = 0
         self._url = url.rstrip("/") + "/v1/traces"
-        self._headers = {"content-type": "application/x-protobuf", **({"authorization": f"Bearer {key}"} if key else {})}
+        self._headers = {"content-type": "application/x-protobuf", **({"authorization": f"Bearer {key.strip()}"} if key else {})}
         self._client: Any = None
-        self._spool = Spool((spool or default_spool()) / hashlib.sha256(self._url.encode()).hexdigest()[:16], UNSENT)
+        folder = spool or default_spool()
+        # a key says which project spans belong to, so what one has left is not for another; before, there was one folder for all of them
+        self._spool = Spool(folder / _digest(f"{self._url}\n{key or ''}"), UNSENT, folder / _digest(self._url))
         self._queue: deque[ReadableSpan] = deque()
         self._unsent: deque[Request] = deque()
         self._unsent_bytes = 0  # of those in memory
-        self._wake = threading.Event()
-        self._idle = threading.Condition()
-        self._busy = False
         self._stopped = False
         self._warned = False
         self._failures = 0
@@ -70,6 +69,9 @@ class Sender(SpanProcessor):
 
     def _start(self) -> None:
         """The thread of this process: a fork leaves its parent's behind."""
+        self._wake = threading.Event()  # of this process alone: another's may have been held by a thread that is not here
+        self._idle = threading.Condition()
+        self._busy = False
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._work, name="windlass-traces", daemon=True)
         self._thread.start()
@@ -186,12 +188,14 @@ class Sender(SpanProcessor):
         """The server's answer. Raises `OSError` where there is none."""
         with _loading:
             import httpx2
-        if self._client is None:
-            self._client = httpx2.Client(headers=self._headers, timeout=10.0)
         try:
+            if self._client is None:
+                self._client = httpx2.Client(headers=self._headers, timeout=10.0)
             return self._client.post(self._url, content=data)
-        except httpx2.HTTPError as e:
+        except (httpx2.NetworkError, httpx2.TimeoutException, httpx2.RemoteProtocolError) as e:
             raise OSError(str(e) or type(e).__name__) from e
+        except Exception as e:  # of a key or an address that cannot be sent: it would be told, and the thread must go on
+            raise OSError(type(e).__name__) from None
 
     def _done(self, request: Request) -> None:
         self._unsent.popleft()
@@ -243,6 +247,15 @@ def _rare(spans: list[ReadableSpan]) -> tuple[bytes, int]:
         return first + second, lost + more
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def default_spool() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "windlass" / "spool"
+    """In the home folder; where there is none, as of a container's user that has no name, what waits stays in memory."""
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "windlass" / "spool"
+    try:
+        return Path.home() / ".cache" / "windlass" / "spool"
+    except RuntimeError:
+        return Path("/nonexistent/windlass/spool")  # by convention the home of those who have none

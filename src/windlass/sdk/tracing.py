@@ -18,16 +18,15 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, overload
-
-import msgspec
 
 from windlass.core import span as names
 from windlass.sdk.loading import when_imported
 from windlass.sdk.propagating import carry
 from windlass.sdk.servers import Server, find_server
+from windlass.sdk.telling import Pieces, binder, failed, given, note
 
 F = TypeVar("F", bound=Callable[..., Any])
 # libraries, and how the names of what instruments them begin; of several the longest counts
@@ -36,7 +35,6 @@ INSTRUMENTED = {
     "vertexai": "vertexai", "botocore": "bedrock", "mistralai": "mistralai", "cohere": "cohere", "litellm": "litellm", "mcp": "mcp",
     "pydantic_ai": "pydantic_ai", "crewai": "crewai", "llama_index.core": "llama_index", "haystack": "haystack",
 }  # fmt: skip
-SHOWN = 32_000  # characters of an input or output that a span keeps
 
 _lock = threading.Lock()
 _sending: dict[str, Any] = {}
@@ -133,7 +131,7 @@ class Traced:
         self._open.pop().__exit__(*error)
 
     def __call__(self, function: F) -> F:
-        wrapped: F = _wrap(function, self._name or function.__qualname__, self._kind, self._capture)
+        wrapped: F = _wrap(function, self._name or _name_of(function), self._kind, self._capture)
         return wrapped
 
 
@@ -144,10 +142,10 @@ class Step:
         self._span = span
 
     def input(self, value: Any) -> None:
-        _note(self._span, names.INPUT, value)
+        note(self._span, names.INPUT, value)
 
     def output(self, value: Any) -> None:
-        _note(self._span, names.OUTPUT, value)
+        note(self._span, names.OUTPUT, value)
 
     def set(self, name: str, value: Any) -> None:
         """An attribute by its OpenTelemetry name."""
@@ -164,8 +162,13 @@ def trace(name: Any = None, *, kind: names.SpanKind = "span", capture: bool = Tr
     Sync, async and generator functions alike. Arguments and result are recorded unless `capture` is False. Without `init` it does nothing.
     """
     if callable(name):
-        return _wrap(name, name.__qualname__, kind, capture)
+        return _wrap(name, _name_of(name), kind, capture)
     return Traced(name, kind, capture)
+
+
+def _name_of(function: Any) -> str:
+    """Of an object that is called, and of a `functools.partial`, its class's."""
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
 
 class Current:
@@ -185,8 +188,7 @@ class Current:
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
         _api.context.detach(self._token)
         if isinstance(error, Exception) and self._span.is_recording():
-            self._span.record_exception(error)
-            self._span.set_status(_api.trace.Status(_api.trace.StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+            failed(self._span, error)
         self._span.end()
 
 
@@ -226,15 +228,15 @@ def _wrap(function: Any, name: str, kind: str, capture: bool) -> Any:
         return _wrap_async_generator(function, name, kind, capture)
     if inspect.isgeneratorfunction(function):
         return _wrap_generator(function, name, kind, capture)
-    bound = _binder(function)
+    bound = binder(function)
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def waiting(*args: Any, **kwargs: Any) -> Any:
             with Current(name, kind) as span:
-                _given(span, bound, args, kwargs, capture)
+                given(span, bound, args, kwargs, capture)
                 result = await function(*args, **kwargs)
-                _note(span, names.OUTPUT, result, capture)
+                note(span, names.OUTPUT, result, capture)
                 return result
 
         return waiting
@@ -242,61 +244,78 @@ def _wrap(function: Any, name: str, kind: str, capture: bool) -> Any:
     @functools.wraps(function)
     def calling(*args: Any, **kwargs: Any) -> Any:
         with Current(name, kind) as span:
-            _given(span, bound, args, kwargs, capture)
+            given(span, bound, args, kwargs, capture)
             result = function(*args, **kwargs)
-            _note(span, names.OUTPUT, result, capture)
+            note(span, names.OUTPUT, result, capture)
             return result
 
     return calling
 
 
 def _wrap_generator(function: Any, name: str, kind: str, capture: bool) -> Any:
-    """The span lasts as long as the generator, and is current only while the generator's own code runs."""
-    bound = _binder(function)
+    """The span lasts as long as the generator, and is current only while the generator's own code runs. What is sent and thrown into it
+    reaches it, as by `yield from`: `contextlib.contextmanager` throws."""
+    bound = binder(function)
 
     @functools.wraps(function)
-    def generating(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
+    def generating(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         with _lasting(name, kind) as (span, current):
-            _given(span, bound, args, kwargs, capture)
-            pieces: list[Any] = []
+            given(span, bound, args, kwargs, capture)
+            pieces = Pieces()
             inner = function(*args, **kwargs)
+            go_on: Callable[[], Any] = functools.partial(next, inner)
             try:
                 while True:
                     with current():
                         try:
-                            piece = next(inner)
+                            piece = go_on()
                         except StopIteration as end:
                             return end.value
-                    pieces.append(piece)
-                    yield piece
+                    pieces.add(piece)
+                    try:
+                        sent = yield piece
+                    except GeneratorExit:
+                        raise
+                    except BaseException as e:
+                        go_on = functools.partial(inner.throw, e)
+                    else:
+                        go_on = functools.partial(inner.send, sent)
             finally:
                 inner.close()
-                _note(span, names.OUTPUT, _joined(pieces), capture)
+                note(span, names.OUTPUT, pieces, capture)
 
     return generating
 
 
 def _wrap_async_generator(function: Any, name: str, kind: str, capture: bool) -> Any:
-    bound = _binder(function)
+    bound = binder(function)
 
     @functools.wraps(function)
-    async def generating(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    async def generating(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         with _lasting(name, kind) as (span, current):
-            _given(span, bound, args, kwargs, capture)
-            pieces: list[Any] = []
+            given(span, bound, args, kwargs, capture)
+            pieces = Pieces()
             inner = function(*args, **kwargs)
+            go_on: Callable[[], Any] = functools.partial(anext, inner)
             try:
                 while True:
                     with current():
                         try:
-                            piece = await anext(inner)
+                            piece = await go_on()
                         except StopAsyncIteration:
                             return
-                    pieces.append(piece)
-                    yield piece
+                    pieces.add(piece)
+                    try:
+                        sent = yield piece
+                    except GeneratorExit:
+                        raise
+                    except BaseException as e:
+                        go_on = functools.partial(inner.athrow, e)
+                    else:
+                        go_on = functools.partial(inner.asend, sent)
             finally:
                 await inner.aclose()
-                _note(span, names.OUTPUT, _joined(pieces), capture)
+                note(span, names.OUTPUT, pieces, capture)
 
     return generating
 
@@ -305,42 +324,20 @@ def _wrap_async_generator(function: Any, name: str, kind: str, capture: bool) ->
 def _lasting(name: str, kind: str) -> Iterator[tuple[Any, Callable[[], Any]]]:
     span = _tracer().start_span(name, attributes={names.KIND: kind})
     try:
-        yield span, lambda: _api.trace.use_span(span, end_on_exit=False)
+        yield span, functools.partial(_running, span)
     finally:
         span.end()
 
 
-def _binder(function: Any) -> Callable[[Any, Any], Mapping[str, Any] | None]:
-    """What binds a call's arguments to their names; None where they do not fit, which the call itself says."""
+@contextlib.contextmanager
+def _running(span: Any) -> Iterator[None]:
+    """A span is current for a while, and goes on."""
+    token = _api.context.attach(_api.trace.set_span_in_context(span))
     try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # of some that are written in C nobody can say it
-        return lambda args, kwargs: {**{str(n): v for n, v in enumerate(args)}, **kwargs}
-    plain = tuple(n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
-    simple = len(plain) == len(signature.parameters)
-
-    def bind(args: Any, kwargs: Any) -> Mapping[str, Any] | None:
-        if simple and not kwargs and len(args) <= len(plain):
-            return dict(zip(plain, args, strict=False))
-        try:
-            return signature.bind(*args, **kwargs).arguments
-        except TypeError:
-            return None
-
-    return bind
-
-
-def _given(span: Any, bind: Callable[[Any, Any], Mapping[str, Any] | None], args: Any, kwargs: Any, capture: bool) -> None:
-    if capture and span.is_recording() and (bound := bind(args, kwargs)) is not None:
-        _note(span, names.INPUT, {n: v for n, v in bound.items() if n != "self" and n != "cls"})
-
-
-def _note(span: Any, name: str, value: Any, capture: bool = True) -> None:
-    if not capture or not span.is_recording():
-        return
-    text = value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=repr, order="sorted").decode()
-    span.set_attribute(name, text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)")
-
-
-def _joined(pieces: list[Any]) -> Any:
-    return "".join(pieces) if pieces and all(isinstance(p, str) for p in pieces) else pieces
+        yield
+    except Exception as e:
+        if span.is_recording():
+            failed(span, e)
+        raise
+    finally:
+        _api.context.detach(token)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import httpx2
 
-from windlass.core.errors import Unavailable
+from windlass.core.errors import Invalid, Unavailable
 
 ASGI = Callable[..., Coroutine[Any, Any, None]]
 
@@ -33,10 +33,13 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """Over HTTP with a key."""
+    """Over HTTP with a key. Raises `Invalid` for a key that cannot stand in a header."""
 
     def __init__(self, address: str, key: str | None, *, timeout: float = 600.0) -> None:
         self.address = address.rstrip("/")
+        key = (key or "").strip()  # a file that it is in ends with a line
+        if not key.isascii() or not key.isprintable():  # the error of whoever sends it would tell it
+            raise Invalid("this key cannot be one of ours: it has characters that no key has", where="key", remedy="copy it anew")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._client = httpx2.Client(base_url=self.address, headers=headers, timeout=httpx2.Timeout(timeout, connect=10.0))
 

@@ -1,7 +1,7 @@
 """Long texts of spans in DuckDB, which reads 2,048 rows at once: a column with texts of megabytes needs gigabytes then, and a file that
 has some can neither be asked nor packed.
 
-So a row has a text of at most `KEPT` characters, shortened so that it still can be read, and `long` has all of it: in parts, under the
+So a row has a text of at most `KEPT` bytes, shortened so that it still can be read, and `long` has all of it: in parts, under the
 row's place, in the transaction of the row. A part goes on into the next for `OVER` characters, so that what is looked for is found.
 """
 
@@ -12,14 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from windlass.core.shortening import KEPT, SHORTENS
+from windlass.core.shortening import KEPT, SHORTENS, beginning, is_long, kept
 from windlass.store.spans import SpanRow
 
 if TYPE_CHECKING:
     import duckdb
 
 PART, OVER = 8_192, 256
-TOGETHER = 50_000_000
+TOGETHER = 16_000_000  # characters, of up to four bytes
+NAME = 1_024  # bytes of a name that a row has, whose whole is in attributes or resource
+LISTED = 4_096  # bytes of a list of names
+NAMES = (
+    "kind",
+    "status",
+    "service",
+    "model",
+    "provider",
+    "release",
+    "environment",
+    "evaluation",
+    "row",
+    "input_from",
+    "output_from",
+    "response",
+)
 # zstd, of texts as long as these, takes a tenth of the time that DuckDB's choice does, and a fifth of the room
 TABLE = (
     "long (project VARCHAR, trace_id UUID, span_id UBIGINT, place BIGINT, name VARCHAR, part INTEGER, size BIGINT,"
@@ -28,23 +44,46 @@ TABLE = (
 
 
 def split(row: SpanRow) -> tuple[SpanRow, dict[str, str]]:
-    """A row as it is put into the file, and its long texts."""
+    """A row as it is put into the file, and its long texts. Of names, which are read from the texts, a row has the beginning alone."""
     if not _is_long(row):
         return row, {}
-    long = {name: text for name in SHORTENS if (text := getattr(row, name)) is not None and len(text) > KEPT}
-    short = {name: SHORTENS[name](text, KEPT) for name, text in long.items()}
-    lists = {name: [v[:KEPT] for v in getattr(row, name)] for name in ("tags", "versions")}
-    return msgspec.structs.replace(row, **short, **lists), long
+    long = {column: text for column in SHORTENS if (text := getattr(row, column)) is not None and is_long(text)}
+    names = {column: as_kept(column, getattr(row, column)) for column in (*NAMES, "tags", "versions")}
+    return msgspec.structs.replace(row, **{column: kept(column, text) for column, text in long.items()}, **names), long
+
+
+def as_kept(column: str, value: Any) -> Any:
+    """What a row has of a value of which the whole is not in `long`."""
+    if isinstance(value, list):
+        return _within(value)
+    return beginning(value, NAME) if column in NAMES and value is not None else value
 
 
 def _is_long(r: SpanRow) -> bool:
-    """For each row that comes, so no loop."""
-    return (
-        len(r.attributes) > KEPT or (r.input is not None and len(r.input) > KEPT) or (r.output is not None and len(r.output) > KEPT)
-        or len(r.events) > KEPT or len(r.status_message) > KEPT or len(r.name) > KEPT or len(r.links) > KEPT
-        or len(r.resource or "") + len(r.session or "") + len(r.user or "") + len(r.tool or "") + len(r.prompt or "") > KEPT
-        or (bool(r.tags or r.versions) and any(len(v) > KEPT for v in (*r.tags, *r.versions)))
+    """For each row that comes, so most are known by one sum."""
+    texts = (r.attributes, r.input, r.output, r.events, r.status_message, r.name, r.links, r.resource, r.session, r.user, r.tool, r.prompt)
+    names = (
+        r.kind, r.status, r.service, r.model, r.provider, r.release, r.environment, r.evaluation, r.row, r.input_from, r.output_from,
+        r.response,
     )  # fmt: skip
+    listed = sum(map(len, r.tags)) + sum(map(len, r.versions)) if r.tags or r.versions else 0
+    named = sum([len(name) for name in names if name])
+    if named * 4 <= NAME and listed * 4 <= LISTED and sum([len(text) for text in texts if text]) * 4 <= KEPT:
+        return False
+    return (
+        listed * 4 > LISTED or any(is_long(text) for text in texts if text) or any(beginning(name, NAME) != name for name in names if name)
+    )  # fmt: skip
+
+
+def _within(values: list[str]) -> list[str]:
+    """The first of some names, as many as a row has room for."""
+    found, room = list[str](), LISTED
+    for value in values:
+        name = beginning(value, NAME)
+        if (room := room - len(name.encode()) - 1) < 0:
+            break
+        found.append(name)
+    return found
 
 
 def parts_of(text: str) -> list[str]:

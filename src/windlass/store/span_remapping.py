@@ -79,7 +79,7 @@ class Remapping:
             if row["trace_id"] is not None:
                 old = msgspec.convert(row, SpanRow)
                 run.append(new := read(old))
-                self._of_this.update(c for c in CHANGING if getattr(old, c) != getattr(new, c))
+                self._of_this.update(c for c in CHANGING if getattr(old, c) != span_long.as_kept(c, getattr(new, c)))
                 continue
             self._put(run, place)  # an erased row stays an empty one
             place += len(run) + 1

@@ -19,6 +19,7 @@ from windlass.govern.prices import Prices
 from windlass.store.journal import JournalReader
 from windlass.store.segments import Position, Record
 from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS, day_of
+from windlass.store.span_long import as_kept
 from windlass.store.span_remapping import CHANGING
 from windlass.store.spans import SpanRow, SpanStore
 from windlass.traces.envelope import REFUSED, unseal
@@ -139,7 +140,7 @@ class Auditing:
             self._missing[key] += 1
         elif not same:
             self._changed[key] += 1
-        elif all(any(getattr(found, c) != getattr(row, c) for c in CHANGING) for found in same):
+        elif all(any(as_kept(c, getattr(found, c)) != as_kept(c, getattr(row, c)) for c in CHANGING) for found in same):
             self._otherwise[key] += 1
 
     def _untold(self, row: SpanRow, day: str) -> SpanRow:

@@ -62,7 +62,7 @@ class Tidying:
     def _pack(self, at: Mapping[str, Position], idle: bool) -> bool:
         for folder, number in self._projected(at):
             path = path_of(folder, number)
-            if number == numbers_of(folder)[-1] or not path.exists():
+            if not path.exists() or number == numbers_of(folder)[-1]:  # in this order: of years of segments most are packed
                 continue
             if (idle or time.time() - path.stat().st_mtime > BUSY_SECONDS) and pack(folder, number):
                 return True
