@@ -71,7 +71,7 @@ class Sender(SpanProcessor):
         """The thread of this process: a fork leaves its parent's behind."""
         self._wake = threading.Event()  # of this process alone: another's may have been held by a thread that is not here
         self._idle = threading.Condition()
-        self._busy = False
+        self._busy = True  # until what earlier processes left is taken, also by one that has nothing to send itself
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._work, name="windlass-traces", daemon=True)
         self._thread.start()
@@ -124,7 +124,10 @@ class Sender(SpanProcessor):
             log.warning("windlass: %d spans were dropped: %s was away too long, or refused them", self.dropped, self._url)
 
     def _work(self) -> None:
-        self._unsent.extend(Request(path, spans, 0) for path, spans in self._spool.take())
+        try:
+            self._unsent.extend(Request(path, spans, 0) for path, spans in self._spool.take())
+        finally:
+            self._busy = False
         if self._unsent:
             self._wake.set()
         while not self._stopped:
