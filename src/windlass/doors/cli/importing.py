@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,9 @@ from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.tracing import back
 from windlass.doors.cli.workspace import progress
-from windlass.sdk.client import Client
+
+if TYPE_CHECKING:
+    from windlass.sdk.client import Client
 
 DAY_NS = 86_400 * 10**9
 
@@ -65,6 +67,8 @@ def import_(
 def _into(session: Session, dry: bool) -> Iterator[Client]:
     """A client whose spans land in the session's project. An owner's land in `default`: for another one it takes a key of that project,
     for the time of this alone."""
+    from windlass.sdk.client import Client  # with what speaks HTTP, which no small command needs
+
     client = session.client
     if dry or session.project == "default":
         yield client
