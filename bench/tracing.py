@@ -138,6 +138,9 @@ def main() -> None:
         table[name] = measured(python, *how, given.calls)
     ours = table["Windlass"]
     for name, figures in table.items():
+        if not figures["sent_bytes"]:  # it found no way to this server, so what it took says nothing
+            print(json.dumps({"bench": "tracing", "sdk": name, "unmeasured": "it sent nothing"}))
+            continue
         ratios = {f"{f}_ratio": round(figures[f] / ours[f], 1) for f in ("start_ms", "call_us", "cpu_us")} if name != "Windlass" else {}
         print(json.dumps({"bench": "tracing", "sdk": name, **{n: round(v, 1) for n, v in figures.items()}, **ratios}))
 
