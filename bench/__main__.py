@@ -21,6 +21,7 @@ BENCHES = (
     ("bench.mcp",),
     ("bench.growing",),
     ("bench.erasing",),
+    ("bench.scale",),
 )
 
 

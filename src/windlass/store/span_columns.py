@@ -3,7 +3,8 @@
 Ids and digests are numbers, since text of them would be twice as large and could not be compressed. `traces` says where in a file a
 trace lies, a tenth as long: one row for spans of a trace that lie one after the other and have the session, user and evaluation in
 common, with when the first and the last of them began. `logs` says the same of log records, which are rows of `spans` too, but make no
-trace and are in no list. `long` has texts that are longer than a row keeps (`span_long.py`). A file only grows, so rows keep their places.
+trace and are in no list. `long` has texts that are longer than a row keeps
+(`span_long.py`), `words` and `worded` an index of texts (`span_words.py`). A file only grows, so rows keep their places.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ TABLES = (
     span_long.TABLE,
     "positions (writer VARCHAR PRIMARY KEY, segment BIGINT, read BIGINT)",
     span_ledger.TABLE,
+    "words (block INTEGER, word VARCHAR, chunks USMALLINT)",
+    "worded (block INTEGER, until BIGINT)",
 )
 # How ids are told: as OpenTelemetry writes them.
 MACROS = ("hex_trace(id) AS replace(id::VARCHAR, '-', '')", "hex_span(id) AS lpad(lower(to_hex(id)), 16, '0')")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from windlass.core.errors import Invalid
-from windlass.core.filter import fields_in
+from windlass.core.filter import Node, fields_in
 from windlass.core.filter_reading import conditions_of
 from windlass.core.operations.traces import TraceQuery
 from windlass.core.ref import Ref
@@ -28,10 +28,15 @@ def _pattern(texts: Sequence[str]) -> str:
     return "|".join("".join(map(_in_both_cases, text)) for text in texts)
 
 
+def cases(letter: str) -> set[str]:
+    """A letter, small and large, where each is one letter."""
+    found = {letter, letter.lower(), letter.upper()}
+    return found if all(len(c) == 1 for c in found) else {letter}
+
+
 def _in_both_cases(letter: str) -> str:
-    cases = {letter, letter.lower(), letter.upper()}
-    if len(cases) > 1 and all(len(c) == 1 for c in cases):
-        return f"[{''.join(sorted(cases))}]"
+    if len(found := cases(letter)) > 1:
+        return f"[{''.join(sorted(found))}]"
     return r"\x00" if letter == "\0" else re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", letter)
 
 
@@ -70,6 +75,7 @@ class Asked(NamedTuple):
     newest: bool = False  # of a revised span only the newest may make a trace fit
     totals: bool = False  # `whole` reads the column `innermost`: `span_sessions.outer` says of which spans it is not so
     long: bool = False  # the first of `steps` reads long texts
+    first: Node | None = None  # what the first of `steps` was made of
 
 
 def asked(q: TraceQuery) -> Asked:
@@ -90,6 +96,7 @@ def asked(q: TraceQuery) -> Asked:
     return Asked(
         (" AND ".join(where), given), [step for _, step in steps], whole, q.since_ns or EARLIEST, until, after, newest=bool(made),
         totals=any(fields_in(node) & TOTALS for node in conditions), long=bool(steps and fields_in(steps[0][0]) & LONG),
+        first=steps[0][0] if steps else None,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
@@ -30,6 +30,13 @@ class File(NamedTuple):
         return "" if self.first is None else f" AND rowid >= {self.first} AND rowid < {self.end}"
 
 
+Parts = Callable[[File], Sequence[File]]
+
+
+def whole_file(file: File) -> Sequence[File]:
+    return (file,)
+
+
 class Newest(NamedTuple):
     """Rows of `spans` or `traces` that fit, by a time, the newest first: `key` is what is wanted of them."""
 
@@ -39,19 +46,18 @@ class Newest(NamedTuple):
     where: str
     given: list[Any]
 
-    def take(self, db: duckdb.DuckDBPyConnection, files: Sequence[File], most: int) -> int | None:
-        """Fills `newest` with the keys of so many rows. Returns the time of the last; None where there were fewer."""
-        db.execute("DROP TABLE IF EXISTS newest")
+    def take(self, db: duckdb.DuckDBPyConnection, files: Sequence[File], most: int, parts: Parts = whole_file) -> int | None:
+        """Fills `newest` with the keys of so many rows; `parts` says which of a file are read. Returns the time of the last; None where
+        there were fewer."""
+        wanted = f"SELECT {self.key}, {self.time} AS came FROM"
+        db.execute(f"CREATE OR REPLACE TEMP TABLE newest AS {wanted} {files[0].name}.{self.table} LIMIT 0")
         reached: int | None = None
         for file in sorted(files, key=lambda f: -f.last_ns):
             if reached is not None and reached > file.last_ns:
                 break
-            rows = (
-                f"SELECT {self.key}, {self.time} AS came FROM {file.name}.{self.table} WHERE {self.where}{file.within}"
-                f" ORDER BY came DESC LIMIT {most}"
-            )
-            there = db.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'newest'").fetchone()
-            db.execute(f"INSERT INTO newest {rows}" if there else f"CREATE TEMP TABLE newest AS {rows}", self.given)
+            for part in parts(file):
+                rows = f"{wanted} {part.name}.{self.table} WHERE {self.where}{part.within} ORDER BY came DESC LIMIT {most}"
+                db.execute(f"INSERT INTO newest {rows}", self.given)
             found = db.execute(f"SELECT came FROM newest ORDER BY came DESC LIMIT 1 OFFSET {most - 1}").fetchone()
             reached = found[0] if found else None
         if reached is not None:

@@ -18,12 +18,13 @@ from windlass.core.span import LOG, StoredSpan
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
 from windlass.store.span_long import complete, whole
-from windlass.store.span_places import File, Newest, among, at, keep, leave_revised, lying, pieces, place
+from windlass.store.span_places import File, Newest, Parts, among, at, keep, leave_revised, lying, pieces, place, whole_file
 from windlass.store.span_scores import MOST, scores_of
 from windlass.store.span_sessions import outer
+from windlass.store.span_words import Search, sought
 from windlass.store.spans import READ, SHOWN, TALKING, cursor_of, span_of, summary_of, told
 
-FIRST, MORE = 20, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
+FIRST, MORE = 4, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
 ROUND = 250_000  # spans that are looked at together, so that they fit into memory
 RANGES = 200  # places of one trace in a file that are read apart
 LIGHT = (
@@ -56,8 +57,10 @@ def newest_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, mo
     at a time where little of it fits; `first` is how many spans are looked at to begin with, for each trace."""
     found, size, again = list[str](), min(most * first, ROUND // 10), False
     searched = pieces(db, files, q.since, q.until) if q.long else files
+    wanted = sought(q.first) if q.first is not None else None
+    parts = Search(db, wanted).parts if wanted else whole_file
     while searched:  # where there is nothing left that began in this time, no trace did
-        reached = _candidates(db, files, searched, q, size, again)
+        reached = _candidates(db, files, searched, q, size, again, parts)
         found += _fitting(db, files, q, reached, most - len(found))
         if len(found) >= most or reached is None:
             break
@@ -77,14 +80,14 @@ def newest_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, mo
 
 
 def _candidates(
-    db: duckdb.DuckDBPyConnection, files: Sequence[File], searched: Sequence[File], q: Asked, most: int, again: bool
+    db: duckdb.DuckDBPyConnection, files: Sequence[File], searched: Sequence[File], q: Asked, most: int, again: bool, parts: Parts
 ) -> int | None:
     """Fills `candidates` with traces; all that fit and began after what is returned are among them. None: all that fit."""
     where, given = q.spans
     step, said = q.steps[0] if q.steps else ("true", [])
     table = "traces" if step in IN_PLACES else "spans"
     fits = f"{where} AND start_ns BETWEEN ? AND ? AND ({step})"
-    reached = Newest(table, "trace_id", "start_ns", fits, [*given, q.since, q.until, *said]).take(db, searched, most)
+    reached = Newest(table, "trace_id", "start_ns", fits, [*given, q.since, q.until, *said]).take(db, searched, most, parts)
     before = f" UNION SELECT key FROM places GROUP BY key HAVING min(start_ns) <= {q.until}" if again else ""
     db.execute(f"CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT trace_id FROM (SELECT trace_id FROM newest{before})")
     if q.until < LATEST and not again:

@@ -209,6 +209,10 @@ class SpanStore(Protocol):
         """Days of receipt of which there is something, as YYYY-MM-DD, the first first."""
         ...
 
+    def index(self, seconds: float) -> bool:
+        """Work for about so long on what makes searches quick; to be called again and again. Returns whether there was something to do."""
+        ...
+
     def expire(self, day: str) -> int:
         """Remove a day, and enter that what came on it is expired. Cut off anywhere it can be done again. Returns how many rows it was;
         0 too while rows are being read anew, which goes first."""

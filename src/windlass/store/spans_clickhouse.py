@@ -326,6 +326,9 @@ class ClickHouseSpans:
     def days(self) -> list[str]:
         return span_expiring_clickhouse.days(self._ask)
 
+    def index(self, seconds: float) -> bool:
+        return False  # ClickHouse makes its own, of columns that have one
+
     def expire(self, day: str) -> int:
         if self._remapping is not None:
             return 0

@@ -46,6 +46,7 @@ from windlass.store.span_remapping import Remapping
 from windlass.store.span_scores import seen_of
 from windlass.store.span_sessions import outer, sessions_of
 from windlass.store.span_suspects import Suspects
+from windlass.store.span_words import Words
 from windlass.store.spans import (
     Arrival,
     ArrivalQuery,
@@ -97,6 +98,7 @@ class DuckSpans:
         for path in sorted(self._folder.glob("????-??-??.duckdb")):
             self._attach(path.stem)
         self._suspects = Suspects(self._db)
+        self._words, self._indexed = Words(self._db), False
         self._view()
 
     def _attach(self, day: str) -> str:
@@ -138,6 +140,7 @@ class DuckSpans:
             span_ledger.add(self._db, name, account(new))
             self._db.execute(f"INSERT OR REPLACE INTO {name}.positions VALUES (?, ?, ?)", [writer, position.segment, position.offset])
         added, self._days[day] = grown.rows - self._days[day].rows, grown
+        self._indexed = self._indexed and not added
         return added
 
     def _insert(self, name: str, rows: Sequence[SpanRow], extent: Extent) -> tuple[Extent, list[SpanRow]]:
@@ -306,6 +309,18 @@ class DuckSpans:
     def days(self) -> list[str]:
         return sorted(self._days)
 
+    def index(self, seconds: float) -> bool:
+        if self._indexed or self._remapping is not None:
+            return False
+        newest = max(self._days, default="")
+        files = [(_name(day), lies.rows, day != newest) for day, lies in sorted(self._days.items())]
+        self._indexed = not (worked := self._words.step(files, seconds))
+        return worked
+
+    def _read_anew(self) -> None:
+        """Rows lie in other files now, which have no index yet."""
+        self._words, self._indexed = Words(self._db), False
+
     def expire(self, day: str) -> int:
         if self._remapping is not None or day not in self._days:
             return 0
@@ -314,6 +329,7 @@ class DuckSpans:
         with self._transaction():
             rows = span_expiring.carry(self._db, _name(day), day, into)
         del self._days[day]
+        self._read_anew()
         self._view()
         span_expiring.remove(self._db, _name(day), self._folder / f"{day}.duckdb")
         return rows
@@ -343,6 +359,7 @@ class DuckSpans:
         told = self._remapping.told(sum(lies.rows for lies in self._days.values()))
         if told.finished:
             self._remapping = None
+        self._read_anew()
         self._view()
         return told
 
@@ -353,6 +370,7 @@ class DuckSpans:
         total = 0
         for day in sorted(self._days):
             total += span_files.forget(self._db, _name(day), self._folder / f"{day}.duckdb", asked.project, list(asked.traces))
+        self._read_anew()
         self._view()
         return total
 

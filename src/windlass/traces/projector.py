@@ -41,6 +41,7 @@ NICENESS = 5
 SLICE_SECONDS = 0.5  # of reading anew, before somebody else is answered
 PATIENCE = 5.0  # seconds until what the store could not take is tried again
 PAUSE = 0.5  # seconds between looks when nobody asks
+INDEXING = (0.05, 0.2)  # seconds of each look for the index of texts: while things come in, and while nothing does
 _log = logging.getLogger("windlass.projector")
 
 
@@ -222,6 +223,8 @@ class Projection:
             return
         try:
             gone = self._tidying.step(self._at, idle)
+            if self._store.index(INDEXING[idle]):
+                self._used = time.monotonic()  # its memory is to be given back too
         except WindlassError:
             raise
         except Exception as e:
