@@ -1,11 +1,12 @@
 """Traces in, until they can be asked for: spans a second acknowledged, spans a second in the tables, and how far the tables lag.
 
-    python -m bench.traces [--seconds 10] [--masking off|secrets|personal]
+    python -m bench.traces [--seconds 10] [--masking off|secrets|personal] [--peers]
     python -m bench.traces --board 4          # the dashboard's questions over so many million spans: bench/board.py
 
 A whole server as `windlass up` starts it, with one worker. Four connections send requests of 120 spans of about 2 kB, ten to a trace, with
 text in ordinary words and ids that are new each time. Every half second one more connection asks how many spans there are: what was
-acknowledged before it asked must be counted, so the time that takes is what somebody waits who asks for what was just sent.
+acknowledged before it asked must be counted, so the time that takes is what somebody waits who asks for what was just sent. With peers
+Phoenix and MLflow take the same requests afterwards (bench/ingest_peers.py).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import psutil
 import uvloop
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bench import board
+from bench import board, ingest_peers
 from bench.gateway import MASKING, Client, percentile, serving
 
 CONNECTIONS, SPANS, BODIES = 4, 120, 40
@@ -134,6 +135,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=10.0)
     arguments.add_argument("--masking", choices=tuple(MASKING), default="secrets")
+    arguments.add_argument("--peers", action="store_true")
     arguments.add_argument("--board", type=float, default=0.0, metavar="MILLIONS")
     given = arguments.parse_args()
     if given.board:
@@ -158,6 +160,15 @@ def main() -> None:
     for name, (spent, held) in after.items():
         print(f"  {name}: {(spent - before[name][0]) / f['spans'] * 1e6:.1f} µs of processor a span, {held:.0f} MB")
     print(f"  files of spans {stored / 1e6:,.0f} MB")
+    if given.peers:
+        numbers = itertools.count(1)
+        requests = (b.replace(MARK, next(numbers).to_bytes(4, "big")) for b in itertools.cycle(bodies))
+        for peer in ingest_peers.PEERS:
+            told = ingest_peers.measure(peer, requests, SPANS, given.seconds)
+            ratio = f"ours is {f['queryable'] / told.stored:,.0f} times that" if told.stored else "unmeasured"
+            print(
+                f"{peer.name}: acknowledged {told.acknowledged:,.0f} spans/s, stored {told.stored:,.0f} ({ratio}), {told.refused} refused"
+            )
 
 
 if __name__ == "__main__":
