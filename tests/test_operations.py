@@ -38,6 +38,7 @@ from windlass.core.operations import (
     system,
     tools,
     traces,
+    trees,
     tuning,
     weights,
 )
@@ -79,6 +80,7 @@ CONSTANTS = {
         system,
         tools,
         traces,
+        trees,
         tuning,
         weights,
     )

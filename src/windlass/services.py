@@ -82,6 +82,7 @@ SERVICES = {
     "traces.list": "traces.list",
     "traces.fields": "traces.fields",
     "traces.show": "traces.show",
+    "traces.tree": "traces.tree",
     "traces.text": "traces.text",
     "traces.live": "traces.live",
     "traces.figures": "traces.figures",

@@ -34,6 +34,7 @@ from windlass.core.operations.traces import (
     TraceQuery,
     TraceShow,
 )
+from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.span import LOG
 from windlass.store import (
     span_erasing_clickhouse,
@@ -244,6 +245,9 @@ class ClickHouseSpans:
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces_clickhouse.trace_of(self._ask, query, list(TYPES))
+
+    def tree(self, query: TreeShow) -> TraceTree:
+        return span_traces_clickhouse.tree_shown(self._ask, query)
 
     def text(self, query: TextShow) -> SpanText:
         return span_traces_clickhouse.text_of(self._ask, query)

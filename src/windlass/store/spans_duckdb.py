@@ -33,6 +33,7 @@ from windlass.core.operations.traces import (
     TraceQuery,
     TraceShow,
 )
+from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.span import LOG
 from windlass.store import span_columns, span_erasing, span_expiring, span_files, span_ledger, span_long, span_records, span_traces
 from windlass.store.segments import Position
@@ -196,6 +197,9 @@ class DuckSpans:
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces.trace_of(self._db, self._files(), query)
+
+    def tree(self, query: TreeShow) -> TraceTree:
+        return span_traces.tree_shown(self._db, self._files(), query)
 
     def text(self, query: TextShow) -> SpanText:
         return span_traces.text_of(self._db, self._files(), query)

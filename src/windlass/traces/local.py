@@ -23,6 +23,7 @@ from windlass.core.operations.traces import (
     TraceQuery,
     TraceShow,
 )
+from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
 
 if TYPE_CHECKING:  # it brings DuckDB and OpenTelemetry's formats
@@ -62,6 +63,10 @@ class LocalSpans:
 
     async def trace(self, query: TraceShow) -> Trace:
         found: Trace = await self.ask("trace", query)
+        return found
+
+    async def tree(self, query: TreeShow) -> TraceTree:
+        found: TraceTree = await self.ask("tree", query)
         return found
 
     async def text(self, query: TextShow) -> SpanText:

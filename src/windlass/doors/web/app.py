@@ -50,6 +50,7 @@ from windlass.doors.web import (
     trace_lists,
     trace_pairs,
     trace_texts,
+    trace_trees,
     traces,
     tuning,
     verdicts,
@@ -81,6 +82,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *trace_pairs.PAGES,  # before what takes any id, as those
     *traces.PAGES,
     *trace_texts.PAGES,
+    *trace_trees.PAGES,
     *ledger.PAGES,
     *monitors.PAGES,
     *playground.PAGES,
