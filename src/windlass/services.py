@@ -84,6 +84,7 @@ SERVICES = {
     "traces.show": "traces.show",
     "traces.tree": "traces.tree",
     "traces.text": "traces.text",
+    "traces.sql": "sql.sql",
     "traces.live": "traces.live",
     "traces.figures": "traces.figures",
     "traces.remap": "traces.remap",

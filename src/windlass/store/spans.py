@@ -180,6 +180,26 @@ class Forget(msgspec.Struct, omit_defaults=True):
     erased: tuple[tuple[int, str, str, int], ...] = ()
 
 
+class PortionQuery(msgspec.Struct, omit_defaults=True):
+    """Some of a project's rows from `cursor` on, empty at the beginning, to be written to a `file` of Parquet that is not there: these
+    columns of those that began from `since_ns` to before `until_ns`. Ids as OpenTelemetry writes them."""
+
+    project: str
+    columns: tuple[str, ...]
+    file: str
+    cursor: str = ""
+    since_ns: int | None = None
+    until_ns: int | None = None
+
+
+class Portion(msgspec.Struct):
+    """How many rows and bytes the file has. `next` goes on, None at the end."""
+
+    rows: int
+    bytes: int
+    next: str | None = None
+
+
 class MentionQuery(msgspec.Struct):
     project: str
     pattern: str
@@ -255,6 +275,7 @@ class SpanStore(Protocol):
     def common(self, query: CommonQuery) -> list[str]: ...
     def forget(self, asked: Forget) -> int: ...
     def mentions(self, query: MentionQuery) -> int: ...
+    def portion(self, query: PortionQuery) -> Portion: ...
     def remap(self, read: Callable[[SpanRow], SpanRow], seconds: float) -> Remapped: ...
     def size(self) -> int:
         """Bytes it takes, as its engine counts them."""
@@ -282,6 +303,7 @@ class Spans(Protocol):
     async def common(self, query: CommonQuery) -> list[str]: ...
     async def forget(self, asked: Forget) -> int: ...
     async def mentions(self, query: MentionQuery) -> int: ...
+    async def portion(self, query: PortionQuery) -> Portion: ...
     async def remap(self) -> Remapped: ...
     async def ledger(self, query: LedgerQuery) -> LedgerPage: ...
     async def audit(self, asked: LedgerAudit) -> LedgerAudited: ...

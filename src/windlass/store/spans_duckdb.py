@@ -35,7 +35,17 @@ from windlass.core.operations.traces import (
 )
 from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.span import LOG
-from windlass.store import span_columns, span_erasing, span_expiring, span_files, span_ledger, span_long, span_records, span_traces
+from windlass.store import (
+    span_columns,
+    span_erasing,
+    span_expiring,
+    span_files,
+    span_ledger,
+    span_long,
+    span_portions,
+    span_records,
+    span_traces,
+)
 from windlass.store.segments import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
 from windlass.store.span_fields import fields_of
@@ -54,6 +64,8 @@ from windlass.store.spans import (
     CommonQuery,
     Forget,
     MentionQuery,
+    Portion,
+    PortionQuery,
     ScoreQuery,
     ScoreSeen,
     SpanKey,
@@ -362,6 +374,10 @@ class DuckSpans:
 
     def mentions(self, query: MentionQuery) -> int:
         return span_erasing.mentions(self._db, query)
+
+    def portion(self, query: PortionQuery) -> Portion:
+        days = [(day, _name(day), self._days[day].rows) for day in sorted(self._days)]
+        return span_portions.portion_of(self._db, days, query)
 
     def rest(self) -> None:
         """Give back the memory of buffers: the files are closed and opened again. Raises as opening does."""

@@ -32,7 +32,19 @@ from windlass.core.operations.traces import (
     TraceShow,
 )
 from windlass.core.operations.trees import TraceTree, TreeShow
-from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
+from windlass.store.spans import (
+    ArrivalQuery,
+    Arrivals,
+    CommonQuery,
+    Forget,
+    MentionQuery,
+    Portion,
+    PortionQuery,
+    ScoreQuery,
+    ScoreSeen,
+    SubjectQuery,
+    Theirs,
+)
 
 RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
 ANSWER_SECONDS = 120.0
@@ -41,7 +53,8 @@ QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "tree": TreeShow, "text": TextShow, "live": LiveQuery,
     "figures": FiguresQuery,
     "arrivals": ArrivalQuery, "scores": ScoreQuery,
-    "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget, "mentions": MentionQuery,
+    "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget,
+    "mentions": MentionQuery, "portion": PortionQuery,
     "remap": None, "ledger": LedgerQuery, "audit": LedgerAudit,
 }  # fmt: skip
 
@@ -104,6 +117,9 @@ class RemoteSpans:
 
     async def mentions(self, query: MentionQuery) -> int:
         return await self._ask("mentions", query, int)
+
+    async def portion(self, query: PortionQuery) -> Portion:
+        return await self._ask("portion", query, Portion)
 
     async def remap(self) -> Remapped:
         return await self._ask("remap", None, Remapped)

@@ -196,6 +196,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/traces/{id}/text": f"/traces/{trace.trace_id}/text?span={span}&of=attributes",
         "/traces/compare": f"/traces/compare?trace={trace.trace_id},{trace.trace_id}",
         "/ledger": "/ledger?last=24h",
+        "/sql": "/sql?sql=SELECT+kind,+count(*)+AS+n+FROM+spans+GROUP+BY+kind",
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",
         "/audit": "/audit",
