@@ -35,9 +35,11 @@ from windlass.core.operations import (
     reviews,
     runs,
     sessions,
+    sql,
     system,
     tools,
     traces,
+    trees,
     tuning,
     weights,
 )
@@ -76,9 +78,11 @@ CONSTANTS = {
         reviews,
         runs,
         sessions,
+        sql,
         system,
         tools,
         traces,
+        trees,
         tuning,
         weights,
     )

@@ -127,6 +127,7 @@ from windlass.traces.recorder import Recorder
 from windlass.traces.scoring import Scoring
 from windlass.traces.sessions import Sessions as Conversations
 from windlass.traces.socket import RemoteSpans
+from windlass.traces.sql import Sql
 from windlass.tune.comparing import Comparing
 from windlass.tune.tunes import Tunes
 from windlass.tune.working import Working
@@ -178,6 +179,7 @@ class Platform:
         self.records: Records = records or recorder
         self.spans: Spans = RemoteSpans(home.socket) if address or records else LocalSpans(lambda: _projection(home, settings))
         self.traces = Traces(self.spans, self.journal)
+        self.sql = Sql(self.spans, self.journal, self.home.path / "run" / "sql")
         self.scoring = Scoring(self.traces, recorder)
         self.conversations = Conversations(self.traces)
         self.engine = open_meta(store_url(home, settings.database))

@@ -22,7 +22,8 @@ from windlass.core.operations import (
     runs,
     system,
 )
-from windlass.core.operations.query import encode
+from windlass.core.operations.query import encode, taken
+from windlass.core.operations.sql import SQL, SqlAnswer, SqlQuery
 from windlass.sdk.collect import collect
 from windlass.sdk.nouns.agents import Approvals, Grants, Stops, Tools
 from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Prompts, Versions
@@ -96,6 +97,12 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def sql(self, sql: str = "", **more: Any) -> SqlAnswer:
+        """One SELECT over `spans`, `traces`, `scores`, `logs` and `ledger` of this project; without one the answer says what they have.
+        `more` are the fields of `SqlQuery`. `pandas.DataFrame(a.rows, columns=[c.name for c in a.columns])` is a dataframe. Operation
+        `traces.sql`."""
+        return self.call(SQL, taken(SqlQuery, {"sql": sql, "project": self.project} | more))
 
     def call(self, operation: Operation[P, R], params: P) -> R:
         """Do one operation. Raises the error the server answered, or `Unavailable`."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +69,9 @@ def check(path: Path) -> None:
         _duckdb()
 
 
-def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows to a file that is not there, whole or not at all. Raises as `check`, and what the rows raise."""
+def write(path: Path, rows: Iterable[dict[str, Any]], columns: Mapping[str, str] = COLUMNS) -> None:
+    """Write rows to a file that is not there, whole or not at all; `columns` are theirs, with DuckDB's types. Raises as `check`, and what
+    the rows raise."""
     check(path)
     lines = path.with_name(f".{path.name}.lines")
     try:
@@ -80,7 +81,7 @@ def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
         if path.suffix == ".parquet":
             packed = path.with_name(f".{path.name}.packed")
             try:
-                _pack(lines, packed)
+                _pack(lines, packed, columns)
                 packed.rename(path)
             finally:
                 packed.unlink(missing_ok=True)
@@ -90,12 +91,12 @@ def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
         lines.unlink(missing_ok=True)
 
 
-def _pack(lines: Path, packed: Path) -> None:
+def _pack(lines: Path, packed: Path, columns: Mapping[str, str]) -> None:
     with _duckdb().connect() as db:
         read = "read_json(?, format = 'newline_delimited', columns = ?, maximum_object_size = 200000000)"
-        names = ", ".join(f'"{name}"' for name in COLUMNS)
+        names = ", ".join(f'"{name}"' for name in columns)
         target = str(packed).replace("'", "''")
-        db.execute(f"COPY (SELECT {names} FROM {read}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)", [str(lines), COLUMNS])
+        db.execute(f"COPY (SELECT {names} FROM {read}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)", [str(lines), dict(columns)])
 
 
 def _duckdb() -> Any:

@@ -14,15 +14,18 @@ import duckdb
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import SpanText, TextShow, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
-from windlass.core.span import LOG, StoredSpan
-from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE
+from windlass.core.operations.trees import TraceTree, TreeShow
+from windlass.core.span import GIVEN, LOG, StoredSpan
+from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, said
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
 from windlass.store.span_long import complete, whole
 from windlass.store.span_places import File, Newest, Parts, among, at, keep, leave_revised, lying, pieces, place, whole_file
 from windlass.store.span_scores import MOST, scores_of
 from windlass.store.span_sessions import outer
+from windlass.store.span_tree import LIGHT as TREE_LIGHT
+from windlass.store.span_tree import tree_of
 from windlass.store.span_words import Search, sought
-from windlass.store.spans import READ, SHOWN, TALKING, cursor_of, span_of, summary_of, told
+from windlass.store.spans import READ, SHOWN, TALKING, cursor_of, no_span, span_of, summary_of, told
 
 FIRST, MORE = 4, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
 ROUND = 250_000  # spans that are looked at together, so that they fit into memory
@@ -174,16 +177,19 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
     """One trace, at most `limit` of its spans."""
     spans, values = _whereabouts(db, files, query)
     limit, after = query.limit, (-1, 0)
+    only, which = ("WHERE span_id = ?", [int(query.span, 16)]) if query.span else ("", [])
     if query.cursor:
         at, _, span = query.cursor.partition("-")
         if not at.isdecimal() or int(at) > LATEST or not _is_hex(span) or len(span) > 16:
             raise Invalid("this cursor is not one of ours", remedy="start from the first page")
         after = (int(at), int(span, 16))
     page = db.execute(
-        f"SELECT arg_max(start_ns, receipt_ns) AS start, span_id FROM ({spans}) GROUP BY span_id"
+        f"SELECT arg_max(start_ns, receipt_ns) AS start, span_id FROM ({spans}) {only} GROUP BY span_id"
         " HAVING (start, span_id) > (?, ?) ORDER BY start, span_id LIMIT ?",
-        [*values, *after, limit + 1],
+        [*values, *which, *after, limit + 1],
     ).fetchall()
+    if query.span and not page:
+        raise no_span(query.span, query.id)
     shown = _spans(db, files, spans, values, page[:limit])
     both = "list_distinct(flatten(list(versions))), bool_or(kind = 'evaluator')"
     ((used, judged),) = db.execute(f"SELECT {both} FROM ({spans})", values).fetchall()
@@ -192,6 +198,28 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
     scores = scores_of(_whole(db, files, spans, values, JUDGED)) if judged else ()
     more = cursor_of(shown[-1]) if len(page) > limit else None
     return Trace(summary=summary, spans=shown, versions=versions, scores=scores, next=more)
+
+
+def tree_shown(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TreeShow) -> TraceTree:
+    """A trace as a tree. Raises `Invalid` and `NotFound`."""
+    spans, values = _whereabouts(db, files, TraceShow(query.id, query.project))
+    ids = {"span_id": HEX_SPAN, "parent": "hex_span(parent)"}
+    columns = ", ".join(ids.get(c, c) for c in TREE_LIGHT)
+    # of a span the last is its newest revision: QUALIFY over this many columns is an error inside DuckDB 2.0 where a trace lies in parts
+    found = db.execute(f"SELECT {columns}, {HEX_TRACE} FROM ({spans}) ORDER BY receipt_ns", values).fetchall()
+    rows = {row[0]: row[:-1] for row in found}
+    if any(row[3] == "evaluator" for row in rows.values()):
+        given = f"SELECT {HEX_SPAN} FROM ({spans}) WHERE kind = 'evaluator' AND {said(GIVEN)} IS NOT NULL"
+        for (score,) in db.execute(given, values).fetchall():
+            rows.pop(score, None)
+    in_order = sorted(rows.values(), key=lambda row: (row[4], row[0]))
+
+    def events(ids: Sequence[str]) -> list[tuple[str, str]]:
+        these = f"FROM ({spans}) WHERE span_id IN (SELECT unnest(?::UBIGINT[])) AND kind <> '{LOG}' ORDER BY receipt_ns"
+        told = db.execute(f"SELECT {HEX_SPAN}, events {these}", [*values, [int(id, 16) for id in ids]]).fetchall()
+        return list(dict(told).items())
+
+    return tree_of(found[0][-1], in_order, query, events)
 
 
 def text_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TextShow) -> SpanText:

@@ -7,13 +7,15 @@ from typing import Any
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.traces import SpanText, TextShow, Trace, TracePage, TraceQuery, TraceShow
+from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.shortening import within
-from windlass.core.span import LOG
+from windlass.core.span import GIVEN, LOG
 from windlass.store.span_filters import STEPS
 from windlass.store.span_filters_clickhouse import TOOK, Filters, filters_of, latest
 from windlass.store.span_scores_clickhouse import judged_of
 from windlass.store.span_sessions_clickhouse import outer
-from windlass.store.spans import SHOWN, TALKING, cursor_of, span_of, summary_of, told
+from windlass.store.span_tree import LIGHT, tree_of
+from windlass.store.spans import SHOWN, TALKING, cursor_of, no_span, span_of, summary_of, told
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
@@ -126,11 +128,14 @@ def trace_of(ask: Ask, query: TraceShow, columns: Sequence[str]) -> Trace:
             raise Invalid("this cursor is not one of ours", remedy="start from the first page")
         after = (int(at), span)
     mine, names = [query.project, trace_id], ", ".join(f'"{c}"' for c in columns)
+    only, which = (" AND span_id = ?", [query.span]) if query.span else ("", [])
     page = ask(
-        "SELECT argMax(start_ns, receipt_ns) AS began, span_id FROM spans WHERE project = ? AND trace_id = ? GROUP BY span_id"
+        f"SELECT argMax(start_ns, receipt_ns) AS began, span_id FROM spans WHERE project = ? AND trace_id = ?{only} GROUP BY span_id"
         " HAVING began > ? OR (began = ? AND span_id > ?) ORDER BY began, span_id LIMIT ?",
-        [*mine, after[0], after[0], after[1], query.limit + 1],
+        [*mine, *which, after[0], after[0], after[1], query.limit + 1],
     )
+    if query.span and not page:
+        raise no_span(query.span, query.id)
     whole = ask(
         f"SELECT {names} FROM spans WHERE project = ? AND trace_id = ? AND span_id IN ? ORDER BY receipt_ns DESC LIMIT 1 BY span_id",
         [*mine, [p[1] for p in page[: query.limit]]],
@@ -143,6 +148,28 @@ def trace_of(ask: Ask, query: TraceShow, columns: Sequence[str]) -> Trace:
     versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
     more = cursor_of(spans[-1]) if len(page) > query.limit else None
     return Trace(summary=summary, spans=spans, versions=versions, scores=judged_of(ask, *mine), next=more)
+
+
+def tree_shown(ask: Ask, query: TreeShow) -> TraceTree:
+    """As DuckDB's."""
+    trace_id = _resolve(ask, TraceShow(query.id, query.project))
+    mine = [query.project, trace_id]
+    rows = ask(
+        f"SELECT {', '.join(LIGHT)} FROM (SELECT {', '.join(LIGHT)} FROM spans WHERE project = ? AND trace_id = ?"
+        f" AND NOT (kind = 'evaluator' AND JSONHas(attributes, '{GIVEN}')) ORDER BY receipt_ns DESC LIMIT 1 BY span_id)"
+        " ORDER BY start_ns, span_id",
+        mine,
+    )
+
+    def events(ids: Sequence[str]) -> list[tuple[str, str]]:
+        told = ask(
+            f"SELECT span_id, events FROM spans WHERE project = ? AND trace_id = ? AND kind != '{LOG}' AND span_id IN ?"
+            " ORDER BY receipt_ns DESC LIMIT 1 BY span_id",
+            [*mine, list(ids)],
+        )
+        return [(span, text) for span, text in told]
+
+    return tree_of(trace_id, rows, query, events)
 
 
 def text_of(ask: Ask, query: TextShow) -> SpanText:

@@ -34,11 +34,13 @@ from windlass.core.operations.traces import (
     TraceQuery,
     TraceShow,
 )
+from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.span import LOG
 from windlass.store import (
     span_erasing_clickhouse,
     span_expiring_clickhouse,
     span_ledger_clickhouse,
+    span_portions_clickhouse,
     span_records_clickhouse,
     span_traces_clickhouse,
 )
@@ -60,6 +62,8 @@ from windlass.store.spans import (
     CommonQuery,
     Forget,
     MentionQuery,
+    Portion,
+    PortionQuery,
     ScoreQuery,
     ScoreSeen,
     SpanKey,
@@ -145,11 +149,8 @@ class ClickHouseSpans:
 
     def _ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a question in which each `?` stands for a value. The server puts them in, so no text is ever read as SQL."""
-        parts = sql.split("?")
-        assert len(parts) == len(values) + 1
-        named = "".join(f"{part}{{p{n}:{BY_TYPE[type(v)]}}}" for n, (part, v) in enumerate(zip(parts[:-1], values, strict=True)))
-        given = {f"p{n}": value for n, value in enumerate(values)}
-        rows: list[tuple[Any, ...]] = self._do(lambda: self._client.query(named + parts[-1], parameters=given).result_rows)
+        named, given = _named(sql, values)
+        rows: list[tuple[Any, ...]] = self._do(lambda: self._client.query(named, parameters=given).result_rows)
         return rows
 
     def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = nothing) -> int:
@@ -244,6 +245,9 @@ class ClickHouseSpans:
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces_clickhouse.trace_of(self._ask, query, list(TYPES))
+
+    def tree(self, query: TreeShow) -> TraceTree:
+        return span_traces_clickhouse.tree_shown(self._ask, query)
 
     def text(self, query: TextShow) -> SpanText:
         return span_traces_clickhouse.text_of(self._ask, query)
@@ -364,6 +368,14 @@ class ClickHouseSpans:
     def mentions(self, query: MentionQuery) -> int:
         return span_erasing_clickhouse.mentions(self._ask, query)
 
+    def portion(self, query: PortionQuery) -> Portion:
+        return span_portions_clickhouse.portion_of(self._ask, self._packed, query)
+
+    def _packed(self, sql: str, values: Sequence[Any]) -> bytes:
+        named, given = _named(sql, values)
+        packed: bytes = self._do(lambda: self._client.raw_query(named, parameters=given, fmt="Parquet"))
+        return packed
+
     def rest(self) -> None:
         """Nothing here holds memory."""
 
@@ -371,6 +383,14 @@ class ClickHouseSpans:
         if self._made is not None:
             self._made.close()
             self._made = None
+
+
+def _named(sql: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
+    """A question with its parameters by name and type."""
+    parts = sql.split("?")
+    assert len(parts) == len(values) + 1
+    named = "".join(f"{part}{{p{n}:{BY_TYPE[type(v)]}}}" for n, (part, v) in enumerate(zip(parts[:-1], values, strict=True)))
+    return named + parts[-1], {f"p{n}": value for n, value in enumerate(values)}
 
 
 def _first(e: Exception) -> str:

@@ -33,8 +33,19 @@ from windlass.core.operations.traces import (
     TraceQuery,
     TraceShow,
 )
+from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.span import LOG
-from windlass.store import span_columns, span_erasing, span_expiring, span_files, span_ledger, span_long, span_records, span_traces
+from windlass.store import (
+    span_columns,
+    span_erasing,
+    span_expiring,
+    span_files,
+    span_ledger,
+    span_long,
+    span_portions,
+    span_records,
+    span_traces,
+)
 from windlass.store.segments import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
 from windlass.store.span_fields import fields_of
@@ -54,6 +65,8 @@ from windlass.store.spans import (
     CommonQuery,
     Forget,
     MentionQuery,
+    Portion,
+    PortionQuery,
     ScoreQuery,
     ScoreSeen,
     SpanKey,
@@ -199,6 +212,9 @@ class DuckSpans:
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces.trace_of(self._db, self._files(), query)
+
+    def tree(self, query: TreeShow) -> TraceTree:
+        return span_traces.tree_shown(self._db, self._files(), query)
 
     def text(self, query: TextShow) -> SpanText:
         return span_traces.text_of(self._db, self._files(), query)
@@ -376,6 +392,10 @@ class DuckSpans:
 
     def mentions(self, query: MentionQuery) -> int:
         return span_erasing.mentions(self._db, query)
+
+    def portion(self, query: PortionQuery) -> Portion:
+        days = [(day, _name(day), self._days[day].rows) for day in sorted(self._days)]
+        return span_portions.portion_of(self._db, days, query)
 
     def rest(self) -> None:
         """Give back the memory of buffers: the files are closed and opened again. Raises as opening does."""

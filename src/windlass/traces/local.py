@@ -23,7 +23,20 @@ from windlass.core.operations.traces import (
     TraceQuery,
     TraceShow,
 )
-from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
+from windlass.core.operations.trees import TraceTree, TreeShow
+from windlass.store.spans import (
+    ArrivalQuery,
+    Arrivals,
+    CommonQuery,
+    Forget,
+    MentionQuery,
+    Portion,
+    PortionQuery,
+    ScoreQuery,
+    ScoreSeen,
+    SubjectQuery,
+    Theirs,
+)
 
 if TYPE_CHECKING:  # it brings DuckDB and OpenTelemetry's formats
     from windlass.traces.projector import Projection
@@ -62,6 +75,10 @@ class LocalSpans:
 
     async def trace(self, query: TraceShow) -> Trace:
         found: Trace = await self.ask("trace", query)
+        return found
+
+    async def tree(self, query: TreeShow) -> TraceTree:
+        found: TraceTree = await self.ask("tree", query)
         return found
 
     async def text(self, query: TextShow) -> SpanText:
@@ -106,6 +123,10 @@ class LocalSpans:
 
     async def mentions(self, query: MentionQuery) -> int:
         found: int = await self.ask("mentions", query)
+        return found
+
+    async def portion(self, query: PortionQuery) -> Portion:
+        found: Portion = await self.ask("portion", query)
         return found
 
     async def remap(self) -> Remapped:

@@ -22,14 +22,15 @@ from windlass.core.operations.traces import (
     TraceRemap,
     TraceShow,
 )
+from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.govern.permissions import guard
 from windlass.store.journal import Journal
 from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, Spans
 
 
 class Traces:
-    """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.text`, `traces.live`, `traces.figures`, `traces.remap`,
-    `traces.ledger` and `traces.audit`."""
+    """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.tree`, `traces.text`, `traces.live`, `traces.figures`,
+    `traces.remap`, `traces.ledger` and `traces.audit`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -49,6 +50,11 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.trace(query)
+
+    async def tree(self, actor: Actor, query: TreeShow) -> TraceTree:
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        return await self._spans.tree(query)
 
     async def text(self, actor: Actor, query: TextShow) -> SpanText:
         guard(actor, "read", query.project)

@@ -31,15 +31,30 @@ from windlass.core.operations.traces import (
     TraceQuery,
     TraceShow,
 )
-from windlass.store.spans import ArrivalQuery, Arrivals, CommonQuery, Forget, MentionQuery, ScoreQuery, ScoreSeen, SubjectQuery, Theirs
+from windlass.core.operations.trees import TraceTree, TreeShow
+from windlass.store.spans import (
+    ArrivalQuery,
+    Arrivals,
+    CommonQuery,
+    Forget,
+    MentionQuery,
+    Portion,
+    PortionQuery,
+    ScoreQuery,
+    ScoreSeen,
+    SubjectQuery,
+    Theirs,
+)
 
 RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
 ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
-    "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "text": TextShow, "live": LiveQuery, "figures": FiguresQuery,
+    "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "tree": TreeShow, "text": TextShow, "live": LiveQuery,
+    "figures": FiguresQuery,
     "arrivals": ArrivalQuery, "scores": ScoreQuery,
-    "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget, "mentions": MentionQuery,
+    "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget,
+    "mentions": MentionQuery, "portion": PortionQuery,
     "remap": None, "ledger": LedgerQuery, "audit": LedgerAudit,
 }  # fmt: skip
 
@@ -65,6 +80,9 @@ class RemoteSpans:
 
     async def trace(self, query: TraceShow) -> Trace:
         return await self._ask("trace", query, Trace)
+
+    async def tree(self, query: TreeShow) -> TraceTree:
+        return await self._ask("tree", query, TraceTree)
 
     async def text(self, query: TextShow) -> SpanText:
         return await self._ask("text", query, SpanText)
@@ -99,6 +117,9 @@ class RemoteSpans:
 
     async def mentions(self, query: MentionQuery) -> int:
         return await self._ask("mentions", query, int)
+
+    async def portion(self, query: PortionQuery) -> Portion:
+        return await self._ask("portion", query, Portion)
 
     async def remap(self) -> Remapped:
         return await self._ask("remap", None, Remapped)

@@ -9,8 +9,7 @@ from tests.doors.server import Server
 from tests.doors.web.test_costs import call
 from tests.doors.web.test_foreign_traces import Sent
 
-from windlass.doors.web.trace_pairs import paired
-from windlass.doors.web.traces import waterfall
+from windlass.doors.web.trace_pairs import paired, waterfall
 
 
 def test_steps_that_both_have_are_one_and_the_others_stand_where_they_ran() -> None:

@@ -95,12 +95,14 @@ class Fields(msgspec.Struct):
 
 
 class TraceShow(msgspec.Struct, omit_defaults=True):
-    """`id` whole, or an unambiguous prefix of at least 4. `cursor` pages the spans of a giant trace."""
+    """`id` whole, or an unambiguous prefix of at least 4. `cursor` pages the spans of a giant trace; `span` is one of them, to be shown
+    alone."""
 
     id: str
     project: str = "default"
     cursor: str | None = None
     limit: Limit = 200
+    span: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{16})?$")] = ""
 
 
 class TextShow(msgspec.Struct, omit_defaults=True):

@@ -15,7 +15,7 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.traces import ScoreGiven, Trace, TracePage
 from windlass.core.span import GIVEN, Span, kind_of, output_of
 from windlass.doors import format as words
-from windlass.doors.cli import auditing, filtering
+from windlass.doors.cli import auditing, filtering, steps
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
@@ -35,8 +35,8 @@ MORE = "After `score`: ID NAME VALUE; with --session NAME VALUE. After `fields`:
 
 def add(app: typer.Typer) -> None:
     does = (
-        "traces.list", "traces.fields", "traces.show", "traces.text", "traces.live", "traces.remap", "traces.ledger", "traces.audit",
-        "traces.score",
+        "traces.list", "traces.fields", "traces.show", "traces.tree", "traces.text", "traces.live", "traces.remap", "traces.ledger",
+        "traces.audit", "traces.score",
     )  # fmt: skip
     command(app, "traces", *does, panel="Look")(traces)
 
@@ -67,6 +67,10 @@ def traces(
         str | None, typer.Option("--span", help="With score, or --text: of one step, by its id (of a text also its start).")
     ] = None,
     text: Annotated[str | None, typer.Option("--text", help="A text of a step whole, however long: input, output, attributes.")] = None,
+    below: Annotated[str | None, typer.Option("--below", help="Of one trace: what lies below this step, by its id or its start.")] = None,
+    order: Annotated[
+        str | None, typer.Option("--order", help="Of one trace: its steps that failed, or the slow or dear ones first.")
+    ] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="With score: take yours of this name back.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
@@ -87,9 +91,12 @@ def traces(
     if id and id != "fields":
         if WORD.search(id):
             raise Invalid(f"{id[:40]!r} is not a trace id", remedy=f"a filter is written behind -w: windlass traces -w {shlex.quote(id)}")
+        if below or order:
+            steps.listed(session, id, _step(session, id, below) if below else "", order or "start", cursor)
+            return None
         trace = session.client.traces.show(id, cursor, 200)
         session.result(trace)
-        _show(session, trace)
+        _show(session, trace, cursor)
         return None
     if live:
         _live(session, release, hours)
@@ -241,22 +248,25 @@ def _line(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _show(session: Session, trace: Trace) -> None:
+def _show(session: Session, trace: Trace, cursor: str | None) -> None:
     s = trace.summary
     figures = (
         f"{words.duration(s.duration_ns)} · {words.dollars(s.cost)} · {words.many(s.spans, 'span')} · {words.ago(s.start_ns, now_ns())}"
     )
     session.print(f"[bold]{plain(s.name)}[/bold]   {figures}")
     children: dict[str | None, list[Span]] = {}
-    steps = [span for span in trace.spans if GIVEN not in span.attributes]
-    known = {span.span_id for span in steps}
-    for span in steps:
+    shown = [span for span in trace.spans if GIVEN not in span.attributes]
+    known = {span.span_id for span in shown}
+    for span in shown:
         children.setdefault(span.parent if span.parent in known else None, []).append(span)
-    _spans(session, children, None, "")
-    inner = {span.span_id: span.name for span in steps if span.parent in known}
+    if trace.next and not cursor:
+        steps.told(session, session.client.traces.tree(s.trace_id))
+    else:
+        _spans(session, children, None, "")
+    inner = {span.span_id: span.name for span in shown if span.parent in known}
     for score in trace.scores:
         tell(session, score, f"session {score.session}" if score.session else inner.get(score.span or "", ""))
-    if trace.next:
+    if trace.next and cursor:
         session.print(f"[dim]more: windlass traces {s.trace_id} --cursor {trace.next}[/dim]")
     session.print(f"[dim]{session.link('/traces/' + s.trace_id)}[/dim]")
 

@@ -80,6 +80,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("dashboards", "Dashboard", "/dashboards"),
             ("traces", "Traces", "/traces"),
             ("ledger", "Ledger", "/ledger"),
+            ("sql", "SQL", "/sql"),
             ("monitors", "Monitors", "/monitors"),
             ("quality", "Quality", "/quality"),
             ("alerts", "Alerts", "/alerts"),

@@ -11,9 +11,17 @@ from starlette.responses import Response
 
 from windlass.core.errors import Invalid
 from windlass.core.operations.traces import TRACE, Trace, TraceShow
-from windlass.core.span import GIVEN
+from windlass.core.span import GIVEN, StoredSpan, kind_of
 from windlass.doors.web.render import Asker, Handler, respond
-from windlass.doors.web.traces import Line, waterfall
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A span in its tree."""
+
+    span: StoredSpan
+    level: int
+    kind: str
+    duration_ns: int
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -60,6 +68,21 @@ async def pair(request: Request, ask: Asker) -> Response:
 
 def _lines(trace: Trace) -> tuple[Line, ...]:
     return waterfall(tuple(s for s in trace.spans if GIVEN not in s.attributes))
+
+
+def waterfall(spans: tuple[StoredSpan, ...]) -> tuple[Line, ...]:
+    """Spans as a tree in reading order. Orphans stand as roots."""
+    known = {s.span_id for s in spans}
+    children: dict[str | None, list[StoredSpan]] = {}
+    for s in spans:
+        children.setdefault(s.parent if s.parent in known and s.parent != s.span_id else None, []).append(s)
+    lines: list[Line] = []
+    stack = [(s, 0) for s in sorted(children.get(None, []), key=lambda s: s.start_ns, reverse=True)]
+    while stack:
+        s, level = stack.pop()
+        lines.append(Line(s, level, kind_of(s), max(0, s.end_ns - s.start_ns)))
+        stack += [(c, level + 1) for c in sorted(children.get(s.span_id, []), key=lambda c: c.start_ns, reverse=True)]
+    return tuple(lines)
 
 
 def paired(a: Sequence[Line], b: Sequence[Line]) -> tuple[Pair, ...]:

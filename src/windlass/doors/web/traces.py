@@ -1,4 +1,4 @@
-"""One trace as question, answer, waterfall and the step one looks at."""
+"""One trace as question, answer, tree and the step one looks at."""
 
 from __future__ import annotations
 
@@ -11,30 +11,21 @@ from starlette.responses import Response
 from windlass.core import span as names
 from windlass.core.conversation import Turn, turns
 from windlass.core.operations.traces import TRACE, WHY, Trace, TraceShow, Why
+from windlass.core.operations.trees import TREE
 from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, kind_of, output_of
 from windlass.doors.web.costs import Costs, costs_of
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, respond
 from windlass.doors.web.scores import ScoresShown
 from windlass.doors.web.scores import shown as shown_scores
+from windlass.doors.web.trace_trees import TreeDrawn, asked_of, drawn
 from windlass.traces.conventions.tables import tables
-
-
-class Line(msgspec.Struct, frozen=True):
-    """A span in the waterfall. `left` and `width` in percent of the trace."""
-
-    span: StoredSpan
-    level: int
-    kind: str
-    left: float
-    width: float
-    duration_ns: int
 
 
 class TraceContext(msgspec.Struct):
     trace: Trace
     question: str
-    lines: tuple[Line, ...]
+    drawn: TreeDrawn
     chosen: StoredSpan | None
     said: tuple[Turn, ...]
     events: tuple[SpanEvent, ...]  # that are none of what was said
@@ -43,33 +34,6 @@ class TraceContext(msgspec.Struct):
     datasets: tuple[str, ...]
     scores: ScoresShown
     costs: Costs | None
-
-
-def waterfall(spans: tuple[StoredSpan, ...]) -> tuple[Line, ...]:
-    """Spans as a tree in reading order. Orphans stand as roots; a span that ends before it starts has no width."""
-    if not spans:
-        return ()
-    known = {s.span_id for s in spans}
-    children: dict[str | None, list[StoredSpan]] = {}
-    for s in spans:
-        children.setdefault(s.parent if s.parent in known and s.parent != s.span_id else None, []).append(s)
-    start = min(s.start_ns for s in spans)
-    total = max(1, max(max(s.end_ns, s.start_ns) for s in spans) - start)
-    lines: list[Line] = []
-    stack = [(s, 0) for s in sorted(children.get(None, []), key=lambda s: s.start_ns, reverse=True)]
-    while stack:
-        s, level = stack.pop()
-        width = max(0, s.end_ns - s.start_ns)
-        kind = kind_of(s)
-        lines.append(Line(s, level, kind, round(100 * (s.start_ns - start) / total, 3), round(max(0.4, 100 * width / total), 3), width))
-        stack += [(c, level + 1) for c in sorted(children.get(s.span_id, []), key=lambda c: c.start_ns, reverse=True)]
-    return tuple(lines)
-
-
-def _shown_elsewhere(spans: tuple[StoredSpan, ...]) -> tuple[StoredSpan, ...]:
-    """Without the log records whose contents stand in their span."""
-    events = {(s.span_id, e.name, e.time_ns) for s in spans for e in s.events}
-    return tuple(s for s in spans if kind_of(s) != LOG or (s.parent, s.name, s.start_ns) not in events)
 
 
 def conversation(span: StoredSpan) -> tuple[Turn, ...]:
@@ -93,30 +57,37 @@ def question(summary_input: str) -> str:
 
 async def trace(request: Request, ask: Asker) -> Response:
     q, project = request.query_params, ask.actor.project
-    asked = TraceShow(request.path_params["id"], project, q.get("cursor") or None)
-    found = await ask(TRACE, asked)
+    id, wanted = request.path_params["id"], q.get("span", "")
+    found = await ask(TRACE, TraceShow(id, project, q.get("cursor") or None))
+    id = found.summary.trace_id
     steps = tuple(s for s in found.spans if names.GIVEN not in s.attributes)
-    lines = waterfall(_shown_elsewhere(steps))
-    wanted = q.get("span")
-    interesting = next((x.span for x in lines if x.kind == "model"), lines[0].span if lines else None)
-    chosen = next((s for s in steps if s.span_id == wanted), interesting)
+    tree = await ask(TREE, asked_of(id, project, {"to": wanted}))
+    interesting = next((x for x in tree.items if x.kind == "model"), tree.items[0] if tree.items else None)
+    chosen = await _chosen(ask, id, wanted or (interesting.span_id if interesting else ""), steps)
     shown = {names.VERSIONS, names.LOG_BODY}
     if chosen:
         shown |= {name for name in (chosen.input_from, chosen.output_from) if name}
     context = TraceContext(
         trace=found,
         question=question(found.summary.input) or found.summary.name,
-        lines=lines,
+        drawn=drawn(tree, chosen=chosen.span_id if chosen else ""),
         chosen=chosen,
         said=conversation(chosen) if chosen else (),
         events=tuple(e for e in chosen.events if not tables().hears(e.name)) if chosen else (),
         attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
-        why=await ask(WHY, asked),
+        why=await ask(WHY, TraceShow(id, project)),
         datasets=await names_of(ask),
         scores=shown_scores(found.scores, steps, ask.actor.id),
         costs=costs_of(steps),
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
+
+
+async def _chosen(ask: Asker, id: str, span: str, steps: tuple[StoredSpan, ...]) -> StoredSpan | None:
+    """A step whole. Raises `NotFound`."""
+    if not span or (there := next((s for s in steps if s.span_id == span), None)) is not None:
+        return there if span else None
+    return (await ask(TRACE, TraceShow(id, ask.actor.project, span=span))).spans[0]
 
 
 PAGES: tuple[tuple[str, Handler], ...] = (("/traces/{id}", trace),)

@@ -13,6 +13,7 @@ from windlass.core.operations.datasets import Edited
 from windlass.core.operations.figures import FIGURES, Figures, FiguresQuery
 from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.query import taken
+from windlass.core.operations.trees import TREE, TraceTree, TreeShow
 from windlass.sdk import export
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
 
@@ -27,9 +28,15 @@ class Traces(Group):
         `traces.fields`."""
         return self._client.call(traces.FIELDS, traces.FieldQuery(project=self._project, filter=filter, **more))
 
-    def show(self, id: str, cursor: str | None = None, limit: int = 200) -> traces.Trace:
-        """Operation `traces.show`."""
-        return self._client.call(traces.TRACE, traces.TraceShow(id, self._project, cursor, limit))
+    def show(self, id: str, cursor: str | None = None, limit: int = 200, span: str = "") -> traces.Trace:
+        """Its spans in start order, 200 at a time; with `span` that one alone. Operation `traces.show`."""
+        asked = {"id": id, "project": self._project, "cursor": cursor, "limit": limit, "span": span}
+        return self._client.call(traces.TRACE, taken(traces.TraceShow, asked))
+
+    def tree(self, id: str, of: str = "", **more: Any) -> TraceTree:
+        """Steps below a step, or all: the upper levels first, however many there are; with `order` those that failed, were slow or dear.
+        `more` are the fields of `TreeShow`. Operation `traces.tree`."""
+        return self._client.call(TREE, taken(TreeShow, {"id": id, "of": of, "project": self._project} | more))
 
     def text(self, id: str, span: str, of: str = "input") -> str:
         """A text of a span, whole, where `show` shortens it. Operation `traces.text`."""
