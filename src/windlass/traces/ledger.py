@@ -154,7 +154,7 @@ class Page:
             if said.signal != "traces":
                 self._signals[id(row)] = said.signal
         self.rows += made or ()
-        fate = "unreadable" if made is None else "kept" if said.signal != "traces" else ""  # a span without a row is lost, and is seen
+        fate = "unreadable" if made is None else "kept" if said.signal == "metrics" else ""  # what should have a row and has none is seen
         for source, items in left.items():
             if fate and items > 0:
                 self.counts[self._book.key(said.project, said.hour, source, said.signal), fate] += items
@@ -229,14 +229,19 @@ def page_of(query: LedgerQuery, read: Callable[[str, int], Iterable[Entry]]) -> 
 
 
 def erased_entries(asked: Forget, store: SpanStore, book: Book) -> list[Entry]:
-    """What moves log records and points from kept to erased, so that as many are erased as the journal says, however often it is asked."""
+    """What moves points, and log records of before they had rows, from kept to erased, so that as many are erased as the journal says,
+    however often it is asked. What had a row is entered with it, and what came again stays so."""
     said: Counter[Key] = Counter()
     for hour, source, signal, items in asked.erased:
         said[book.key(asked.project, hour, source, signal)] += items
     if not said:
         return []
     lines, _, gone = lines_of(store.ledger(asked.project, min(key.hour for key in said)), asked.project)
-    more = {key: items - lines[key].erased for key, items in said.items() if key in lines and key.hour not in gone}
+    more = {
+        key: min(items - lines[key].erased, lines[key].kept)
+        for key, items in said.items()
+        if key in lines and key.hour not in gone
+    }  # fmt: skip
     return [Entry(*key, what, n if what == "erased" else -n) for key, n in more.items() if n > 0 for what in ("kept", "erased")]
 
 
