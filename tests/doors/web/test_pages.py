@@ -194,6 +194,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/traces/{id}": f"/traces/{trace.trace_id}",
         "/traces/{id}/text": f"/traces/{trace.trace_id}/text?span={span}&of=attributes",
         "/traces/compare": f"/traces/compare?trace={trace.trace_id},{trace.trace_id}",
+        "/logs": "/logs?severity=warn&last=24h",
         "/ledger": "/ledger?last=24h",
         "/playground": "/playground?target=release/answer:production",
         "/status": "/status",

@@ -33,6 +33,7 @@ from windlass.doors.web import (
     indexes,
     ledger,
     lineage,
+    logs,
     masking,
     models,
     monitors,
@@ -81,6 +82,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *trace_pairs.PAGES,  # before what takes any id, as those
     *traces.PAGES,
     *trace_texts.PAGES,
+    *logs.PAGES,
     *ledger.PAGES,
     *monitors.PAGES,
     *playground.PAGES,

@@ -79,6 +79,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("dashboards", "Dashboard", "/dashboards"),
             ("traces", "Traces", "/traces"),
+            ("logs", "Logs", "/logs"),
             ("ledger", "Ledger", "/ledger"),
             ("monitors", "Monitors", "/monitors"),
             ("quality", "Quality", "/quality"),
@@ -151,6 +152,7 @@ def _environment() -> jinja2.Environment:
         linked=_linked,
         many=words.many,
         reach=words.reach,
+        said=words.said,
         said_of=lambda details: {k: v for k, v in details.items() if v not in (None, "", [], {})},
         short_id=words.short_id,
         short=short,
