@@ -134,7 +134,6 @@ class Page:
         self.rows: list[SpanRow] = []
         self.counts: Counts = Counter()
         self._book = book
-        self._signals: dict[int, str] = {}  # of rows that are not of traces
 
     def read(self, record: Record, made: Sequence[SpanRow] | None) -> None:
         """Enter a record and the rows that were made of it; None where it could not be read."""
@@ -151,8 +150,6 @@ class Page:
             self.counts[key, "erased"] += items
         for row in made or ():
             left[row.service[:LONGEST]] -= 1
-            if said.signal != "traces":
-                self._signals[id(row)] = said.signal
         self.rows += made or ()
         fate = "unreadable" if made is None else "kept" if said.signal == "metrics" else ""  # what should have a row and has none is seen
         for source, items in left.items():
@@ -160,7 +157,8 @@ class Page:
                 self.counts[self._book.key(said.project, said.hour, source, said.signal), fate] += items
 
     def of(self, row: SpanRow) -> Key:
-        return self._book.key(row.project, row.receipt_ns // HOUR_NS, row.service[:LONGEST], self._signals.get(id(row), "traces"))
+        signal = "traces" if row.severity is None else "logs"
+        return self._book.key(row.project, row.receipt_ns // HOUR_NS, row.service[:LONGEST], signal)
 
     def account(self, rows: Sequence[SpanRow], counts: Counts) -> Account:
         """What is entered with a write of these rows: which were new, which were there, and these counts."""
