@@ -13,7 +13,7 @@ import duckdb
 
 from windlass.core import span as names
 from windlass.core.errors import Invalid
-from windlass.core.filter import LONGEST, Node, Term, attribute_of, fields_in
+from windlass.core.filter import LONGEST, Node, Term, fields_in
 from windlass.core.filter_reading import read
 from windlass.core.operations.logs import LEAST, LogPage, LogQuery, LogRecord
 from windlass.core.span import LOG
@@ -26,10 +26,14 @@ from windlass.store.spans import SHOWN, span_of
 
 # a record of before severities were kept is known by its kind alone
 RECORDS = f"project = ? AND (severity IS NOT NULL OR kind = '{LOG}') AND NOT joined"
-ASKED = frozenset(
-    {"", "name", "input", "output", "error", "service", "env", "session", "user", "model", "provider", "tool", "kind", "tag", "has"}
-)
-OF_ONE = DUCKDB._replace(any="coalesce({0}, false)")  # a term asks of one record what it asks of a trace's steps
+ASKED = frozenset((
+    "", "name", "input", "output", "error", "service", "env", "session", "user", "model", "provider", "tool", "kind", "tag", "has", "attr",
+    "resource", "latency", "cost", "tokens",
+))  # fmt: skip
+# a term asks of one record what it asks of a trace's steps, or of the whole
+OF_ONE = DUCKDB._replace(
+    any="coalesce({0}, false)", took="end_ns - start_ns", cost="cost", tokens="coalesce(tokens_in + tokens_out, tokens_in, tokens_out)"
+)  # fmt: skip
 
 
 def logs_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: LogQuery) -> LogPage:
@@ -84,7 +88,7 @@ def _nodes(query: LogQuery) -> list[Node]:
         found.append(Term("", query.search))
     if (tree := read(query.filter)) is not None:
         for field in fields_in(tree):
-            if field not in ASKED and attribute_of(field) is None:
+            if field not in ASKED:
                 raise Invalid(
                     f"{field} asks for whole traces, and a log record is none", where="filter",
                     remedy="ask the traces: windlass traces -w; of records there are name, service, user, session, model, tool, attr.NAME",

@@ -8,11 +8,12 @@ from typing import Any
 from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.shortening import within
 from windlass.store.span_filters_clickhouse import CLICKHOUSE
+from windlass.store.span_logs import OF_ONE as DUCKDB_ONE
 from windlass.store.span_logs import page_of, record_of, records_asked
 from windlass.store.spans import SHOWN
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
-OF_ONE = CLICKHOUSE._replace(any="ifNull({0}, false)")
+OF_ONE = CLICKHOUSE._replace(any="ifNull({0}, false)", took=DUCKDB_ONE.took, cost=DUCKDB_ONE.cost, tokens=DUCKDB_ONE.tokens)
 
 
 def logs_of(ask: Ask, query: LogQuery, columns: Sequence[str]) -> LogPage:

@@ -15,7 +15,7 @@ LEAST: dict[str, int] = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error":
 class LogQuery(msgspec.Struct, omit_defaults=True):
     """Records that are all of this. `severity` and worse; of a `service` and a `name`, at the end of which * stands for anything; with
     `search` in their name or body, in whatever case. `filter` is in the language of traces, and each of its terms asks the record itself;
-    what only a whole trace has it cannot ask."""
+    what only a whole trace has, as its state, cannot be asked."""
 
     project: str = "default"
     filter: str = ""
