@@ -74,7 +74,7 @@ def test_a_turn_of_claude_code(houses: Callable[[str], House]) -> None:  # noqa:
         ("model", "api_request", 2_000, "unset", root),
         ("log", "tool_decision", 0, "unset", "claude_code.tool_result"),
         ("tool", "tool_result", 3_000, "error", root),
-        ("model", "api_error", 90, "error", root),
+        ("span", "api_error", 90, "error", root),
         ("model", "api_request", 4_000, "unset", root),
         ("log", "assistant_response", 0, "unset", root),
     ]
@@ -92,7 +92,7 @@ def test_a_turn_of_claude_code(houses: Callable[[str], House]) -> None:  # noqa:
     assert first.attributes["cost_usd_micros"] == 12_300 and names.KIND not in first.attributes
     assert [t.summary.trace_id for t in traces(house, "tool:Bash user:ann@example.com model:claude-sonnet-5")] == [s.trace_id]
     (session,) = house.projection.ask("sessions", SessionQuery()).items
-    assert (session.id, session.runs, session.user) == ("s-1", 1, "ann@example.com")
+    assert (session.id, session.runs, session.user, session.cost) == ("s-1", 1, "ann@example.com", pytest.approx(0.0163))
 
 
 def test_a_conversation_of_codex(houses: Callable[[str], House]) -> None:  # noqa: F811
@@ -129,12 +129,12 @@ def test_a_turn_of_gemini(houses: Callable[[str], House]) -> None:  # noqa: F811
         ("log", "api_request", 0, "unset", root),
         ("model", "api_response", 1_500, "unset", root),
         ("tool", "tool_call", 12, "unset", root),
-        ("model", "api_error", 100, "error", root),
+        ("span", "api_error", 100, "error", root),
     ]
     call = next(x for x in trace.spans if x.name.endswith("api_response"))
     assert (call.tokens_in, call.tokens_out, call.tokens_cached, output_of(call)) == (910, 65, 300, "It sorts.")
     assert call.cost is not None and call.provider == "gcp.gemini"
-    assert next(x for x in trace.spans if x.kind == "model" and x.status == "error").status_message == "quota"
+    assert next(x for x in trace.spans if x.status == "error").status_message == "quota"
     assert (trace.summary.input, trace.summary.user) == ("explain this", "cyd@example.com")
 
 
@@ -162,7 +162,7 @@ def test_in_any_order_in_any_pieces_and_twice_it_is_the_same(houses: Callable[[s
     board = mixed.projection.ask("figures", FiguresQuery(since_ns=START - 1, until_ns=START + 10**12, by="provider"))
     (theirs,) = (g.whole for g in board.groups if g.value == "anthropic")
     assert theirs.cost == pytest.approx(sum(costs))
-    assert (theirs.traces, theirs.calls, theirs.failed_calls, theirs.unpriced) == (3, 9, 3, 3)
+    assert (theirs.traces, theirs.calls, theirs.spans, theirs.unpriced) == (3, 6, 15, 0)
     ledger = mixed.projection.ask("ledger", LedgerQuery(hours=0)).items
     assert sum(line.received for line in ledger) == 2 * len(payloads)
     assert sum(line.indexed for line in ledger) == len(payloads) == sum(line.again for line in ledger)

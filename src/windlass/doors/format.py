@@ -79,9 +79,16 @@ def worth(given: ScoreGiven) -> str:
 
 def said(record: LogRecord, most: int) -> str:
     """What a log record says, in one line of at most so many characters; where it has no body, its attributes."""
-    told = record.body if record.body is not None else " ".join(f"{k}={_text(v)}" for k, v in record.attributes.items())
+    told = record.body
+    if told is None:  # who it was stands behind dotted names, what it was about behind plain ones
+        told = " ".join(f"{k}={_text(v)}" for k, v in sorted(record.attributes.items(), key=lambda told: "." in told[0]))
     line = " ".join(_text(told)[: most * 4].split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def named(record: LogRecord) -> str:
+    """The name of a log record; none where it is how its body begins."""
+    return "" if isinstance(record.body, str) and record.body.startswith(record.name.removesuffix("…")) else record.name
 
 
 def _text(value: Any) -> str:

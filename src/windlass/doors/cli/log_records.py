@@ -48,7 +48,7 @@ def logs(
 def _show(session: Session, page: LogPage, *, filtered: bool) -> None:
     now = now_ns()
     rows = [
-        (words.ago(r.at_ns, now), r.severity, r.service, r.name, words.said(r, WIDEST), (r.trace_id or "")[:8]) for r in page.items
+        (words.ago(r.at_ns, now), r.severity, r.service, words.named(r), words.said(r, WIDEST), (r.trace_id or "")[:8]) for r in page.items
     ]  # fmt: skip
     session.table(("when", "", "service", "name", "says", "trace"), rows)
     if not page.items:

@@ -153,6 +153,7 @@ def _environment() -> jinja2.Environment:
         many=words.many,
         reach=words.reach,
         said=words.said,
+        named=words.named,
         said_of=lambda details: {k: v for k, v in details.items() if v not in (None, "", [], {})},
         short_id=words.short_id,
         short=short,
