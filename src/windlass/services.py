@@ -91,6 +91,7 @@ SERVICES = {
     "traces.ledger": "traces.ledger",
     "traces.audit": "traces.audit",
     "traces.score": "scoring.score",
+    "logs.list": "traces.logs",
     "traces.why": "reasons.why",
     "sessions.list": "conversations.list",
     "sessions.show": "conversations.show",

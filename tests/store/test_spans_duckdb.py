@@ -91,7 +91,7 @@ def test_a_file_without_the_newest_columns_and_tables_is_given_them(tmp_path: Pa
     store.write("2027-01-15", [span("a", 1, None, NOW), span("a", 2, f"{1:016x}", NOW)], "w", Position(1, 1))
     store.close()
     with duckdb.connect(str(tmp_path / "2027-01-15.duckdb")) as db:
-        for column in ("response", "joined"):
+        for column in ("response", "joined", "severity"):
             db.execute(f"ALTER TABLE spans DROP COLUMN {column}")
         db.execute("DROP TABLE logs")
     store = DuckSpans(tmp_path)

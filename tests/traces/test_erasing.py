@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from windlass.core.operations.logs import LogQuery
 from windlass.core.span import Span
 from windlass.govern.erasure import Subject
 from windlass.settings import Settings
@@ -114,7 +115,9 @@ def test_log_records_that_are_of_their_traces_by_them_or_about_them() -> None:
     assert (kind, project, data) == (LOGS, "shop", logs(*records[4:]))
     assert b"her" not in left.replace(b"others", b"") and ANN.encode() not in left
     assert _without(subject(hers))(left) is None, "a second time there is nothing to do"
-    assert [(r.trace_id, r.name) for r in rows(kind, project, 7, data)] == [(others, "of others")]
+    left_over = list(rows(kind, project, 7, data))
+    assert [r.name for r in left_over] == ["of others", "by bob", "of nobody"]
+    assert [r.trace_id == others for r in left_over] == [True, False, False]
 
 
 def test_a_log_record_in_a_trace_of_others_goes_with_that_trace_alone() -> None:
@@ -162,7 +165,8 @@ async def test_an_erasure_finds_and_removes_them_in_the_journal(tmp_path) -> Non
         ("traces", 1), ("log records", 2), ("points of metrics", 1)
     ]  # fmt: skip
     assert [(p.place, p.count) for p in await room.erase(about)] == [("spans", 2), ("records of the journal", 2)]
-    assert (await spans.ask("counts", None))["logs"] == 0
+    assert (await spans.ask("counts", None))["logs"] == 2, "of nobody, and of another project"
+    assert [r.body for r in (await spans.logs(LogQuery("shop"))).items] == ["of nobody"]
     assert await room.find(about) == []
     assert (await spans.ask("counts", None))["unreadable"] == 0
     journal.close()

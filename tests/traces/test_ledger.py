@@ -276,7 +276,7 @@ async def test_an_erasure_is_in_both_and_balances(tmp_path: Path, spans: Callabl
     before = house.line("windlass")
     assert (before.received, before.indexed, before.again, before.erased) == (6, 2, 3, 1)
     said = house.line("", "logs")
-    assert (said.received, said.indexed, said.kept, said.erased) == (3, 1, 1, 1)
+    assert (said.received, said.indexed, said.kept, said.erased) == (3, 2, 0, 1)
     told = house.audit()
     assert [line.problems for line in told.items if line.problems] == []
     assert {line.signal: (line.items, line.erased) for line in told.items} == {"traces": (4, 2), "logs": (2, 1)}
@@ -288,7 +288,7 @@ async def test_an_erasure_is_in_both_and_balances(tmp_path: Path, spans: Callabl
     house.again()
     assert house.problems() == [] and house.line("windlass").erased == 4
     said = house.line("", "logs")
-    assert (said.indexed, said.kept, said.erased) == (0, 1, 2)
+    assert (said.indexed, said.kept, said.erased) == (1, 0, 2)
     house.close()
 
 

@@ -6,8 +6,12 @@ Numbers carry units; what is unknown reads "unmeasured" or "unknown", never 0.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
 
 from windlass.core.operations.grants import Reach
+from windlass.core.operations.logs import LogRecord
 from windlass.core.operations.traces import ScoreGiven
 from windlass.core.ref import parse_ref
 from windlass.core.score import in_percent
@@ -71,6 +75,24 @@ def worth(given: ScoreGiven) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def said(record: LogRecord, most: int) -> str:
+    """What a log record says, in one line of at most so many characters; where it has no body, its attributes."""
+    told = record.body
+    if told is None:  # who it was stands behind dotted names, what it was about behind plain ones
+        told = " ".join(f"{k}={_text(v)}" for k, v in sorted(record.attributes.items(), key=lambda told: "." in told[0]))
+    line = " ".join(_text(told)[: most * 4].split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def named(record: LogRecord) -> str:
+    """The name of a log record; none where it is how its body begins."""
+    return "" if isinstance(record.body, str) and record.body.startswith(record.name.removesuffix("…")) else record.name
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def per_success(per_row: float | None, amount: float | None) -> str:

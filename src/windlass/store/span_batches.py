@@ -160,12 +160,19 @@ def _together(rows: Iterable[SpanRow]) -> list[SpanRow]:
 
 
 def _places(made: dict[str, Any], first: int) -> dict[str, dict[str, Any]]:
-    """Rows of `traces` and `logs` for these spans, which are put from row `first` on: one for each run of spans that are alike."""
+    """Rows of `traces` and `logs` for these spans, which are put from row `first` on: one for each run of spans that are alike, none
+    for log records of no trace."""
     runs: dict[str, list[list[int]]] = {"traces": [], "logs": []}
     keys: dict[str, list[tuple[Any, ...]]] = {"traces": [], "logs": []}
     each = zip(*(made[c].tolist() for c in ALIKE), strict=True)
+    alone = (made["kind"] == LOG) & (made["parent"] == made["span_id"])
     before: tuple[Any, ...] | None = None
-    for row, (key, start, kind) in enumerate(zip(each, made["start_ns"].tolist(), made["kind"].tolist(), strict=True), first):
+    for row, (key, start, kind, of_none) in enumerate(
+        zip(each, made["start_ns"].tolist(), made["kind"].tolist(), alone.tolist(), strict=True), first
+    ):
+        if of_none:
+            before = None
+            continue
         table = "logs" if kind == LOG else "traces"
         if before != (before := (table, key)):
             keys[table].append(key)

@@ -3,8 +3,8 @@
 Ids and digests are numbers, since text of them would be twice as large and could not be compressed. `traces` says where in a file a
 trace lies, a tenth as long: one row for spans of a trace that lie one after the other and have the session, user and evaluation in
 common, with when the first and the last of them began. `logs` says the same of log records, which are rows of `spans` too, but make no
-trace and are in no list. `long` has texts that are longer than a row keeps
-(`span_long.py`), `words` and `worded` an index of texts (`span_words.py`). A file only grows, so rows keep their places.
+trace and are in no list; those of no trace are in neither, and are found by their time. `long` has texts that are longer than a row
+keeps (`span_long.py`), `words` and `worded` an index of texts (`span_words.py`). A file only grows, so rows keep their places.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 from windlass.store import span_ledger, span_long
 from windlass.store.spans import SpanRow
 
-_NUMBERS = ("start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")
+_NUMBERS = (
+    "start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning", "severity",
+)  # fmt: skip
 _SPECIAL = {
     "trace_id": "UUID", "span_id": "UBIGINT", "parent": "UBIGINT", "digest": "UBIGINT", "cost": "DOUBLE", "tags": "VARCHAR[]",
     "versions": "VARCHAR[]", "joined": "BOOLEAN",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from windlass.store.spans import SpanRow
 
-_NUMBERS = {"start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning"}
+_NUMBERS = {
+    "start_ns", "end_ns", "receipt_ns", "tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning", "severity",
+}  # fmt: skip
 _LISTS = {"tags", "versions"}
 _SPECIAL = {"cost": "Float64", "joined": "Bool"}
 _LATER = {  # a table of before lacks them
     "tokens_written": "", "tokens_reasoning": "", "tool": "", "prompt": "", "tags": "", "links": "DEFAULT '[]'", "resource": "DEFAULT '{}'",
     "input_from": "", "output_from": "", "response": "", "joined": "DEFAULT false",
+    "severity": "",
 }  # fmt: skip
 _OPTIONAL = {
     n for n, d in zip(SpanRow.__struct_fields__[-len(SpanRow.__struct_defaults__) :], SpanRow.__struct_defaults__, strict=True) if d is None

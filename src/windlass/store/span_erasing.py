@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SAID = 20_000  # inputs that are told, of the outermost steps
 FETCHED = 2_000
+OF_A_TRACE = "NOT coalesce(kind = 'log' AND parent = span_id, false)"  # log records of none are statements, found in the journal
 OUTERMOST = "(parent IS NULL OR kind IN ('request', 'chain', 'agent', 'component'))"
 TEXT = (
     "name", "status_message", "service", "input", "output", "session", "user", "row", "tool", "prompt", "attributes", "events", "links",
@@ -39,11 +40,12 @@ def theirs(db: duckdb.DuckDBPyConnection, query: SubjectQuery) -> Theirs:
         values.append(list(query.traces))
     db.execute(
         "CREATE OR REPLACE TEMP TABLE theirs AS WITH named AS "
-        f"(SELECT DISTINCT trace_id FROM spans WHERE project = ? AND ({where})), "
+        f"(SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND ({where})), "
         "sessions AS (SELECT DISTINCT session FROM spans WHERE project = ? AND session IS NOT NULL AND trace_id IN (FROM named) EXCEPT "
-        'SELECT session FROM spans WHERE project = ? AND session IS NOT NULL AND "user" IS NOT NULL '
+        f'SELECT session FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IS NOT NULL AND "user" IS NOT NULL '
         'AND "user" NOT IN (SELECT unnest(?::VARCHAR[]))) '
-        "SELECT trace_id FROM named UNION SELECT DISTINCT trace_id FROM spans WHERE project = ? AND session IN (FROM sessions)",
+        "SELECT trace_id FROM named UNION"
+        f" SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IN (FROM sessions)",
         [query.project, *values, query.project, query.project, list(query.names), query.project],
     )
     traces = tuple(t for (t,) in db.execute(f"SELECT {HEX_TRACE} FROM theirs ORDER BY trace_id").fetchall())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from windlass.store.span_erasing import OUTERMOST, SAID, TEXT, said_among
+from windlass.store.span_erasing import OF_A_TRACE, OUTERMOST, SAID, TEXT, said_among
 from windlass.store.spans import CommonQuery, Forget, MentionQuery, SubjectQuery, Theirs
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -21,15 +21,20 @@ def theirs(ask: Ask, query: SubjectQuery) -> Theirs:
         where, values = f"{where} OR match({_TEXT}, ?)", [*values, f"(?i){query.pattern}"]
     if query.traces:
         where, values = f"{where} OR trace_id IN ?", [*values, list(query.traces)]
-    named = [t for (t,) in ask(f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND ({where})", [query.project, *values])]
+    rows = ask(f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND ({where})", [query.project, *values])
+    named = [t for (t,) in rows]
     if not named:
         return Theirs((), ())
     sessions = ask(
         "SELECT DISTINCT session FROM spans WHERE project = ? AND session IS NOT NULL AND trace_id IN ? AND session NOT IN "
-        '(SELECT session FROM spans WHERE project = ? AND session IS NOT NULL AND "user" IS NOT NULL AND "user" NOT IN ?)',
+        f"(SELECT session FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IS NOT NULL"
+        ' AND "user" IS NOT NULL AND "user" NOT IN ?)',
         [query.project, named, query.project, list(query.names)],
     )
-    whole = ask("SELECT DISTINCT trace_id FROM spans WHERE project = ? AND session IN ?", [query.project, [s for (s,) in sessions]])
+    whole = ask(
+        f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IN ?",
+        [query.project, [s for (s,) in sessions]],
+    )
     traces = sorted({*named, *(t for (t,) in whole)})
     said = ask(
         f"SELECT DISTINCT input FROM spans WHERE project = ? AND trace_id IN ? AND input IS NOT NULL AND {OUTERMOST} LIMIT {SAID}",

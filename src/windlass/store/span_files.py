@@ -23,9 +23,9 @@ ROWS = 32_768
 _STAY = ("receipt_ns", "start_ns")
 _NEW = {
     "tokens_written": "NULL", "tokens_reasoning": "NULL", "tool": "NULL", "prompt": "NULL", "tags": "[]", "links": "'[]'",
-    "resource": "NULL", "input_from": "NULL", "output_from": "NULL", "response": "NULL", "joined": "false",
+    "resource": "NULL", "input_from": "NULL", "output_from": "NULL", "response": "NULL", "joined": "false", "severity": "NULL",
 }  # fmt: skip
-_LATER = {"response": "NULL", "joined": "false"}  # a file of before lacks them
+_LATER = {"response": "NULL", "joined": "false", "severity": "NULL"}  # a file of before lacks them
 
 
 def attach(db: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:

@@ -88,7 +88,8 @@ def erasing(db: duckdb.DuckDBPyConnection, name: str, where: str, values: list[s
     """Enter into the file attached as `written` that these rows of a file are erased."""
     db.execute(
         f"CREATE OR REPLACE TEMP TABLE erased AS SELECT project, receipt_ns // {HOUR_NS} AS hour,"
-        f" left(coalesce(service, ''), {LONGEST}) AS service, CASE WHEN kind = '{LOG}' THEN 'logs' ELSE 'traces' END AS signal,"
+        f" left(coalesce(service, ''), {LONGEST}) AS service,"
+        f" CASE WHEN severity IS NOT NULL OR kind = '{LOG}' THEN 'logs' ELSE 'traces' END AS signal,"
         f" count(*) AS items FROM {name}.spans WHERE {where} AND NOT joined GROUP BY ALL",
         values,
     )

@@ -20,7 +20,7 @@ Enter = Callable[[str, int, int, tuple[int, int], Sequence[Entry]], None]
 NOBODY = ""  # writes these, and no journal is theirs
 _BY_HOUR = (
     f"SELECT project, intDiv(receipt_ns, {HOUR_NS}) AS hour, leftUTF8(service, {LONGEST}) AS source,"
-    f" if(kind = '{LOG}', 'logs', 'traces') AS signal, count(), max(place) FROM spans WHERE NOT joined"
+    f" if(severity IS NOT NULL OR kind = '{LOG}', 'logs', 'traces') AS signal, count(), max(place) FROM spans WHERE NOT joined"
 )
 _GROUPS = "GROUP BY project, hour, source, signal"
 

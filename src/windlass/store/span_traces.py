@@ -88,8 +88,8 @@ def _candidates(
     """Fills `candidates` with traces; all that fit and began after what is returned are among them. None: all that fit."""
     where, given = q.spans
     step, said = q.steps[0] if q.steps else ("true", [])
-    table = "traces" if step in IN_PLACES else "spans"
-    fits = f"{where} AND start_ns BETWEEN ? AND ? AND ({step})"
+    table, steps = ("traces", "") if step in IN_PLACES else ("spans", f" AND kind <> '{LOG}'")
+    fits = f"{where}{steps} AND start_ns BETWEEN ? AND ? AND ({step})"
     reached = Newest(table, "trace_id", "start_ns", fits, [*given, q.since, q.until, *said]).take(db, searched, most, parts)
     before = f" UNION SELECT key FROM places GROUP BY key HAVING min(start_ns) <= {q.until}" if again else ""
     db.execute(f"CREATE OR REPLACE TEMP TABLE candidates AS SELECT DISTINCT trace_id FROM (SELECT trace_id FROM newest{before})")

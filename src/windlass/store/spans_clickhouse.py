@@ -20,6 +20,7 @@ import msgspec
 from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, Unavailable
 from windlass.core.operations.figures import Figures, FiguresQuery
+from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -52,6 +53,7 @@ from windlass.store.span_filters import places, versions_of
 from windlass.store.span_filters_clickhouse import watched
 from windlass.store.span_ledger import Account, Entry, nothing
 from windlass.store.span_ledger_clickhouse import NOBODY
+from windlass.store.span_logs_clickhouse import logs_of
 from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
 from windlass.store.span_scores_clickhouse import seen_of
 from windlass.store.span_sessions_clickhouse import outer, sessions_of
@@ -242,6 +244,9 @@ class ClickHouseSpans:
 
     def fields(self, query: FieldQuery) -> Fields:
         return fields_of(self._ask, query)
+
+    def logs(self, query: LogQuery) -> LogPage:
+        return logs_of(self._ask, query, list(TYPES))
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces_clickhouse.trace_of(self._ask, query, list(TYPES))

@@ -19,6 +19,7 @@ import msgspec
 
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.figures import Figures, FiguresQuery
+from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -52,6 +53,7 @@ from windlass.store.span_fields import fields_of
 from windlass.store.span_figures import figures_of
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
 from windlass.store.span_ledger import Account, Entry, nothing
+from windlass.store.span_logs import logs_of
 from windlass.store.span_places import File
 from windlass.store.span_remapping import Remapping
 from windlass.store.span_scores import seen_of
@@ -209,6 +211,9 @@ class DuckSpans:
 
     def fields(self, query: FieldQuery) -> Fields:
         return fields_of(self._db, self._files(), query)
+
+    def logs(self, query: LogQuery) -> LogPage:
+        return logs_of(self._db, self._files(), query)
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces.trace_of(self._db, self._files(), query)

@@ -186,7 +186,8 @@ class Auditing:
                 problems.append("the journal says otherwise what was refused")
         if count != indexed and key.signal == "traces":
             problems.append(f"the tables hold {count:,} rows, the ledger says {indexed:,}")
-        if (lost := self._missing[key] - (0 if before else ledger.unreadable)) and not (before and lost < 0):
+        unmade = ledger.kept if key.signal == "logs" else 0  # records of no trace, of before they had rows
+        if (lost := self._missing[key] - (0 if before else ledger.unreadable + unmade)) and not (before and lost < 0):
             problems.append(
                 f"not in the tables, though the journal holds them: {lost:,}" if lost > 0 else f"no longer unreadable: {-lost:,}"
             )

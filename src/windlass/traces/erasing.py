@@ -19,8 +19,8 @@ from windlass.store.segments import Position, Record, rewrite
 from windlass.store.span_erasing import pattern_of
 from windlass.store.span_ledger import HOUR_NS, OTHERS
 from windlass.store.spans import CommonQuery, Forget, MentionQuery, Spans, SubjectQuery
-from windlass.traces.envelope import ERASED, OTLP, REFUSED, SIGNALS, erased_from, seal_rest, unseal
-from windlass.traces.erasing_statements import STATEMENTS, their_trace, theirs, without
+from windlass.traces.envelope import ERASED, LOGS, OTLP, REFUSED, SIGNALS, erased_from, seal_rest, unseal
+from windlass.traces.erasing_statements import STATEMENTS, alone, their_trace, theirs, without
 
 PART = 10_000  # traces in one question
 
@@ -68,6 +68,15 @@ class TraceRoom:
                         subject.traces.add(trace)
         return found
 
+    def _alone(self, subject: Subject) -> set[str]:
+        """What stands for the traces of their log records that are of none."""
+        return {
+            trace
+            for payload in self._records()
+            if payload[:1] in _STATED and (read := _read(payload, subject.project)) and read[0] == LOGS
+            for trace in alone(read[1], subject)
+        }
+
     def _records(self) -> Iterator[bytes]:
         yield from (record.payload for record in self._read_all())
 
@@ -80,10 +89,14 @@ class TraceRoom:
                 yield from records
 
     async def erase(self, subject: Subject) -> Sequence[Place]:
-        """The journal first: what is projected is made of it, and could be again."""
+        """The journal before tables: what is projected is made of it, and could be again. But of log records of no trace the journal alone
+        says which they are, so their rows go before and after."""
+        statements, spans = sorted(await asyncio.to_thread(self._alone, subject)), 0
+        for start in range(0, len(statements), PART):
+            spans += await self._spans.forget(Forget(subject.project, tuple(statements[start : start + PART])))
         records = await asyncio.to_thread(self._rewrite, subject)
         erased = await asyncio.to_thread(self._erased, subject.project)
-        traces, spans = sorted(subject.traces), 0
+        traces = sorted(subject.traces | set(statements))
         for start in range(0, max(len(traces), bool(erased)), PART):
             told = erased if start + PART >= len(traces) else ()  # once all rows are gone that were made of it
             spans += await self._spans.forget(Forget(subject.project, tuple(traces[start : start + PART]), told))

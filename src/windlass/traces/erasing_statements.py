@@ -1,6 +1,6 @@
-"""What an erasure takes out of logs and metrics. A log record of a trace goes as spans do: when the trace is theirs, which it is when the
-record carries their name as its user. Any other, and a point of a metric, is one statement, as a row of a table is: it goes when it
-carries their name as its user, is about one of their traces, names them, or quotes them.
+"""What an erasure takes out of logs and metrics. A log record of a trace, or of a coding agent's turn, goes as spans do: when the trace is
+theirs, which it is when the record carries their name as its user. Any other, and a point of a metric, is one statement, as a row of a
+table is: it goes when it carries their name as its user, is about one of their traces, names them, or quotes them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 from windlass.govern.erasure import Subject
 from windlass.traces.conventions.tables import tables
 from windlass.traces.envelope import LOGS, METRICS
+from windlass.traces.log_records import alone_of, said_by
+from windlass.traces.otlp_values import around_of
 
 STATEMENTS = {LOGS: "log records", METRICS: "points of metrics"}
 
@@ -23,8 +25,16 @@ def theirs(kind: int, data: bytes, subject: Subject) -> Iterator[Any]:
 
 def their_trace(item: Any, subject: Subject) -> str | None:
     """The trace of a log record that says that it was theirs."""
-    own = getattr(item, "trace_id", b"")
-    return own.hex() if own and _user(item.attributes) in subject.names else None
+    return _trace(item, subject) if _names(item, subject) else None
+
+
+def alone(data: bytes, subject: Subject) -> Iterator[str]:
+    """What stands for the trace of log records that are theirs, and of no trace."""
+    for of in _parsed(LOGS, data).resource_logs:
+        for process, scope in around_of(of):
+            for record in scope.log_records:
+                if _is_theirs(record, (of.resource, scope.scope), subject) and _trace(record, subject) is None:
+                    yield alone_of(said_by(record), process)
 
 
 def without(kind: int, data: bytes, subject: Subject) -> bytes | None:
@@ -82,16 +92,26 @@ def _prune(kind: int, request: Any) -> None:
 
 def _is_theirs(item: Any, around: tuple[Any, ...], subject: Subject) -> bool:
     """Whether a record or point is theirs, by itself or by what it stands in."""
-    if any(_user(held.attributes) in subject.names for held in (item, *around[:2])):
+    if any(_names(held, subject) for held in (item, *around[:2])):
         return True
-    if own := getattr(item, "trace_id", b""):
-        return own.hex() in subject.traces
+    if own := _trace(item, subject):
+        return own in subject.traces
     traces = [e.trace_id for e in getattr(item, "exemplars", ())]
     return any(t.hex() in subject.traces for t in traces) or any(subject.touches(text) for text in _texts((item, *around)))
 
 
-def _user(attributes: Any) -> str | None:
-    return next((a.value.string_value for name in tables().of("user") for a in attributes if a.key == name and a.value.string_value), None)
+def _trace(item: Any, subject: Subject) -> str | None:
+    """The trace a log record is of; None for one of none, and for a point."""
+    return said_by(item).told_trace(subject.project) if hasattr(item, "severity_number") else None
+
+
+def _names(held: Any, subject: Subject) -> bool:
+    """Whether a record, a point or what it stands in carries one of their names as its user."""
+    told = [(a.key, a.value.string_value) for a in held.attributes if a.value.string_value]
+    if hasattr(held, "severity_number") and (agent := said_by(held).agent):
+        return any(value in subject.names for key, value in told if key in agent.user)
+    user = next((value for name in tables().of("user") for key, value in told if key == name), None)
+    return user in subject.names
 
 
 def _texts(held: Any) -> Iterator[str]:

@@ -15,6 +15,7 @@ import msgspec
 from windlass.core.span import LOG, Span, SpanEvent
 from windlass.govern.prices import Prices
 from windlass.store.spans import SpanRow, SpanStore
+from windlass.traces.conventions.agents import agents
 from windlass.traces.conventions.tables import tables
 from windlass.traces.log_records import event_of
 from windlass.traces.mapping import again, span_in
@@ -55,7 +56,7 @@ def _said(rows: Iterable[SpanRow]) -> dict[Key, list[SpanRow]]:
     """Records that tell what a step was about, by its span; each once."""
     found: dict[Key, dict[str, SpanRow]] = {}
     for r in rows:
-        if r.kind == LOG and r.parent is not None and tables().hears(r.name):
+        if r.kind == LOG and r.parent not in (None, r.span_id) and (tables().hears(r.name) or agents().hears(r.name)):
             found.setdefault(Key(r.project, r.trace_id, r.parent), {})[r.span_id] = r
     return {key: list(records.values()) for key, records in found.items()}
 

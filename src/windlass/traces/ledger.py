@@ -134,7 +134,6 @@ class Page:
         self.rows: list[SpanRow] = []
         self.counts: Counts = Counter()
         self._book = book
-        self._signals: dict[int, str] = {}  # of rows that are not of traces
 
     def read(self, record: Record, made: Sequence[SpanRow] | None) -> None:
         """Enter a record and the rows that were made of it; None where it could not be read."""
@@ -151,16 +150,15 @@ class Page:
             self.counts[key, "erased"] += items
         for row in made or ():
             left[row.service[:LONGEST]] -= 1
-            if said.signal != "traces":
-                self._signals[id(row)] = said.signal
         self.rows += made or ()
-        fate = "unreadable" if made is None else "kept" if said.signal != "traces" else ""  # a span without a row is lost, and is seen
+        fate = "unreadable" if made is None else "kept" if said.signal == "metrics" else ""  # what should have a row and has none is seen
         for source, items in left.items():
             if fate and items > 0:
                 self.counts[self._book.key(said.project, said.hour, source, said.signal), fate] += items
 
     def of(self, row: SpanRow) -> Key:
-        return self._book.key(row.project, row.receipt_ns // HOUR_NS, row.service[:LONGEST], self._signals.get(id(row), "traces"))
+        signal = "traces" if row.severity is None else "logs"
+        return self._book.key(row.project, row.receipt_ns // HOUR_NS, row.service[:LONGEST], signal)
 
     def account(self, rows: Sequence[SpanRow], counts: Counts) -> Account:
         """What is entered with a write of these rows: which were new, which were there, and these counts."""
@@ -229,14 +227,19 @@ def page_of(query: LedgerQuery, read: Callable[[str, int], Iterable[Entry]]) -> 
 
 
 def erased_entries(asked: Forget, store: SpanStore, book: Book) -> list[Entry]:
-    """What moves log records and points from kept to erased, so that as many are erased as the journal says, however often it is asked."""
+    """What moves points, and log records of before they had rows, from kept to erased, so that as many are erased as the journal says,
+    however often it is asked. What had a row is entered with it, and what came again stays so."""
     said: Counter[Key] = Counter()
     for hour, source, signal, items in asked.erased:
         said[book.key(asked.project, hour, source, signal)] += items
     if not said:
         return []
     lines, _, gone = lines_of(store.ledger(asked.project, min(key.hour for key in said)), asked.project)
-    more = {key: items - lines[key].erased for key, items in said.items() if key in lines and key.hour not in gone}
+    more = {
+        key: min(items - lines[key].erased, lines[key].kept)
+        for key, items in said.items()
+        if key in lines and key.hour not in gone
+    }  # fmt: skip
     return [Entry(*key, what, n if what == "erased" else -n) for key, n in more.items() if n > 0 for what in ("kept", "erased")]
 
 

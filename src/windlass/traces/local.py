@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
+from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -71,6 +72,10 @@ class LocalSpans:
 
     async def fields(self, query: FieldQuery) -> Fields:
         found: Fields = await self.ask("fields", query)
+        return found
+
+    async def logs(self, query: LogQuery) -> LogPage:
+        found: LogPage = await self.ask("logs", query)
         return found
 
     async def trace(self, query: TraceShow) -> Trace:

@@ -19,10 +19,11 @@ from windlass.core.message import Usage
 from windlass.core.span import Span, SpanEvent, SpanLink, Status
 from windlass.govern.prices import Prices
 from windlass.store.spans import SpanRow, span_of
+from windlass.traces.conventions.agents import agents
 from windlass.traces.conventions.tables import Tables, tables
 from windlass.traces.envelope import LOGS, METRICS, SPANS
-from windlass.traces.log_records import span_of_record
-from windlass.traces.otlp_values import attributes_of
+from windlass.traces.log_records import severity_of, span_of_record
+from windlass.traces.otlp_values import around_of, attributes_of
 
 OF_THE_RESOURCE = (names.ENVIRONMENT, names.EVALUATION, "deployment.environment.name", "deployment.environment", "session.id", "user.id")
 PRICED = ("model", "embedding")
@@ -57,14 +58,15 @@ def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices |
         return
     if kind == LOGS:
         for resource in _logs(data).resource_logs:
-            for scope in resource.scope_logs:
-                source = _source(project, receipt_ns, resource, scope)
-                said = (span_of_record(sent) for sent in scope.log_records)
-                yield from (_row(source, record, None, None) for record in said if record is not None)
+            for process, scope in around_of(resource):
+                source = _source(project, receipt_ns, process)
+                for sent in scope.log_records:
+                    said = span_of_record(sent, project, process)
+                    yield _row(source, said, None, prices, severity=severity_of(sent))
         return
     for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
-        for scope in resource.scope_spans:
-            source = _source(project, receipt_ns, resource, scope)
+        for process, scope in around_of(resource):
+            source = _source(project, receipt_ns, process)
             for sent in scope.spans:
                 yield _row(source, _from_otlp(sent), None, prices)
 
@@ -75,13 +77,9 @@ def _logs(data: bytes) -> Any:
     return ExportLogsServiceRequest.FromString(data)
 
 
-def _source(project: str, receipt_ns: int, resource: Any, scope: Any) -> Source:
-    shared = attributes_of(resource.resource.attributes)
-    told = {name: shared[name] for name in OF_THE_RESOURCE if name in shared}
-    named = {"otel.scope.name": scope.scope.name} if scope.scope.name else {}
-    if scope.scope.version:
-        named["otel.scope.version"] = scope.scope.version
-    return Source(project, receipt_ns, str(shared.get("service.name", "")), told, _json({**shared, **named}).decode())
+def _source(project: str, receipt_ns: int, process: Mapping[str, Any]) -> Source:
+    told = {name: process[name] for name in OF_THE_RESOURCE if name in process}
+    return Source(project, receipt_ns, str(process.get("service.name", "")), told, _json(process).decode())
 
 
 def span_in(row: SpanRow) -> Span:
@@ -95,7 +93,7 @@ def again(row: SpanRow, prices: Prices | None, span: Span | None = None) -> Span
     span = span or span_in(row)
     told = {name: span.resource[name] for name in OF_THE_RESOURCE if name in span.resource}
     source = Source(row.project, row.receipt_ns, row.service, told, row.resource)
-    made = _row(source, span, row.digest, prices, begun=True)
+    made = _row(source, span, row.digest, prices, begun=True, severity=row.severity)
     made.joined = row.joined
     if row.resource is None:
         for column in ("environment", "evaluation", "session", "user"):
@@ -114,11 +112,13 @@ def _from_otlp(sent: Any) -> Span:
     )  # fmt: skip
 
 
-def _row(source: Source, span: Span, digest: str | None, prices: Prices | None, *, begun: bool = False) -> SpanRow:
+def _row(
+    source: Source, span: Span, digest: str | None, prices: Prices | None, *, begun: bool = False, severity: int | None = None
+) -> SpanRow:  # fmt: skip
     attributes, events, known = span.attributes, span.events, tables()
     if PENDING in attributes and span.parent is not None and not begun:
         source, span = _begun(source, span)
-    told = known.read({**source.told, **attributes} if source.told else attributes)
+    told = known.read({**source.told, **attributes} if source.told else attributes) if severity is None else _said(source, span, known)
     if events:
         _hear(told, events, known)
     if "kind" not in told:
@@ -156,8 +156,18 @@ def _row(source: Source, span: Span, digest: str | None, prices: Prices | None, 
         events=happened,
         links=links,
         resource=source.resource,
+        severity=severity,
         **told,
     )
+
+
+def _said(source: Source, span: Span, known: Tables) -> dict[str, Any]:
+    """What a log record tells. An event of a coding agent says it in words of its own."""
+    agent, attributes = agents().of(span.name), span.attributes
+    if agent and names.KIND not in attributes and (step := agent.step(span.name, attributes)):
+        return known.read(source.told) | agent.columns(step, attributes)
+    told = known.read({**source.told, **attributes})
+    return told | agent.who(attributes) if agent else told
 
 
 def _begun(source: Source, span: Span) -> tuple[Source, Span]:
@@ -183,6 +193,9 @@ def _hear(told: dict[str, Any], events: Sequence[SpanEvent], known: Tables) -> N
         if event.name in known.events_read:
             for column, value in known.read(event.attributes).items():
                 told.setdefault(column, value)
+        elif (agent := agents().of(event.name)) is not None:
+            if (answer := agent.answer(event.name, event.attributes)) is not None:
+                messages.setdefault("output", []).append({"role": "assistant", "content": answer})
         elif (of := known.message(event.name)) is not None:
             messages.setdefault(of[0], []).append({"role": of[1], **_message(event.attributes)})
     for column, said in messages.items():

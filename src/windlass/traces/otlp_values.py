@@ -15,6 +15,20 @@ def value_of(value: Any) -> Any:
     return value.string_value or value.int_value or _rare(value)
 
 
+def around_of(of: Any) -> list[tuple[dict[str, Any], Any]]:
+    """What a ResourceSpans or ResourceLogs says of the process, with the name and version of the library, for each of its scopes."""
+    process = attributes_of(of.resource.attributes)
+    found = []
+    for scope in of.scope_logs if hasattr(of, "scope_logs") else of.scope_spans:
+        told = dict(process)
+        if scope.scope.name:
+            told["otel.scope.name"] = scope.scope.name
+        if scope.scope.version:
+            told["otel.scope.version"] = scope.scope.version
+        found.append((told, scope))
+    return found
+
+
 def _rare(value: Any) -> Any:
     """Neither text nor a whole number other than 0; or empty text, or 0."""
     kind = value.WhichOneof("value")

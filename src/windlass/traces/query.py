@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from windlass.core.actor import Actor
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
+from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -30,7 +31,7 @@ from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, 
 
 class Traces:
     """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.tree`, `traces.text`, `traces.live`, `traces.figures`,
-    `traces.remap`, `traces.ledger` and `traces.audit`."""
+    `traces.remap`, `traces.ledger`, `traces.audit` and `logs.list`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -40,6 +41,11 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.traces(query)
+
+    async def logs(self, actor: Actor, query: LogQuery) -> LogPage:
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        return await self._spans.logs(query)
 
     async def fields(self, actor: Actor, query: FieldQuery) -> Fields:
         guard(actor, "read", query.project)

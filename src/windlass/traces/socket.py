@@ -17,6 +17,7 @@ import msgspec
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
+from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -51,7 +52,7 @@ ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "tree": TreeShow, "text": TextShow, "live": LiveQuery,
-    "figures": FiguresQuery,
+    "figures": FiguresQuery, "logs": LogQuery,
     "arrivals": ArrivalQuery, "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget,
     "mentions": MentionQuery, "portion": PortionQuery,
@@ -77,6 +78,9 @@ class RemoteSpans:
 
     async def fields(self, query: FieldQuery) -> Fields:
         return await self._ask("fields", query, Fields)
+
+    async def logs(self, query: LogQuery) -> LogPage:
+        return await self._ask("logs", query, LogPage)
 
     async def trace(self, query: TraceShow) -> Trace:
         return await self._ask("trace", query, Trace)

@@ -195,6 +195,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/traces/{id}/tree": f"/traces/{trace.trace_id}/tree?of={span}&levels=1",
         "/traces/{id}/text": f"/traces/{trace.trace_id}/text?span={span}&of=attributes",
         "/traces/compare": f"/traces/compare?trace={trace.trace_id},{trace.trace_id}",
+        "/logs": "/logs?severity=warn&last=24h",
         "/ledger": "/ledger?last=24h",
         "/sql": "/sql?sql=SELECT+kind,+count(*)+AS+n+FROM+spans+GROUP+BY+kind",
         "/playground": "/playground?target=release/answer:production",

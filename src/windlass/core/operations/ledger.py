@@ -21,9 +21,9 @@ class LedgerQuery(msgspec.Struct, omit_defaults=True):
 class LedgerLine(msgspec.Struct, omit_defaults=True):
     """Spans, log records or points of one hour (UTC, of receipt) and source. `received` is what was counted as it came, with what was
     refused, so it equals the sum of the others unless something was lost. `again` came before and is dropped; `kept` is in the journal
-    and no row is made of it; `waiting` is on disk and in no table yet; `expired` was kept for as long as the setting `retention_days`
-    says. `turned_away` counts requests of those who may send: what was in them nobody knows, so it is in no sum. `source` is the name of a
-    service, or `others` beyond the first 200 of an hour; of requests it is the key."""
+    and no row is made of it, as of points; `waiting` is on disk and in no table yet; `expired` was kept for as long as the setting
+    `retention_days` says. `turned_away` counts requests of those who may send: what was in them nobody knows, so it is in no sum.
+    `source` is the name of a service, or `others` beyond the first 200 of an hour; of requests it is the key."""
 
     hour_ns: int
     source: str

@@ -79,6 +79,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("dashboards", "Dashboard", "/dashboards"),
             ("traces", "Traces", "/traces"),
+            ("logs", "Logs", "/logs"),
             ("ledger", "Ledger", "/ledger"),
             ("sql", "SQL", "/sql"),
             ("monitors", "Monitors", "/monitors"),
@@ -152,6 +153,8 @@ def _environment() -> jinja2.Environment:
         linked=_linked,
         many=words.many,
         reach=words.reach,
+        said=words.said,
+        named=words.named,
         said_of=lambda details: {k: v for k, v in details.items() if v not in (None, "", [], {})},
         short_id=words.short_id,
         short=short,

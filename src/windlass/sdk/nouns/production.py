@@ -12,6 +12,7 @@ from windlass.core.operations import alerts, monitors, sessions, traces
 from windlass.core.operations.datasets import Edited
 from windlass.core.operations.figures import FIGURES, Figures, FiguresQuery
 from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
+from windlass.core.operations.logs import LOGS, LogPage, LogQuery
 from windlass.core.operations.query import taken
 from windlass.core.operations.trees import TREE, TraceTree, TreeShow
 from windlass.sdk import export
@@ -89,6 +90,12 @@ class Traces(Group):
             yield (told := self._client.call(LEDGER_AUDIT, LedgerAudit(self._project)))
             if told.finished:
                 return
+
+
+class Logs(Group):
+    def list(self, **filters: Any) -> LogPage:
+        """Log records, the newest first. Filters are the fields of `LogQuery`. Operation `logs.list`."""
+        return self._client.call(LOGS, taken(LogQuery, {"project": self._project} | filters))
 
 
 class Sessions(Group):

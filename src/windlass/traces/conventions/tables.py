@@ -105,7 +105,7 @@ class Tables:
             self._slot(attribute, Slot("kind", base + at, _chain(_unquoted if c.json else None, functools.partial(_word, words))))
         for column, attributes in c.columns.items():
             first = _unquoted if c.json and column not in FROM else None
-            convert = _chain(first, _reading(column), *([functools.partial(_known, c.values[column])] if column in c.values else []))
+            convert = _chain(first, reading(column), *([functools.partial(_known, c.values[column])] if column in c.values else []))
             for at, attribute in enumerate(attributes):
                 self._slot(attribute, Slot(column, base + at, convert))
         for at, (attribute, shapes) in enumerate(c.inside.items()):
@@ -227,7 +227,8 @@ def _chain(*steps: Convert | None) -> Convert:
     return convert
 
 
-def _reading(column: str) -> Convert:
+def reading(column: str) -> Convert:
+    """What makes a column's value of an attribute's, or None."""
     return _count if column in COUNTS else _amount if column == "cost" else _list if column in LISTS else _text
 
 
@@ -290,10 +291,10 @@ def _inside(shapes: tuple[Inside, ...], value: Any) -> dict[str, Any] | None:
     for column, names in shape.sums.items():
         parts = [v for k, v in told.items() if any(k.startswith(n[:-1]) if n.endswith("*") else k == n for n in names)]
         numbers = [v for v in parts if _amount(v) is not None]
-        if numbers and (total := _reading(column)(sum(numbers))) is not None:
+        if numbers and (total := reading(column)(sum(numbers))) is not None:
             found[column] = total
     for column, names in shape.columns.items():
-        read = (_reading(column)(_at(told, name)) for name in names)
+        read = (reading(column)(_at(told, name)) for name in names)
         if (one := next((v for v in read if v is not None), None)) is not None:
             found[column] = one
     return found
