@@ -85,6 +85,8 @@ SERVICES = {
     "traces.text": "traces.text",
     "traces.live": "traces.live",
     "traces.figures": "traces.figures",
+    "metrics.list": "traces.metrics",
+    "metrics.show": "traces.metric",
     "traces.remap": "traces.remap",
     "traces.ledger": "traces.ledger",
     "traces.audit": "traces.audit",

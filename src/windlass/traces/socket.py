@@ -17,6 +17,7 @@ import msgspec
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
+from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -38,7 +39,7 @@ ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "text": TextShow, "live": LiveQuery, "figures": FiguresQuery,
-    "arrivals": ArrivalQuery, "scores": ScoreQuery,
+    "metrics": MetricQuery, "metric": MetricShow, "arrivals": ArrivalQuery, "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget, "mentions": MentionQuery,
     "remap": None, "ledger": LedgerQuery, "audit": LedgerAudit,
 }  # fmt: skip
@@ -74,6 +75,12 @@ class RemoteSpans:
 
     async def figures(self, query: FiguresQuery) -> Figures:
         return await self._ask("figures", query, Figures)
+
+    async def metrics(self, query: MetricQuery) -> MetricPage:
+        return await self._ask("metrics", query, MetricPage)
+
+    async def metric(self, query: MetricShow) -> MetricTold:
+        return await self._ask("metric", query, MetricTold)
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:
         return await self._ask("arrivals", query, Arrivals)
