@@ -99,6 +99,6 @@ def forget(ask: Ask, enter: Enter, command: Callable[[str], Any], asked: Forget)
     quoted = asked.project.replace("\\", "\\\\").replace("'", "\\'")
     for some in (gone[n : n + AT_ONCE] for n in range(0, len(gone), AT_ONCE)):
         where = f"(receipt_ns, digest) IN ({', '.join(f'({receipt:d}, {digest!r})' for receipt, digest in some)})"
-        name = digest_json(["points", asked.project, some]).partition(":")[2]
+        name = digest_json(["points", asked.project, where]).partition(":")[2]
         enter(NOBODY, 5, int(name[:15], 16), (0, 0), moved(ask, f"project = ? AND {where}", [asked.project], "erased", points=True))
         command(f"ALTER TABLE points DELETE WHERE project = '{quoted}' AND {where} SETTINGS mutations_sync = 2")
