@@ -87,6 +87,8 @@ SERVICES = {
     "traces.sql": "sql.sql",
     "traces.live": "traces.live",
     "traces.figures": "traces.figures",
+    "metrics.list": "traces.metrics",
+    "metrics.show": "traces.metric",
     "traces.remap": "traces.remap",
     "traces.ledger": "traces.ledger",
     "traces.audit": "traces.audit",

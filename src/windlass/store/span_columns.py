@@ -4,12 +4,13 @@ Ids and digests are numbers, since text of them would be twice as large and coul
 trace lies, a tenth as long: one row for spans of a trace that lie one after the other and have the session, user and evaluation in
 common, with when the first and the last of them began. `logs` says the same of log records, which are rows of `spans` too, but make no
 trace and are in no list; those of no trace are in neither, and are found by their time. `long` has texts that are longer than a row
-keeps (`span_long.py`), `words` and `worded` an index of texts (`span_words.py`). A file only grows, so rows keep their places.
+keeps (`span_long.py`), `words` and `worded` an index of texts (`span_words.py`), `points` what metrics measured (`points_duckdb.py`).
+A file only grows, so rows of `spans` keep their places.
 """
 
 from __future__ import annotations
 
-from windlass.store import span_ledger, span_long
+from windlass.store import points_duckdb, span_ledger, span_long
 from windlass.store.spans import SpanRow
 
 _NUMBERS = (
@@ -30,6 +31,7 @@ TABLES = (
     f"traces {_PLACES}",
     f"logs {_PLACES}",
     span_long.TABLE,
+    points_duckdb.TABLE,
     "positions (writer VARCHAR PRIMARY KEY, segment BIGINT, read BIGINT)",
     span_ledger.TABLE,
     "words (block INTEGER, word VARCHAR, chunks USMALLINT)",

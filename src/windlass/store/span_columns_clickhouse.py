@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from windlass.store import points_clickhouse
 from windlass.store.spans import SpanRow
 
 _NUMBERS = {
@@ -32,6 +33,7 @@ TABLES = (
     f"""CREATE TABLE IF NOT EXISTS positions (writer String, segment Int64, "read" Int64)
     ENGINE = ReplacingMergeTree ORDER BY (writer, segment, "read") SETTINGS {KEPT}""",
     "ALTER TABLE spans " + ", ".join(f"ADD COLUMN IF NOT EXISTS {c} {TYPES[c]} {d}" for c, d in _LATER.items()),
+    points_clickhouse.table(KEPT),
     # where a write is to end, told before its rows: done again after a crash, it ends there too
     f"""CREATE TABLE IF NOT EXISTS intents (writer String, segment Int64, "read" Int64, reached Int64)
     ENGINE = ReplacingMergeTree(reached) ORDER BY writer SETTINGS {KEPT}""",

@@ -98,7 +98,7 @@ def _step(t: Term, project: str, d: Dialect) -> Condition | None:
     if t.field in COLUMNS:
         return (d.begins if t.prefix else "{0} = ?").format(COLUMNS[t.field]), [text]
     if (attribute := attribute_of(t.field)) is not None:
-        return _attribute(t, attribute, d)
+        return on_attribute(t, attribute, d)
     match t.field:
         case "":
             return _holds(("name", "input", "output"), text, d)
@@ -137,7 +137,8 @@ def _holds(columns: tuple[str, ...], text: str, d: Dialect) -> Condition:
     return " OR ".join(d.holds.format(c) for c in columns), given
 
 
-def _attribute(t: Term, attribute: tuple[str, str], d: Dialect) -> Condition:
+def on_attribute(t: Term, attribute: tuple[str, str], d: Dialect) -> Condition:
+    """The condition of a term on an attribute, of what has the columns `attributes` and `resource`."""
     column = "attributes" if attribute[0] == "attr" else "resource"
     value, name = d.attribute.format(column), d.name(attribute[1])
     names = [name] * value.count("?")

@@ -17,7 +17,7 @@ FATES = ("indexed", "kept")  # what is counted so was there until now
 def carry(db: duckdb.DuckDBPyConnection, name: str, day: str, into: str) -> int:
     """Enter in another file that what this one has is expired, and how far the journals were read, in a transaction of the caller's.
     Done again after it was cut off, it is entered once. Returns how many rows go."""
-    (count,) = db.execute(f"SELECT count(project) FROM {name}.spans").fetchone() or (0,)
+    (count,) = db.execute(f"SELECT (SELECT count(project) FROM {name}.spans) + (SELECT count(*) FROM {name}.points)").fetchone() or (0,)
     (what,) = db.execute(f"SELECT to_hex(bit_xor(hash(l))) FROM {name}.ledger l").fetchone() or ("",)
     known = db.execute(f"SELECT items FROM {into}.ledger WHERE what = '{GONE}' AND hour = ? AND source = ?", [hour_of(day), str(what)])
     if known.fetchone() is None:

@@ -18,11 +18,18 @@ def expire(ask: Ask, enter: Enter, command: Callable[[str], Any], day: str) -> i
     ((count, last),) = ask("SELECT countIf(NOT joined), max(place) FROM spans WHERE day = toDate(?)", [day])
     name = digest_json(["expired", day, int(last)]).partition(":")[2]
     gone = Entry("", first, name[:16], "", GONE, int(count))
-    enter(NOBODY, 3, int(name[:15], 16), (0, 0), [*moved(ask, "day = toDate(?)", [day], "expired"), gone])
+    if last:
+        enter(NOBODY, 3, int(name[:15], 16), (0, 0), [*moved(ask, "day = toDate(?)", [day], "expired"), gone])
+    ((measured, last),) = ask("SELECT count(), max(place) FROM points WHERE day = toDate(?)", [day])
+    if measured:
+        name = digest_json(["expired", "points", day, int(last)]).partition(":")[2]
+        entries = moved(ask, "day = toDate(?)", [day], "expired", points=True)
+        enter(NOBODY, 6, int(name[:15], 16), (0, 0), [*entries, Entry("", first, name[:16], "", GONE, int(measured))])
     if kept := _kept(ask, first):  # they have no rows, so they are told by what is entered of them
         enter(NOBODY, 4, time.time_ns(), (0, 0), kept)
-    command(f"ALTER TABLE spans DROP PARTITION '{day}'")
-    return int(count)
+    for table in ("spans", "points"):
+        command(f"ALTER TABLE {table} DROP PARTITION '{day}'")
+    return int(count) + int(measured)
 
 
 def _kept(ask: Ask, first: int) -> list[Entry]:
@@ -37,5 +44,5 @@ def _kept(ask: Ask, first: int) -> list[Entry]:
 
 
 def days(ask: Ask) -> list[str]:
-    of = "FROM system.parts WHERE active AND database = currentDatabase() AND table = 'spans'"
+    of = "FROM system.parts WHERE active AND database = currentDatabase() AND table IN ('spans', 'points')"
     return [str(day) for (day,) in ask(f"SELECT DISTINCT partition {of} ORDER BY partition", [])]

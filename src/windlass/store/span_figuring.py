@@ -45,7 +45,7 @@ def planned(query: FiguresQuery, dimensions: Collection[str]) -> Plan:
     if not 0 <= since < until < 1 << 63:
         remedy = "`since_ns` must be before `until_ns`, and both are nanoseconds since 1970"
         raise Invalid("this time is over before it begins", where="since_ns", remedy=remedy)
-    step = _step(since, until, query.bucket_s)
+    step = step_of(since, until, query.bucket_s)
     return Plan(msgspec.structs.replace(query, since_ns=since, until_ns=until), since, until, step)
 
 
@@ -55,7 +55,7 @@ def attribute_of(by: str) -> str | None:
     return name if name != by and _ATTRIBUTE.fullmatch(name) else None
 
 
-def _step(since: int, until: int, wanted: int | None) -> int:
+def step_of(since: int, until: int, wanted: int | None) -> int:
     """How long a bucket is, in nanoseconds. Raises `Invalid`."""
 
     def buckets(seconds: int) -> int:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windlass.store import span_ledger
+from windlass.store import points_duckdb, span_ledger
 from windlass.store.blobs_folder import sync_folder
 from windlass.store.span_columns import COLUMNS, TABLES, TYPES
+from windlass.store.spans import Forget
 
 if TYPE_CHECKING:
     import duckdb
@@ -70,12 +71,13 @@ def _upgraded(column: str) -> str:
     return f"('0x' || left(\"{column}\", 16))::UBIGINT" if TYPES[column] == "UBIGINT" else f'"{column}"'
 
 
-def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, project: str, traces: list[str]) -> int:
-    """Write a day's file anew without what these traces said. Returns how many spans it was."""
-    db.execute("CREATE OR REPLACE TEMP TABLE gone AS SELECT unnest(?::UUID[]) AS trace_id", [traces])
+def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, asked: Forget) -> int:
+    """Write a day's file anew without what these traces said, and without points. Returns how many spans it was."""
+    project = asked.project
+    db.execute("CREATE OR REPLACE TEMP TABLE gone AS SELECT unnest(?::UUID[]) AS trace_id", [list(asked.traces)])
     where = "project = ? AND trace_id IN (FROM gone)"
     (count,) = db.execute(f"SELECT count(*) FROM {name}.spans WHERE {where}", [project]).fetchone() or (0,)
-    if not count:
+    if not points_duckdb.mark(db, name, project, asked.points) + count:
         return 0
 
     def fill() -> None:
@@ -88,7 +90,12 @@ def forget(db: duckdb.DuckDBPyConnection, name: str, path: Path, project: str, t
         )
         for table in ("traces", "logs", "long"):
             db.execute(f"INSERT INTO written.{table} FROM {name}.{table} WHERE NOT ({where}) ORDER BY rowid", [project])
-        span_ledger.erasing(db, name, where, [project])
+        db.execute(
+            f"INSERT INTO written.points FROM {name}.points WHERE NOT (project = ? AND (receipt_ns, digest) IN (FROM gone_points))"
+            " ORDER BY rowid",
+            [project],
+        )
+        span_ledger.erasing(db, name, where, project)
 
     _anew(db, name, path, fill)
     return int(count)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from windlass.core.span import LOG
-from windlass.store.spans import SpanRow
+from windlass.store.points import Row
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 
 # told which of the rows to be written were new, says what is to be entered with them
-Account = Callable[[Sequence[SpanRow]], Sequence[Entry]]
+Account = Callable[[Sequence[Row]], Sequence[Entry]]
 
 
 def day_of(hour: int) -> str:
@@ -50,7 +50,7 @@ def hour_of(day: str) -> int:
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) // 3600
 
 
-def nothing(new: Sequence[SpanRow]) -> Sequence[Entry]:
+def nothing(new: Sequence[Row]) -> Sequence[Entry]:
     """An account of rows that nobody sent."""
     return ()
 
@@ -84,14 +84,15 @@ def begin(db: duckdb.DuckDBPyConnection, name: str) -> None:
     )
 
 
-def erasing(db: duckdb.DuckDBPyConnection, name: str, where: str, values: list[str]) -> None:
-    """Enter into the file attached as `written` that these rows of a file are erased."""
+def erasing(db: duckdb.DuckDBPyConnection, name: str, where: str, project: str) -> None:
+    """Enter into the file attached as `written` that these rows of a project are erased from a file, and the points in `gone_points`."""
+    what = f"project, receipt_ns // {HOUR_NS} AS hour, left(coalesce(service, ''), {LONGEST}) AS service"
     db.execute(
-        f"CREATE OR REPLACE TEMP TABLE erased AS SELECT project, receipt_ns // {HOUR_NS} AS hour,"
-        f" left(coalesce(service, ''), {LONGEST}) AS service,"
+        f"CREATE OR REPLACE TEMP TABLE erased AS SELECT {what},"
         f" CASE WHEN severity IS NOT NULL OR kind = '{LOG}' THEN 'logs' ELSE 'traces' END AS signal,"
-        f" count(*) AS items FROM {name}.spans WHERE {where} AND NOT joined GROUP BY ALL",
-        values,
+        f" count(*) AS items FROM {name}.spans WHERE {where} AND NOT joined GROUP BY ALL UNION ALL SELECT {what}, 'metrics', count(*)"
+        f" FROM {name}.points WHERE project = ? AND (receipt_ns, digest) IN (FROM gone_points) GROUP BY ALL",
+        [project, project],
     )
     # a service beyond the first of its hour was entered as others
     known = f"EXISTS (FROM {name}.ledger l WHERE l.project = e.project AND l.hour = e.hour AND l.source = e.service)"
@@ -115,14 +116,11 @@ def read(db: duckdb.DuckDBPyConnection, files: Iterable[str], project: str, sinc
 
 
 def rows_by_hour(db: duckdb.DuckDBPyConnection, files: Iterable[str], project: str) -> list[tuple[int, str, int]]:
-    """Hour, service and how many rows of a project are there."""
+    """Hour, service and how many rows and points of a project are there."""
+    what = f"SELECT receipt_ns // {HOUR_NS}, left(coalesce(service, ''), {LONGEST}), count(*) FROM"
     return [
         row
         for name in files
-        for row in db.execute(
-            f"SELECT receipt_ns // {HOUR_NS}, left(coalesce(service, ''), {LONGEST}), count(*) FROM {name}.spans WHERE project = ?"
-            " AND NOT joined"
-            " GROUP BY ALL",
-            [project],
-        ).fetchall()
+        for table in (f"{name}.spans WHERE NOT joined AND", f"{name}.points WHERE")
+        for row in db.execute(f"{what} {table} project = ? GROUP BY ALL", [project]).fetchall()
     ]

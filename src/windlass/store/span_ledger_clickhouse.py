@@ -18,10 +18,11 @@ from windlass.store.spans import Forget
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 Enter = Callable[[str, int, int, tuple[int, int], Sequence[Entry]], None]
 NOBODY = ""  # writes these, and no journal is theirs
+_WHEN = f"SELECT project, intDiv(receipt_ns, {HOUR_NS}) AS hour, leftUTF8(service, {LONGEST}) AS source"
 _BY_HOUR = (
-    f"SELECT project, intDiv(receipt_ns, {HOUR_NS}) AS hour, leftUTF8(service, {LONGEST}) AS source,"
-    f" if(severity IS NOT NULL OR kind = '{LOG}', 'logs', 'traces') AS signal, count(), max(place) FROM spans WHERE NOT joined"
+    f"{_WHEN}, if(severity IS NOT NULL OR kind = '{LOG}', 'logs', 'traces') AS signal, count(), max(place) FROM spans WHERE NOT joined"
 )
+_POINTS = f"{_WHEN}, 'metrics' AS signal, count(), max(place) FROM points WHERE true"
 _GROUPS = "GROUP BY project, hour, source, signal"
 
 
@@ -62,9 +63,9 @@ def erasing(ask: Ask, enter: Enter, asked: Forget) -> None:
     enter(NOBODY, 1, int(name[:15], 16), (0, 0), entries)
 
 
-def moved(ask: Ask, where: str, values: Sequence[Any], fate: str) -> list[Entry]:
-    """What enters that rows are no longer there, but erased or expired."""
-    rows = ask(f"{_BY_HOUR} AND {where} {_GROUPS}", values)
+def moved(ask: Ask, where: str, values: Sequence[Any], fate: str, *, points: bool = False) -> list[Entry]:
+    """What enters that rows, or points, are no longer there, but erased or expired."""
+    rows = ask(f"{_POINTS if points else _BY_HOUR} AND {where} {_GROUPS}", values)
     known = {(p, e.hour, e.source) for p in {r[0] for r in rows} for e in read(ask, p, min(r[1] for r in rows))}
     entries = []
     for project, hour, service, signal, n, _ in rows:
@@ -84,4 +85,5 @@ def read(ask: Ask, project: str, since: int) -> list[Entry]:
 
 
 def rows_by_hour(ask: Ask, project: str) -> list[tuple[int, str, int]]:
-    return [(hour, source, n) for _, hour, source, _, n, _ in ask(f"{_BY_HOUR} AND project = ? {_GROUPS}", [project])]
+    of = (ask(f"{by_hour} AND project = ? {_GROUPS}", [project]) for by_hour in (_BY_HOUR, _POINTS))
+    return [(hour, source, n) for rows in of for _, hour, source, _, n, _ in rows]

@@ -56,6 +56,7 @@ class Remapping:
             self._of_file += len(found)
             return False
         self._begun = False
+        self._db.execute(f"INSERT INTO written.points FROM {name}.points ORDER BY rowid")  # they mean what they say
         span_files.finish(self._db, name, path)
         self._left.pop(0)
         self._done += self._of_file

@@ -12,6 +12,7 @@ from windlass.core.errors import NotFound, Unavailable
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LogPage, LogQuery
+from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -32,6 +33,7 @@ from windlass.core.span import Span, SpanEvent, SpanLink, StoredSpan
 from windlass.store.segments import Position
 
 if TYPE_CHECKING:
+    from windlass.store.points import PointRow, Row
     from windlass.store.span_ledger import Account, Entry
 
 SpanKey = tuple[str, str, str]  # project, trace, span
@@ -173,13 +175,21 @@ class CommonQuery(msgspec.Struct):
     texts: tuple[str, ...]
 
 
+class Standing(msgspec.Struct, array_like=True):
+    """Of the records of a project that came at one time, the digests of the points of metrics that were not erased from them."""
+
+    receipt_ns: int
+    digests: tuple[str, ...]
+
+
 class Forget(msgspec.Struct, omit_defaults=True):
-    """Traces whose spans are to be gone, also from the bytes of files. `erased`: by hour, source and signal how many items without a row
-    are erased from the journal, all in all."""
+    """Traces whose spans are to be gone, also from the bytes of files; and of the points that came at these times all but those that
+    stand. `erased`: by hour, source and signal how many log records and points are erased from the journal, all in all."""
 
     project: str
     traces: tuple[str, ...]
     erased: tuple[tuple[int, str, str, int], ...] = ()
+    points: tuple[Standing, ...] = ()
 
 
 class PortionQuery(msgspec.Struct, omit_defaults=True):
@@ -210,9 +220,9 @@ class MentionQuery(msgspec.Struct):
 class SpanStore(Protocol):
     """Appends rows with the journal's position in one transaction; answers what pages ask. Not safe for threads."""
 
-    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = ...) -> int:
+    def write(self, day: str, rows: Sequence[Row], writer: str, position: Position, account: Account = ...) -> int:
         """Append to the file of a day (YYYY-MM-DD of receipt), and enter in the ledger what `account` says once it is told which were
-        new. Returns how many that is."""
+        new. Returns how many of these are spans or log records."""
         ...
 
     def ledger(self, project: str, since: int) -> list[Entry]:
@@ -242,11 +252,15 @@ class SpanStore(Protocol):
         ...
 
     def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
-        """Hour, service and how many rows are there; an hour and service may be there several times."""
+        """Hour, service and how many rows and points are there; an hour and service may be there several times."""
         ...
 
     def held(self, day: str, project: str, traces: Sequence[str]) -> list[SpanRow]:
         """Every row of these traces that a day has."""
+        ...
+
+    def held_points(self, day: str, project: str, digests: Sequence[str]) -> list[PointRow]:
+        """Every point of a day with one of these digests."""
         ...
 
     def hears(self) -> bool:
@@ -274,6 +288,8 @@ class SpanStore(Protocol):
     def text(self, query: TextShow) -> SpanText: ...
     def live(self, query: LiveQuery) -> LiveFigures: ...
     def figures(self, query: FiguresQuery) -> Figures: ...
+    def metrics(self, query: MetricQuery) -> MetricPage: ...
+    def metric(self, query: MetricShow) -> MetricTold: ...
     def arrivals(self, query: ArrivalQuery) -> Arrivals: ...
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]: ...
     def sessions(self, query: SessionQuery) -> SessionPage: ...
@@ -303,6 +319,8 @@ class Spans(Protocol):
     async def text(self, query: TextShow) -> SpanText: ...
     async def live(self, query: LiveQuery) -> LiveFigures: ...
     async def figures(self, query: FiguresQuery) -> Figures: ...
+    async def metrics(self, query: MetricQuery) -> MetricPage: ...
+    async def metric(self, query: MetricShow) -> MetricTold: ...
     async def arrivals(self, query: ArrivalQuery) -> Arrivals: ...
     async def scores(self, query: ScoreQuery) -> list[ScoreSeen]: ...
     async def sessions(self, query: SessionQuery) -> SessionPage: ...

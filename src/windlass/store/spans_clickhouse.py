@@ -21,6 +21,7 @@ from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, Unavailable
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.logs import LogPage, LogQuery
+from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -38,6 +39,7 @@ from windlass.core.operations.traces import (
 from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.span import LOG
 from windlass.store import (
+    points_clickhouse,
     span_erasing_clickhouse,
     span_expiring_clickhouse,
     span_ledger_clickhouse,
@@ -45,6 +47,7 @@ from windlass.store import (
     span_records_clickhouse,
     span_traces_clickhouse,
 )
+from windlass.store.points import PointRow, Row, apart
 from windlass.store.segments import Position
 from windlass.store.span_columns_clickhouse import COLUMNS, TABLES, TYPES
 from windlass.store.span_fields_clickhouse import fields_of
@@ -83,7 +86,7 @@ LOOKED_UP = 1_000  # traces in one question whether their spans are there
 PLACE = "place"  # the only name in a cursor
 PASSWORD = "WINDLASS_SPANS_PASSWORD"
 REMEDY = "write clickhouse://user@host:8123/database"
-BY_TYPE = {int: "Int64", str: "String", float: "Float64", list: "Array(String)"}
+BY_TYPE = {bool: "Bool", int: "Int64", str: "String", float: "Float64", list: "Array(String)"}
 
 
 def open_clickhouse(setting: str, environ: Mapping[str, str] = os.environ) -> ClickHouseSpans:
@@ -155,26 +158,38 @@ class ClickHouseSpans:
         rows: list[tuple[Any, ...]] = self._do(lambda: self._client.query(named, parameters=given).result_rows)
         return rows
 
-    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = nothing) -> int:
-        new, cut_off = self._new(day, rows, writer, position) if rows else ([], {})
+    def write(self, day: str, rows: Sequence[Row], writer: str, position: Position, account: Account = nothing) -> int:
+        spans, points = apart(rows)
+        new, there = self._new(day, spans) if spans else ([], {})
+        measured, measured_there = points_clickhouse.new(self._ask, day, points)
+        again: dict[int, Row] = {**there, **measured_there}
+        unaccounted = span_ledger_clickhouse.unaccounted(self._ask, list(again), writer, position)
+        cut_off = {place: row for place, row in again.items() if place in unaccounted}
         self._hears = self._hears or any(r.kind == LOG for r in new)
         first, last = min(cut_off, default=0), max(cut_off, default=0)
-        if new:
+        if new or measured:
             if self._place is None:
                 self._place = self._last_place()
-            lines = [msgspec.json.encode({"day": day, "place": self._place + n, **msgspec.structs.asdict(r)}) for n, r in enumerate(new, 1)]
             self._intend(writer, position)
-            token = digest_json([day, writer, *position, *([r.project, r.trace_id, r.span_id, r.digest] for r in new)])
-            self._insert("spans", b"\n".join(lines), {**WHOLE, "insert_deduplication_token": token})
-            first, last = first or (self._place or 0) + 1, (self._place or 0) + len(new)
-            self._place = last
-        self._enter(writer, *position, (first, last), account([*cut_off.values(), *new]))
+            first = first or self._place + 1
+            for table, some in (("spans", new), ("points", measured)):
+                last = self._append(table, day, some, digest_json([day, writer, *position, *(_key(r) for r in some)])) if some else last
+        self._enter(writer, *position, (first, last), account([*cut_off.values(), *new, *measured]))
         return len(new)
+
+    def _append(self, table: str, day: str, rows: Sequence[Row], token: str) -> int:
+        """Insert rows at the next places. Returns the last of these."""
+        place = self._place or 0
+        lines = [msgspec.json.encode({"day": day, "place": place + n, **msgspec.structs.asdict(r)}) for n, r in enumerate(rows, 1)]
+        self._insert(table, b"\n".join(lines), {**WHOLE, "insert_deduplication_token": token})
+        self._place = place + len(rows)
+        return self._place
 
     def _last_place(self) -> int:
         """Of all rows that were ever there: the last may be gone, and who goes on from a place must miss none."""
         return max(
-            int(self._ask(f'SELECT max("{column}") FROM {table}')[0][0]) for table, column in (("spans", "place"), ("positions", "last"))
+            int(self._ask(f'SELECT max("{column}") FROM {table}')[0][0])
+            for table, column in (("spans", "place"), ("points", "place"), ("positions", "last"))
         )
 
     def _intend(self, writer: str, position: Position) -> None:
@@ -194,8 +209,8 @@ class ClickHouseSpans:
     def _insert(self, table: str, lines: bytes, settings: dict[str, Any]) -> None:
         self._do(lambda: self._client.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=settings))
 
-    def _new(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position) -> tuple[list[SpanRow], dict[int, SpanRow]]:
-        """Those that are not there, each once; and by place those that a write put there which was cut off."""
+    def _new(self, day: str, rows: Sequence[SpanRow]) -> tuple[list[SpanRow], dict[int, SpanRow]]:
+        """Those that are not there, each once; and by place those that are."""
         unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
         low, high = min(r.start_ns for r in rows), max(r.start_ns for r in rows)
         traces = list(dict.fromkeys(r.trace_id for r in rows))
@@ -209,8 +224,7 @@ class ClickHouseSpans:
             for *key, place in there:
                 if (row := unique.pop(tuple(key), None)) is not None:
                     again[place] = row
-        cut_off = span_ledger_clickhouse.unaccounted(self._ask, list(again), writer, position)
-        return list(unique.values()), {place: row for place, row in again.items() if place in cut_off}
+        return list(unique.values()), again
 
     def hears(self) -> bool:
         if self._hears is None:
@@ -288,6 +302,12 @@ class ClickHouseSpans:
     def figures(self, query: FiguresQuery) -> Figures:
         return figures_of(self._ask, query)
 
+    def metrics(self, query: MetricQuery) -> MetricPage:
+        return points_clickhouse.metrics_of(self._ask, query)
+
+    def metric(self, query: MetricShow) -> MetricTold:
+        return points_clickhouse.metric_of(self._ask, query)
+
     def arrivals(self, query: ArrivalQuery) -> Arrivals:
         """By place: what comes later has a later one, whatever the clocks say. Where another engine stopped says nothing here."""
         after = places(query.cursor).get(PLACE, 0)
@@ -319,6 +339,7 @@ class ClickHouseSpans:
         """Returns how many spans it was. Parts are written anew; the server drops the old ones minutes later."""
         if self._remapping is not None:  # what it has read may be theirs
             self._remapping.again()
+        points_clickhouse.forget(self._ask, self._enter, self._command, asked)
         span_ledger_clickhouse.erasing(self._ask, self._enter, asked)
         return span_erasing_clickhouse.forget(self._ask, self._command, asked)
 
@@ -351,6 +372,9 @@ class ClickHouseSpans:
             f"SELECT {COLUMNS} FROM spans WHERE day = toDate(?) AND project = ? AND trace_id IN ?", [day, project, list(traces)]
         )
         return [msgspec.convert(dict(zip(TYPES, row, strict=True)), SpanRow) for row in rows]
+
+    def held_points(self, day: str, project: str, digests: Sequence[str]) -> list[PointRow]:
+        return points_clickhouse.held(self._ask, day, project, digests)
 
     def remap(self, read: Callable[[SpanRow], SpanRow], seconds: float) -> Remapped:
         """As DuckDB's."""
@@ -396,6 +420,11 @@ def _named(sql: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
     assert len(parts) == len(values) + 1
     named = "".join(f"{part}{{p{n}:{BY_TYPE[type(v)]}}}" for n, (part, v) in enumerate(zip(parts[:-1], values, strict=True)))
     return named + parts[-1], {f"p{n}": value for n, value in enumerate(values)}
+
+
+def _key(row: Row) -> list[str]:
+    """What tells it from others of its project."""
+    return [row.project, row.digest] if isinstance(row, PointRow) else [row.project, row.trace_id, row.span_id, row.digest]
 
 
 def _first(e: Exception) -> str:

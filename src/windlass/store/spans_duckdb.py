@@ -20,6 +20,7 @@ import msgspec
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.logs import LogPage, LogQuery
+from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -37,6 +38,7 @@ from windlass.core.operations.traces import (
 from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.span import LOG
 from windlass.store import (
+    points_duckdb,
     span_columns,
     span_erasing,
     span_expiring,
@@ -47,6 +49,7 @@ from windlass.store import (
     span_records,
     span_traces,
 )
+from windlass.store.points import PointRow, Row, apart
 from windlass.store.segments import Position
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
 from windlass.store.span_fields import fields_of
@@ -144,15 +147,19 @@ class DuckSpans:
         self._db.execute("CREATE OR REPLACE TEMP VIEW spans AS " + " UNION ALL ".join(parts or [empty]))
         texts = " UNION ALL ".join(f"FROM {_name(d)}.long" for d in sorted(self._days))
         self._db.execute(f"CREATE OR REPLACE TEMP VIEW long AS {texts or LONG_EMPTY}")
+        points = " UNION ALL ".join(f"FROM {_name(d)}.points" for d in sorted(self._days))
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW points AS {points or points_duckdb.EMPTY}")
 
-    def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = nothing) -> int:
+    def write(self, day: str, rows: Sequence[Row], writer: str, position: Position, account: Account = nothing) -> int:
         known = day in self._days
         name = self._attach(day)
         if not known:
             self._view()
+        spans, points = apart(rows)
         with self._transaction():
-            grown, new = self._insert(name, rows, self._days[day]) if rows else (self._days[day], [])
-            span_ledger.add(self._db, name, account(new))
+            grown, new = self._insert(name, spans, self._days[day]) if spans else (self._days[day], [])
+            measured = points_duckdb.insert(self._db, name, points) if points else []
+            span_ledger.add(self._db, name, account([*new, *measured]))
             self._db.execute(f"INSERT OR REPLACE INTO {name}.positions VALUES (?, ?, ?)", [writer, position.segment, position.offset])
         added, self._days[day] = grown.rows - self._days[day].rows, grown
         self._indexed = self._indexed and not added
@@ -269,6 +276,12 @@ class DuckSpans:
             remedy = "ask for a shorter time or for fewer traces, or set span_memory higher"
             raise Unavailable("these figures need more memory than spans may take", where="since_ns", remedy=remedy) from None
 
+    def metrics(self, query: MetricQuery) -> MetricPage:
+        return points_duckdb.metrics_of(self._db, query)
+
+    def metric(self, query: MetricShow) -> MetricTold:
+        return points_duckdb.metric_of(self._db, query)
+
     def arrivals(self, query: ArrivalQuery) -> Arrivals:
         """By the place of rows in their day's file: a file only grows, so what comes later has a later place, whatever the clocks say."""
         reached, found, more = places(query.cursor), list[Arrival](), False
@@ -369,6 +382,9 @@ class DuckSpans:
         span_long.complete(self._db, _name(day), rows)
         return [msgspec.convert(row, SpanRow) for row in rows.values()]
 
+    def held_points(self, day: str, project: str, digests: Sequence[str]) -> list[PointRow]:
+        return points_duckdb.held(self._db, _name(day), project, digests) if day in self._days else []
+
     def remap(self, read: Callable[[SpanRow], SpanRow], seconds: float) -> Remapped:
         """Read rows anew for about so long; asked again it goes on, until it says that it has finished. Then what is asked begins anew."""
         if self._remapping is None:
@@ -390,7 +406,7 @@ class DuckSpans:
             self._remapping.again()
         total = 0
         for day in sorted(self._days):
-            total += span_files.forget(self._db, _name(day), self._folder / f"{day}.duckdb", asked.project, list(asked.traces))
+            total += span_files.forget(self._db, _name(day), self._folder / f"{day}.duckdb", asked)
         self._read_anew()
         self._view()
         return total

@@ -17,18 +17,20 @@ from windlass.core.operations.ledger import AuditedLine, LedgerAudited, LedgerLi
 from windlass.core.span import LOG, Span
 from windlass.govern.prices import Prices
 from windlass.store.journal import JournalReader
+from windlass.store.points import SAID, PointRow, Row
 from windlass.store.segments import Position, Record
 from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS, day_of
 from windlass.store.span_long import as_kept
 from windlass.store.span_remapping import CHANGING
 from windlass.store.spans import SpanRow, SpanStore
-from windlass.traces.envelope import REFUSED, unseal
+from windlass.traces.envelope import REFUSED, SIGNALS, unseal
 from windlass.traces.ledger import MOST, Key, enter, lines_of, said_by
 from windlass.traces.log_records import event_of
 from windlass.traces.mapping import again, rows, span_in
 
 SLICE = 2_000_000  # bytes of the journal
 AT_ONCE = 1_000  # traces in one question
+POINTS_AT_ONCE = 10_000
 PLAIN = ("name", "parent", "start_ns", "end_ns", "status", "status_message", "service", "attributes", "input", "output", "events", "links")
 _json = msgspec.json.Encoder(order="sorted").encode
 
@@ -76,16 +78,17 @@ class Auditing:
                 self._reader.after(w, Position(0, 0)) - self._reader.after(w, end) for w, end in self._ends.items() if w not in self._left
             )
             return False
-        wanted: dict[str, list[tuple[Key, SpanRow]]] = {}
+        wanted: dict[str, list[tuple[Key, Row]]] = {}
         for record in records:
             self._count(record, wanted)
         for day, made in wanted.items():
-            self._hold(day, made)
+            self._hold(day, [(key, row) for key, row in made if isinstance(row, SpanRow)])
+            self._hold_points(day, [(key, row) for key, row in made if isinstance(row, PointRow)])
         self._done += self._reader.after(writer, self._at) - self._reader.after(writer, records[-1].position)
         self._at = records[-1].position
         return False
 
-    def _count(self, record: Record, wanted: dict[str, list[tuple[Key, SpanRow]]]) -> None:
+    def _count(self, record: Record, wanted: dict[str, list[tuple[Key, Row]]]) -> None:
         """Count what a record says; its rows are wanted of the tables."""
         said = said_by(record)
         if said is None or said.project != self._project:
@@ -131,6 +134,19 @@ class Auditing:
             for key, row in made:
                 if row.trace_id in some:
                     self._compare(key, row, there.get((row.trace_id, row.span_id), []), day)
+
+    def _hold_points(self, day: str, made: Sequence[tuple[Key, PointRow]]) -> None:
+        """Hold points that the journal makes against those that a day has. One that came again has the row of the first time."""
+        there: dict[str, list[PointRow]] = {}
+        digests = list(dict.fromkeys(row.digest for _, row in made))
+        for start in range(0, len(digests), POINTS_AT_ONCE):
+            for row in self._store.held_points(day, self._project, digests[start : start + POINTS_AT_ONCE]):
+                there.setdefault(row.digest, []).append(row)
+        for key, row in made:
+            if not (found := there.get(row.digest)):
+                self._missing[key] += 1
+            elif not any(_says(f) == _says(row) for f in found):
+                self._changed[key] += 1
 
     def _compare(self, key: Key, row: SpanRow, there: Sequence[SpanRow], day: str) -> None:
         same = [found for found in there if _says_the_same(found, row)]
@@ -184,10 +200,12 @@ class Auditing:
                 problems.append(f"of {ledger.received:,} received the ledger does not say what came of {ledger.missing:,}")
             if ledger.refused != journal.refused or ledger.turned_away != journal.turned_away:
                 problems.append("the journal says otherwise what was refused")
-        if count != indexed and key.signal == "traces":
+        signals = [signal for signal in SIGNALS.values() if any((*key[:3], signal) in told for told in (self._ledger, self._journal))]
+        if count != indexed and key.signal == (signals or ["traces"])[0]:  # said once of an hour and source
             problems.append(f"the tables hold {count:,} rows, the ledger says {indexed:,}")
-        unmade = ledger.kept if key.signal == "logs" else 0  # records of no trace, of before they had rows
-        if (lost := self._missing[key] - (0 if before else ledger.unreadable + unmade)) and not (before and lost < 0):
+        # records of no trace, and points, of which nothing was known but that they are kept, before they had rows
+        rowless = ledger.unreadable + (ledger.kept if key.signal != "traces" else 0)
+        if (lost := self._missing[key] - (0 if before else rowless)) and not (before and lost < 0):
             problems.append(
                 f"not in the tables, though the journal holds them: {lost:,}" if lost > 0 else f"no longer unreadable: {-lost:,}"
             )
@@ -207,6 +225,10 @@ def _says_the_same(found: SpanRow, row: SpanRow) -> bool:
     if found.resource is not None and found.resource != row.resource:
         return False
     return all(getattr(found, c) == getattr(row, c) for c in PLAIN) or _raw(found) == _raw(row)
+
+
+def _says(row: PointRow) -> tuple[Any, ...]:
+    return tuple(getattr(row, column) for column in SAID)
 
 
 def _raw(row: SpanRow) -> Any:

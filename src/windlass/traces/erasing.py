@@ -18,8 +18,8 @@ from windlass.store.journal import Journal, JournalReader
 from windlass.store.segments import Position, Record, rewrite
 from windlass.store.span_erasing import pattern_of
 from windlass.store.span_ledger import HOUR_NS, OTHERS
-from windlass.store.spans import CommonQuery, Forget, MentionQuery, Spans, SubjectQuery
-from windlass.traces.envelope import ERASED, LOGS, OTLP, REFUSED, SIGNALS, erased_from, seal_rest, unseal
+from windlass.store.spans import CommonQuery, Forget, MentionQuery, Spans, Standing, SubjectQuery
+from windlass.traces.envelope import ERASED, LOGS, METRICS, OTLP, REFUSED, SIGNALS, erased_from, seal_rest, unseal
 from windlass.traces.erasing_statements import STATEMENTS, alone, their_trace, theirs, without
 
 PART = 10_000  # traces in one question
@@ -95,25 +95,34 @@ class TraceRoom:
         for start in range(0, len(statements), PART):
             spans += await self._spans.forget(Forget(subject.project, tuple(statements[start : start + PART])))
         records = await asyncio.to_thread(self._rewrite, subject)
-        erased = await asyncio.to_thread(self._erased, subject.project)
+        erased, points = await asyncio.to_thread(self._erased, subject.project)
         traces = sorted(subject.traces | set(statements))
-        for start in range(0, max(len(traces), bool(erased)), PART):
-            told = erased if start + PART >= len(traces) else ()  # once all rows are gone that were made of it
-            spans += await self._spans.forget(Forget(subject.project, tuple(traces[start : start + PART]), told))
+        for start in range(0, max(len(traces), bool(erased or points)), PART):
+            last = start + PART >= len(traces)  # once all rows are gone that were made of it
+            some = tuple(traces[start : start + PART])
+            spans += await self._spans.forget(Forget(subject.project, some, *((erased, points) if last else ())))
         return [Place(name, n) for name, n in (("spans", spans), ("records of the journal", records)) if n]
 
     def _rewrite(self, subject: Subject) -> int:
         change = _without(subject)
         return sum(rewrite(self._folder / writer, change) for writer in JournalReader(self._folder).writers())
 
-    def _erased(self, project: str) -> tuple[tuple[int, str, str, int], ...]:
-        """By hour, source and signal how many log records and points are erased from the journal."""
+    def _erased(self, project: str) -> tuple[tuple[tuple[int, str, str, int], ...], tuple[Standing, ...]]:
+        """By hour, source and signal how many log records and points are erased from the journal; and of each time at which points came
+        that are, which stand. Read from the journal, so it is the same when an erasure that was cut off is done again."""
         found: Counter[tuple[int, str, str]] = Counter()
+        standing: dict[int, set[str]] = {}
         for record in self._read_all():
             if record.payload[:1] == _ERASED and (read := _read(record.payload, project)) and read[0] in STATEMENTS:
                 for source, items in erased_from(record.payload).items():
                     found[record.receipt_ns // HOUR_NS, source, SIGNALS[read[0]]] += items
-        return tuple((*key, items) for key, items in found.items())
+                if read[0] == METRICS:
+                    standing.setdefault(record.receipt_ns, set())
+        for record in self._read_all() if standing else ():
+            if record.receipt_ns in standing and (read := _read(record.payload, project)) and read[0] == METRICS:
+                standing[record.receipt_ns].update(_digests(read[1]))
+        counts = tuple((*key, items) for key, items in found.items())
+        return counts, tuple(Standing(receipt, tuple(sorted(digests))) for receipt, digests in standing.items())
 
     async def left(self, subject: Subject) -> Sequence[Left]:
         if not subject.spelled:
@@ -183,6 +192,13 @@ def _gone(payload: bytes, kind: int, data: bytes, rest: bytes, subject: Subject)
     for source in named:
         found[OTHERS] += found.pop(source)
     return found
+
+
+def _digests(data: bytes) -> Iterator[str]:
+    """Of the points of a record's data."""
+    from windlass.traces.points import points  # with OpenTelemetry's formats
+
+    return (point.digest for point in points("", 0, data))
 
 
 def _rest(data: bytes, traces: set[str]) -> bytes | None:

@@ -19,9 +19,10 @@ from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.ledger import LedgerLine, LedgerPage, LedgerQuery
 from windlass.store.journal import JournalReader
+from windlass.store.points import PointRow, Row
 from windlass.store.segments import Position, Record
 from windlass.store.span_ledger import BEGAN, DAY_HOURS, GONE, HOUR_NS, LONGEST, OTHERS, SOURCES, Account, Entry
-from windlass.store.spans import Forget, SpanRow, SpanStore
+from windlass.store.spans import Forget, SpanStore
 from windlass.traces.envelope import LOGS, OTLP, REFUSED, SIGNALS, SPANS, erased_from, refusals_of, unseal
 from windlass.traces.otlp_values import attributes_of
 
@@ -131,11 +132,11 @@ class Page:
     """What is entered with one write: of records, and of the rows that were made of them."""
 
     def __init__(self, book: Book) -> None:
-        self.rows: list[SpanRow] = []
+        self.rows: list[Row] = []
         self.counts: Counts = Counter()
         self._book = book
 
-    def read(self, record: Record, made: Sequence[SpanRow] | None) -> None:
+    def read(self, record: Record, made: Sequence[Row] | None) -> None:
         """Enter a record and the rows that were made of it; None where it could not be read."""
         if (said := said_by(record)) is None:
             return
@@ -151,23 +152,23 @@ class Page:
         for row in made or ():
             left[row.service[:LONGEST]] -= 1
         self.rows += made or ()
-        fate = "unreadable" if made is None else "kept" if said.signal == "metrics" else ""  # what should have a row and has none is seen
+        fate = "unreadable" if made is None else ""  # what else has no row is lost, and is seen
         for source, items in left.items():
             if fate and items > 0:
                 self.counts[self._book.key(said.project, said.hour, source, said.signal), fate] += items
 
-    def of(self, row: SpanRow) -> Key:
-        signal = "traces" if row.severity is None else "logs"
+    def of(self, row: Row) -> Key:
+        signal = "metrics" if isinstance(row, PointRow) else "traces" if row.severity is None else "logs"
         return self._book.key(row.project, row.receipt_ns // HOUR_NS, row.service[:LONGEST], signal)
 
-    def account(self, rows: Sequence[SpanRow], counts: Counts) -> Account:
+    def account(self, rows: Sequence[Row], counts: Counts) -> Account:
         """What is entered with a write of these rows: which were new, which were there, and these counts."""
 
-        def entries(new: Sequence[SpanRow]) -> list[Entry]:
+        def entries(new: Sequence[Row]) -> list[Entry]:
             found = Counter(counts)
-            found.update((self.of(row), "again") for row in rows if not row.joined)
+            found.update((self.of(row), "again") for row in rows if not _is_ours(row))
             for row in new:
-                if row.joined:
+                if _is_ours(row):
                     continue
                 key = self.of(row)
                 found[key, "again"] -= 1
@@ -175,6 +176,11 @@ class Page:
             return [Entry(*key, what, items) for (key, what), items in found.items() if items]
 
         return entries
+
+
+def _is_ours(row: Row) -> bool:
+    """Whether it is a revision that nobody sent."""
+    return not isinstance(row, PointRow) and row.joined
 
 
 class Lines(NamedTuple):
@@ -227,7 +233,7 @@ def page_of(query: LedgerQuery, read: Callable[[str, int], Iterable[Entry]]) -> 
 
 
 def erased_entries(asked: Forget, store: SpanStore, book: Book) -> list[Entry]:
-    """What moves points, and log records of before they had rows, from kept to erased, so that as many are erased as the journal says,
+    """What moves log records and points of before they had rows from kept to erased, so that as many are erased as the journal says,
     however often it is asked. What had a row is entered with it, and what came again stays so."""
     said: Counter[Key] = Counter()
     for hour, source, signal, items in asked.erased:
@@ -235,11 +241,7 @@ def erased_entries(asked: Forget, store: SpanStore, book: Book) -> list[Entry]:
     if not said:
         return []
     lines, _, gone = lines_of(store.ledger(asked.project, min(key.hour for key in said)), asked.project)
-    more = {
-        key: min(items - lines[key].erased, lines[key].kept)
-        for key, items in said.items()
-        if key in lines and key.hour not in gone
-    }  # fmt: skip
+    more = {key: min(items - lines[key].erased, lines[key].kept) for key, items in said.items() if key in lines and key.hour not in gone}
     return [Entry(*key, what, n if what == "erased" else -n) for key, n in more.items() if n > 0 for what in ("kept", "erased")]
 
 

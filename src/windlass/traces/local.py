@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LogPage, LogQuery
+from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -96,6 +97,14 @@ class LocalSpans:
 
     async def figures(self, query: FiguresQuery) -> Figures:
         found: Figures = await self.ask("figures", query)
+        return found
+
+    async def metrics(self, query: MetricQuery) -> MetricPage:
+        found: MetricPage = await self.ask("metrics", query)
+        return found
+
+    async def metric(self, query: MetricShow) -> MetricTold:
+        found: MetricTold = await self.ask("metric", query)
         return found
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:

@@ -18,12 +18,14 @@ from windlass.core import span as names
 from windlass.core.message import Usage
 from windlass.core.span import Span, SpanEvent, SpanLink, Status
 from windlass.govern.prices import Prices
+from windlass.store.points import Row
 from windlass.store.spans import SpanRow, span_of
 from windlass.traces.conventions.agents import agents
 from windlass.traces.conventions.tables import Tables, tables
 from windlass.traces.envelope import LOGS, METRICS, SPANS
 from windlass.traces.log_records import severity_of, span_of_record
 from windlass.traces.otlp_values import around_of, attributes_of
+from windlass.traces.points import points
 
 OF_THE_RESOURCE = (names.ENVIRONMENT, names.EVALUATION, "deployment.environment.name", "deployment.environment", "session.id", "user.id")
 PRICED = ("model", "embedding")
@@ -47,14 +49,15 @@ class Source(NamedTuple):
     resource: str | None = "{}"
 
 
-def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices | None = None) -> Iterator[SpanRow]:
-    """The rows of one journal record. Without prices only a cost that was told is known."""
+def rows(kind: int, project: str, receipt_ns: int, data: bytes, prices: Prices | None = None) -> Iterator[Row]:
+    """The rows of one journal record, or its points. Without prices only a cost that was told is known."""
     if kind == SPANS:
         for span in _unpack(data):
             digest = _digest(_pack(span))
             yield _row(Source(project, receipt_ns, span.service), span, digest, prices)
         return
-    if kind == METRICS:  # no table is made of them yet; they stay in the journal
+    if kind == METRICS:
+        yield from points(project, receipt_ns, data)
         return
     if kind == LOGS:
         for resource in _logs(data).resource_logs:

@@ -25,9 +25,10 @@ from windlass.govern.prices import Prices
 from windlass.settings import Settings, load_settings
 from windlass.store.home import Home
 from windlass.store.journal import JournalReader
+from windlass.store.points import Row, apart
 from windlass.store.segments import Position, Record
 from windlass.store.span_ledger import Entry
-from windlass.store.spans import Forget, SpanRow, SpanStore
+from windlass.store.spans import Forget, SpanStore
 from windlass.traces.auditing import Auditing
 from windlass.traces.envelope import REFUSED, unseal
 from windlass.traces.joining import joined
@@ -106,7 +107,7 @@ class Projection:
         good = [row for row in page.rows if id(row) not in ids]
         return self._store.write(day, good, writer, position, page.account(good, counts))
 
-    def _not_storable(self, day: str, found: list[SpanRow], writer: str) -> list[SpanRow]:
+    def _not_storable(self, day: str, found: list[Row], writer: str) -> list[Row]:
         """Which of these rows the store cannot take, by halves. Those it takes are not kept: they are written together, and entered."""
         try:
             self._store.write(day, found, writer, self._at.get(writer, Position(0, 0)), _stop)
@@ -118,7 +119,7 @@ class Projection:
             return found if len(found) == 1 else [row for half in halves for row in self._not_storable(day, half, writer)]
         raise AssertionError("an account that fails stops its write")
 
-    def _rows(self, record: Record) -> list[SpanRow] | None:
+    def _rows(self, record: Record) -> list[Row] | None:
         """The rows of a record; None where it cannot be read."""
         try:
             kind, project, data = unseal(record.payload)
@@ -128,10 +129,11 @@ class Projection:
             _log.exception("a journal record cannot be read; it is kept")
             return None
 
-    def _joined(self, found: list[SpanRow]) -> list[SpanRow]:
-        """As `joined`; what cannot be put together stays as it came, since it must not stop the rest."""
+    def _joined(self, found: list[Row]) -> list[Row]:
+        """As `joined`, of spans and log records; what cannot be put together stays as it came, since it must not stop the rest."""
         try:
-            return joined(found, self._store, self._prices)
+            spans, measured = apart(found)
+            return [*joined(spans, self._store, self._prices), *measured]
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             _log.exception("log records cannot be put into their spans; both are kept")
             return found
@@ -246,7 +248,7 @@ class _Stop(Exception):
     """Every row was taken; the write is given up all the same."""
 
 
-def _stop(new: Sequence[SpanRow]) -> Sequence[Entry]:
+def _stop(new: Sequence[Row]) -> Sequence[Entry]:
     raise _Stop
 
 

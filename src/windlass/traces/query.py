@@ -8,6 +8,7 @@ from windlass.core.actor import Actor
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LogPage, LogQuery
+from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -31,7 +32,7 @@ from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, 
 
 class Traces:
     """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.tree`, `traces.text`, `traces.live`, `traces.figures`,
-    `traces.remap`, `traces.ledger`, `traces.audit` and `logs.list`."""
+    `traces.remap`, `traces.ledger`, `traces.audit`, `logs.list`, `metrics.list` and `metrics.show`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -91,6 +92,16 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.figures(query)
+
+    async def metrics(self, actor: Actor, query: MetricQuery) -> MetricPage:
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        return await self._spans.metrics(query)
+
+    async def metric(self, actor: Actor, query: MetricShow) -> MetricTold:
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        return await self._spans.metric(query)
 
     async def remap(self, actor: Actor, asked: TraceRemap) -> Remapped:
         """Of all projects, since a file holds spans of all. Goes on for half a second at a time."""

@@ -18,6 +18,7 @@ from windlass.core.errors import Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LogPage, LogQuery
+from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -52,7 +53,7 @@ ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "tree": TreeShow, "text": TextShow, "live": LiveQuery,
-    "figures": FiguresQuery, "logs": LogQuery,
+    "figures": FiguresQuery, "logs": LogQuery, "metrics": MetricQuery, "metric": MetricShow,
     "arrivals": ArrivalQuery, "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget,
     "mentions": MentionQuery, "portion": PortionQuery,
@@ -96,6 +97,12 @@ class RemoteSpans:
 
     async def figures(self, query: FiguresQuery) -> Figures:
         return await self._ask("figures", query, Figures)
+
+    async def metrics(self, query: MetricQuery) -> MetricPage:
+        return await self._ask("metrics", query, MetricPage)
+
+    async def metric(self, query: MetricShow) -> MetricTold:
+        return await self._ask("metric", query, MetricTold)
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:
         return await self._ask("arrivals", query, Arrivals)
