@@ -156,7 +156,7 @@ class ClickHouseSpans:
 
     def write(self, day: str, rows: Sequence[SpanRow], writer: str, position: Position, account: Account = nothing) -> int:
         new, cut_off = self._new(day, rows, writer, position) if rows else ([], {})
-        self._hears = self._hears or any(r.kind == LOG for r in new)
+        self._hears = self._hears or any(r.kind == LOG and r.parent != r.span_id for r in new)
         first, last = min(cut_off, default=0), max(cut_off, default=0)
         if new:
             if self._place is None:

@@ -17,6 +17,7 @@ from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, respond
 from windlass.doors.web.scores import ScoresShown
 from windlass.doors.web.scores import shown as shown_scores
+from windlass.traces.conventions.agents import agents
 from windlass.traces.conventions.tables import tables
 
 
@@ -109,7 +110,7 @@ async def trace(request: Request, ask: Asker) -> Response:
         lines=lines,
         chosen=chosen,
         said=conversation(chosen) if chosen else (),
-        events=tuple(e for e in chosen.events if not tables().hears(e.name)) if chosen else (),
+        events=tuple(e for e in chosen.events if not tables().hears(e.name) and not agents().hears(e.name)) if chosen else (),
         attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
         why=await ask(WHY, asked),
         datasets=await names_of(ask),
