@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common._internal import _encode_attributes
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from tests.traces import agents_sent as agents
 from tests.traces.agents_sent import MS, START
@@ -26,6 +29,7 @@ from windlass.traces.conventions import agents as tables
 from windlass.traces.envelope import LOGS, seal
 from windlass.traces.erasing import TraceRoom
 from windlass.traces.local import LocalSpans
+from windlass.traces.mapping import again, rows
 
 CLAUDE = agents.claude_code("s-1", "p-1"), *agents.CLAUDE
 CODEX = agents.codex("c-1"), *agents.CODEX
@@ -249,6 +253,31 @@ async def test_a_person_is_taken_out_of_journal_tables_and_ledger(tmp_path: Path
     assert [p for line in audited.items for p in line.problems] == []
     house.journal.close()
     house.projection.close()
+
+
+VALUES = st.one_of(
+    st.sampled_from(["", "Größe", "a\x00b", "7" * 30, "1e999", "nan", "-5", "12", "true"]),
+    st.sampled_from(["<REDACTED>", "[REDACTED]", "response.completed"]),
+    st.integers(-(2**63), 2**63 - 1), st.floats(), st.booleans(), st.lists(st.integers(0, 9), max_size=3),
+)  # fmt: skip
+NAMES = sorted({name for events, *_ in (CLAUDE, CODEX, GEMINI) for e in events for name in e.attributes} - {"event.name"})
+EVENTS = [
+    str(e.body if str(e.body).startswith("claude_code.") else e.attributes["event.name"]) for s in (CLAUDE, CODEX, GEMINI) for e in s[0]
+]
+
+
+@given(st.sampled_from(EVENTS), st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=12), st.integers(0, 2**64 - 1))
+def test_whatever_an_event_says_is_a_row_of_its_own_record(name: str, attributes: dict[str, Any], at: int) -> None:
+    """Also what no agent writes: nothing raises, no count is negative, and what is read anew says the same."""
+    request = ExportLogsServiceRequest()
+    record = request.resource_logs.add().scope_logs.add().log_records.add(time_unix_nano=at, event_name=name)
+    record.attributes.extend(_encode_attributes(attributes) or ())
+    (row,) = rows(LOGS, "default", 7, request.SerializeToString())
+    assert 0 <= row.start_ns <= row.end_ns and row.severity == 0 and row.name == name
+    assert all((getattr(row, c) or 0) >= 0 for c in ("tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning"))
+    assert row.input not in ("<REDACTED>", "[REDACTED]") or row.kind == "log"
+    (twice,) = rows(LOGS, "default", 7, request.SerializeToString())
+    assert twice == row == again(row, None)
 
 
 def test_an_agent_of_a_project_is_none_of_another(duck: House) -> None:

@@ -17,12 +17,13 @@ from tests.traces.test_projector import make
 
 from windlass.core.ids import now_ns
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerLine, LedgerPage, LedgerQuery
+from windlass.core.operations.logs import LogQuery
 from windlass.core.span import Span
 from windlass.govern.erasure import Subject
 from windlass.govern.masking import Masking
 from windlass.store.journal import Journal, JournalReader
 from windlass.store.segments import Position
-from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS, SOURCES, Entry
+from windlass.store.span_ledger import HOUR_NS, LONGEST, OTHERS, SOURCES, Entry, day_of
 from windlass.store.spans import SpanRow, SpanStore
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces.envelope import LOGS, METRICS, SPANS, Refusal, seal, seal_refusals, seal_spans, unseal
@@ -410,3 +411,46 @@ async def test_an_erasure_makes_an_audit_begin_anew(duck: House, monkeypatch: py
     subject.traces.add(one)
     await TraceRoom(LocalSpans(lambda: duck.projection), duck.journals[0], duck.folder).erase(subject)
     assert duck.problems() == []
+
+
+async def test_records_that_came_before_they_had_rows_stay_kept_and_balance(tmp_path: Path, spans: Callable[[], SpanStore]) -> None:
+    house = House(tmp_path, spans)
+    house.sent(seal("default", logs(("", "", "of before"), ("", "user-4711", "hers of before")), LOGS))
+    (record,) = JournalReader(house.folder).read("a", Position(0, 0))
+    day, entries = day_of(hour()), [Entry("default", hour(), "", "logs", what, 2) for what in ("received", "kept")]
+    house.projection._store.write(day, [], "a", record.position, lambda new: entries)
+    house.again()
+    house.sent(seal("default", logs(("", "", "of now"), ("", "user-4711", "hers of now")), LOGS))
+    said = house.line("", "logs")
+    assert (said.received, said.indexed, said.kept) == (4, 2, 2)
+    assert house.problems() == []
+    room = TraceRoom(LocalSpans(lambda: house.projection), house.journals[0], house.folder)
+    for _ in range(2):
+        await room.erase(Subject("default", ["user-4711"]))
+        said = house.line("", "logs")
+        assert (said.received, said.indexed, said.kept, said.erased) == (4, 1, 1, 2)
+        assert house.problems() == []
+    house.close()
+
+
+@pytest.mark.parametrize("where", ["before the journal", "after the journal"])
+async def test_an_erasure_of_records_of_no_trace_that_was_cut_off_ends_the_same(duck: House, where: str, monkeypatch) -> None:
+    said = [("", "user-4711", "hers"), ("", "", "user-4711 logged in"), ("", "", "of nobody")]
+    duck.sent(seal("default", logs(*said), LOGS))
+    room = TraceRoom(LocalSpans(lambda: duck.projection), duck.journals[0], duck.folder)
+    subject = Subject("default", ["user-4711"])
+    rewrite = room._rewrite
+
+    def cut_off(subject: Subject) -> int:
+        if where == "after the journal":
+            rewrite(subject)
+        raise OSError("cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "_rewrite", cut_off)
+        with pytest.raises(OSError, match="cut off"):
+            await room.erase(subject)
+    await room.erase(Subject("default", ["user-4711"]))
+    assert [r.body for r in duck.projection.ask("logs", LogQuery()).items] == ["of nobody"]
+    assert all(b"user-4711" not in f.read_bytes() for f in duck.folder.rglob("*.wj"))
+    assert duck.line("", "logs").erased == 2 and duck.problems() == []

@@ -16,7 +16,7 @@ LOOKED_UP = 1_000  # spans in one question
 
 
 def hears(ask: Ask) -> bool:
-    return bool(ask(f"SELECT 1 FROM spans WHERE {RECENT} AND kind = '{LOG}' LIMIT 1", []))
+    return bool(ask(f"SELECT 1 FROM spans WHERE {RECENT} AND kind = '{LOG}' AND ifNull(parent, '') != span_id LIMIT 1", []))
 
 
 def records(ask: Ask, keys: Sequence[SpanKey], columns: Sequence[str]) -> list[SpanRow]:

@@ -264,7 +264,7 @@ class SpanStore(Protocol):
         ...
 
     def hears(self) -> bool:
-        """Whether there are log records at all that came today or yesterday."""
+        """Whether there are log records of traces at all that came today or yesterday."""
         ...
 
     def records(self, keys: Sequence[SpanKey]) -> list[SpanRow]:

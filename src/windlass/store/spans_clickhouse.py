@@ -165,7 +165,7 @@ class ClickHouseSpans:
         again: dict[int, Row] = {**there, **measured_there}
         unaccounted = span_ledger_clickhouse.unaccounted(self._ask, list(again), writer, position)
         cut_off = {place: row for place, row in again.items() if place in unaccounted}
-        self._hears = self._hears or any(r.kind == LOG for r in new)
+        self._hears = self._hears or any(r.kind == LOG and r.parent != r.span_id for r in new)
         first, last = min(cut_off, default=0), max(cut_off, default=0)
         if new or measured:
             if self._place is None:

@@ -170,6 +170,8 @@ def test_evaluations_and_their_rows(shop: Shell, served: Server) -> None:
     assert told["finished"] and told["done"] == told["total"] > 120
     assert "windlass" in shop("traces", "ledger").stdout and shop.json("traces", "ledger")["items"][0]["received"] > 120
     assert "balance: " in shop("traces", "audit").stdout
+    assert shop.json("logs", "--severity", "warn")["items"] == [] and "no record is like that" in shop("logs", "--name", "login").stdout
+    assert "spans asks for whole traces" in shop("logs", "-w", "spans>2", code=1).stderr
     proven = shop.json("traces", "audit")
     assert proven["finished"] and proven["balanced"] == proven["lines"] > 0
 

@@ -19,6 +19,7 @@ from windlass.doors.web.render import Asker, Handler, respond
 from windlass.doors.web.scores import ScoresShown
 from windlass.doors.web.scores import shown as shown_scores
 from windlass.doors.web.trace_trees import TreeDrawn, asked_of, drawn
+from windlass.traces.conventions.agents import agents
 from windlass.traces.conventions.tables import tables
 
 
@@ -73,7 +74,7 @@ async def trace(request: Request, ask: Asker) -> Response:
         drawn=drawn(tree, chosen=chosen.span_id if chosen else ""),
         chosen=chosen,
         said=conversation(chosen) if chosen else (),
-        events=tuple(e for e in chosen.events if not tables().hears(e.name)) if chosen else (),
+        events=tuple(e for e in chosen.events if not tables().hears(e.name) and not agents().hears(e.name)) if chosen else (),
         attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
         why=await ask(WHY, TraceShow(id, project)),
         datasets=await names_of(ask),

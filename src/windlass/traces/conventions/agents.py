@@ -99,7 +99,7 @@ class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def failure(self, attributes: Mapping[str, Any]) -> str | None:
         """Why a step failed, empty where nothing says why; None where it did not."""
-        why = first(attributes, self.failed)
+        why = next((v for name in self.failed if isinstance(v := attributes.get(name), str) and v), None)
         refused = str(attributes.get(self.success, "")).lower() == "false" if self.success else False
         return why or "" if why is not None or refused else None
 
