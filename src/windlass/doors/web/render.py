@@ -79,6 +79,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("dashboards", "Dashboard", "/dashboards"),
             ("traces", "Traces", "/traces"),
+            ("metrics", "Metrics", "/metrics"),
             ("ledger", "Ledger", "/ledger"),
             ("monitors", "Monitors", "/monitors"),
             ("quality", "Quality", "/quality"),
@@ -145,6 +146,7 @@ def _environment() -> jinja2.Environment:
         compact=words.compact,
         length_of=words.length,
         figure=words.figure,
+        measured=words.measured,
         size=words.size,
         short_ref=words.short_ref,
         in_a_cell=_in_a_cell,
