@@ -12,8 +12,8 @@ Take = Callable[[Measurement], float | None]
 
 
 class Shown(NamedTuple):
-    """A picture: lines by name, or one of `counted` in bars. By groups there is one line for each, of `main`, which is called
-    `of_groups` where the title does not say it."""
+    """A picture: lines by name, or one of `counted` in bars. By groups there is one line for each, of `main`, where the
+    title is `of_groups` if there is one."""
 
     title: str
     unit: str
@@ -42,7 +42,7 @@ def shown_of(told: MetricTold) -> tuple[Shown, ...]:
             found.append(Shown("Level", unit, lines, _mean))
         return tuple(found)
     shares = tuple((name, _share(name)) for name in ("p50", "p95", "p99"))
-    quantiles = Shown("Quantiles, estimated", unit, shares, _share("p95"), of_groups="p95")
+    quantiles = Shown("Quantiles, estimated", unit, shares, _share("p95"), of_groups="p95, estimated")
     mean, count = Shown("Mean", unit, (("", _mean),), _mean), Shown("Recorded", "", (("", _count),), _count, True)
     return (mean, count) if told.metric.type == "summary" else (quantiles, mean, count)
 

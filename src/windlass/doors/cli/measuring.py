@@ -83,9 +83,8 @@ def _print(session: Session, found: MetricTold, hours: float, page: str) -> None
         session.print(f"nothing of {plain(metric.name)} that fits was measured in {hours:g} h: ask for more --hours")
         return
     said = " · ".join(f"{name} {value}" for name, value in _figures(whole, metric.unit))
-    session.print(
-        f"[bold]{plain(metric.name)}[/bold]  {plain(kind_of(metric, unit=True))}, {words.many(whole.points, 'point')} in {hours:g} h · {plain(said)}"
-    )
+    sort, points = plain(kind_of(metric, unit=True)), words.many(whole.points, "point")
+    session.print(f"[bold]{plain(metric.name)}[/bold]  {sort}, {points} in {hours:g} h · {plain(said)}")
     if whole.unknown:
         session.print(f"[dim]{whole.unknown:,} series began before: by how much they grew until their first point is unknown[/dim]")
     lines = [(f"{shown.title} {name}".strip(), _values(found, take)) for shown in shown_of(found) for name, take in shown.lines]

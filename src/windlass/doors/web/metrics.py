@@ -142,16 +142,16 @@ def _chart(told: MetricTold, shown: Shown, groups: Sequence[Group]) -> Chart | N
     def say(value: float) -> str:
         return words.measured(value, shown.unit)
 
-    title = f"{shown.title}, {unit}" if (unit := words.unit(shown.unit)) else shown.title
+    unit = f" in {name}" if (name := words.unit(shown.unit)) else ""
 
     if groups:
         drawn = [(g, group) for g, group in zip(told.groups, groups, strict=True) if group.shade != REST or g.others]
         lines = [Series(group.name, [shown.main(m) for m in of(g.buckets)], group.shade) for g, group in drawn]
-        return chart(f"{title}: {shown.of_groups}" if shown.of_groups else title, frame, lines, say)
+        return chart((shown.of_groups or shown.title) + unit, frame, lines, say)
     whole = of(told.buckets)
     lines = [Series(name, [take(m) for m in whole], shade) for (name, take), shade in zip(shown.lines, ("c0", "c1", "c3"), strict=False)]
     note = f"{say(told.whole.rate)} a second" if shown.counted and told.whole.rate is not None else ""
-    return chart(title, frame, lines, say, piled=shown.counted, note=note)
+    return chart(shown.title + unit, frame, lines, say, piled=shown.counted, note=note)
 
 
 PAGES: tuple[tuple[str, Handler], ...] = (("/metrics", index), ("/metrics/{name:path}", show))
