@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from sqlalchemy import select
 
 from windlass.agentops.broker import Asked, Attempt
@@ -29,6 +30,7 @@ from windlass.settings import load_settings
 from windlass.store.home import Home
 from windlass.store.meta import read, write
 from windlass.store.tables import metadata, people, tune_points, tunes
+from windlass.traces.envelope import METRICS, seal
 
 MARK = "quokka7"
 APP = f'''
@@ -74,6 +76,17 @@ audience = "https://{MARK}.example"
 claims = {{ groups = "{MARK}" }}
 role = "developer"
 """
+
+
+def _metric() -> bytes:
+    """A point of a counter, by OTLP."""
+    made = ExportMetricsServiceRequest()
+    metric = made.resource_metrics.add().scope_metrics.add().metrics.add(name=f"{MARK}.calls", description=MARK)
+    point = metric.sum.data_points.add(as_int=7, time_unix_nano=time.time_ns())
+    point.attributes.add(key="who").value.string_value = MARK
+    return made.SerializeToString()
+
+
 ROLES = ("owner", "developer", "viewer", "caller", "run", "grant", "other", "scoped", "revoked", "nobody")
 
 
@@ -144,6 +157,7 @@ class World:
     def _observe(self) -> None:
         self.run = self.client.run("release/answer:production", "who approves travel?", user="ann")
         self.span = self.client.traces.show(self.run.trace).spans[0].span_id
+        self.platform.journal.append(seal("default", _metric(), METRICS))
         self.client.datasets.harvest("harvested", [self.run.trace], {"split": MARK})
         self.client.monitors.set("watch", "answers")
         self.client.alerts.set("letters", email=(f"{MARK}@a.example",), monitors=("nowhere",))

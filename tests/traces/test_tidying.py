@@ -63,7 +63,7 @@ def a_day(house: House, clock: Clock, back: int, writer: int = 0) -> str:
     first, second = make(trace, name="one", start=clock.now), make(trace, name="two", start=clock.now)
     house.spans(first, second, first)
     house.sent(seal("default", logs((trace, "", "with"), ("", "", "without")), LOGS), writer)
-    house.sent(seal("default", metrics(), METRICS), writer)
+    house.sent(seal("default", metrics((f"day {back}", "")), METRICS), writer)
     house.sent(seal_refusals("default", [Refusal(clock.now // 3_600_000_000_000, "shop", "traces", "refused:empty", 3)]), writer)
     house.projection.catch_up()
     for folder in house.folder.iterdir():
@@ -189,7 +189,7 @@ def test_what_no_table_has_yet_stays(house: House, clock: Clock) -> None:
     assert figures(house)["expired"] == 1
 
 
-@pytest.mark.parametrize("cut", range(4))
+@pytest.mark.parametrize("cut", range(8))
 def test_cut_off_anywhere_it_is_entered_once(house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
     traces = [a_day(house, clock, back) for back in (9, 0)]
     whole = figures(house)

@@ -110,6 +110,24 @@ def points(difference: float | None) -> str:
     return "unmeasured" if difference is None else f"{difference * 100:+.1f}".replace("-", "−")
 
 
+def measured(value: float | None, unit: str) -> str:
+    """What a metric measured: times and sizes in their unit, which UCUM writes `s` and `By`; of others the number, since their unit stands
+    beside. `–` where it is unknown."""
+    if value is None:
+        return "–"
+    if unit in NANOSECONDS and value >= 0:
+        return duration(value * NANOSECONDS[unit])
+    return size(round(value)) if unit == "By" and value >= 0 else compact(value).replace("-", "−")
+
+
+def unit(of: str) -> str:
+    """A unit of UCUM as people write it, where `measured` says none: `{token}` is `token`."""
+    return "" if of in NANOSECONDS or of in ("By", "1") else "°C" if of == "Cel" else of.strip("{}")
+
+
+NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
+
+
 def figure(value: float, sign: str = "") -> str:
     """Three decimals, with a minus that is one; `sign` "+" for a difference."""
     return f"{value:{sign}.3f}".replace("-", "−")

@@ -112,13 +112,13 @@ def _scaled(counts: Mapping[int, int], by: int) -> Mapping[int, int]:
 
 def quantiles(shape: Shape, low: float | None = None, high: float | None = None) -> Quantiles | None:
     """Estimates at 0.5, 0.9, 0.95 and 0.99, within the least and the greatest value where they are known. None where nothing is told."""
-    parts = [p for p in (_explicit(shape, low, high) if isinstance(shape, Explicit) else _exponential(shape)) if p[2] > 0]
+    least, most = -math.inf if low is None else low, math.inf if high is None else high
+    told = _explicit(shape, low, high) if isinstance(shape, Explicit) else _exponential(shape)
+    parts = [(min(max(start, least), most), max(min(end, most), least), count) for start, end, count in told if count > 0]
     if not parts:
         return None
     between = _linear if isinstance(shape, Explicit) else _logarithmic
-    found = (_quantile(parts, share, between) for share in SHARES)
-    least, most = -math.inf if low is None else low, math.inf if high is None else high
-    return Quantiles(*(min(max(value, least), most) for value in found))
+    return Quantiles(*(_quantile(parts, share, between) for share in SHARES))
 
 
 _Part = tuple[float, float, int]  # from, to, how many lie there

@@ -85,6 +85,9 @@ def test_real_exporters_of_all_three(server: Server, compression: grpc.Compressi
     exporting.check(server.home, mark)
     with server.client() as client:
         (found,) = client.traces.show(trace_id).spans
+        calls, seconds = (client.metrics.show(f"{of}.{mark}", by="mark") for of in ("calls", "seconds"))
+    assert (calls.whole.increase, calls.groups[0].value, calls.metric.temporalities) == (3, mark, ("cumulative",))
+    assert (seconds.whole.count, seconds.whole.mean, seconds.whole.min) == (1, 0.5, 0.5)
     assert (found.name, found.service, found.attributes["n"]) == ("outer", "theirs", 5)
 
 

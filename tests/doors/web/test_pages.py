@@ -11,6 +11,7 @@ import pytest
 from tests.agentops.recorded import record_session
 from tests.doors.server import Server, until
 from tests.doors.web.conftest import Opened
+from tests.doors.web.measuring import send_metrics
 from tests.monitor.application import find
 
 from windlass.agentops.broker import Asked, Attempt, Broker
@@ -153,6 +154,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         event = _events(client, toured.home)
         granted = _grants(client)
         _approvals(client, toured.home, granted)
+        send_metrics(toured)
         record_session(toured.home, "talk/1 <b>")
         client.monitors.set("questions", "answers")
         client.monitors.look("questions")
@@ -196,6 +198,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/traces/{id}/text": f"/traces/{trace.trace_id}/text?span={span}&of=attributes",
         "/traces/compare": f"/traces/compare?trace={trace.trace_id},{trace.trace_id}",
         "/logs": "/logs?severity=warn&last=24h",
+        "/metrics": "/metrics",
+        "/metrics/{name:path}": "/metrics/gen_ai.client.operation.duration?last=1h&by=gen_ai.request.model",
         "/ledger": "/ledger?last=24h",
         "/sql": "/sql?sql=SELECT+kind,+count(*)+AS+n+FROM+spans+GROUP+BY+kind",
         "/playground": "/playground?target=release/answer:production",

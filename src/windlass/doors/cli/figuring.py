@@ -78,7 +78,7 @@ def _print(session: Session, found: Figures, hours: float, page: str) -> None:
         f"[bold]{words.many(whole.traces, 'trace')}[/bold] in {hours:g} h · {whole.errors / whole.traces:.1%} failed · p50"
         f" {_ms(whole.latency, 'p50')} · p95 {_ms(whole.latency, 'p95')} · {_cost(whole)}"
     )
-    rows = [(name, _spark(values), told) for name, values, told in _charts(found) if any(v is not None for v in values)]
+    rows = [(name, spark(values), told) for name, values, told in _charts(found) if any(v is not None for v in values)]
     session.table(("", f"each {words.length(found.bucket_ns)}", ""), rows)
     if found.groups:
         session.table(
@@ -113,7 +113,7 @@ def _charts(found: Figures) -> list[tuple[str, list[float | None], str]]:
     return [c for c in charts if any(c[1])]
 
 
-def _spark(values: Sequence[float | None]) -> str:
+def spark(values: Sequence[float | None]) -> str:
     """A column for each; a point where there was nothing to measure."""
     most = max((v for v in values if v is not None), default=0) or 1
     return "".join("·" if v is None else BLOCKS[min(7, int(8 * max(0, v) / most))] if v else " " for v in values)

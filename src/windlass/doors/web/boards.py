@@ -84,7 +84,8 @@ class Series(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Buckets that begin at `starts` and last `step` nanoseconds. `url(start)` is the address of the traces of one."""
+    """Buckets that begin at `starts` and last `step` nanoseconds. `url(start)` is the address of the traces of one; empty where there are
+    none."""
 
     starts: Sequence[int]
     step: int
@@ -106,16 +107,17 @@ def chart(
     note: str = "",
     least: float = 0,
 ) -> Chart | None:
-    """The picture of these series, in bars one upon the other where they are `piled`. The axis goes to `least` at least. None where there
-    is nothing to show."""
+    """The picture of these series, in bars one upon the other where they are `piled`, none of them below 0. The axis begins at 0, or at the
+    lowest where that is less, and goes to `least` at least. None where there is nothing to show."""
     if not any(v for s in series for v in s.values):
         return None
     sums = [sum(s.values[n] or 0 for s in series) for n in range(len(frame.starts))]
     most = max(least, *(sums if piled else [v for s in series for v in s.values if v is not None]))
+    low = min(0.0, *(v for s in series for v in s.values if v is not None))
     wide = (RIGHT - LEFT) / len(frame.starts)
 
     def y(value: float) -> float:
-        return round(BOTTOM - (BOTTOM - TOP) * max(0.0, value) / (most or 1), 1)
+        return round(BOTTOM - (BOTTOM - TOP) * (value - low) / ((most - low) or 1), 1)
 
     def told(value: float | None) -> str:
         return "–" if value is None else say(value)
@@ -129,7 +131,7 @@ def chart(
         rows.append(Row(frame.when(start), url, cells))
     return Chart(
         title, note, _bars(series, wide, y) if piled else (), () if piled else tuple(_curve(s, frame, wide, y, told) for s in series),
-        tuple(columns), _across(frame, wide), tuple(Tick(y(v), say(v) if v else "0") for v in (0.0, most / 2, most)),
+        tuple(columns), _across(frame, wide), tuple(Tick(y(v), say(v) if v else "0") for v in (low, (low + most) / 2, most)),
         tuple((s.name, s.shade) for s in series if s.name), tuple(rows),
     )  # fmt: skip
 

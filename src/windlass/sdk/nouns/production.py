@@ -13,6 +13,7 @@ from windlass.core.operations.datasets import Edited
 from windlass.core.operations.figures import FIGURES, Figures, FiguresQuery
 from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LOGS, LogPage, LogQuery
+from windlass.core.operations.metrics import METRIC, METRICS, MetricPage, MetricQuery, MetricShow, MetricTold
 from windlass.core.operations.query import taken
 from windlass.core.operations.trees import TREE, TraceTree, TreeShow
 from windlass.sdk import export
@@ -96,6 +97,19 @@ class Logs(Group):
     def list(self, **filters: Any) -> LogPage:
         """Log records, the newest first. Filters are the fields of `LogQuery`. Operation `logs.list`."""
         return self._client.call(LOGS, taken(LogQuery, {"project": self._project} | filters))
+
+
+class Metrics(Group):
+    def list(self, **filters: Any) -> MetricPage:
+        """Filters are the fields of `MetricQuery`. Operation `metrics.list`."""
+        return self._client.call(METRICS, taken(MetricQuery, {"project": self._project} | filters))
+
+    def show(self, name: str, hours: float | None = None, **how: Any) -> MetricTold:
+        """A metric over the last so many hours, 24 by default; `how` are the fields of `MetricShow`: `by` an attribute, `filter`, `unit`
+        and `type`. `msgspec.to_builtins(told.buckets)` is rows for a dataframe. Operation `metrics.show`."""
+        if hours is not None:
+            how.setdefault("since_ns", time.time_ns() - int(hours * 3600 * 10**9))
+        return self._client.call(METRIC, taken(MetricShow, {"name": name, "project": self._project} | how))
 
 
 class Sessions(Group):
