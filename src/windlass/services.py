@@ -83,6 +83,7 @@ SERVICES = {
     "traces.fields": "traces.fields",
     "traces.show": "traces.show",
     "traces.tree": "traces.tree",
+    "traces.calls": "traces.calls",
     "traces.text": "traces.text",
     "traces.sql": "sql.sql",
     "traces.live": "traces.live",

@@ -18,6 +18,7 @@ import duckdb
 import msgspec
 
 from windlass.core.errors import Conflict, Unavailable
+from windlass.core.operations.calls import CallGraph, CallsShow
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
@@ -212,6 +213,9 @@ class DuckSpans:
 
     def tree(self, query: TreeShow) -> TraceTree:
         return span_traces.tree_shown(self._db, self._files(), query)
+
+    def calls(self, query: CallsShow) -> CallGraph:
+        return span_traces.calls_shown(self._db, self._files(), query)
 
     def text(self, query: TextShow) -> SpanText:
         return span_traces.text_of(self._db, self._files(), query)

@@ -192,6 +192,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/traces/fields": "/traces/fields?filter=kind:model&fields=open",
         "/dashboards": "/dashboards?by=model",
         "/traces/{id}": f"/traces/{trace.trace_id}",
+        "/traces/{id}/calls": f"/traces/{trace.trace_id}/calls",
         "/traces/{id}/tree": f"/traces/{trace.trace_id}/tree?of={span}&levels=1",
         "/traces/{id}/text": f"/traces/{trace.trace_id}/text?span={span}&of=attributes",
         "/traces/compare": f"/traces/compare?trace={trace.trace_id},{trace.trace_id}",

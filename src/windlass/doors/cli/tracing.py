@@ -35,8 +35,8 @@ MORE = "After `score`: ID NAME VALUE; with --session NAME VALUE. After `fields`:
 
 def add(app: typer.Typer) -> None:
     does = (
-        "traces.list", "traces.fields", "traces.show", "traces.tree", "traces.text", "traces.live", "traces.remap", "traces.ledger",
-        "traces.audit", "traces.score",
+        "traces.list", "traces.fields", "traces.show", "traces.tree", "traces.calls", "traces.text", "traces.live", "traces.remap",
+        "traces.ledger", "traces.audit", "traces.score",
     )  # fmt: skip
     command(app, "traces", *does, panel="Look")(traces)
 
@@ -71,6 +71,7 @@ def traces(
     order: Annotated[
         str | None, typer.Option("--order", help="Of one trace: its steps that failed, or the slow or dear ones first.")
     ] = None,
+    graph: Annotated[bool, typer.Option("--graph", help="Of one trace: who called whom, how often, how long and for how much.")] = False,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="With score: take yours of this name back.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
@@ -91,6 +92,9 @@ def traces(
     if id and id != "fields":
         if WORD.search(id):
             raise Invalid(f"{id[:40]!r} is not a trace id", remedy=f"a filter is written behind -w: windlass traces -w {shlex.quote(id)}")
+        if graph:
+            steps.calls(session, id)
+            return None
         if below or order:
             steps.listed(session, id, _step(session, id, below) if below else "", order or "start", cursor)
             return None

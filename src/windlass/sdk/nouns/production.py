@@ -9,6 +9,7 @@ from typing import Any
 
 from windlass.core.errors import error_from_dict
 from windlass.core.operations import alerts, monitors, sessions, traces
+from windlass.core.operations.calls import CALLS, CallGraph, CallsShow
 from windlass.core.operations.datasets import Edited
 from windlass.core.operations.figures import FIGURES, Figures, FiguresQuery
 from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
@@ -37,6 +38,10 @@ class Traces(Group):
         """Steps below a step, or all: the upper levels first, however many there are; with `order` those that failed, were slow or dear.
         `more` are the fields of `TreeShow`. Operation `traces.tree`."""
         return self._client.call(TREE, taken(TreeShow, {"id": id, "of": of, "project": self._project} | more))
+
+    def calls(self, id: str) -> CallGraph:
+        """Who called whom: agents, tools, models with how often, how long and for how much. Operation `traces.calls`."""
+        return self._client.call(CALLS, CallsShow(id, self._project))
 
     def text(self, id: str, span: str, of: str = "input") -> str:
         """A text of a span, whole, where `show` shortens it. Operation `traces.text`."""
