@@ -42,6 +42,7 @@ from windlass.core.operations import (
     traces,
     trees,
     tuning,
+    views,
     weights,
 )
 from windlass.doors.cli import main
@@ -86,6 +87,7 @@ CONSTANTS = {
         traces,
         trees,
         tuning,
+        views,
         weights,
     )
     for name, value in vars(module).items()

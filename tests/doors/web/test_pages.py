@@ -216,6 +216,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/tools": "/tools",
         "/tools/{name}": f"/tools/{granted.partition('tool=')[2]}",
         "/grants": "/grants?state=all",
+        "/views": "/views",
         "/stops": "/stops?subject=all",
         "/approvals": "/approvals",
         "/grants/{id}": f"/grants/{granted}",

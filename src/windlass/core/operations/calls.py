@@ -16,8 +16,8 @@ class CallsShow(msgspec.Struct, omit_defaults=True):
 
 class Callee(msgspec.Struct, omit_defaults=True):
     """An agent, a tool, a model or another step by `kind` and name, `steps` of it in all. `took_ns` is what they took, each whole,
-    `self_ns` without what is below them; `cost` their own, in US dollars, None where a call had no price. `others`: several for which there was no
-    room, under no name."""
+    `self_ns` without what is below them; `cost` their own, in US dollars, None where a call had no price. `others`: several for which
+    there was no room, under no name."""
 
     kind: str
     name: str

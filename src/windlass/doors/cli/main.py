@@ -41,6 +41,7 @@ from windlass.doors.cli import (
     tools,
     tracing,
     tuning,
+    viewing,
     weighing,
     workspace,
 )
@@ -81,6 +82,7 @@ for part in (
     tracing,
     figuring,
     querying,
+    viewing,
     sessions,
     importing,
     monitoring,

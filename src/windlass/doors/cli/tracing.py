@@ -17,6 +17,7 @@ from windlass.core.span import GIVEN, Span, kind_of, output_of
 from windlass.doors import format as words
 from windlass.doors.cli import auditing, filtering, steps
 from windlass.doors.cli.commands import command
+from windlass.doors.cli.following import follow
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
 from windlass.sdk import export
@@ -75,6 +76,7 @@ def traces(
     withdraw: Annotated[bool, typer.Option("--withdraw", help="With score: take yours of this name back.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
+    go_on: Annotated[bool, typer.Option("--follow", help="Go on with those that come, until Ctrl-C; with --json a line each.")] = False,
     to: Annotated[Path | None, typer.Option("--to", help="Write every span of all that fit to this file, .jsonl or .parquet.")] = None,
 ) -> int | None:
     """What happened: traces by filter, one trace as a tree, or figures of the last hours; and whether all that was received is there.
@@ -116,6 +118,9 @@ def traces(
         return None
     if to is not None:
         _export(session, to, {k: v for k, v in asked.items() if k not in ("cursor", "limit")})
+        return None
+    if go_on:
+        follow(session, asked)
         return None
     _list(session, session.client.traces.list(**asked), filtered=asked.keys() != {"limit"})
     return None

@@ -56,6 +56,7 @@ from windlass.doors.web import (
     traces,
     tuning,
     verdicts,
+    views,
 )
 from windlass.doors.web.render import Ask, Asker, Handler, respond_error
 
@@ -81,6 +82,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *alerts.PAGES,
     *trace_lists.PAGES,
     *dashboards.PAGES,
+    *views.PAGES,
     *trace_pairs.PAGES,  # before what takes any id, as those
     *traces.PAGES,
     *trace_texts.PAGES,
@@ -115,6 +117,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *tools.FORMS,
     *sessions.FORMS,
     *scores.FORMS,
+    *views.FORMS,
     *grants.FORMS,
     *stops.FORMS,
     *approvals.FORMS,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from windlass.core.errors import error_from_dict
-from windlass.core.operations import alerts, monitors, sessions, traces
+from windlass.core.operations import alerts, monitors, sessions, traces, views
 from windlass.core.operations.calls import CALLS, CallGraph, CallsShow
 from windlass.core.operations.datasets import Edited
 from windlass.core.operations.figures import FIGURES, Figures, FiguresQuery
@@ -94,6 +94,21 @@ class Traces(Group):
             yield (told := self._client.call(LEDGER_AUDIT, LedgerAudit(self._project)))
             if told.finished:
                 return
+
+
+class Views(Group):
+    def save(self, name: str, asked: dict[str, str], page: str = "traces", shared: bool = False) -> views.SavedView:
+        """Keep what a page is asked (`filter`, `last`, `by` …) under a name, for oneself or `shared`. Operation `views.save`."""
+        given = {"name": name, "page": page, "asked": asked, "shared": shared, "project": self._project}
+        return self._client.call(views.SAVE_VIEW, taken(views.ViewSave, given))
+
+    def list(self, page: str | None = None) -> views.ViewList:
+        """Operation `views.list`."""
+        return self._client.call(views.VIEWS, taken(views.ViewQuery, {"page": page, "project": self._project}))
+
+    def remove(self, name: str, shared: bool = False) -> views.SavedView:
+        """Operation `views.remove`."""
+        return self._client.call(views.REMOVE_VIEW, views.ViewRemove(name, shared, self._project))
 
 
 class Sessions(Group):
