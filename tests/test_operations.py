@@ -14,6 +14,7 @@ from windlass.core.operations import (
     approvals,
     audit,
     bakeoffs,
+    calls,
     datasets,
     deploy,
     discover,
@@ -43,6 +44,7 @@ from windlass.core.operations import (
     traces,
     trees,
     tuning,
+    views,
     weights,
 )
 from windlass.doors.cli import main
@@ -59,6 +61,7 @@ CONSTANTS = {
         approvals,
         audit,
         bakeoffs,
+        calls,
         datasets,
         deploy,
         discover,
@@ -88,6 +91,7 @@ CONSTANTS = {
         traces,
         trees,
         tuning,
+        views,
         weights,
     )
     for name, value in vars(module).items()

@@ -128,6 +128,7 @@ from windlass.traces.scoring import Scoring
 from windlass.traces.sessions import Sessions as Conversations
 from windlass.traces.socket import RemoteSpans
 from windlass.traces.sql import Sql
+from windlass.traces.views import Views
 from windlass.tune.comparing import Comparing
 from windlass.tune.tunes import Tunes
 from windlass.tune.working import Working
@@ -183,6 +184,7 @@ class Platform:
         self.scoring = Scoring(self.traces, recorder)
         self.conversations = Conversations(self.traces)
         self.engine = open_meta(store_url(home, settings.database))
+        self.views = Views(self.engine)
         self.blobs = open_blobs(home, settings.blobs)
         self.prices = Prices(home.path / "prices.toml")
         self.providers = load_providers(home.path / "providers.toml", environ)

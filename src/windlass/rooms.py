@@ -11,6 +11,7 @@ from windlass.monitor.erasing import monitor_room
 from windlass.registry.erasing import RowRoom
 from windlass.runtime.erasing import DrawRoom
 from windlass.traces.erasing import TraceRoom
+from windlass.traces.erasing_views import view_room
 from windlass.tune.erasing import TuneRoom
 
 if TYPE_CHECKING:
@@ -26,5 +27,6 @@ def rooms_of(p: Platform) -> tuple[Room, ...]:
         DrawRoom(p.engine),
         monitor_room(p.engine),
         approval_room(p.engine),
+        view_room(p.engine),
         TuneRoom(p.engine, p.home.path / "tunes"),
     )

@@ -27,7 +27,7 @@ def hexed(n: int) -> str:
 
 
 def row(n: int, parent: int | None, start: int = 0, end: int = 0, status: str = "ok", kind: str = "tool", cost: float | None = None):
-    return (hexed(n), None if parent is None else hexed(parent), f"s{n}", kind, start, end, status, None, cost, None, None)
+    return (hexed(n), None if parent is None else hexed(parent), f"s{n}", kind, start, end, status, None, cost, None, None, None, None)
 
 
 def asked(rows: Sequence[tuple[Any, ...]], **query: Any) -> TraceTree:

@@ -29,7 +29,7 @@ from windlass.sdk.nouns.agents import Approvals, Grants, Stops, Tools
 from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Prompts, Versions
 from windlass.sdk.nouns.governing import Audit, Erasures, Keys, Masking, People, Policy
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
-from windlass.sdk.nouns.production import Alerts, Logs, Metrics, Monitors, Sessions, Traces
+from windlass.sdk.nouns.production import Alerts, Logs, Metrics, Monitors, Sessions, Traces, Views
 from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews
 from windlass.sdk.servers import find_server
 from windlass.sdk.transport import Answer, HttpTransport, Transport
@@ -75,6 +75,7 @@ class Client:
         self.traces = Traces(self)
         self.logs = Logs(self)
         self.metrics = Metrics(self)
+        self.views = Views(self)
         self.sessions = Sessions(self)
         self.monitors = Monitors(self)
         self.alerts = Alerts(self)

@@ -13,9 +13,11 @@ from typing import Any
 import duckdb
 
 from windlass.core.errors import Invalid, NotFound
+from windlass.core.operations.calls import CallGraph, CallsShow
 from windlass.core.operations.traces import SpanText, TextShow, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.span import GIVEN, LOG, StoredSpan
+from windlass.store.span_calls import calls_of
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, said
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
 from windlass.store.span_long import complete, whole
@@ -203,6 +205,23 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
 def tree_shown(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TreeShow) -> TraceTree:
     """A trace as a tree. Raises `Invalid` and `NotFound`."""
     spans, values = _whereabouts(db, files, TraceShow(query.id, query.project))
+    trace_id, rows = _light(db, spans, values)
+
+    def events(ids: Sequence[str]) -> list[tuple[str, str]]:
+        these = f"FROM ({spans}) WHERE span_id IN (SELECT unnest(?::UBIGINT[])) AND kind <> '{LOG}' ORDER BY receipt_ns"
+        told = db.execute(f"SELECT {HEX_SPAN}, events {these}", [*values, [int(id, 16) for id in ids]]).fetchall()
+        return list(dict(told).items())
+
+    return tree_of(trace_id, rows, query, events)
+
+
+def calls_shown(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: CallsShow) -> CallGraph:
+    """Raises `Invalid` and `NotFound`."""
+    return calls_of(*_light(db, *_whereabouts(db, files, TraceShow(query.id, query.project))))
+
+
+def _light(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any]) -> tuple[str, list[tuple[Any, ...]]]:
+    """A trace's id, and the light columns of its steps by start and id; without scores that somebody gave."""
     ids = {"span_id": HEX_SPAN, "parent": "hex_span(parent)"}
     columns = ", ".join(ids.get(c, c) for c in TREE_LIGHT)
     # of a span the last is its newest revision: QUALIFY over this many columns is an error inside DuckDB 2.0 where a trace lies in parts
@@ -212,14 +231,7 @@ def tree_shown(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Tree
         given = f"SELECT {HEX_SPAN} FROM ({spans}) WHERE kind = 'evaluator' AND {said(GIVEN)} IS NOT NULL"
         for (score,) in db.execute(given, values).fetchall():
             rows.pop(score, None)
-    in_order = sorted(rows.values(), key=lambda row: (row[4], row[0]))
-
-    def events(ids: Sequence[str]) -> list[tuple[str, str]]:
-        these = f"FROM ({spans}) WHERE span_id IN (SELECT unnest(?::UBIGINT[])) AND kind <> '{LOG}' ORDER BY receipt_ns"
-        told = db.execute(f"SELECT {HEX_SPAN}, events {these}", [*values, [int(id, 16) for id in ids]]).fetchall()
-        return list(dict(told).items())
-
-    return tree_of(found[0][-1], in_order, query, events)
+    return found[0][-1], sorted(rows.values(), key=lambda row: (row[4], row[0]))
 
 
 def text_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TextShow) -> SpanText:

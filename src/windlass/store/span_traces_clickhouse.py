@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from windlass.core.errors import Invalid, NotFound
+from windlass.core.operations.calls import CallGraph, CallsShow
 from windlass.core.operations.traces import SpanText, TextShow, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.shortening import within
 from windlass.core.span import GIVEN, LOG
+from windlass.store.span_calls import calls_of
 from windlass.store.span_filters import STEPS
 from windlass.store.span_filters_clickhouse import TOOK, Filters, filters_of, latest
 from windlass.store.span_scores_clickhouse import judged_of
@@ -154,12 +156,6 @@ def tree_shown(ask: Ask, query: TreeShow) -> TraceTree:
     """As DuckDB's."""
     trace_id = _resolve(ask, TraceShow(query.id, query.project))
     mine = [query.project, trace_id]
-    rows = ask(
-        f"SELECT {', '.join(LIGHT)} FROM (SELECT {', '.join(LIGHT)} FROM spans WHERE project = ? AND trace_id = ?"
-        f" AND NOT (kind = 'evaluator' AND JSONHas(attributes, '{GIVEN}')) ORDER BY receipt_ns DESC LIMIT 1 BY span_id)"
-        " ORDER BY start_ns, span_id",
-        mine,
-    )
 
     def events(ids: Sequence[str]) -> list[tuple[str, str]]:
         told = ask(
@@ -169,7 +165,23 @@ def tree_shown(ask: Ask, query: TreeShow) -> TraceTree:
         )
         return [(span, text) for span, text in told]
 
-    return tree_of(trace_id, rows, query, events)
+    return tree_of(trace_id, _light(ask, mine), query, events)
+
+
+def calls_shown(ask: Ask, query: CallsShow) -> CallGraph:
+    """As DuckDB's."""
+    trace_id = _resolve(ask, TraceShow(query.id, query.project))
+    return calls_of(trace_id, _light(ask, [query.project, trace_id]))
+
+
+def _light(ask: Ask, mine: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """As DuckDB's."""
+    return ask(
+        f"SELECT {', '.join(LIGHT)} FROM (SELECT {', '.join(LIGHT)} FROM spans WHERE project = ? AND trace_id = ?"
+        f" AND NOT (kind = 'evaluator' AND JSONHas(attributes, '{GIVEN}')) ORDER BY receipt_ns DESC LIMIT 1 BY span_id)"
+        " ORDER BY start_ns, span_id",
+        mine,
+    )
 
 
 def text_of(ask: Ask, query: TextShow) -> SpanText:

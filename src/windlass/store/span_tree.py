@@ -16,7 +16,22 @@ PER = 100  # children of one step that are shown of more than there is room for
 DEEP, NEAR = 24, 12  # levels down to a step that are opened; where it lies deeper, so many above it
 PATH = 12  # steps above that are named
 # the columns of a row, by start and id; of a span its newest revision
-LIGHT = ("span_id", "parent", "name", "kind", "start_ns", "end_ns", "status", "model", "cost", "tokens_in", "tokens_out")
+LIGHT = (
+    "span_id",
+    "parent",
+    "name",
+    "kind",
+    "start_ns",
+    "end_ns",
+    "status",
+    "model",
+    "cost",
+    "tokens_in",
+    "tokens_out",
+    "tool",
+    "response",
+)
+ASKED = ("model", "embedding")  # kinds of steps that are named by their model
 TOP = -1  # what the outermost steps are below
 Events = Callable[[Sequence[str]], Iterable[tuple[str, str]]]  # of these spans, each with its events as JSON
 
@@ -33,6 +48,13 @@ class Row(NamedTuple):
     cost: float | None
     tokens_in: int | None
     tokens_out: int | None
+    tool: str | None = None
+    response: str | None = None
+
+
+def name_of(row: Row) -> str:
+    """By what a step is named among those of its kind: a tool by the tool, a call of a model by the model."""
+    return (row.tool if row.kind == "tool" else row.model if row.kind in ASKED else None) or row.name
 
 
 class Window(NamedTuple):
@@ -44,9 +66,9 @@ class Window(NamedTuple):
 
 def tree_of(trace_id: str, rows: Sequence[tuple[Any, ...]], query: TreeShow, events: Events) -> TraceTree:
     """Raises `NotFound` for a step that is not there, and `Invalid` for a cursor that is none."""
-    tree = _Tree(list(map(Row._make, _told_once(rows, events))))
+    tree = Tree(list(map(Row._make, told_once(rows, events))))
     base = tree.at(query.of)
-    if query.order != "start":
+    if query.order != "start" or query.kind:
         return _listed(tree, query, base, trace_id)
     windows: dict[int, Window] = {}
     if query.to:
@@ -63,7 +85,7 @@ def tree_of(trace_id: str, rows: Sequence[tuple[Any, ...]], query: TreeShow, eve
     return tree.told(trace_id, items, base, children[window.end - 1 : window.end], window.first, len(children) - window.end)
 
 
-def _told_once(rows: Sequence[tuple[Any, ...]], events: Events) -> list[tuple[Any, ...]]:
+def told_once(rows: Sequence[tuple[Any, ...]], events: Events) -> list[tuple[Any, ...]]:
     """Without the log records whose contents stand in their span."""
     logs = [row for row in rows if row[3] == LOG and row[1]]
     if not logs:
@@ -76,7 +98,7 @@ def _told_once(rows: Sequence[tuple[Any, ...]], events: Events) -> list[tuple[An
     return [row for row in rows if row[3] != LOG or (row[1], row[2], row[4]) not in said]
 
 
-class _Tree:
+class Tree:
     """Steps by number, in order of their start. An orphan is an outermost step; so is the first of a circle."""
 
     def __init__(self, rows: list[Row]) -> None:
@@ -86,9 +108,9 @@ class _Tree:
         self._children: dict[int, list[int]] = {}
         for n, parent in enumerate(self.parents):
             self._children.setdefault(parent, []).append(n)
-        self._order = self._downwards()
+        self.order = self._downwards()
         self.below, self.failed = [0] * len(rows), [0] * len(rows)
-        for n in reversed(self._order):
+        for n in reversed(self.order):
             if (parent := self.parents[n]) != TOP:
                 self.below[parent] += self.below[n] + 1
                 self.failed[parent] += self.failed[n] + (rows[n].status == "error")
@@ -179,7 +201,7 @@ def _no_cursor() -> Invalid:
     return Invalid("this cursor is not one of ours", where="cursor", remedy="start from the first page")
 
 
-def _open_to(tree: _Tree, windows: dict[int, Window], base: int, wanted: int, limit: int) -> int:
+def _open_to(tree: Tree, windows: dict[int, Window], base: int, wanted: int, limit: int) -> int:
     """Open what is above a step. Returns what the answer is below: of a step that lies deep, one a little above it."""
     above = tree.above(wanted)
     if base != TOP:
@@ -197,7 +219,7 @@ def _open_to(tree: _Tree, windows: dict[int, Window], base: int, wanted: int, li
     return base
 
 
-def _open(tree: _Tree, windows: dict[int, Window], base: int, query: TreeShow) -> None:
+def _open(tree: Tree, windows: dict[int, Window], base: int, query: TreeShow) -> None:
     """Open level by level what there is room for."""
     room = query.limit - sum(w.end - w.first for w in windows.values())
     level, depth = [base], 0
@@ -217,7 +239,7 @@ def _open(tree: _Tree, windows: dict[int, Window], base: int, query: TreeShow) -
         level, depth = under, depth + 1
 
 
-def _reading(tree: _Tree, windows: dict[int, Window], base: int) -> list[int]:
+def _reading(tree: Tree, windows: dict[int, Window], base: int) -> list[int]:
     order, todo = list[int](), [base]
     while todo:
         n = todo.pop()
@@ -226,14 +248,18 @@ def _reading(tree: _Tree, windows: dict[int, Window], base: int) -> list[int]:
     return order[1:]
 
 
-def _listed(tree: _Tree, query: TreeShow, base: int, trace_id: str) -> TraceTree:
+def _listed(tree: Tree, query: TreeShow, base: int, trace_id: str) -> TraceTree:
     """Steps below one by what is wrong or dear with them, the worst first."""
     under, todo = list[int](), [*tree.children(base)]
     for n in todo:
         under.append(n)
         todo += tree.children(n)
     rows = tree.rows
-    if query.order == "failed":
+    if query.kind:
+        under = [n for n in under if rows[n].kind == query.kind and (not query.named or name_of(rows[n]) == query.named)]
+    if query.order == "start":
+        found = sorted(under)
+    elif query.order == "failed":
         found = sorted(n for n in under if rows[n].status == "error" and not tree.failed[n])
     elif query.order == "slow":
         own = {n: tree.own(n) for n in under if rows[n].kind != LOG}

@@ -19,6 +19,7 @@ import msgspec
 
 from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, Unavailable
+from windlass.core.operations.calls import CallGraph, CallsShow
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
@@ -267,6 +268,9 @@ class ClickHouseSpans:
 
     def tree(self, query: TreeShow) -> TraceTree:
         return span_traces_clickhouse.tree_shown(self._ask, query)
+
+    def calls(self, query: CallsShow) -> CallGraph:
+        return span_traces_clickhouse.calls_shown(self._ask, query)
 
     def text(self, query: TextShow) -> SpanText:
         return span_traces_clickhouse.text_of(self._ask, query)

@@ -18,6 +18,7 @@ import duckdb
 import msgspec
 
 from windlass.core.errors import Conflict, Unavailable
+from windlass.core.operations.calls import CallGraph, CallsShow
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
@@ -227,6 +228,9 @@ class DuckSpans:
 
     def tree(self, query: TreeShow) -> TraceTree:
         return span_traces.tree_shown(self._db, self._files(), query)
+
+    def calls(self, query: CallsShow) -> CallGraph:
+        return span_traces.calls_shown(self._db, self._files(), query)
 
     def text(self, query: TextShow) -> SpanText:
         return span_traces.text_of(self._db, self._files(), query)

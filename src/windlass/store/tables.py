@@ -276,6 +276,12 @@ stops = Table(
     PrimaryKeyConstraint("project", "subject"),
 )  # fmt: skip
 
+saved_views = Table(
+    "saved_views", metadata,
+    _text("project"), _text("owner"), _text("name"), _text("page"), _text("asked"), _text("actor"), _ns("at_ns"),
+    PrimaryKeyConstraint("project", "owner", "name"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

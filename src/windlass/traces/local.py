@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from windlass.core.operations.calls import CallGraph, CallsShow
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LogPage, LogQuery
@@ -85,6 +86,10 @@ class LocalSpans:
 
     async def tree(self, query: TreeShow) -> TraceTree:
         found: TraceTree = await self.ask("tree", query)
+        return found
+
+    async def calls(self, query: CallsShow) -> CallGraph:
+        found: CallGraph = await self.ask("calls", query)
         return found
 
     async def text(self, query: TextShow) -> SpanText:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from windlass.core.actor import Actor
+from windlass.core.operations.calls import CallGraph, CallsShow
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LogPage, LogQuery
@@ -31,8 +32,8 @@ from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, 
 
 
 class Traces:
-    """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.tree`, `traces.text`, `traces.live`, `traces.figures`,
-    `traces.remap`, `traces.ledger`, `traces.audit`, `logs.list`, `metrics.list` and `metrics.show`."""
+    """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.tree`, `traces.calls`, `traces.text`, `traces.live`,
+    `traces.figures`, `traces.remap`, `traces.ledger`, `traces.audit`, `logs.list`, `metrics.list` and `metrics.show`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -62,6 +63,11 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.tree(query)
+
+    async def calls(self, actor: Actor, query: CallsShow) -> CallGraph:
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        return await self._spans.calls(query)
 
     async def text(self, actor: Actor, query: TextShow) -> SpanText:
         guard(actor, "read", query.project)

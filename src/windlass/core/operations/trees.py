@@ -15,14 +15,17 @@ Order = Literal["start", "failed", "slow", "dear"]
 class TreeShow(msgspec.Struct, omit_defaults=True):
     """What lies below the step `of`, or the whole trace: as many steps as `limit`, the upper levels first, or no more than so many
     `levels`, where that is not 0. `to` is a step to be among them, whatever lies above it. In another `order` than `start` it is a list:
-    steps that failed while none below them did, those that took longest by themselves, those that cost most. `id` as in `TraceShow`;
-    `cursor` is `next` of the answer before, or the last step that was shown below `of`."""
+    steps that failed while none below them did, those that took longest by themselves, those that cost most. With `kind`, and `named` by
+    the tool, the model or the name of a step, it is of those that are so. `id` as in `TraceShow`; `cursor` is `next` of the answer
+    before, or the last step that was shown below `of`."""
 
     id: str
     project: str = "default"
     of: SpanId = ""
     to: SpanId = ""
     order: Order = "start"
+    kind: str = ""
+    named: str = ""
     levels: Annotated[int, msgspec.Meta(ge=0)] = 0
     cursor: SpanId = ""
     limit: Limit = 200

@@ -43,6 +43,7 @@ from windlass.doors.cli import (
     tools,
     tracing,
     tuning,
+    viewing,
     weighing,
     workspace,
 )
@@ -85,6 +86,7 @@ for part in (
     figuring,
     querying,
     measuring,
+    viewing,
     sessions,
     importing,
     monitoring,

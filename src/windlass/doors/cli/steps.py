@@ -36,6 +36,24 @@ def listed(session: Session, id: str, of: str, order: str, cursor: str | None) -
         session.print(f"[dim]{tree.left:,} more: --cursor {tree.next}[/dim]")
 
 
+def calls(session: Session, id: str) -> None:
+    """Who called whom in a trace."""
+    found = session.client.traces.calls(id)
+    session.result(found)
+    said = [f"{n.kind} {n.name or f'{n.others} others'}" for n in found.nodes]
+    session.table(
+        ("caller", "called", "times", "failed", "took", "cost"),
+        [
+            (
+                said[c.source] if c.source is not None else "", said[c.target], f"{c.calls:,}", f"{c.failed:,}" if c.failed else "",
+                words.duration(c.took_ns), words.dollars(c.cost),
+            )
+            for c in found.calls
+        ],
+        right=frozenset({2, 3, 4, 5}),
+    )  # fmt: skip
+
+
 def told(session: Session, tree: TraceTree) -> None:
     """Steps as a tree; under each how many of those below it are left out, and how to go on."""
     base = tree.path[-1].level + 1 if tree.path else 0

@@ -17,6 +17,7 @@ from windlass.core.span import GIVEN, Span, kind_of, output_of
 from windlass.doors import format as words
 from windlass.doors.cli import auditing, filtering, steps
 from windlass.doors.cli.commands import command
+from windlass.doors.cli.following import follow
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.cli.workspace import progress
 from windlass.sdk import export
@@ -35,8 +36,8 @@ MORE = "After `score`: ID NAME VALUE; with --session NAME VALUE. After `fields`:
 
 def add(app: typer.Typer) -> None:
     does = (
-        "traces.list", "traces.fields", "traces.show", "traces.tree", "traces.text", "traces.live", "traces.remap", "traces.ledger",
-        "traces.audit", "traces.score",
+        "traces.list", "traces.fields", "traces.show", "traces.tree", "traces.calls", "traces.text", "traces.live", "traces.remap",
+        "traces.ledger", "traces.audit", "traces.score",
     )  # fmt: skip
     command(app, "traces", *does, panel="Look")(traces)
 
@@ -71,9 +72,11 @@ def traces(
     order: Annotated[
         str | None, typer.Option("--order", help="Of one trace: its steps that failed, or the slow or dear ones first.")
     ] = None,
+    graph: Annotated[bool, typer.Option("--graph", help="Of one trace: who called whom, how often, how long and for how much.")] = False,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="With score: take yours of this name back.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on from here.")] = None,
+    go_on: Annotated[bool, typer.Option("--follow", help="Go on with those that come, until Ctrl-C; with --json a line each.")] = False,
     to: Annotated[Path | None, typer.Option("--to", help="Write every span of all that fit to this file, .jsonl or .parquet.")] = None,
 ) -> int | None:
     """What happened: traces by filter, one trace as a tree, or figures of the last hours; and whether all that was received is there.
@@ -91,6 +94,9 @@ def traces(
     if id and id != "fields":
         if WORD.search(id):
             raise Invalid(f"{id[:40]!r} is not a trace id", remedy=f"a filter is written behind -w: windlass traces -w {shlex.quote(id)}")
+        if graph:
+            steps.calls(session, id)
+            return None
         if below or order:
             steps.listed(session, id, _step(session, id, below) if below else "", order or "start", cursor)
             return None
@@ -112,6 +118,9 @@ def traces(
         return None
     if to is not None:
         _export(session, to, {k: v for k, v in asked.items() if k not in ("cursor", "limit")})
+        return None
+    if go_on:
+        follow(session, asked)
         return None
     _list(session, session.client.traces.list(**asked), filtered=asked.keys() != {"limit"})
     return None

@@ -22,6 +22,7 @@ from windlass.doors.web import (
     artifacts,
     audit,
     bakeoffs,
+    calls,
     dashboards,
     datasets,
     erasures,
@@ -57,6 +58,7 @@ from windlass.doors.web import (
     traces,
     tuning,
     verdicts,
+    views,
 )
 from windlass.doors.web.render import Ask, Asker, Handler, respond_error
 
@@ -82,11 +84,13 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *alerts.PAGES,
     *trace_lists.PAGES,
     *dashboards.PAGES,
+    *views.PAGES,
     *trace_pairs.PAGES,  # before what takes any id, as those
     *traces.PAGES,
     *trace_texts.PAGES,
     *trace_trees.PAGES,
     *logs.PAGES,
+    *calls.PAGES,
     *ledger.PAGES,
     *sql.PAGES,
     *metrics.PAGES,
@@ -117,6 +121,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *tools.FORMS,
     *sessions.FORMS,
     *scores.FORMS,
+    *views.FORMS,
     *grants.FORMS,
     *stops.FORMS,
     *approvals.FORMS,

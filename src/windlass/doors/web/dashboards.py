@@ -19,6 +19,8 @@ from windlass.doors import format as words
 from windlass.doors.web.boards import REST, SHADES, Chart, Frame, Series, chart
 from windlass.doors.web.render import Asker, Handler, query, respond, wants_json
 from windlass.doors.web.trace_lists import Asked, asked_of
+from windlass.doors.web.views import ViewsShown
+from windlass.doors.web.views import shown as views_of
 
 SECOND = 10**9
 SPANS = {"1h": (3600, 60), "24h": (86_400, 1800), "7d": (604_800, 10_800), "30d": (2_592_000, 43_200)}  # seconds: all, and of a bucket
@@ -74,6 +76,7 @@ class BoardContext(msgspec.Struct):
     dimensions: tuple[str, ...] = BY
     longer: str = ""  # the board of a longer time
     wrong: str = ""  # why the filter cannot be read
+    views: ViewsShown | None = None
 
 
 async def show(request: Request, ask: Asker) -> Response:
@@ -90,10 +93,11 @@ async def show(request: Request, ask: Asker) -> Response:
             raise
         nothing, asked = Figures(0, 0, 0, Figure()), Asked(q.get("filter", ""), evaluation=q.get("evaluation", ""))
         unread = BoardContext(nothing, (), (), asked, last, shown, attribute, first, "", wrong=str(e))
+        unread.views = await views_of(request, ask, "dashboards")
         return respond(request, "dashboards.html", unread, nav="dashboards", title="Dashboard", status=400)
-    return respond(
-        request, "dashboards.html", _board(found, Chosen(asked, last, by, first), shown, attribute), nav="dashboards", title="Dashboard"
-    )
+    board = _board(found, Chosen(asked, last, by, first), shown, attribute)
+    board.views = await views_of(request, ask, "dashboards")
+    return respond(request, "dashboards.html", board, nav="dashboards", title="Dashboard")
 
 
 def _board(found: Figures, chosen: Chosen, shown: str, attribute: str) -> BoardContext:

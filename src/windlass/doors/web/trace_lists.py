@@ -16,6 +16,7 @@ from windlass.core.filter_reading import conditions_of, read
 from windlass.core.operations.traces import FIELDS, TRACES, FieldQuery, FieldValue, TracePage, TraceQuery
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.render import Asker, Handler, query, respond, wants_json
+from windlass.doors.web.views import ViewsShown, shown
 from windlass.store.span_conditions import LONG
 
 LATEST = (1 << 63) - 1
@@ -62,7 +63,9 @@ class TracesContext(msgspec.Struct):
     fields_url: str
     opened: bool
     slow: bool
+    views: ViewsShown
     wrong: str = ""
+    follow: bool = False  # with what comes
 
 
 class Value(msgspec.Struct):
@@ -134,7 +137,8 @@ async def traces(request: Request, ask: Asker) -> Response:
     tree = None if wrong else read(asked.filter)
     slow = tree is not None and bool(fields_in(tree) & LONG)
     url = asked.url("/traces/fields", fields="open" if opened or slow else "")
-    context = TracesContext(page, asked, await names_of(ask), url, opened, slow, wrong)
+    context = TracesContext(page, asked, await names_of(ask), url, opened, slow, await shown(request, ask, "traces"), wrong)
+    context.follow = bool(request.query_params.get("follow")) and not wrong
     return respond(request, "traces.html", context, nav="traces", title="Traces", status=400 if wrong else 200)
 
 

@@ -44,10 +44,11 @@ class TreeContext(msgspec.Struct):
     scores: dict[str, tuple[ScoreGiven, ...]] = {}  # of steps
 
 
-def drawn(tree: TraceTree, order: str = "start", chosen: str = "") -> TreeDrawn:
-    whole = order == "start" and len(tree.items) == tree.steps
-    lines = lines_of(tree) if order == "start" else [_line(tree, step, 0, f"/traces/{tree.trace_id}/tree") for step in tree.items]
-    return TreeDrawn(tree, tuple(lines), whole, ORDERS[order], chosen)
+def drawn(tree: TraceTree, order: str = "start", chosen: str = "", heading: str = "") -> TreeDrawn:
+    heading = heading or ORDERS[order]
+    whole = not heading and len(tree.items) == tree.steps
+    lines = lines_of(tree) if not heading else [_line(tree, step, 0, f"/traces/{tree.trace_id}/tree") for step in tree.items]
+    return TreeDrawn(tree, tuple(lines), whole, heading, chosen)
 
 
 def lines_of(tree: TraceTree) -> list[TreeLine]:
@@ -87,7 +88,7 @@ def _line(tree: TraceTree, step: TreeStep, level: int, path: str) -> TreeLine:
 
 def asked_of(id: str, project: str, given: dict[str, Any]) -> TreeShow:
     """Raises `Invalid`."""
-    said = {name: given[name] for name in ("of", "to", "order", "cursor") if given.get(name)}
+    said = {name: given[name] for name in ("of", "to", "order", "cursor", "kind", "named") if given.get(name)}
     try:
         levels = {"levels": int(given["levels"])} if given.get("levels") else {}
         return msgspec.convert({"id": id, "project": project, **said, **levels}, TreeShow)
@@ -97,7 +98,7 @@ def asked_of(id: str, project: str, given: dict[str, Any]) -> TreeShow:
 
 async def tree(request: Request, ask: Asker) -> Response:
     asked = asked_of(request.path_params["id"], ask.actor.project, dict(request.query_params))
-    found = drawn(await ask(TREE, asked), asked.order)
+    found = drawn(await ask(TREE, asked), asked.order, heading=f"{asked.kind} {asked.named}".strip())
     return respond(request, "trace_tree.html", TreeContext(found), nav="traces", title="Steps of a trace")
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from windlass.core.errors import error_from_dict
-from windlass.core.operations import alerts, monitors, sessions, traces
+from windlass.core.operations import alerts, monitors, sessions, traces, views
+from windlass.core.operations.calls import CALLS, CallGraph, CallsShow
 from windlass.core.operations.datasets import Edited
 from windlass.core.operations.figures import FIGURES, Figures, FiguresQuery
 from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
@@ -39,6 +40,10 @@ class Traces(Group):
         """Steps below a step, or all: the upper levels first, however many there are; with `order` those that failed, were slow or dear.
         `more` are the fields of `TreeShow`. Operation `traces.tree`."""
         return self._client.call(TREE, taken(TreeShow, {"id": id, "of": of, "project": self._project} | more))
+
+    def calls(self, id: str) -> CallGraph:
+        """Who called whom: agents, tools, models with how often, how long and for how much. Operation `traces.calls`."""
+        return self._client.call(CALLS, CallsShow(id, self._project))
 
     def text(self, id: str, span: str, of: str = "input") -> str:
         """A text of a span, whole, where `show` shortens it. Operation `traces.text`."""
@@ -110,6 +115,21 @@ class Metrics(Group):
         if hours is not None:
             how.setdefault("since_ns", time.time_ns() - int(hours * 3600 * 10**9))
         return self._client.call(METRIC, taken(MetricShow, {"name": name, "project": self._project} | how))
+
+
+class Views(Group):
+    def save(self, name: str, asked: dict[str, str], page: str = "traces", shared: bool = False) -> views.SavedView:
+        """Keep what a page is asked (`filter`, `last`, `by` …) under a name, for oneself or `shared`. Operation `views.save`."""
+        given = {"name": name, "page": page, "asked": asked, "shared": shared, "project": self._project}
+        return self._client.call(views.SAVE_VIEW, taken(views.ViewSave, given))
+
+    def list(self, page: str | None = None) -> views.ViewList:
+        """Operation `views.list`."""
+        return self._client.call(views.VIEWS, taken(views.ViewQuery, {"page": page, "project": self._project}))
+
+    def remove(self, name: str, shared: bool = False) -> views.SavedView:
+        """Operation `views.remove`."""
+        return self._client.call(views.REMOVE_VIEW, views.ViewRemove(name, shared, self._project))
 
 
 class Sessions(Group):
