@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.store.test_span_tree import asked, row
 
 from windlass.core.operations.evaluation import Outcome, Pair
 from windlass.core.operations.registry import Edge, Graph, Node
@@ -12,8 +13,9 @@ from windlass.core.score import GuardResult, Score
 from windlass.core.span import Span, StoredSpan
 from windlass.doors.web.evaluations import side_by_side
 from windlass.doors.web.lineage import draw
-from windlass.doors.web.playground import fields_of
-from windlass.doors.web.traces import conversation, question, waterfall
+from windlass.doors.web.playground import fields_of, filled, ran
+from windlass.doors.web.trace_trees import TreeLine, drawn
+from windlass.doors.web.traces import conversation, question
 from windlass.doors.web.verdicts import CHART_BOTTOM, CHART_LEFT, CHART_RIGHT, CHART_TOP, curve
 
 
@@ -22,28 +24,32 @@ def span(identity: int, parent: int | None, start: int, end: int, **attributes: 
     return Span("a" * 32, f"{identity:016x}", f"s{identity}", start, end, over, attributes=attributes)
 
 
-def test_waterfall_reads_as_a_tree_in_start_order() -> None:
-    lines = waterfall((span(3, 1, 60, 90), span(1, None, 0, 100), span(2, 1, 10, 50), span(4, 3, 61, 62)))
-    assert [(line.span.name, line.level) for line in lines] == [("s1", 0), ("s2", 1), ("s3", 1), ("s4", 2)]
-    assert (lines[1].left, lines[1].width) == (10.0, 40.0)
+def lines(*steps: tuple[int, int | None, int, int]) -> tuple[TreeLine, ...]:
+    return drawn(asked([row(*step) for step in steps])).lines
+
+
+def test_a_tree_reads_in_start_order() -> None:
+    told = lines((3, 1, 60, 90), (1, None, 0, 100), (2, 1, 10, 50), (4, 3, 61, 62))
+    assert [(line.step.name, line.level) for line in told if line.step] == [("s1", 0), ("s2", 1), ("s3", 1), ("s4", 2)]
+    assert (told[1].left, told[1].width) == (10.0, 40.0)
 
 
 def test_orphans_and_self_parents_stand_as_roots() -> None:
-    lines = waterfall((span(1, 99, 5, 6), span(2, 2, 0, 1)))
-    assert [line.level for line in lines] == [0, 0]
+    assert [line.level for line in lines((1, 99, 5, 6), (2, 2, 0, 1))] == [0, 0]
 
 
 @given(
     st.lists(
         st.tuples(st.integers(0, 8), st.one_of(st.none(), st.integers(0, 8)), st.integers(0, 50), st.integers(0, 50)),
+        min_size=1,
         max_size=9,
         unique_by=lambda s: s[0],
     )
 )
-def test_waterfall_never_leaves_the_picture(spans: list[tuple[int, int | None, int, int]]) -> None:
-    lines = waterfall(tuple(span(*s) for s in spans))
-    assert all(0 <= line.left <= 100 and 0 < line.width <= 100.001 for line in lines)
-    assert len({line.span.span_id for line in lines}) == len(lines) <= len(spans)
+def test_bars_never_leave_the_picture(steps: list[tuple[int, int | None, int, int]]) -> None:
+    told = lines(*steps)
+    assert all(0 <= line.left <= 100 and 0 < line.width <= 100.001 for line in told)
+    assert len({line.step.span_id for line in told if line.step}) == len(told) == len(steps)
 
 
 def test_conversation_prefers_messages_and_survives_nonsense() -> None:
@@ -112,3 +118,29 @@ def test_fields_of_a_schema() -> None:
     found = fields_of(schema)
     assert [(f.name, f.kind, f.required) for f in found] == [("q", "text", True), ("k", "json", False)]
     assert found[0].description == "the question"
+
+
+def test_the_playground_takes_what_a_step_was_given() -> None:
+    schema = {"properties": {"question": {"type": "string"}, "k": {"type": "integer"}}, "required": ["question"]}
+    fields = fields_of(schema)
+    told, left = filled(fields, '{"question": "why?", "k": 3, "who": "anna"}')
+    assert [(f.name, f.value) for f in told] == [("question", "why?"), ("k", "3")]
+    assert left == ("who",)
+    talk = '[{"role": "user", "content": "first"}, {"role": "assistant", "content": "so"}, {"role": "user", "content": "and then?"}]'
+    assert filled(fields, talk)[0][0].value == "and then?"
+    assert filled(fields, '"a text alone"')[0][0].value == "a text alone"
+    assert filled(fields, "no { JSON")[0][0].value == "no { JSON"
+    told, left = filled(fields, '{"question": "mail [masked:email] now", "k": 1}')
+    assert (told[0].value, left) == ("", ("question, which is masked",))
+    assert filled((), '{"a": 1}') == ((), ("a",))
+    two = fields_of({"properties": {"a": {"type": "string"}, "b": {"type": "string"}}})
+    assert filled(two, '"which of them?"') == (two, ("what it was given",))
+    assert filled(two, "") == (two, ())
+
+
+def test_what_ran_in_a_step() -> None:
+    versions = ["prompt/a@sha256:1", "component/a@sha256:2", "index/b@sha256:3"]
+    assert ran(span(1, None, 0, 1, **{"windlass.versions": versions})) == "component/a@sha256:2"
+    assert ran(span(1, None, 0, 1, **{"windlass.versions": versions[:1]})) is None
+    assert ran(span(1, None, 0, 1)) is None
+    assert ran(None) is None

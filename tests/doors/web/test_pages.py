@@ -450,6 +450,19 @@ def test_asking_in_the_playground_streams_and_leads_to_its_trace(wide: Opened, p
     assert wide.complaints == []
 
 
+def test_a_trace_opens_in_the_playground_as_it_ran(wide: Opened, places: dict[str, str]) -> None:
+    page = wide.go(places["/traces/{id}"])
+    asked = page.locator("h1").inner_text()
+    version = page.locator("a.tag").first.get_attribute("href")
+    page.get_by_role("link", name="Open in playground").click()
+    page.wait_for_url("**/playground?trace=*")
+    assert page.locator("textarea").first.input_value() == asked
+    assert version and version.rsplit("/", 1)[-1][:12] in page.locator("stream-box").get_attribute("data-target").replace("sha256:", "")
+    page.get_by_role("button", name=re.compile("run", re.I)).first.click()
+    page.locator("main a[href^='/traces/']", has_text=re.compile("trace", re.I)).last.wait_for(timeout=20_000)
+    assert wide.complaints == []
+
+
 def test_filters_of_traces_narrow_the_list(wide: Opened) -> None:
     page = wide.go("/traces")
     count = page.locator("tbody tr").count()

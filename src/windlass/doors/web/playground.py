@@ -1,4 +1,7 @@
-"""Playground: pick a component, chain, agent or model; run it; read the answer as it streams; open its trace."""
+"""Playground: pick a component, chain, agent or index; run it; read the answer as it streams; open its trace.
+
+It opens on a step of a trace too: what ran in it, in the version that ran, with what it was given.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from windlass.core import span as names
+from windlass.core.conversation import gist
 from windlass.core.operations.registry import ARTIFACTS, SHOW, ArtifactQuery, ArtifactSummary, RefQuery, VersionDetail
 from windlass.core.operations.runs import RUN_STREAM
+from windlass.core.operations.traces import TEXT, TRACE, TextShow, TraceShow
 from windlass.core.ref import Ref
+from windlass.core.span import Span, StoredSpan, input_of
 from windlass.doors.web.render import Asker, Handler, respond
+from windlass.govern.masking import is_masked
 
 RUNNABLE = ("release", "chain", "agent", "component", "tool", "index")
 
@@ -23,6 +31,7 @@ class Field(msgspec.Struct, frozen=True):
     kind: str
     required: bool
     description: str
+    value: str = ""
 
 
 class PlaygroundContext(msgspec.Struct):
@@ -31,6 +40,8 @@ class PlaygroundContext(msgspec.Struct):
     detail: VersionDetail | None
     fields: tuple[Field, ...]
     stream: str  # where the page posts to
+    taken: str = ""  # the trace whose step it opens on
+    left: tuple[str, ...] = ()  # what was given there and is no input of the target, or is masked
 
 
 def fields_of(schema: dict[str, Any]) -> tuple[Field, ...]:
@@ -41,6 +52,46 @@ def fields_of(schema: dict[str, Any]) -> tuple[Field, ...]:
         for name, s in schema.get("properties", {}).items()
         if isinstance(s, dict)
     )
+
+
+def ran(span: Span | None) -> str | None:
+    """The version that a step ran, if it can be run here."""
+    held = (span.attributes.get(names.VERSIONS) or []) if span is not None else []
+    return next((str(ref) for ref in held if str(ref).partition("/")[0] in RUNNABLE), None)
+
+
+def filled(fields: tuple[Field, ...], told: str) -> tuple[tuple[Field, ...], tuple[str, ...]]:
+    """Fields with what a step was given, and what of it has no field. A conversation's last question goes into the only text there is."""
+    try:
+        given = msgspec.json.decode(told)
+    except msgspec.DecodeError:
+        given = told
+    texts = [f.name for f in fields if f.kind == "text"]
+    if not (isinstance(given, dict) and any(f.name in given for f in fields)) and len(texts) == 1:
+        given = {texts[0]: given if isinstance(given, str) else gist(told)}
+    if not isinstance(given, dict):
+        return fields, ("what it was given",) if told else ()
+    shown = {str(name): _shown(value) for name, value in given.items()}
+    masked = [name for name, value in shown.items() if is_masked(value)]
+    made = tuple(msgspec.structs.replace(f, value="" if f.name in masked else shown.get(f.name, "")) for f in fields)
+    unknown = [name for name in shown if name not in {f.name for f in fields}]
+    return made, (*unknown, *(f"{name}, which is masked" for name in masked if name not in unknown))
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else msgspec.json.format(msgspec.json.encode(value)).decode()
+
+
+async def _step(ask: Asker, trace: str, span: str) -> tuple[StoredSpan | None, str]:
+    """A step of a trace, its outermost by default, and all that it was given. Raises `NotFound`, and `Invalid` for ids that are none."""
+    project = ask.actor.project
+    found = await ask(TRACE, TraceShow(trace, project, span=span))
+    step = next((s for s in found.spans if s.span_id == span or (not span and s.parent is None)), None)
+    if step is None:
+        return None, ""
+    if step.cut:
+        return step, (await ask(TEXT, TextShow(trace, step.span_id, "input", project))).text
+    return step, input_of(step) or ""
 
 
 async def _schema(ask: Asker, detail: VersionDetail) -> dict[str, Any]:
@@ -60,14 +111,17 @@ async def _schema(ask: Asker, detail: VersionDetail) -> dict[str, Any]:
 
 
 async def show(request: Request, ask: Asker) -> Response:
-    project = ask.actor.project
+    project, q = ask.actor.project, request.query_params
     targets: list[ArtifactSummary] = []
     for kind in RUNNABLE:
         targets += (await ask(ARTIFACTS, ArtifactQuery(project, kind, limit=200))).items
-    target = request.query_params.get("target") or (f"{targets[0].kind}/{targets[0].name}" if targets else "")
+    taken = q.get("trace", "")
+    step, given = await _step(ask, taken, q.get("span", "")) if taken else (None, "")
+    target = q.get("target") or ran(step) or (f"{targets[0].kind}/{targets[0].name}" if targets else "")
     detail = await ask(SHOW, RefQuery(target, project)) if target else None
     fields = fields_of(await _schema(ask, detail)) if detail else ()
-    context = PlaygroundContext(tuple(targets), target, detail, fields, RUN_STREAM.path)
+    fields, left = filled(fields, given) if taken else (fields, ())
+    context = PlaygroundContext(tuple(targets), target, detail, fields, RUN_STREAM.path, taken, left)
     return respond(request, "playground.html", context, nav="playground", title="Playground")
 
 

@@ -15,6 +15,7 @@ from windlass.core.operations.trees import TREE
 from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, kind_of, output_of
 from windlass.doors.web.costs import Costs, costs_of
 from windlass.doors.web.datasets import names_of
+from windlass.doors.web.playground import ran
 from windlass.doors.web.render import Asker, Handler, respond
 from windlass.doors.web.scores import ScoresShown
 from windlass.doors.web.scores import shown as shown_scores
@@ -35,6 +36,8 @@ class TraceContext(msgspec.Struct):
     datasets: tuple[str, ...]
     scores: ScoresShown
     costs: Costs | None
+    runnable: bool  # in the playground, as it ran
+    runs_alone: bool  # the chosen step does, and is not the whole
 
 
 def conversation(span: StoredSpan) -> tuple[Turn, ...]:
@@ -80,6 +83,8 @@ async def trace(request: Request, ask: Asker) -> Response:
         datasets=await names_of(ask),
         scores=shown_scores(found.scores, steps, ask.actor.id),
         costs=costs_of(steps),
+        runnable=ran(next((s for s in steps if s.parent is None), None)) is not None,
+        runs_alone=chosen is not None and chosen.parent is not None and ran(chosen) is not None,
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
 
