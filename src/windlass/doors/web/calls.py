@@ -9,7 +9,7 @@ from starlette.responses import Response
 from windlass.core.operations.calls import CALLS, Call, Callee, CallGraph, CallsShow
 from windlass.doors.web.render import Asker, Handler, query, respond
 
-WIDTH, HEIGHT, GAP_X, GAP_Y = 200, 52, 90, 18
+WIDTH, HEIGHT, GAP_X, GAP_Y, AROUND = 210, 68, 90, 18, 56
 THICKEST = 6
 
 
@@ -92,8 +92,8 @@ def _drawn(graph: CallGraph, call: Call, placed: dict[int, CalleeDrawn], most: i
         x1, x2 = a.x + WIDTH, b.x
         path, x, y = f"M{x1} {y1} C{x1 + GAP_X // 2} {y1} {x2 - GAP_X // 2} {y2} {x2} {y2}", x2 - 8, y2 - 6
     else:  # back to a column that was there before, or within one: around the right
-        x1, x2 = a.x + WIDTH, b.x + WIDTH
-        path, x, y = f"M{x1} {y1} C{x1 + 60} {y1} {x2 + 60} {y2} {x2} {y2}", x2 + 44, (y1 + y2) // 2
+        x1, x2, out = a.x + WIDTH, b.x + WIDTH, AROUND + (30 if y1 > y2 else 0)  # up outside of down
+        path, x, y = f"M{x1} {y1} C{x1 + out} {y1} {x2 + out} {y2} {x2} {y2}", x2 + 36, y2 - 8
     return CallDrawn(call, source, target, url, path, round(1 + (THICKEST - 1) * call.took_ns / most), x, y)
 
 
