@@ -81,7 +81,7 @@ role = "developer"
 def _metric() -> bytes:
     """A point of a counter, by OTLP."""
     made = ExportMetricsServiceRequest()
-    metric = made.resource_metrics.add().scope_metrics.add().metrics.add(name=f"{MARK}.calls", description=MARK)
+    metric = made.resource_metrics.add().scope_metrics.add().metrics.add(name="calls", description=MARK)
     point = metric.sum.data_points.add(as_int=7, time_unix_nano=time.time_ns())
     point.attributes.add(key="who").value.string_value = MARK
     return made.SerializeToString()

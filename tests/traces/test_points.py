@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from tests.traces.test_ledger import House
+from tests.traces.test_projector import make
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.erasures import Place
@@ -392,3 +393,32 @@ def test_a_series_is_one_whatever_the_order_of_its_attributes() -> None:
     one, same, other = points("default", 7, request.SerializeToString())
     assert one.series == same.series != other.series and one.digest != same.digest
     assert unseal(seal("default", b"", METRICS))[0] == METRICS
+
+
+def test_rows_read_anew_leave_points_as_they_are(house: House) -> None:
+    send(house, sums((0, 1, 3), (1, 2, 4), temporality=1))
+    house.spans(make(service="shop"))
+    before = told(house, "n")
+    while not house.projection.ask("remap", None).finished:
+        pass
+    send(house, sums((0, 1, 3), temporality=1))
+    assert told(house, "n") == before
+    assert house.line("shop", "metrics").again == 1 and house.problems() == []
+
+
+async def test_an_erasure_that_was_cut_off_is_done_again(tmp_path: Path, spans: Callable[[], SpanStore], monkeypatch: Any) -> None:
+    """After the journal was rewritten, before the tables were: what is to go is read from the journal, so nothing is forgotten."""
+    house = House(tmp_path, spans)
+    send(house, sums((0, 1, 1), temporality=1, user_id="ann-0001"))
+    send(house, sums((0, 1, 5), temporality=1, user_id="bob-0001"))
+    house.projection.catch_up()
+    room = TraceRoom(LocalSpans(lambda: house.projection), house.journals[0], house.folder)
+    monkeypatch.setattr(house.projection._store, "forget", lambda asked: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await room.erase(Subject("default", ["ann-0001"]))
+    monkeypatch.undo()
+    assert told(house, "n").whole.increase == 6, "they are still in the table"
+    await room.erase(Subject("default", ["ann-0001"]))
+    assert told(house, "n").whole.increase == 5 and house.line("shop", "metrics").erased == 1
+    assert house.problems() == []
+    house.close()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from tests.doors.cli.conftest import Shell
 
 from windlass.doors.cli.filtering import complete
+from windlass.store.journal import Journal
+from windlass.traces.envelope import METRICS, seal
 
 
 def test_a_score_is_given_found_told_and_taken_back(shop: Shell) -> None:
@@ -97,3 +101,25 @@ def test_a_text_is_read_by_the_start_of_its_step(shop: Shell) -> None:
     assert f"this trace has {len(steps)} steps" in said and one in said
     assert "0 steps of this trace begin with 'xyz'" in shop("traces", trace, "--span", "xyz", "--text", "input", code=1).stderr
     assert "take one of input, output" in shop("traces", trace, "--span", one, "--text", "weather", code=1).stderr
+
+
+def test_metrics_are_listed_and_told(shop: Shell) -> None:
+    """What an application measured, as its exporter sends it, through a journal of the folder."""
+    assert "no metric was measured in 720 h" in shop("metrics").stdout
+    made = ExportMetricsServiceRequest()
+    metric = made.resource_metrics.add().scope_metrics.add().metrics.add(name="orders", unit="{order}")
+    metric.sum.aggregation_temporality, metric.sum.is_monotonic = 1, True
+    for n, country in enumerate(("de", "fr", "de"), 1):
+        point = metric.sum.data_points.add(time_unix_nano=time.time_ns() - n * 10**9, as_int=n)
+        point.attributes.add(key="country").value.string_value = country
+    journal = Journal(shop.folder / "home" / "journal" / "test")
+    journal.append(seal("default", made.SerializeToString(), METRICS))
+    journal.close()
+    listed = shop("metrics").stdout
+    assert "orders" in listed and "counter" in listed and "{order}" in listed
+    told = shop("metrics", "orders", "--by", "country").stdout
+    assert "counter in order, 3 points in 24 h · increase 6" in told and "/metrics/orders?last=24h&by=country" in told
+    assert shop.json("metrics", "orders", "-w", "attr.country:de")["whole"]["increase"] == 4
+    assert "is of one metric" in shop("metrics", "--by", "country", code=1).stderr
+    assert "windlass metrics lists which there are" in " ".join(shop("metrics", "nothing", code=1).stderr.split())
+    assert "points have attr.NAME" in shop("metrics", "orders", "-w", "status:error", code=1).stderr
