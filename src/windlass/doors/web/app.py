@@ -23,6 +23,7 @@ from windlass.doors.web import (
     audit,
     bakeoffs,
     dashboards,
+    dataset_runs,
     datasets,
     erasures,
     evaluations,
@@ -61,6 +62,7 @@ log = logging.getLogger("windlass.web")
 PAGES: tuple[tuple[str, Handler], ...] = (
     *home.PAGES,
     *artifacts.PAGES,
+    *dataset_runs.PAGES,
     *datasets.PAGES,
     *pins.PAGES,
     *indexes.PAGES,
