@@ -64,7 +64,7 @@ def test_a_list_of_which_some_are_wrong(sender: Sender) -> None:
         {"traceId": "short", "name": "x", "value": 1},
         {"traceId": trace, "observationId": "zz", "name": "x", "value": 1},
         {"sessionId": "nobody's", "name": "x", "value": 1},
-        {"datasetRunId": "r", "name": "x", "value": 1},
+        {"name": "x", "value": 1},
         {"traceId": trace, "value": 1},
         {"traceId": trace, "name": "x", "value": {"a": 1}},
         "no object",
@@ -73,7 +73,7 @@ def test_a_list_of_which_some_are_wrong(sender: Sender) -> None:
     told = answer.json()
     assert (answer.status_code, told["accepted"], told["rejected"]) == (207, 1, 8)
     assert [e["message"].split(":")[0] for e in told["errors"]] == [
-        "name", "traceId", "observationId", "session", "datasetRunId", "body", "value", "body",
+        "name", "traceId", "observationId", "session", "trace", "body", "value", "body",
     ]  # fmt: skip
     assert sender.said(trace) == {("good", 1.0, "", None)}
 

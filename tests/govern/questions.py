@@ -269,6 +269,7 @@ def pages(w: World) -> dict[str, Asked]:
         "/artifacts/{kind}/{name}/{digest}": f"/artifacts/chain/answer/{w.digests['chain/answer']}",
         "/diff": f"/diff?a={rows}&b=dataset/rows:more",
         "/datasets": "/datasets",
+        "/datasets/runs": "/datasets/runs?of=rows",
         "/datasets/{kind}/{name}": "/datasets/dataset/rows",
         "/datasets/{kind}/{name}/diff": f"/datasets/dataset/rows/diff?a={rows}&b=dataset/rows:more",
         "/datasets/{kind}/{name}/rows/{key:path}": "/datasets/dataset/rows/rows/r1",

@@ -13,7 +13,7 @@ from tests.stores import on_both
 from windlass.core.actor import OWNER, Actor
 from windlass.core.dataset import make_rows
 from windlass.core.errors import Conflict, Forbidden, Invalid, NotFound
-from windlass.core.operations.datasets import Edited, EditRequest, Merged, MergeRequest, RowsDiffQuery, RowsQuery
+from windlass.core.operations.datasets import About, Edited, EditRequest, Merged, MergeRequest, RowsDiffQuery, RowsQuery
 from windlass.core.operations.registry import ArtifactQuery, LineageQuery, VerifyQuery
 from windlass.core.ref import parse_ref
 from windlass.registry import origins
@@ -43,6 +43,31 @@ def test_rows_are_set_and_removed_and_the_version_says_what_it_came_from(registr
     back = edit(registry, {"key": "a", "n": 1}, {"key": "b", "n": 2}, remove=("c",))
     assert back.ref == first.ref
     assert registry.verify.verify(OWNER, VerifyQuery()).problems == ()
+
+
+def test_a_dataset_that_says_what_it_is_about_needs_no_rows_yet(registry: Registry) -> None:
+    with pytest.raises(Invalid):
+        edit(registry)
+    made = edit(registry, about=About("Of countries", {"by": "ann"}))
+    assert (made.before, made.count) == (None, 0)
+    filled = edit(registry, {"key": "a", "n": 1})
+    assert (filled.before, filled.count) == (made.ref.partition("@")[2], 1)
+    assert rows_of(registry) == {"a": {"key": "a", "n": 1}}
+    told = registry.versions.get(*_key(registry, "questions")).neutral
+    assert (told["description"], told["metadata"]) == ("Of countries", {"by": "ann"})
+    with pytest.raises(Conflict):
+        edit(registry, {"key": "b"}, about=About("Another"))
+    with pytest.raises(Invalid):
+        edit(registry, "no object", ref="others", about=About())
+    assert rows_of(registry).keys() == {"a"}
+    assert registry.verify.verify(OWNER, VerifyQuery()).problems == ()
+
+
+def test_a_row_by_its_key(registry: Registry) -> None:
+    edit(registry, *({"key": f"k{i}", "n": i} for i in range(300)))
+    found = registry.datasets.list(OWNER, RowsQuery("questions", key="k7"))
+    assert (found.items, found.count, found.next) == (({"key": "k7", "n": 7},), 1, None)
+    assert registry.datasets.list(OWNER, RowsQuery("questions", key="k")).items == ()
 
 
 def _key(registry: Registry, name: str) -> tuple[str, str, str, str]:

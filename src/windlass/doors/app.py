@@ -1,6 +1,6 @@
 """One ASGI application for all doors. It only assembles: who knocks is `auth`'s affair, what happens behind is each door's.
 
-/healthz   /api/v1   /v1 and /invoke: gateway   …/v1/traces, logs, metrics: OTLP   /api/public: Langfuse's scores   /mcp/{agent}
+/healthz   /api/v1   /v1 and /invoke: gateway   …/v1/traces, logs, metrics: OTLP   /api/public: Langfuse's   /mcp/{agent}
 /login /logout   everything else: pages
 """
 
@@ -25,6 +25,7 @@ from windlass.doors import api
 from windlass.doors.auth import Doorkeeper, Login, headers_of, identify
 from windlass.doors.gateway import Gateway
 from windlass.doors.langfuse import Langfuse
+from windlass.doors.langfuse_datasets import LangfuseDatasets
 from windlass.doors.mcp import Mcp
 from windlass.doors.openid import OpenIdLogin
 from windlass.doors.otlp import Intake, Otlp
@@ -146,6 +147,7 @@ class Application:
         return Starlette(
             routes=[
                 *Langfuse(self.platform, self.intake).routes(),
+                *LangfuseDatasets(self.platform, self.intake).routes(),
                 *api.routes(self.platform, self._stopping),
                 Route("/mcp/{agent:path}", self._agent, methods=["GET", "POST", "DELETE"]),
                 Route("/login", _paged(login.form), methods=["POST"]),

@@ -1,4 +1,5 @@
-"""Scores as Langfuse's SDKs send them, and prompts as they read them. Their spans come by OTLP (`otlp/senders.py`).
+"""Scores as Langfuse's SDKs send them, and prompts as they read them. Their spans come by OTLP (`otlp/senders.py`), their datasets by
+`langfuse_datasets.py`.
 
     GET  /api/public/v2/prompts/{name}    what production's release uses; ?label= (`latest` is the newest), ?version= (from 1)
     POST /api/public/scores       one score, or a list: 200, 202 where all are kept, 207 where some are not
@@ -31,6 +32,7 @@ from windlass.doors.auth import headers_of, read_body
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.senders import Sender
 from windlass.platform import Platform
+from windlass.traces.foreign_runs import run_trace
 
 SENDER = Sender("/api/public", ("basic", "bearer"))
 WORDS = ("TEXT", "CORRECTION")  # kinds whose value is longer than a category
@@ -95,25 +97,25 @@ class Langfuse:
         else:
             query = PromptQuery(f"prompt/{name}:{check_label(label)}", actor.project)
         found: PromptVersion = await self._platform.ask(PROMPT, actor, query)
-        return _told(200, _theirs(name, found, {label} if number is None else set()))
+        return told(200, _theirs(name, found, {label} if number is None else set()))
 
     async def _scores(self, request: Request) -> Response:
         actor, given = await self._read(request)
         if not isinstance(given, list):
-            return _told(200, {"id": await self._keep(actor, given)})
+            return told(200, {"id": await self._keep(actor, given)})
         errors = [error for one in given if (error := await self._tried(actor, one))]
         if not errors:
-            return _told(202, {"message": "Accepted"})
-        told = [{"message": str(error)} for error in errors]
-        return _told(207, {"accepted": len(given) - len(errors), "rejected": len(errors), "errors": told})
+            return told(202, {"message": "Accepted"})
+        said = [{"message": str(error)} for error in errors]
+        return told(207, {"accepted": len(given) - len(errors), "rejected": len(errors), "errors": said})
 
     async def _ingestion(self, request: Request) -> Response:
         actor, given = await self._read(request)
         kept, refused = list[dict[str, Any]](), list[dict[str, Any]]()
-        for one in _converted(given, _Batch).batch:
+        for one in converted(given, _Batch).batch:
             id, error = "", None
             try:
-                event = _converted(one, _Event)
+                event = converted(one, _Event)
                 id = event.id
                 if event.type == "score-create":
                     error = await self._tried(actor, event.body)
@@ -126,15 +128,12 @@ class Langfuse:
                 kept.append({"id": id, "status": 201})
             else:
                 refused.append({"id": id, "status": error.status, "message": str(error), "error": error.code})
-        return _told(207, {"successes": kept, "errors": refused})
+        return told(207, {"successes": kept, "errors": refused})
 
     async def _read(self, request: Request) -> tuple[Actor, Any]:
         """Who sends, and what. Raises `Unauthenticated`, `Forbidden`, `TooLarge`, `Invalid`."""
         actor = await self._intake.admit(SENDER, headers_of(request.scope))
-        try:
-            return actor, msgspec.json.decode(await read_body(request, self._platform.settings.body_limit))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            raise Invalid(f"the body must be JSON: {e}", where="body") from e
+        return actor, await read_json(request, self._platform)
 
     async def _tried(self, actor: Actor, given: Any) -> WindlassError | None:
         """Why a score of several is not kept. Raises `Unavailable`, after which all of them may be sent again."""
@@ -148,7 +147,7 @@ class Langfuse:
 
     async def _keep(self, actor: Actor, given: Any) -> str:
         """Its id. Raises as `traces.score` does."""
-        score = _converted(given, _Score)
+        score = converted(given, _Score)
         id = score.id or uuid7()
         await self._platform.ask(GIVE_SCORE, actor, _request(score, id, actor.project))
         return id
@@ -159,33 +158,53 @@ def _theirs(name: str, found: PromptVersion, asked: set[str]) -> dict[str, Any]:
     if found.rows or any(left for m in found.body.messages if (left := _HELD.sub("", m.text)) and ("{{" in left or "{%" in left)):
         why = "has examples" if found.rows else "has more in its texts than {{ name }}"
         raise Invalid(f"prompt/{name} {why}", where="prompt", remedy=f'windlass.prompt("{name}") renders it')
-    told = [{"role": m.role, "content": m.text} for m in found.body.messages]
+    said = [{"role": m.role, "content": m.text} for m in found.body.messages]
     labels = {*found.labels, *asked} | ({LATEST} if found.number == found.versions else set())
     return {
         "id": found.ref, "name": name, "version": found.number, "config": found.body.parameters, "labels": sorted(labels), "tags": [],
-        "type": "text" if len(told) == 1 else "chat", "prompt": told[0]["content"] if len(told) == 1 else told,
+        "type": "text" if len(said) == 1 else "chat", "prompt": said[0]["content"] if len(said) == 1 else said,
     }  # fmt: skip
 
 
 def _request(score: _Score, id: str, project: str) -> ScoreRequest:
     """One of theirs as one of ours. Raises `Invalid`."""
-    trace = score.trace_id.replace("-", "").lower() if score.trace_id else None
-    if trace is not None and not _WHOLE.fullmatch(trace):
-        raise Invalid(f"{trace[:40]!r} is not a whole trace id", where="traceId", remedy="give 32 hex digits")
-    if score.observation_id and not _SPAN.fullmatch(score.observation_id):
-        raise Invalid(f"{score.observation_id[:40]!r} is not a whole span id", where="observationId", remedy="give 16 hex digits")
+    trace, span = whole_trace(score.trace_id) if score.trace_id else None, whole_span(score.observation_id)
     if trace is None and score.dataset_run_id:
-        raise Invalid("runs of Langfuse's datasets are not kept here", where="datasetRunId", remedy="score a trace or a session")
+        trace = run_trace(project, score.dataset_run_id)
     value, comment = score.value, score.comment or None
     if score.data_type == "BOOLEAN" and value in (0, 1):
         value = bool(value)
     elif score.data_type in WORDS and isinstance(value, str):
         value, comment = None, "\n\n".join(text for text in (value, comment) if text)
     session = (score.session_id or None) if trace is None else None
-    return ScoreRequest(score.name.strip(), value, comment, trace, score.observation_id or None, session, id, project=project)
+    return ScoreRequest(score.name.strip(), value, comment, trace, span, session, id, project=project)
 
 
-def _converted(given: Any, kind: type[Any]) -> Any:
+def whole_trace(given: str) -> str:
+    """The id of a trace as 32 hex digits. Raises `Invalid`."""
+    trace = given.replace("-", "").lower()
+    if not _WHOLE.fullmatch(trace):
+        raise Invalid(f"{trace[:40]!r} is not a whole trace id", where="traceId", remedy="give 32 hex digits")
+    return trace
+
+
+def whole_span(given: str | None) -> str | None:
+    """The id of an observation, where one is told. Raises `Invalid`."""
+    if given and not _SPAN.fullmatch(given):
+        raise Invalid(f"{given[:40]!r} is not a whole span id", where="observationId", remedy="give 16 hex digits")
+    return given or None
+
+
+async def read_json(request: Request, platform: Platform) -> Any:
+    """The body. Raises `TooLarge`, `Invalid`."""
+    try:
+        return msgspec.json.decode(await read_body(request, platform.settings.body_limit))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise Invalid(f"the body must be JSON: {e}", where="body") from e
+
+
+def converted(given: Any, kind: type[Any]) -> Any:
+    """What was sent as the struct it should be. Raises `Invalid` naming the place."""
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as e:
@@ -193,5 +212,5 @@ def _converted(given: Any, kind: type[Any]) -> Any:
         raise Invalid(message[:1].lower() + message[1:], where=place.strip("'$.") or "body") from e
 
 
-def _told(status: int, said: dict[str, Any]) -> Response:
+def told(status: int, said: Any) -> Response:
     return Response(msgspec.json.encode(said), status, media_type=api.JSON)

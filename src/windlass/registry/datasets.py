@@ -126,6 +126,9 @@ class Datasets:
 
     def _asked(self, version: Version, root: str, query: RowsQuery) -> tuple[Sequence[str], int]:
         """Keys of a page, with one more where there is more; and how many rows fit. Only a filter reads the rows."""
+        if query.key is not None:
+            there = self._rows.tree(version.project, root).get(query.key) is not None
+            return ([query.key], 1) if there else ([], 0)
         if query.split is None and not query.search:
             tree = self._rows.tree(version.project, root)
             return [key for key, _ in itertools.islice(tree.after(query.cursor), query.limit + 1)], tree.count

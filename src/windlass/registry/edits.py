@@ -38,6 +38,7 @@ ATTEMPTS = 4  # to make a version while others may move the branch; then they wa
 LEARNT = 2000  # rows that a dataset's types are learnt from
 REMEMBERED = 64  # datasets whose types are known
 SHOWN = 200  # conflicts in one answer
+KEPT = ("description", "metadata", "path", "source")  # of what is neutral, from version to version
 
 
 Also = Callable[[Connection, Version], None]
@@ -71,12 +72,14 @@ class Edits:
         ref = parse_branch(request.ref, project=request.project)
         guard(actor, "write", ref.project)
         expected = self._exact(ref, request.expected) if request.expected else None
-        if not request.set and not request.packs and not request.remove:
+        if not request.set and not request.packs and not request.remove and request.about is None:
             raise Invalid("there is nothing to set or remove", where=str(ref))
         sent = self._rows.read(packs_of(request.packs)) if request.packs else NOTHING
         told: list[tuple[Taken, Made]] = []
 
         def change(now: Version | None) -> Made:
+            if now and request.about is not None:
+                raise Conflict(f"{now.ref.short} is there already", where="about", remedy="say what it is about when it is made")
             taken = self._take(request, sent, now)
             if expected and now and expected.digest != now.digest:
                 self._refuse_overtaken(expected, now, taken, request.remove)
@@ -96,7 +99,7 @@ class Edits:
         kept, left_out = take_sent(sent, types, drift=request.drift)
         some = dict(itertools.islice(left_out.items(), TOLD))
         problems = [*taken.problems, *sent.problems]
-        if not taken.lines and not kept.digests and not request.remove:
+        if not taken.lines and not kept.digests and not request.remove and not _is_described(request):
             all_of_it = [*problems, *(f"row {key!r}: {why}" for key, why in some.items()), "there is no row in it"]
             raise Invalid(all_of_it[0], where="set", remedy="nothing was changed", problems=problems, left_out=some, left=len(left_out))
         return Taken(taken.lines, problems, kept, some, len(left_out))
@@ -120,7 +123,7 @@ class Edits:
     def _changed(self, actor: Actor, ref: Ref, now: Version | None, taken: Taken, request: EditRequest) -> Made:
         tree = self._datasets.tree(now) if now else None
         gone = [key for key in request.remove if tree is not None and tree.get(key) is not None]
-        if now is None and not taken.lines and not taken.sent.digests:
+        if now is None and not taken.lines and not taken.sent.digests and not _is_described(request):
             raise Invalid("there is nothing to set", where=f"{ref.kind}/{ref.name}", remedy="a new dataset needs rows")
         rows = self._rows.change(ref.project, self._datasets.root(now) if now else None, taken.lines, gone, taken.sent)
         links = (_derived(now),) if now else ()
@@ -128,7 +131,8 @@ class Edits:
             self._types[rows.tree.root] = known
         found = {key: origins.trace_of(read_row(line)) for key, line in taken.lines.items() if b'"origin"' in line}
         traces = {key: trace for key, trace in (taken.sent.traces | found).items() if trace and rows.tree.get(key)}
-        return Made(_version(ref, rows, links, now, request.message), rows, traces)
+        about = msgspec.to_builtins(request.about) if request.about else {}
+        return Made(_version(ref, rows, links, now, request.message, about), rows, traces)
 
     def _refuse_overtaken(self, expected: Version, now: Version, taken: Taken, removed: Sequence[str]) -> None:
         touched = {*taken.lines, *taken.sent.digests, *removed} & self._datasets.difference(expected, now).keys.keys()
@@ -231,11 +235,23 @@ def _derived(version: Version) -> Link:
     return Link("derived-from", version.kind, version.name, version.digest)
 
 
-def _version(ref: Ref, rows: Prepared, links: tuple[Link, ...], now: Version | None, message: str) -> Version:
+def _is_described(request: EditRequest) -> bool:
+    """Whether this makes a dataset that has no rows yet. What was sent for rows and is none is still told."""
+    return request.about is not None and not request.set and not request.packs
+
+
+def _version(
+    ref: Ref, rows: Prepared, links: tuple[Link, ...], now: Version | None, message: str, about: dict[str, Any] | None = None
+) -> Version:
     body = DatasetBody(rows.tree.root, rows.tree.count, FORM)
-    kept = {k: v for k, v in (now.neutral if now else {}).items() if k in ("description", "path", "source")}
+    kept = {k: v for k, v in (now.neutral if now else {}).items() if k in KEPT}
     made = make_version(
-        ref.kind, ref.name, body, links=links, neutral={**kept, **({"message": message} if message else {})}, project=ref.project
+        ref.kind,
+        ref.name,
+        body,
+        links=links,
+        neutral={**kept, **(about or {}), **({"message": message} if message else {})},
+        project=ref.project,
     )
     own = tuple(link for link in made.links if link.digest != made.digest)  # what comes to the same rows is not made of itself
     return made if len(own) == len(made.links) else msgspec.structs.replace(made, links=own)

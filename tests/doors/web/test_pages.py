@@ -163,6 +163,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
     return {
         "/": "/",
         "/datasets": "/datasets",
+        "/datasets/runs": "/datasets/runs",
         "/datasets/{kind}/{name}": "/datasets/dataset/capitals?split=test",
         "/datasets/{kind}/{name}/diff": f"/datasets/dataset/capitals/diff?a={first.ref}&b=dataset/capitals:main",
         "/datasets/{kind}/{name}/rows/{key:path}": "/datasets/dataset/questions/rows/t-001",

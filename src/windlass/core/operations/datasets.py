@@ -13,7 +13,8 @@ Kind = Literal["dataset", "fewshot"]
 
 
 class RowsQuery(msgspec.Struct, omit_defaults=True):
-    """`split` and `search` narrow; `search` is text that stands somewhere in the row, in any case."""
+    """`split` and `search` narrow; `search` is text that stands somewhere in the row, in any case. With `key` it is the row of that key
+    alone, or none."""
 
     ref: str  # dataset/name…
     project: str = "default"
@@ -21,6 +22,7 @@ class RowsQuery(msgspec.Struct, omit_defaults=True):
     search: str | None = None
     cursor: str | None = None
     limit: Limit = 50
+    key: str | None = None
 
 
 class RowsPage(Page):
@@ -77,12 +79,21 @@ class Kept(msgspec.Struct, omit_defaults=True):
     count: int
 
 
+class About(msgspec.Struct, omit_defaults=True):
+    """What a dataset is, for people and for whoever made it elsewhere."""
+
+    description: str = ""
+    metadata: Any = None
+
+
 class EditRequest(msgspec.Struct, omit_defaults=True):
     """Set and remove rows of `dataset/name:branch` (`main` unless told; a new name makes a dataset). `packs` are further rows to set,
     as many as one likes, which `rows.pack` took before: however they came, it is one version or none.
 
     Rows that are broken, said twice, or of another type than a field has in the dataset are left out and named; the rest is kept.
     `expected` is the version the edit was made on: where the branch has moved since, the edit is merged, and conflicts refused.
+    `about` is kept beside a new dataset and its later versions, and counts for nothing: a `description`, and `metadata`. A new dataset
+    that says what it is about needs no rows yet.
     """
 
     ref: str
@@ -93,6 +104,7 @@ class EditRequest(msgspec.Struct, omit_defaults=True):
     message: str = ""
     drift: bool = False  # take rows whose fields have other types
     packs: tuple[tuple[str, int], ...] = ()  # digest, rows
+    about: About | None = None
 
 
 class RowCounts(msgspec.Struct, omit_defaults=True):

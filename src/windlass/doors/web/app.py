@@ -24,6 +24,7 @@ from windlass.doors.web import (
     bakeoffs,
     calls,
     dashboards,
+    dataset_runs,
     datasets,
     erasures,
     evaluations,
@@ -67,6 +68,7 @@ log = logging.getLogger("windlass.web")
 PAGES: tuple[tuple[str, Handler], ...] = (
     *home.PAGES,
     *artifacts.PAGES,
+    *dataset_runs.PAGES,
     *datasets.PAGES,
     *pins.PAGES,
     *indexes.PAGES,
