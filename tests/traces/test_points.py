@@ -121,6 +121,19 @@ def test_what_an_application_measured_is_told(house: House, temporality: dict[ty
     assert house.problems() == []
 
 
+def test_more_histograms_than_there_is_memory_for_are_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = App(DELTA)
+    took = app.meter.create_histogram("took")
+    for value in (1, 2):
+        took.record(value, {"n": "a"})
+        took.record(value, {"n": "b"})
+        send(house, app.exported())
+    monkeypatch.setattr("windlass.store.point_measuring.DELTAS", 3)
+    with pytest.raises(Invalid, match="these are 4 histograms"):
+        told(house, "took", **window())
+    assert told(house, "took", filter="attr.n:a", **window()).whole.count == 2
+
+
 def sums(*told: tuple[int, int, float], name: str = "n", temporality: int = 2, monotonic: bool = True, **attributes: str) -> bytes:
     """A sum's points: minutes of start and time from now on, and a value. A start of None is not told."""
     request = ExportMetricsServiceRequest()

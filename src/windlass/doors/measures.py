@@ -26,7 +26,7 @@ class Shown(NamedTuple):
 def kind_of(metric: MetricSeen, *, unit: bool = False) -> str:
     """What people call its type: counter, up-down counter, gauge, histogram …; with its unit, `histogram in token`."""
     sort = ("counter" if metric.monotonic else "up-down counter") if metric.type == "sum" else metric.type.replace("_", " ")
-    of = (words.unit(metric.unit) or metric.unit.strip("1")) if unit else ""
+    of = (words.unit(metric.unit) or ("" if metric.unit == "1" else metric.unit)) if unit else ""
     return f"{sort} in {of}" if of else sort
 
 

@@ -31,6 +31,7 @@ from windlass.store.span_figuring import DAY, SECOND, step_of
 
 BEFORE_NS = 3600 * SECOND  # how long before the time asked for the point is looked for from which a series grew
 MOST = 200_000  # series and buckets in one answer
+DELTAS = 500_000  # histograms that are read one by one
 SERIES = 1_000  # that are looked at for what a metric can be told by
 LONGEST = 200  # characters of an attribute's name
 
@@ -93,6 +94,13 @@ def chosen(query: MetricShow, found: Sequence[MetricSeen]) -> MetricSeen:
         ways = ", ".join(f"{m.type} in {m.unit or 'no unit'}" for m in fits)
         raise Invalid(f"{query.name[:100]!r} is measured in several ways: {ways}", where="name", remedy="say `unit` or `type`")
     return max(fits, key=lambda m: m.last_ns)
+
+
+def held_to(deltas: int) -> None:
+    """Raises `Invalid` for more histograms than there is memory for."""
+    if deltas > DELTAS:
+        remedy = "ask for a shorter time, or by a filter for fewer series; of cumulative histograms less has to be read"
+        raise Invalid(f"these are {deltas:,} histograms told as deltas, more than the {DELTAS:,} that are put together", remedy=remedy)
 
 
 class _Said(NamedTuple):

@@ -85,6 +85,14 @@ def reduced(plan: Plan, metric: MetricSeen, w: Words) -> Condition:
     return sql, [*names, *which, *given]
 
 
+def deltas(plan: Plan, metric: MetricSeen, w: Words) -> Condition:
+    """How many histograms have to be read one by one."""
+    fits, given = condition_of(plan.query.filter, w.dialect)
+    of_metric, which = _of_metric(plan, metric, plan.since)
+    where = f"{of_metric} AND ({fits}) AND temporality = 'delta' AND shape IS NOT NULL"
+    return f"SELECT count(*) FROM points WHERE {where}", [*which, *given]
+
+
 def series(plan: Plan, metric: MetricSeen, w: Words) -> Condition:
     """Attributes, resource and service of some series."""
     where, given = _of_metric(plan, metric, plan.since)

@@ -11,8 +11,8 @@ import msgspec
 
 from windlass.core.digest import digest_json
 from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
-from windlass.store.point_measuring import chosen, measured, page_of, planned, seen
-from windlass.store.point_sql import Words, listed, named, reduced, row_of, series
+from windlass.store.point_measuring import chosen, held_to, measured, page_of, planned, seen
+from windlass.store.point_sql import Words, deltas, listed, named, reduced, row_of, series
 from windlass.store.points import COLUMNS, PointRow
 from windlass.store.span_filters_clickhouse import CLICKHOUSE
 from windlass.store.span_ledger import HOUR_NS
@@ -78,6 +78,7 @@ def metrics_of(ask: Ask, query: MetricQuery) -> MetricPage:
 def metric_of(ask: Ask, query: MetricShow) -> MetricTold:
     plan = planned(query)
     metric = chosen(query, [seen(row) for row in ask(*named(query.project, query.name, _WORDS))])
+    held_to(ask(*deltas(plan, metric, _WORDS))[0][0])
     rows = [row_of(row) for row in ask(*reduced(plan, metric, _WORDS))]
     found = [(attributes, resource, service) for attributes, resource, service in ask(*series(plan, metric, _WORDS))]
     return measured(plan, metric, rows, found)

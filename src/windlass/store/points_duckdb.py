@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
-from windlass.store.point_measuring import chosen, measured, page_of, planned, seen
-from windlass.store.point_sql import Words, listed, named, reduced, row_of, series
+from windlass.store.point_measuring import chosen, held_to, measured, page_of, planned, seen
+from windlass.store.point_sql import Words, deltas, listed, named, reduced, row_of, series
 from windlass.store.points import COLUMNS, PointRow
 from windlass.store.span_filters import DUCKDB
 from windlass.store.span_ledger import HOUR_NS
@@ -108,6 +108,7 @@ def metrics_of(db: duckdb.DuckDBPyConnection, query: MetricQuery) -> MetricPage:
 def metric_of(db: duckdb.DuckDBPyConnection, query: MetricShow) -> MetricTold:
     plan = planned(query)
     metric = chosen(query, [seen(row) for row in db.execute(*named(query.project, query.name, _WORDS)).fetchall()])
+    held_to(db.execute(*deltas(plan, metric, _WORDS)).fetchall()[0][0])
     rows = [row_of(row) for row in db.execute(*reduced(plan, metric, _WORDS)).fetchall()]
     return measured(plan, metric, rows, db.execute(*series(plan, metric, _WORDS)).fetchall())
 

@@ -204,8 +204,9 @@ class Projection:
     def _answer(self, name: str, params: Any) -> Any:
         if name == "counts":  # as whoever asks finds it: every question is answered after everything that is synced
             self._behind = sum(self._reader.after(w, self._at.get(w, Position(0, 0))) for w in self._reader.writers())
+        before = dict(self._at)
         new = self._caught_up()
-        if new or name != "catch_up":
+        if self._at != before or name != "catch_up":
             self._used = time.monotonic()
         if name == "catch_up":
             return new
