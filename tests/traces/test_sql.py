@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import msgspec
 import pytest
-from tests.store.test_spans_stores import NOW, SECOND, span
+from tests.store.test_spans_stores import NOW, SECOND, id_of, span
 
 from windlass.core import span as names
 from windlass.core.actor import OWNER, Actor
@@ -62,6 +62,7 @@ def rows() -> list[Any]:
         span("a", 6, f"{1:016x}", NOW, kind="evaluator", end_ns=NOW, digest="6", attributes=msgspec.json.encode(score).decode()),
         span("a", 7, f"{1:016x}", NOW, kind="evaluator", end_ns=NOW, digest="7", attributes=msgspec.json.encode(withdrawn).decode()),
         span("a", 8, f"{1:016x}", NOW, kind="log", name="said", digest="8"),
+        span("d", 9, f"{9:016x}", NOW, kind="log", name="alone", severity=17, attributes=f'{{"{names.LOG_BODY}":"no trace"}}', digest="10"),
     ]
     theirs = [span("c", 90 + n, None, NOW, project="theirs", name=SECRET, input=SECRET, digest=f"9{n}") for n in range(3)]
     return [theirs[0], *made, *theirs[1:]]
@@ -110,7 +111,9 @@ def test_it_says_what_lists_say(asking: Callable[..., SqlAnswer]) -> None:
     )  # fmt: skip
     assert asking("SELECT name, value, given_by, given, span_id FROM scores").rows == (("helpful", 1.0, "ada", True, None),)
     assert asking("SELECT attributes->>'http.route' AS route FROM spans WHERE status = 'error'").rows == (("/chat",),)
-    assert asking("SELECT name FROM logs").rows == (("said",),)
+    assert asking("SELECT name, trace_id, parent, severity, body FROM logs ORDER BY name").rows == (
+        ("alone", None, None, 17, "no trace"), ("said", id_of("a"), f"{1:016x}", None, None),
+    )  # fmt: skip
     assert asking("SELECT tags FROM spans WHERE kind = 'agent'").rows == ((["x", "y"],),)
     assert asking("SELECT count(*) FROM spans JOIN traces USING (trace_id)").rows == ((4,),)
     assert asking("SELECT count(*) FROM spans", since_ns=NOW + SECOND, until_ns=NOW + 2 * SECOND).rows == ((2,),)

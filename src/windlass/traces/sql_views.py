@@ -96,6 +96,13 @@ _SCORE = {
     "given": _said("BOOLEAN", f"{said(names.GIVEN)} IS NOT NULL"),
     "at": Column(_time("start_ns"), "TIMESTAMP"),
 }
+_LOG = {
+    "trace_id": Column("CASE WHEN parent IS DISTINCT FROM span_id THEN trace_id END", "VARCHAR", ("parent",)),
+    "parent": Column("CASE WHEN parent IS DISTINCT FROM span_id THEN parent END", "VARCHAR", ("parent",)),
+    **_same("BIGINT", "severity"),
+    "body": Column(said(names.LOG_BODY), "VARCHAR", ("attributes",)),
+    **{c: _STEP[c] for c in ("name", "started", "service", "session", "user_id", "attributes", "resource")},
+}
 _LEDGER = {
     "hour": Column(_time("hour_ns"), "TIMESTAMP"),
     "source": Column("source", "VARCHAR"),
@@ -106,9 +113,7 @@ VIEWS = {
     "spans": View("steps of traces, of each the newest revision", _STEP),
     "traces": View("traces, summed up as the list of traces does", _TRACE),
     "scores": View("what was said of traces, steps and sessions; without what was withdrawn", _SCORE),
-    "logs": View(
-        "log records that name a trace", {c: _STEP[c] for c in ("trace_id", "parent", "name", "started", "service", "attributes")}
-    ),
+    "logs": View("log records, of a trace or of none; those that tell steps of coding agents are in spans", _LOG),
     "ledger": View("what was received in each hour (UTC), and what came of it", _LEDGER),
 }
 
