@@ -1,7 +1,7 @@
 """One ASGI application for all doors. It only assembles: who knocks is `auth`'s affair, what happens behind is each door's.
 
 /healthz   /api/v1   /v1 and /invoke: gateway   …/v1/traces, logs, metrics: OTLP   /api/public: Langfuse's   /mcp/{agent}
-/login /logout   everything else: pages
+/api/v1/private: Opik's   /login /logout   everything else: pages
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from windlass.doors.langfuse import Langfuse
 from windlass.doors.langfuse_datasets import LangfuseDatasets
 from windlass.doors.mcp import Mcp
 from windlass.doors.openid import OpenIdLogin
+from windlass.doors.opik import Opik
 from windlass.doors.otlp import Intake, Otlp
 from windlass.doors.web import app as web
 from windlass.doors.web.render import respond_error, respond_login
@@ -148,6 +149,7 @@ class Application:
             routes=[
                 *Langfuse(self.platform, self.intake).routes(),
                 *LangfuseDatasets(self.platform, self.intake).routes(),
+                *Opik(self.platform, self.intake).routes(),
                 *api.routes(self.platform, self._stopping),
                 Route("/mcp/{agent:path}", self._agent, methods=["GET", "POST", "DELETE"]),
                 Route("/login", _paged(login.form), methods=["POST"]),

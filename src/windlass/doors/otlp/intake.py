@@ -98,6 +98,13 @@ class Intake:
         """Count a request."""
         self._count(signal, "requests")
 
+    def refuse(self, signal: str, project: str, source: str, reason: str, many: int) -> None:
+        """Count items of a request that were refused before it became OTLP."""
+        self._count(signal, "received", many)
+        self._count(signal, f"refused.{reason}", many)
+        self._refusals.items(project, source, signal, reason, many)
+        self.counts["rejected"] += many
+
     def turned_away(self, signal: str, error: WindlassError, actor: Actor | None = None) -> None:
         """Count a request that was refused whole. Of an actor who may send it is in the ledger; nobody else writes anything to the disk."""
         self._count(signal, f"turned_away.{error.code}")
