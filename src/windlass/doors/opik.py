@@ -27,6 +27,7 @@ from starlette.routing import Route
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound, Unavailable, WindlassError
 from windlass.core.operations.traces import GIVE_SCORE, TRACES, ScoreRequest, TraceQuery, TraceShow
+from windlass.core.span import StoredSpan
 from windlass.doors import api
 from windlass.doors.auth import headers_of
 from windlass.doors.otlp import Intake
@@ -41,12 +42,13 @@ from windlass.traces import opik_spans
 
 SENDER = Sender("/api/v1/private", (RAW, "bearer"))
 REMEMBERED = 32_000_000  # bytes, of what came of late
-LATE_S = 60.0  # for how long; then it is read where it is kept, from which it may have been erased
+LATE_S = 300.0  # for how long; then it is read where it is kept, from which it may have been erased
 TOLD = 5  # of what is not kept, in one answer
 SPANS, TRACES_ = "spans", "traces"
 _AGAIN_S = 2
 
 Told = dict[str, Any]
+_Read = dict[str, dict[str, StoredSpan]]  # trace → its spans by their ids
 Endpoint = Callable[[Request, Actor, Any], Awaitable[None]]
 
 
@@ -72,6 +74,7 @@ class Opik:
         self._intake = intake
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()  # by project and id
         self._bytes = 0
+        self._since = time.monotonic()  # all that came since then is remembered
         self._lock = asyncio.Lock()  # of two updates of one, each puts to what the other left
 
     def routes(self) -> list[Route]:
@@ -156,7 +159,7 @@ class Opik:
         wrong, refused = list[str](), Counter[str]()
         async with self._lock:
             steps, known = list[tuple[str, Any]](), list[tuple[str, Told, Told]]()
-            news = dict[str, tuple[Told, Told]]()
+            news, read = dict[str, tuple[Told, Told]](), _Read()
             for number, item in enumerate(items):
                 try:
                     if not isinstance(item, dict):
@@ -168,7 +171,7 @@ class Opik:
                     self._step(what, item)
                     before = news.get(id)
                     if before is None:
-                        found = await self._before(actor, what, id, item)
+                        found = await self._before(actor, what, id, item, read) if self._may_lack() else self._lately(actor, id)
                         before = (found.whole, found.updates) if found else ({}, {})
                     news[id] = (_newest(before[0], item), before[1])
                 except Invalid as e:
@@ -198,30 +201,41 @@ class Opik:
 
     # ── what came before ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _before(self, actor: Actor, what: str, id: str, said: Told) -> _Known | None:
-        """What was told of one: of late, or as it is kept. Raises `Invalid` where it is too long to be put together again."""
+    async def _before(self, actor: Actor, what: str, id: str, said: Told, read: _Read | None = None) -> _Known | None:
+        """What was told of one: of late, or as it is kept. `read` are traces that were read already. Raises `Invalid` where it is too long
+        to be put together again."""
         if (known := self._lately(actor, id)) is not None:
             return known
         if what == SPANS and not said.get("trace_id"):
             raise Invalid("a span is of a trace", where="trace_id", remedy="give its id")
         trace = opik_spans.trace_hex(opik_spans.uuid_of(said["trace_id"], "trace_id") if what == SPANS else id)
-        span, cursor = opik_spans.span_hex(id), None
+        read = {} if read is None else read
+        if trace not in read:
+            read[trace] = await self._spans_of(actor, trace)
+        if (one := read[trace].get(opik_spans.span_hex(id))) is None:
+            return None
+        if one.cut:
+            raise Invalid(f"{id} is too long to be updated so late", where="body", remedy="send it whole")
+        return _Known(opik_spans.fields(one), {}, 0, 0.0)
+
+    async def _spans_of(self, actor: Actor, trace: str) -> dict[str, StoredSpan]:
+        spans, cursor = dict[str, StoredSpan](), None
         while True:
             try:
                 found = await self._platform.traces.found(TraceShow(trace, actor.project, cursor))
             except NotFound:
-                return None
-            for one in found.spans:
-                if one.span_id == span:
-                    if one.cut:
-                        raise Invalid(f"{id} is too long to be updated so late", where="body", remedy="send it whole")
-                    return _Known(opik_spans.fields(one), {}, 0, 0.0)
+                return spans
+            spans |= {one.span_id: one for one in found.spans}
             if (cursor := found.next) is None:
-                return None
+                return spans
 
     def _lately(self, actor: Actor, id: str) -> _Known | None:
         known = self._known.get((actor.project, id))
         return known if known is not None and time.monotonic() - known.at < LATE_S else None
+
+    def _may_lack(self) -> bool:
+        """Whether something came of late that is not remembered. Else whole ones need not be looked for, which is most of what is sent."""
+        return time.monotonic() - self._since < LATE_S
 
     def _remember(self, actor: Actor, id: str, whole: Told, updates: Told) -> None:
         key, size = (actor.project, id), len(msgspec.json.encode((whole, updates)))
@@ -229,8 +243,11 @@ class Opik:
             self._bytes -= old.size
         self._known[key] = _Known(whole, updates, size, time.monotonic())
         self._bytes += size
-        while self._known and (self._bytes > REMEMBERED or time.monotonic() - next(iter(self._known.values())).at > LATE_S):
-            self._bytes -= self._known.popitem(last=False)[1].size
+        now = time.monotonic()
+        while self._known and (self._bytes > REMEMBERED or now - next(iter(self._known.values())).at > LATE_S):
+            gone = self._known.popitem(last=False)[1]
+            self._bytes -= gone.size
+            self._since = max(self._since, gone.at)
 
     # ── scores ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
