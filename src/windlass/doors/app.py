@@ -30,6 +30,7 @@ from windlass.doors.mcp import Mcp
 from windlass.doors.openid import OpenIdLogin
 from windlass.doors.opik import Opik
 from windlass.doors.otlp import Intake, Otlp
+from windlass.doors.otlp.prompt_links import PromptLinks
 from windlass.doors.web import app as web
 from windlass.doors.web.render import respond_error, respond_login
 from windlass.govern.openid import looks_like_token
@@ -73,7 +74,8 @@ class Application:
             guard=guard, listed=platform.listed, keep=platform.blobs.put, body_limit=platform.settings.body_limit,
         )  # fmt: skip
         settings = platform.settings
-        self.intake = Intake(platform.journal, known, guard, settings.otlp_limit, settings.otlp_pending, platform.masking)
+        links = PromptLinks(platform.prompts.ref_of)
+        self.intake = Intake(platform.journal, known, guard, settings.otlp_limit, settings.otlp_pending, platform.masking, links)
         self._otlp = Otlp(self.intake)
         self._mcp = Mcp(platform.outside, platform.settings.body_limit)
         self._rest = self._assemble()

@@ -53,7 +53,7 @@ class Otlp:
             encoding = _checked(kind, headers.get("content-encoding", "").strip().lower())
             with self._intake.share() as share:
                 data = await body.whole(share, encoding, self._intake.limit)
-                said = await self._intake.take(SIGNALS[name], actor.project, data, kind, project_of(sender, headers))
+                said = await self._intake.take(SIGNALS[name], actor.project, data, kind, project_of(sender, headers), sender.reads_prompts)
         except Exception as e:
             await self._refuse(e if isinstance(e, WindlassError) else api.defect(scope["path"]), name, kind, body, send, actor)
         else:
