@@ -30,12 +30,12 @@ from windlass.doors.mcp import Mcp
 from windlass.doors.openid import OpenIdLogin
 from windlass.doors.opik import Opik
 from windlass.doors.otlp import Intake, Otlp
-from windlass.doors.otlp.prompt_links import PromptLinks
 from windlass.doors.web import app as web
 from windlass.doors.web.render import respond_error, respond_login
 from windlass.govern.openid import looks_like_token
 from windlass.govern.permissions import guard
 from windlass.platform import Platform
+from windlass.sdk.importing.prompt_links import PromptLinks
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -10,10 +10,10 @@ from types import TracebackType
 from windlass.core.actor import Actor
 from windlass.core.errors import Busy, Unauthenticated, Unavailable, WindlassError
 from windlass.doors.otlp import wire
-from windlass.doors.otlp.prompt_links import MARK, PromptLinks
 from windlass.doors.otlp.senders import Sender, key_of
 from windlass.govern.masking import Masking
 from windlass.govern.openid import looks_like_token
+from windlass.sdk.importing.prompt_links import MARK, PromptLinks
 from windlass.store.journal import Journal
 from windlass.traces.envelope import seal
 from windlass.traces.masked import mask_otlp
