@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.doors.server import Server
+from tests.doors.server import Server, until
 from tests.doors.test_serve import workspace
 from tests.traces.sdks.capture import ROOT
 
+from windlass.core.ids import span_id, trace_id
 from windlass.sdk.client import Client
 
 pytestmark = pytest.mark.slow
@@ -30,6 +31,20 @@ for name, how in json.loads(sys.argv[1]):
     except Exception as e:
         told.append(type(e).__name__)
 print(json.dumps(told))
+"""
+
+
+USED = """
+from langfuse import get_client
+langfuse = get_client()
+for number in (1, 2):
+    prompt = langfuse.get_prompt("note", version=number)
+    with langfuse.start_as_current_observation(as_type="generation", name=f"note {number}", model="gpt-5-mini", prompt=prompt):
+        pass
+fallen = langfuse.get_prompt("nowhere", fallback="Hello", max_retries=0)
+with langfuse.start_as_current_observation(as_type="generation", name="fallen", model="gpt-5-mini", prompt=fallen):
+    pass
+langfuse.shutdown()
 """
 
 
@@ -92,3 +107,48 @@ def test_what_cannot_be_told_is_said(shop: tuple[Server, Client, str]) -> None:
     with pytest.raises(Exception, match="not both"):
         client.prompts.get("note:main", number=1)
     assert client.prompts.get("note", number=0).ref == client.prompts.get("note", number=2).ref
+
+
+@pytest.mark.skipif(not PYTHON.exists(), reason="there is no .sdks/python here: make .stamps/sdks installs it")
+def test_an_answer_is_linked_to_the_version_of_the_prompt_that_made_it(shop: tuple[Server, Client, str]) -> None:
+    up, client, key = shop
+    environ = {"LANGFUSE_BASE_URL": up.address, "LANGFUSE_PUBLIC_KEY": "pk-lf-any", "LANGFUSE_SECRET_KEY": key, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([PYTHON, "-c", USED], env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    until(lambda: len(client.traces.list(filter="model:gpt-5-mini").items) == 3)
+    for number in (1, 2):
+        ref = client.prompts.get("note", number=number).ref
+        (trace,) = client.traces.list(filter=f"uses:{ref}").items
+        assert (trace.name, client.traces.show(trace.trace_id).versions) == (f"note {number}", (ref,))
+        assert client.traces.why(trace.trace_id).versions == (ref,)
+    assert len(client.traces.list(filter="uses:prompt/note").items) == 2
+
+
+def test_what_is_not_known_stays_as_it_was_told(shop: tuple[Server, Client, str]) -> None:
+    up, client, key = shop
+    told: list[tuple[str, str, Any]] = [  # path, name, number
+        ("/v1/traces", "note", {"intValue": "1"}), ("/api/public/otel/v1/traces", "note", {"intValue": "7"}),
+        ("/api/public/otel/v1/traces", "Not A Name", {"intValue": "1"}), ("/api/public/otel/v1/traces", "note", {"stringValue": "first"}),
+        ("/api/public/otel/v1/traces", "note", {"intValue": "-1"}), ("/api/public/otel/v1/traces", "note", {"stringValue": "2"}),
+    ]  # fmt: skip
+    found = []
+    for path, name, number in told:
+        trace = trace_id()
+        attributes = [
+            {"key": "langfuse.observation.prompt.name", "value": {"stringValue": name}},
+            {"key": "langfuse.observation.prompt.version", "value": number},
+        ]
+        span = {
+            "traceId": trace,
+            "spanId": span_id(),
+            "name": "x",
+            "startTimeUnixNano": "1",
+            "endTimeUnixNano": "2",
+            "attributes": attributes,
+        }
+        body = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+        basic = base64.b64encode(f"pk-lf-any:{key}".encode()).decode()
+        assert httpx2.post(f"{up.address}{path}", json=body, headers={"authorization": f"Basic {basic}"}).status_code == 200
+        found.append(client.traces.show(trace))
+    assert [f.versions for f in found] == [()] * 5 + [(client.prompts.get("note", number=2).ref,)]
+    assert found[1].spans[0].attributes["langfuse.observation.prompt.version"] == 7

@@ -60,9 +60,14 @@ class Ref(msgspec.Struct, frozen=True, order=True):
         return self.digest is not None and is_digest(self.digest)
 
 
+def is_name(name: str) -> bool:
+    """Whether artifacts and projects may carry it."""
+    return _NAME.match(name) is not None
+
+
 def check_name(name: str, *, what: str = "name") -> str:
     """The name, if artifacts and projects may carry it. Raises `Invalid`."""
-    if not _NAME.match(name):
+    if not is_name(name):
         raise Invalid(f"{name!r} is not a {what}", remedy="use lower-case letters, digits, '-', '_' and '.', at most 100")
     return name
 

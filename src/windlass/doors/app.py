@@ -1,7 +1,7 @@
 """One ASGI application for all doors. It only assembles: who knocks is `auth`'s affair, what happens behind is each door's.
 
 /healthz   /api/v1   /v1 and /invoke: gateway   …/v1/traces, logs, metrics: OTLP   /api/public: Langfuse's   /mcp/{agent}
-/login /logout   everything else: pages
+/api/v1/private: Opik's   /login /logout   everything else: pages
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ from windlass.doors.langfuse import Langfuse
 from windlass.doors.langfuse_datasets import LangfuseDatasets
 from windlass.doors.mcp import Mcp
 from windlass.doors.openid import OpenIdLogin
+from windlass.doors.opik import Opik
 from windlass.doors.otlp import Intake, Otlp
 from windlass.doors.web import app as web
 from windlass.doors.web.render import respond_error, respond_login
 from windlass.govern.openid import looks_like_token
 from windlass.govern.permissions import guard
 from windlass.platform import Platform
+from windlass.sdk.importing.prompt_links import PromptLinks
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -72,7 +74,8 @@ class Application:
             guard=guard, listed=platform.listed, keep=platform.blobs.put, body_limit=platform.settings.body_limit,
         )  # fmt: skip
         settings = platform.settings
-        self.intake = Intake(platform.journal, known, guard, settings.otlp_limit, settings.otlp_pending, platform.masking)
+        links = PromptLinks(platform.prompts.ref_of)
+        self.intake = Intake(platform.journal, known, guard, settings.otlp_limit, settings.otlp_pending, platform.masking, links)
         self._otlp = Otlp(self.intake)
         self._mcp = Mcp(platform.outside, platform.settings.body_limit)
         self._rest = self._assemble()
@@ -148,6 +151,7 @@ class Application:
             routes=[
                 *Langfuse(self.platform, self.intake).routes(),
                 *LangfuseDatasets(self.platform, self.intake).routes(),
+                *Opik(self.platform, self.intake).routes(),
                 *api.routes(self.platform, self._stopping),
                 Route("/mcp/{agent:path}", self._agent, methods=["GET", "POST", "DELETE"]),
                 Route("/login", _paged(login.form), methods=["POST"]),

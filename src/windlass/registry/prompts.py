@@ -10,7 +10,7 @@ from windlass.core.actor import Actor
 from windlass.core.artifacts import PromptBody, Version
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.prompts import PromptQuery, PromptVersion
-from windlass.core.ref import Ref, parse_ref
+from windlass.core.ref import Ref, is_name, parse_ref
 from windlass.govern.permissions import guard
 from windlass.registry.datasets import Datasets
 from windlass.registry.versions import Versions
@@ -38,6 +38,13 @@ class Prompts:
         there, labels = self._versions.in_order(exact)
         number = there.index(version.digest) + 1
         return PromptVersion(str(exact), body, tuple(self._examples(version, body)), number, len(there), labels)
+
+    def ref_of(self, project: str, name: str, number: int) -> str | None:
+        """The exact ref of a version by its number, from 1; None where there is none. For what is received, which asked for leave."""
+        if not is_name(name):
+            return None
+        there, _ = self._versions.in_order(Ref("prompt", name, None, None, project))
+        return str(Ref("prompt", name, there[number - 1], None, project)) if 0 < number <= len(there) else None
 
     def _numbered(self, ref: Ref, number: int) -> str:
         """The digest of the version with a number. Raises `Invalid`, `NotFound`."""

@@ -9,6 +9,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from tests.sdk.importing.served import Asked, Told, served, told
@@ -88,6 +89,13 @@ SCORES = [
 ]
 
 
+CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Greet {{name}} and {{ other }}."}]
+PROMPTS: dict[str, dict[int, Any]] = {
+    "greeting": {1: "Hello {{name}}", 2: "Good day {{ name }}", 3: CHAT}, "Two Words": {1: "x"}, "clever": {1: "{% if x %}y{% endif %}"},
+    "held": {1: [{"type": "placeholder", "name": "history"}]},
+}  # fmt: skip
+
+
 class Server:
     """One of Langfuse 4, or with `old` of Langfuse 3."""
 
@@ -95,6 +103,7 @@ class Server:
         self.old = old
         self.asked: list[Asked] = []
         self.observations, self.scores = _observations(), SCORES
+        self.prompts: dict[str, dict[int, Any]] = {name: dict(prompts) for name, prompts in PROMPTS.items()}
 
     def __call__(self, asked: Asked) -> Told:
         self.asked.append(asked)
@@ -106,8 +115,8 @@ class Server:
         query = dict(asked.query)
         if asked.path == "/api/public/projects":
             return told({"data": [PROJECT]})
-        if asked.path == "/api/public/v2/prompts":
-            return told({"data": [], "meta": {"page": 1, "limit": 1, "totalItems": 2, "totalPages": 2}})
+        if asked.path.startswith("/api/public/v2/prompts"):
+            return self._prompts(asked, query)
         if self.old:
             return self._old(asked, query)
         if asked.path == "/api/public/v2/observations":
@@ -115,6 +124,18 @@ class Server:
         if asked.path == "/api/public/v3/scores":
             return told(page_of(self.scores, query, "timestamp", "fromTimestamp", "toTimestamp"))
         return told({"message": "not found"}, 404)
+
+    def _prompts(self, asked: Asked, query: dict[str, str]) -> Told:
+        name = unquote(asked.path.removeprefix("/api/public/v2/prompts").strip("/"))
+        if name:
+            prompt = self.prompts[name][int(query["version"])]
+            more = {"labels": [], "tags": [], "config": {"temperature": 0.5}, "commitMessage": "kinder", "resolutionGraph": None}
+            form = "chat" if isinstance(prompt, list) else "text"
+            return told({"name": name, "version": int(query["version"]), "type": form, "prompt": prompt, **more})
+        names = sorted(self.prompts)  # one a page
+        at, shared = int(query["page"]) - 1, {"labels": [], "tags": [], "lastUpdatedAt": _at(0), "lastConfig": {}}
+        data = [shared | {"name": n, "type": "text", "versions": sorted(self.prompts[n], reverse=True)} for n in names[at : at + 1]]
+        return told({"data": data, "meta": {"page": at + 1, "limit": 1, "totalItems": len(names), "totalPages": len(names)}})
 
     def _old(self, asked: Asked, query: dict[str, str]) -> Told:
         if asked.path == "/api/public/traces":
@@ -181,7 +202,7 @@ def test_observations_and_scores_of_today(client: Client, tmp_path: Path) -> Non
     assert (done.version, done.traces, done.spans, done.scores, done.projects) == ("4.2.0", TRACES, 2 * TRACES, 6, {"shop": TRACES})
     assert (again[0].spans, again[0].scores, again[0].went_on) == (0, 0, True) and again[1].spans == 2 * TRACES
     assert {(n.what, n.count) for n in done.left} == {
-        ("prompts", 2), ("scores", 1), ("observations' metadata", 1), ("observations' media", 1),
+        ("prompts", 1), ("scores", 1), ("observations' metadata", 1), ("observations' media", 1),
     }  # fmt: skip
     found = _found(client)
     assert [t.summary.trace_id for t in found] == [OLD_TRACE.replace("-", ""), *[_trace_id(n) for n in range(1, TRACES)]]
@@ -201,6 +222,42 @@ def test_observations_and_scores_of_today(client: Client, tmp_path: Path) -> Non
     lines = client.traces.ledger(0).items
     assert sum(line.indexed for line in lines) == 2 * TRACES + 6 and not any(line.missing for line in lines), "nothing is there twice"
     assert {one.verb for one in server.asked} == {"GET"}
+
+
+def test_prompts_are_versions_in_their_order_and_spans_name_them(client: Client, tmp_path: Path) -> None:
+    server, folder = Server(), tmp_path / "imports"
+    with served(server) as address:
+        dry = _bring(client, address, folder, dry=True)
+        assert (dry.prompts, client.artifacts.list("prompt").items) == (0, ())
+        done = _bring(client, address, folder)
+        server.prompts["greeting"][4] = "Hi {{name}}"
+        more, nothing = (_bring(client, address, folder) for _ in range(2))
+        server.prompts["greeting"] = {1: "Another {{name}}"}
+        other = _bring(client, address, folder)
+    assert (done.prompts, more.prompts, nothing.prompts, other.prompts) == (3, 1, 0, 0)
+    assert {n.why[:30] for n in done.left if n.what == "prompts"} == {
+        "their names have other letters", "they have more in their texts ", "they have placeholders, or mes",
+    }  # fmt: skip
+    assert "a prompt of that name is here already, and says something else" in {n.why for n in other.left}
+    found = [client.prompts.get("greeting", number=number) for number in (1, 2, 3, 4)]
+    assert [[(m.role, m.text) for m in f.body.messages] for f in found] == [
+        [("user", "Hello {{name}}")], [("user", "Good day {{ name }}")], [(m["role"], m["content"]) for m in CHAT],
+        [("user", "Hi {{name}}")],
+    ]  # fmt: skip
+    assert (found[2].body.inputs, found[2].body.parameters) == ({"name": {}, "other": {}}, {"temperature": 0.5})
+    notes = {v.digest: v.note for v in client.versions.list("prompt/greeting").items}
+    assert notes[found[1].ref.partition("@")[2]] == "version 2 in Langfuse: kinder"
+    assert len(client.traces.list(filter=f"uses:{found[2].ref}").items) == TRACES
+    assert client.traces.list(filter=f"uses:{found[1].ref}").items == ()
+
+
+def test_a_prompt_of_which_two_versions_say_the_same_says_so(client: Client, tmp_path: Path) -> None:
+    server = Server()
+    server.prompts = {"greeting": {1: "a", 3: "b", 4: "a"}}
+    with served(server) as address:
+        done = _bring(client, address, tmp_path / "imports")
+    assert (done.prompts, {(n.what, n.count) for n in done.left if "prompt" in n.what}) == (2, {("prompts' numbers", 1)})
+    assert len(client.traces.list(filter=f"uses:{client.prompts.get('greeting', number=2).ref}").items) == TRACES, "theirs is 3"
 
 
 def test_a_reading_that_is_cut_off_goes_on_and_then_reads_what_came_since(client: Client, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from windlass.traces import opik_spans
+
 CAPTURED = sorted(p for p in (Path(__file__).parent / "captured").iterdir() if p.is_dir())
 KEYS = {
     "name", "nth", "kind", "model", "provider", "input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
@@ -22,7 +24,12 @@ KEYS = {
 
 
 def exports(folder: Path) -> list[ExportTraceServiceRequest]:
-    """What an SDK sent to a path of traces; JSON has its ids in hexadecimal, where protobuf's own JSON has base64."""
+    """What an SDK sent to a path of traces; JSON has its ids in hexadecimal, where protobuf's own JSON has base64. What Opik's sent as it
+    becomes OTLP."""
+    if steps := rest_steps(folder):
+        return [
+            opik_spans.request((told["project_name"], opik_spans.step(told, is_span=what == "spans")) for (what, _), told in steps.items())
+        ]
     entries = json.loads((folder / "requests.json").read_bytes())
     sent = [(folder / e["file"]) for e in entries if e["signal"] == "traces" and e["file"]]
     return [
@@ -33,11 +40,17 @@ def exports(folder: Path) -> list[ExportTraceServiceRequest]:
     ]
 
 
-def rest_spans(folder: Path) -> dict[str, Any]:
-    """By id, of Opik's own interface, where a span is sent as it begins and again when it has ended."""
+def rest_steps(folder: Path) -> dict[tuple[str, str], Any]:
+    """By what it is and its id, of Opik's own interface, where a trace or a span is sent as it begins and again when it has ended."""
     entries = json.loads((folder / "requests.json").read_bytes())
-    batches = [json.loads((folder / e["file"]).read_bytes()) for e in entries if e["path"].endswith("/spans/batch")]
-    return {span["id"]: span for batch in batches for span in batch["spans"]}
+    batches = [
+        (what, json.loads((folder / e["file"]).read_bytes()))
+        for e in entries
+        for what in ("traces", "spans")
+        if e["path"].endswith(f"/{what}/batch")
+    ]
+    steps = [(what, told) for what, batch in batches for told in batch[what]]
+    return {(what, told["id"]): told for what, told in sorted(steps, key=lambda step: "end_time" in step[1])}
 
 
 def in_base64(value: Any) -> Any:
@@ -52,7 +65,7 @@ def in_base64(value: Any) -> Any:
 @pytest.mark.parametrize("folder", CAPTURED, ids=lambda p: p.name)
 def test_facts_tell_of_every_captured_span(folder: Path) -> None:
     spans = [s for export in exports(folder) for r in export.resource_spans for scope in r.scope_spans for s in scope.spans]
-    names = [s.name for s in spans] + [s["name"] for s in rest_spans(folder).values()]
+    names = [s.name for s in spans]
     facts = tomllib.loads((folder / "facts.toml").read_text())["span"]
     assert Counter(names) == Counter(f["name"] for f in facts)
     assert all(set(f) <= KEYS for f in facts)

@@ -40,12 +40,12 @@ PRICES = {
 }
 UNSERVED = {
     "mlflow": "asks an MLflow server for its experiment before it starts a span; only its OTLP is served",
-    "opik": "speaks no OpenTelemetry, and its own interface is not served",
 }
 # what an SDK's script says of what it traced: name, value, comment, and the name of the step, where it is no root
 SCORES: dict[str, set[tuple[Any, ...]]] = {
     "langfuse-python": {("helpful", 0.9, "says when", None), ("tone", "plain", "", None)},
     "langfuse-js": {("helpful", 0.9, "", None)},
+    "opik": {("helpful", 0.9, "", None)},
 }
 
 
@@ -131,7 +131,7 @@ def facts_of(name: str) -> list[dict[str, Any]]:
     """Of spans that are told in the end, numbered anew."""
     facts, seen = tomllib.loads((captured(name) / "facts.toml").read_text())["span"], Counter[str]()
     entries = json.loads((captured(name) / "requests.json").read_bytes())
-    assert any(entry["signal"] == "traces" for entry in entries) or name in UNSERVED
+    assert any(entry["signal"] == "traces" or "/v1/private/" in entry["path"] for entry in entries) or name in UNSERVED
     kept = []
     for fact in facts:
         if not fact.get("superseded"):
@@ -153,8 +153,8 @@ def paths(spans: list[Any]) -> Counter[tuple[str, ...]]:
 
 
 def cost(fact: dict[str, Any]) -> float | None:
-    """As it was told, or by the prices; None where tokens are not known."""
-    if "cost" in fact or "input_tokens" not in fact:
+    """As it was told, or by the prices; None where tokens are not known, or who answered is known by an address alone."""
+    if "cost" in fact or "input_tokens" not in fact or fact.get("provider") == "127.0.0.1":
         return fact.get("cost")
     asked, cached, written, answered = next(price for name, price in PRICES.items() if fact["model"].startswith(name))
     read, wrote = fact.get("cached_tokens", 0), fact.get("cache_write_tokens", 0)

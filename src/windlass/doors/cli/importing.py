@@ -54,6 +54,8 @@ def import_(
         session.print(f"{of} has nothing new" + (f"; {words.many(done.scores, 'score')} came" if done.scores else ""))
     else:
         session.print(f"{told} came from {of}" + (", after those that had come before" if done.went_on else ""))
+    if done.prompts:
+        session.print(f"{words.many(done.prompts, 'version')} of prompts came too")
     if len(done.projects) > 1:
         session.table(("of theirs", "traces"), [(name, f"{n:,}") for name, n in done.projects.items()], right=frozenset({1}))
     if done.left:

@@ -45,7 +45,7 @@ class Otlp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
         sender, name = PATHS[scope["path"]]
-        kind, body = _kind(headers), _Body(receive)
+        kind, body = _kind(headers), Body(receive)
         self._intake.came(name)
         actor = None
         try:
@@ -53,7 +53,7 @@ class Otlp:
             encoding = _checked(kind, headers.get("content-encoding", "").strip().lower())
             with self._intake.share() as share:
                 data = await body.whole(share, encoding, self._intake.limit)
-                said = await self._intake.take(SIGNALS[name], actor.project, data, kind, project_of(sender, headers))
+                said = await self._intake.take(SIGNALS[name], actor.project, data, kind, project_of(sender, headers), sender.reads_prompts)
         except Exception as e:
             await self._refuse(e if isinstance(e, WindlassError) else api.defect(scope["path"]), name, kind, body, send, actor)
         else:
@@ -65,11 +65,11 @@ class Otlp:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             name = PATHS[scope["path"]][1]
             self._intake.came(name)
-            await self._refuse(error, name, _kind(headers_of(scope)), _Body(receive), send)
+            await self._refuse(error, name, _kind(headers_of(scope)), Body(receive), send)
 
         return answer
 
-    async def _refuse(self, error: WindlassError, name: str, kind: str, body: _Body, send: Send, actor: Actor | None = None) -> None:
+    async def _refuse(self, error: WindlassError, name: str, kind: str, body: Body, send: Send, actor: Actor | None = None) -> None:
         await body.linger(self._intake.limit)
         self._intake.turned_away(name, error, actor)
         shape = kind if kind in (PROTOBUF, JSON) else PROTOBUF if "protobuf" in kind else JSON
@@ -102,7 +102,7 @@ async def _answer(send: Send, code: int, said: bytes, kind: str, more: list[tupl
     await send({"type": "http.response.body", "body": said})
 
 
-class _Body:
+class Body:
     """The body of a request, as it comes."""
 
     def __init__(self, receive: Receive) -> None:

@@ -13,6 +13,7 @@ from windlass.doors.otlp import wire
 from windlass.doors.otlp.senders import Sender, key_of
 from windlass.govern.masking import Masking
 from windlass.govern.openid import looks_like_token
+from windlass.sdk.importing.prompt_links import MARK, PromptLinks
 from windlass.store.journal import Journal
 from windlass.traces.envelope import seal
 from windlass.traces.masked import mask_otlp
@@ -32,11 +33,12 @@ class Intake:
         limit: bytes of a request, also after decompression.
         pending: bytes of all requests that are read, or wait for the journal, at once.
         masking: what is taken out before anything is kept.
+        prompts: knows which versions of prompts spans name.
     """
 
     def __init__(
         self, journal: Journal, authenticate: Callable[[Mapping[str, str]], Actor], guard: Callable[[Actor, str, str], None], limit: int,
-        pending: int, masking: Masking,
+        pending: int, masking: Masking, prompts: PromptLinks | None = None,
     ) -> None:  # fmt: skip
         self.limit = limit
         self._journal = journal
@@ -44,6 +46,7 @@ class Intake:
         self._guard = guard
         self._pending = max(pending, limit)  # one alone is never too many
         self._masking = masking
+        self._prompts = prompts
         self._held = 0
         self._refusals = Refusals(journal, masking)
         # `accepted` and `rejected` are items of all signals. Of each signal: `traces.received`, `traces.accepted`, `traces.refused.REASON`,
@@ -70,13 +73,14 @@ class Intake:
             raise _busy()
         return Share(self)
 
-    async def take(self, signal: wire.Signal, project: str, body: bytes, kind: str, foreign: str) -> bytes:
-        """Keep what can be kept of a request; the answer. Raises `Invalid`, and `Unavailable` where it could not be made durable."""
-        work = self._made
-        if len(body) > INLINE:
-            payload, outcome = await asyncio.to_thread(work, signal, project, body, kind, foreign)
+    async def take(self, signal: wire.Signal, project: str, body: bytes, kind: str, foreign: str, reads_prompts: bool = False) -> bytes:
+        """Keep what can be kept of a request; the answer. Of who reads prompts here, spans that name one are linked to its version. Raises
+        `Invalid`, and `Unavailable` where it could not be made durable."""
+        work, linked = self._made, reads_prompts and signal.name == "traces" and MARK in body
+        if linked or len(body) > INLINE:
+            payload, outcome = await asyncio.to_thread(work, signal, project, body, kind, foreign, linked)
         else:
-            payload, outcome = work(signal, project, body, kind, foreign)
+            payload, outcome = work(signal, project, body, kind, foreign, linked)
         self._count(signal.name, "received", outcome.received)
         for reason, (count, _) in outcome.refused.items():
             self._count(signal.name, f"refused.{reason}", count)
@@ -98,6 +102,13 @@ class Intake:
         """Count a request."""
         self._count(signal, "requests")
 
+    def refuse(self, signal: str, project: str, source: str, reason: str, many: int) -> None:
+        """Count items of a request that were refused before it became OTLP."""
+        self._count(signal, "received", many)
+        self._count(signal, f"refused.{reason}", many)
+        self._refusals.items(project, source, signal, reason, many)
+        self.counts["rejected"] += many
+
     def turned_away(self, signal: str, error: WindlassError, actor: Actor | None = None) -> None:
         """Count a request that was refused whole. Of an actor who may send it is in the ledger; nobody else writes anything to the disk."""
         self._count(signal, f"turned_away.{error.code}")
@@ -112,13 +123,17 @@ class Intake:
         if many:
             self.counts[f"{signal}.{what}"] += many
 
-    def _made(self, signal: wire.Signal, project: str, body: bytes, kind: str, foreign: str) -> tuple[bytes | None, wire.Outcome]:
+    def _made(
+        self, signal: wire.Signal, project: str, body: bytes, kind: str, foreign: str, linked: bool
+    ) -> tuple[bytes | None, wire.Outcome]:
         """The journal's record, None where nothing is left to keep."""
         request, unreadable = wire.parse(signal, body, kind)
         outcome = wire.refuse(signal, request, unreadable)
         if not outcome.kept:
             return None, outcome
         wire.mark(signal, request, foreign)
+        if linked and self._prompts:
+            self._prompts.link(project, request)
         data = request.SerializeToString()
         masker = self._masking.of(project)
         if masker.may_find(data) and mask_otlp(request, masker):

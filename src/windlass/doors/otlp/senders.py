@@ -21,18 +21,20 @@ RAW = ""  # the whole of `Authorization` is the key
 
 class Sender(NamedTuple):
     """`base` stands before `/v1/traces`. `schemes` are those of `Authorization`; of `basic` the password is the key. `headers` carry it
-    where `Authorization` is not there. `project` are headers that name a project of theirs."""
+    where `Authorization` is not there. `project` are headers that name a project of theirs. `reads_prompts`: the SDK that sends to this
+    path reads its prompts at the same address, so their numbers are ours."""
 
     base: str
     schemes: tuple[str, ...]
     headers: tuple[str, ...] = ()
     project: tuple[str, ...] = ()
+    reads_prompts: bool = False
 
 
 SENDERS = (
     # OpenTelemetry, Traceloop, Phoenix and Arize, MLflow, Logfire (whose token stands alone)
     Sender("", ("bearer", "basic", RAW), ("x-api-key", "api_key", "api-key"), ("x-mlflow-experiment-id", "x-project-name")),
-    Sender("/api/public/otel", ("basic", "bearer")),  # Langfuse
+    Sender("/api/public/otel", ("basic", "bearer"), reads_prompts=True),  # Langfuse
     Sender("/v1/private/otel", (RAW, "bearer"), (), ("comet-workspace", "projectname")),  # Opik, and behind its proxy
     Sender("/api/v1/private/otel", (RAW, "bearer"), (), ("comet-workspace", "projectname")),
     # Weave and LangSmith share a path; Weave's agents have their own

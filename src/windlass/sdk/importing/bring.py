@@ -23,6 +23,7 @@ from windlass.core.operations.traces import GIVE_SCORE, TRACE, ScoreRequest, Tra
 from windlass.sdk.client import Client
 from windlass.sdk.importing import langfuse, mlflow, phoenix
 from windlass.sdk.importing.foreign import Foreign
+from windlass.sdk.importing.prompt_links import PromptLinks
 from windlass.sdk.importing.source import Left, Marks, Source
 from windlass.sdk.importing.spans import request
 
@@ -49,6 +50,7 @@ class Brought(msgspec.Struct):
     traces: int = 0
     spans: int = 0
     scores: int = 0
+    prompts: int = 0  # versions that are new here
     projects: dict[str, int] = {}  # of theirs, by traces
     left: list[LeftBehind] = []
     went_on: bool = False
@@ -100,9 +102,13 @@ def bring(
     kept.since_ns = since_ns if not kept.marks else kept.since_ns
     left: Counter[Left] = Counter()
     say(f"reading {source.product}", 0, 0)
+    refs: dict[tuple[str, int], str] = {}
+    if not dry:  # first, so that spans can be linked to them
+        refs, done.prompts = source.prompts(client, left)
+    links = PromptLinks(lambda project, name, number: refs.get((name, number)))
     for page in source.pages(kept.marks, since_ns, project):
         if not dry:
-            left.update(_send(client, source.product, page.project, page.spans))
+            left.update(_send(client, source.product, page.project, page.spans, links))
             left.update(_score(client, page.scores))
             kept.marks = page.marks
             kept.probe = page.spans[0].trace_id.hex() if page.spans else kept.probe
@@ -136,19 +142,20 @@ def _is_here(client: Client, probe: str | None) -> bool:
     return True
 
 
-def _send(client: Client, product: str, project: str, spans: list[Span]) -> Counter[Left]:
+def _send(client: Client, product: str, project: str, spans: list[Span], links: PromptLinks) -> Counter[Left]:
     """Hand spans to our own door. Returns what it refused. Raises `Unavailable` and what it answers."""
     left: Counter[Left] = Counter()
     for some in _requests(spans):
         try:
-            body = request(some, product.lower(), project).SerializeToString()
-            told = ExportTraceServiceResponse.FromString(_post(client, body)).partial_success
+            sent = request(some, product.lower(), project)
+            links.link(client.project, sent)
+            told = ExportTraceServiceResponse.FromString(_post(client, sent.SerializeToString())).partial_success
         except (TooLarge, Invalid) as e:  # one of them, which must not stop the others
             middle = len(some) // 2
             if not middle:
                 left[Left(REFUSED_SPANS, e.message[:200])] += 1
             for half in (some[:middle], some[middle:]) if middle else ():
-                left.update(_send(client, product, project, half))
+                left.update(_send(client, product, project, half, links))
             continue
         if told.rejected_spans:
             left[Left(REFUSED_SPANS, told.error_message[:200])] += told.rejected_spans

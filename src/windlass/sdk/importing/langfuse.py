@@ -22,8 +22,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.ids import now_ns
+from windlass.sdk.client import Client
 from windlass.sdk.importing import spans as otlp
 from windlass.sdk.importing.foreign import Foreign, Query
+from windlass.sdk.importing.langfuse_prompts import Refs, bring_prompts
 from windlass.sdk.importing.source import Left, Marks, Page, scored
 
 OBSERVATIONS, SCORES, TRACES = 200, 100, 50  # of one page
@@ -138,18 +140,16 @@ class Langfuse:
             if number > int((told.get("meta") or {}).get("totalPages", 0)):
                 return
 
+    def prompts(self, client: Client, left: Counter[Left]) -> tuple[Refs, int]:
+        return bring_prompts(client, self._server, left)
+
     def rest(self) -> Counter[Left]:
-        left: Counter[Left] = Counter()
-        for what, why in (
-            ("prompts", "write them as prompts/NAME.md of a workspace, and push it"),
-            ("datasets", "download their items there, and name the file in a workspace"),
-        ):
-            try:
-                told = self._server.get(f"/api/public/v2/{what}", [("limit", "1")])
-            except (NotFound, Invalid):
-                continue
-            left[Left(what, why)] = int((told.get("meta") or {}).get("totalItems", 0))
-        return +left
+        try:
+            told = self._server.get("/api/public/v2/datasets", [("limit", "1")])
+        except (NotFound, Invalid):
+            return Counter()
+        why = "download their items there, and name the file in a workspace"
+        return +Counter({Left("datasets", why): int((told.get("meta") or {}).get("totalItems", 0))})
 
 
 def _observed(page: Page, said: dict[str, Any], listed: bool = True) -> None:

@@ -20,6 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from windlass.core.errors import Invalid, NotFound, Unavailable
 from windlass.core.ids import now_ns
+from windlass.sdk.client import Client
 from windlass.sdk.importing import spans as otlp
 from windlass.sdk.importing.foreign import Foreign
 from windlass.sdk.importing.source import Left, Marks, Page, scored
@@ -149,6 +150,9 @@ class MLflow:
         page.spans += found
         for said in info.get("assessments", []):
             _assessed(page, said, root.trace_id.hex(), id)
+
+    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
+        return {}, 0  # they are told by `rest`
 
     def rest(self) -> Counter[Left]:
         """Counted where it answers; other stores of it do not."""

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from windlass.core.errors import Invalid, NotFound
+from windlass.sdk.client import Client
 from windlass.sdk.importing import spans as otlp
 from windlass.sdk.importing.foreign import Foreign, Query
 from windlass.sdk.importing.source import Left, Marks, Page, scored
@@ -143,6 +144,9 @@ class Phoenix:
             yield from told["data"]
             if not (cursor := told.get("next_cursor")):
                 return
+
+    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
+        return {}, 0  # they are told by `rest`
 
     def rest(self) -> Counter[Left]:
         left: Counter[Left] = Counter()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from windlass.core.operations.traces import ScoreRequest
+from windlass.sdk.client import Client
 
 LONGEST_CATEGORY = 200  # characters; as `traces.score` takes them
 LONGEST_COMMENT = 10_000
@@ -48,6 +49,11 @@ class Source(Protocol):
     def pages(self, marks: Marks, since_ns: int, project: str | None) -> Iterator[Page]:
         """Everything after these marks, of one of its projects or of all. A page's marks hold once it is kept. Raises `NotFound` for a
         project that is not there, and what reading raises."""
+        ...
+
+    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
+        """Bring its prompts. Returns by name and number there which exact ref each is here, and how many versions are new. What is not
+        carried is put to `left`."""
         ...
 
     def rest(self) -> Counter[Left]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-ORDER = ("windlass", "langfuse", "mlflow", "openinference", "vercel", "traceloop", "langsmith", "genai", "logfire", "mlflow_genai")
+ORDER = ("windlass", "langfuse", "mlflow", "openinference", "vercel", "traceloop", "langsmith", "opik", "genai", "logfire", "mlflow_genai")
 COUNTS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")
 LISTS = ("tags",)
 FROM = {"input": "input_from", "output": "output_from"}  # whole texts, kept as they came

@@ -1,0 +1,352 @@
+"""Traces, spans and scores as Opik's SDK sends them to its own interface, under `/api`. What they mean is in `traces/opik_spans.py`.
+
+    POST  /api/v1/private/{traces,spans}[/batch]    whole ones, or as they begin: 204; 400 where some are not kept, which says which
+    PATCH /api/v1/private/{traces,spans}/{id}       what is new of one, before or after it is told: 204
+    PUT   /api/v1/private/{traces,spans}/feedback-scores, and traces/threads/feedback-scores
+    GET   /api/is-alive/ping, and /api/v1/session/redirect/projects, which the SDK prints: to the page of the trace
+
+They become OTLP and go the way of all OTLP: masked, in the journal before they are acknowledged, in the ledger. A row is what was told of
+it last, whole; so what an update leaves out is put to it here: from what came of late, else from what is kept. What they call a thread is
+a session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from windlass.core.actor import Actor
+from windlass.core.errors import Invalid, NotFound, Unavailable, WindlassError
+from windlass.core.operations.traces import GIVE_SCORE, TRACES, ScoreRequest, TraceQuery, TraceShow
+from windlass.core.span import StoredSpan
+from windlass.doors import api
+from windlass.doors.auth import headers_of
+from windlass.doors.otlp import Intake
+from windlass.doors.otlp.http import Body
+from windlass.doors.otlp.intake import wait_after
+from windlass.doors.otlp.senders import RAW, Sender
+from windlass.doors.otlp.unpacking import ENCODINGS
+from windlass.doors.otlp.wire import PROTOBUF, SIGNALS
+from windlass.platform import Platform
+from windlass.sdk.importing.spans import FOREIGN_SPAN
+from windlass.traces import opik_spans
+
+SENDER = Sender("/api/v1/private", (RAW, "bearer"))
+REMEMBERED = 32_000_000  # bytes, of what came of late
+LATE_S = 300.0  # for how long; then it is read where it is kept, from which it may have been erased
+TOLD = 5  # of what is not kept, in one answer
+SPANS, TRACES_ = "spans", "traces"
+_AGAIN_S = 2
+
+Told = dict[str, Any]
+_Read = dict[str, dict[str, StoredSpan]]  # trace → its spans by their ids
+Endpoint = Callable[[Request, Actor, Any], Awaitable[None]]
+
+
+class _Known(NamedTuple):
+    """What was told of one: as a whole, and by updates, which are newer."""
+
+    whole: Told
+    updates: Told
+    size: int
+    at: float  # seconds of the process's clock
+
+
+class Opik:
+    """The door.
+
+    Args:
+        platform: gives the scores, and has what came before.
+        intake: knows who sends, and keeps it.
+    """
+
+    def __init__(self, platform: Platform, intake: Intake) -> None:
+        self._platform = platform
+        self._intake = intake
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()  # by project and id
+        self._bytes = 0
+        self._since = time.monotonic()  # all that came since then is remembered
+        self._lock = asyncio.Lock()  # of two updates of one, each puts to what the other left
+
+    def routes(self) -> list[Route]:
+        base, listed = SENDER.base, list[Route]()
+        for what in (TRACES_, SPANS):
+            listed += [
+                Route(f"{base}/{what}/batch", self._taking(self._batch(what)), methods=["POST"]),
+                Route(f"{base}/{what}", self._taking(self._single(what)), methods=["POST"]),
+                Route(f"{base}/{what}/feedback-scores", self._taking(self._scores(what)), methods=["PUT"]),
+                Route(f"{base}/{what}/{{id:uuid}}", self._taking(self._update(what)), methods=["PATCH"]),
+            ]
+        return [
+            *listed,
+            Route(f"{base}/traces/threads/feedback-scores", self._taking(self._scores("threads")), methods=["PUT"]),
+            Route(f"{base}/{{rest:path}}", api.answering(_unserved), methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+            Route("/api/is-alive/ping", _alive, methods=["GET"]),
+            Route("/api/v1/session/redirect/projects/", _printed, methods=["GET"]),
+        ]
+
+    def _taking(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint with who sends and what; its refusals counted as those of OTLP are."""
+
+        async def answer(request: Request) -> Response:
+            self._intake.came("traces")
+            headers, actor = headers_of(request.scope), None
+            try:
+                actor = await self._intake.admit(SENDER, headers)
+                encoding = headers.get("content-encoding", "").strip().lower()
+                if encoding not in ("", "identity", *ENCODINGS):
+                    raise Invalid(f"{encoding[:100]!r} is not an encoding we read", remedy=f"send {', '.join(ENCODINGS)}, or none")
+                with self._intake.share() as share:
+                    known = encoding if encoding in ENCODINGS else ""
+                    await endpoint(request, actor, _json(await Body(request.receive).whole(share, known, self._intake.limit)))
+            except _Partly as e:
+                return api.error_response(e)
+            except Exception as e:
+                error = e if isinstance(e, WindlassError) else api.defect(request.url.path)
+                self._intake.turned_away("traces", error, actor)
+                answered = api.error_response(error)
+                if (wait := wait_after(error)) is not None:
+                    answered.headers.setdefault("retry-after", str(wait))
+                return answered
+            return Response(status_code=204)
+
+        return answer
+
+    def _batch(self, what: str) -> Endpoint:
+        async def take(request: Request, actor: Actor, said: Any) -> None:
+            items = said.get(what) if isinstance(said, dict) else None
+            if not isinstance(items, list):
+                raise Invalid(f"there is no list of {what}", where=what, remedy="send what Opik's SDK does")
+            await self._keep(actor, what, items)
+
+        return take
+
+    def _single(self, what: str) -> Endpoint:
+        async def take(request: Request, actor: Actor, said: Any) -> None:
+            await self._keep(actor, what, [said])
+
+        return take
+
+    def _update(self, what: str) -> Endpoint:
+        async def take(request: Request, actor: Actor, said: Any) -> None:
+            if not isinstance(said, dict):
+                raise Invalid("an update is an object", where="body")
+            id = str(request.path_params["id"])
+            async with self._lock:
+                known = await self._before(actor, what, id, said)
+                whole, updates = (known.whole, known.updates) if known else ({}, {})
+                made = _updated({**whole, **updates}, said) | {"id": id}
+                await self._take(actor, [self._step(what, made)])
+                named = {*updates, *said, *(("tags",) if _TAGS & said.keys() else ())} - _TAGS
+                told = {field: made[field] for field in named if field in made}
+                self._remember(actor, id, whole, told)
+
+        return take
+
+    # ── keeping ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _keep(self, actor: Actor, what: str, items: list[Any]) -> None:
+        """Raises `_Partly` naming those that are no traces or spans; the others are kept."""
+        wrong, refused = list[str](), Counter[str]()
+        async with self._lock:
+            steps, known = list[tuple[str, Any]](), list[tuple[str, Told, Told]]()
+            news, read = dict[str, tuple[Told, Told]](), _Read()
+            for number, item in enumerate(items):
+                try:
+                    if not isinstance(item, dict):
+                        raise Invalid("it is no object")
+                    item = {field: value for field, value in item.items() if value is not None}
+                    id = opik_spans.uuid_of(item.get("id"), "id")
+                    if not item.get("start_time"):
+                        raise Invalid("there is no time", where="start_time", remedy="give the time at which it began")
+                    self._step(what, item)
+                    before = news.get(id)
+                    if before is None:
+                        found = await self._before(actor, what, id, item, read) if self._may_lack() else self._lately(actor, id)
+                        before = (found.whole, found.updates) if found else ({}, {})
+                    news[id] = (_newest(before[0], item), before[1])
+                except Invalid as e:
+                    wrong.append(f"{what}[{number}]: {e}")
+                    refused["malformed"] += 1
+            for id, (whole, updates) in news.items():
+                steps.append(self._step(what, {**whole, **updates}))
+                known.append((id, whole, updates))
+            for reason, many in refused.items():
+                self._intake.refuse("traces", actor.project, "opik", reason, many)
+            if steps:
+                wrong += await self._take(actor, steps)
+            for id, whole, updates in known:
+                self._remember(actor, id, whole, updates)
+        if wrong:
+            some = "; ".join(wrong[:TOLD]) + (f"; and {len(wrong) - TOLD} more" if len(wrong) > TOLD else "")
+            raise _Partly(some, where="body", remedy="what is not named here was kept")
+
+    def _step(self, what: str, told: Told) -> tuple[str, Any]:
+        return str(told.get("project_name") or ""), opik_spans.step(told, is_span=what == SPANS)
+
+    async def _take(self, actor: Actor, steps: list[tuple[str, Any]]) -> list[str]:
+        """What is not kept of them. Raises `Unavailable`."""
+        sent = opik_spans.request(steps).SerializeToString()
+        answer = ExportTraceServiceResponse.FromString(await self._intake.take(SIGNALS["traces"], actor.project, sent, PROTOBUF, ""))
+        return [answer.partial_success.error_message] if answer.partial_success.rejected_spans else []
+
+    # ── what came before ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _before(self, actor: Actor, what: str, id: str, said: Told, read: _Read | None = None) -> _Known | None:
+        """What was told of one: of late, or as it is kept. `read` are traces that were read already. Raises `Invalid` where it is too long
+        to be put together again."""
+        if (known := self._lately(actor, id)) is not None:
+            return known
+        if what == SPANS and not said.get("trace_id"):
+            raise Invalid("a span is of a trace", where="trace_id", remedy="give its id")
+        trace = opik_spans.trace_hex(opik_spans.uuid_of(said["trace_id"], "trace_id") if what == SPANS else id)
+        read = {} if read is None else read
+        if trace not in read:
+            read[trace] = await self._spans_of(actor, trace)
+        if (one := read[trace].get(opik_spans.span_hex(id))) is None:
+            return None
+        if one.cut:
+            raise Invalid(f"{id} is too long to be updated so late", where="body", remedy="send it whole")
+        return _Known(opik_spans.fields(one), {}, 0, 0.0)
+
+    async def _spans_of(self, actor: Actor, trace: str) -> dict[str, StoredSpan]:
+        spans, cursor = dict[str, StoredSpan](), None
+        while True:
+            try:
+                found = await self._platform.traces.found(TraceShow(trace, actor.project, cursor))
+            except NotFound:
+                return spans
+            spans |= {one.span_id: one for one in found.spans}
+            if (cursor := found.next) is None:
+                return spans
+
+    def _lately(self, actor: Actor, id: str) -> _Known | None:
+        known = self._known.get((actor.project, id))
+        return known if known is not None and time.monotonic() - known.at < LATE_S else None
+
+    def _may_lack(self) -> bool:
+        """Whether something came of late that is not remembered. Else whole ones need not be looked for, which is most of what is sent."""
+        return time.monotonic() - self._since < LATE_S
+
+    def _remember(self, actor: Actor, id: str, whole: Told, updates: Told) -> None:
+        key, size = (actor.project, id), len(msgspec.json.encode((whole, updates)))
+        if (old := self._known.pop(key, None)) is not None:
+            self._bytes -= old.size
+        self._known[key] = _Known(whole, updates, size, time.monotonic())
+        self._bytes += size
+        now = time.monotonic()
+        while self._known and (self._bytes > REMEMBERED or now - next(iter(self._known.values())).at > LATE_S):
+            gone = self._known.popitem(last=False)[1]
+            self._bytes -= gone.size
+            self._since = max(self._since, gone.at)
+
+    # ── scores ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _scores(self, what: str) -> Endpoint:
+        async def take(request: Request, actor: Actor, said: Any) -> None:
+            items = said.get("scores") if isinstance(said, dict) else None
+            if not isinstance(items, list):
+                raise Invalid("there is no list of scores", where="scores", remedy="send what Opik's SDK does")
+            wrong = []
+            for number, item in enumerate(items):
+                try:
+                    await self._platform.ask(GIVE_SCORE, actor, await self._score(actor, what, item))
+                except Unavailable:
+                    raise  # all of them may be sent again
+                except WindlassError as e:
+                    wrong.append(f"scores[{number}]: {e}")
+            if wrong:
+                raise _Partly("; ".join(wrong[:TOLD]), where="scores", remedy="what is not named here was kept")
+
+        return take
+
+    async def _score(self, actor: Actor, what: str, item: Any) -> ScoreRequest:
+        """Raises `Invalid`, and `Unavailable` where what it is about has not come."""
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            raise Invalid("a score has a name", where="name")
+        value = item.get("value")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise Invalid("a score of Opik's is a number", where="value")
+        comment = "\n\n".join(str(item[field]) for field in ("category_name", "reason") if item.get(field)) or None
+        given = ScoreRequest(item["name"].strip(), float(value), comment, project=actor.project)
+        if what == "threads":
+            given.session = str(item.get("thread_id") or item.get("id") or "")
+            if (
+                given.session
+                and not (await self._platform.traces.of_session(TraceQuery(actor.project, session=given.session, limit=1))).items
+            ):
+                raise _not_yet(f"the thread {given.session[:100]!r}")
+            return given
+        id = opik_spans.uuid_of(item.get("id"), "id")
+        given.trace = opik_spans.trace_hex(id) if what == TRACES_ else await self._trace_of(actor, id)
+        given.span = opik_spans.span_hex(id) if what == SPANS else None
+        return given
+
+    async def _trace_of(self, actor: Actor, id: str) -> str:
+        """Of a span. Raises `Unavailable` where it has not come, `Forbidden` where that would have to be looked up and the key may not."""
+        if (known := self._lately(actor, id)) is not None:
+            return opik_spans.trace_hex(opik_spans.uuid_of({**known.whole, **known.updates}.get("trace_id"), "trace_id"))
+        found = await self._platform.ask(TRACES, actor, TraceQuery(actor.project, f'attr.{FOREIGN_SPAN}:"{id}"', limit=1))
+        if not found.items:
+            raise _not_yet(f"the span {id}")
+        return str(found.items[0].trace_id)
+
+
+class _Partly(Invalid):
+    """Some of what was sent is not kept, and was counted one by one."""
+
+
+_TAGS = {"tags_to_add", "tags_to_remove"}
+
+
+def _updated(before: Mapping[str, Any], said: Told) -> Told:
+    """What is known with an update put to it; what it leaves out, or says nothing of, is as before."""
+    made = {**before, **{field: value for field, value in said.items() if value is not None and field not in _TAGS}}
+    added, removed = (set(said.get(name) or ()) for name in ("tags_to_add", "tags_to_remove"))
+    if added or removed:
+        tags = [*(made.get("tags") or ()), *sorted(added)]
+        made["tags"] = [tag for tag in dict.fromkeys(tags) if tag not in removed]
+    return made
+
+
+def _newest(before: Told, said: Told) -> Told:
+    """Of what is told twice, as a whole each time, what was told last; a beginning never replaces an end."""
+    if not before:
+        return said
+    begun = bool(before.get("end_time")) and not said.get("end_time")
+    older = begun or str(before.get("last_updated_at") or "") > str(said.get("last_updated_at") or "")
+    return {**said, **before} if older else {**before, **said}
+
+
+def _not_yet(what: str) -> Unavailable:
+    return Unavailable(f"{what} has not come", where="scores", remedy="send the score again once it has", retry_after_s=_AGAIN_S)
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise Invalid(f"the body must be JSON: {e}", where="body") from e
+
+
+async def _unserved(request: Request) -> Response:
+    remedy = "traces, spans and their scores are; docs/tracing.md says what else is"
+    raise NotFound("this of Opik's interface is not served here", where=request.url.path, remedy=remedy)
+
+
+async def _alive(request: Request) -> Response:
+    return Response(b'{"message":"Healthy Server","healthy":true}', media_type=api.JSON)
+
+
+async def _printed(request: Request) -> Response:
+    id = opik_spans.trace_hex(request.query_params.get("trace_id", ""))
+    return RedirectResponse(f"/traces/{id}" if id.isalnum() else "/traces")
