@@ -199,7 +199,8 @@ MORE_ELSEWHERE = {
 
 
 class Asked(NamedTuple):
-    """One request: what it needs, and how it is made. `needs` is a permission, or `public`, `grant` or `known`: anybody who is somebody."""
+    """One request: what it needs, and how it is made. `needs` is a permission, or `public`, `grant` or `known`: anybody who is somebody;
+    `leads` is public, and an address that leads to another."""
 
     needs: str
     method: str
@@ -242,6 +243,38 @@ def doors(w: World) -> dict[str, Asked]:
             "trace", "POST", "/api/public/scores", b'[{"traceId": "%s", "name": "x", "value": 1}]' % (b"ab" * 16)
         ),
         "GET /api/public/v2/prompts/{name:path}": Asked("call", "GET", "/api/public/v2/prompts/note?label=latest"),
+        "GET /api/public/projects": Asked("trace", "GET", "/api/public/projects"),
+        "GET /api/public/v2/datasets": Asked("read", "GET", "/api/public/v2/datasets"),
+        "GET /api/public/v2/datasets/{name:path}": Asked("read", "GET", "/api/public/v2/datasets/rows"),
+        "POST /api/public/v2/datasets": Asked("write", "POST", "/api/public/v2/datasets", b'{"name": "new-set"}'),
+        "GET /api/public/dataset-items": Asked("read", "GET", "/api/public/dataset-items", query={"datasetName": "rows"}),
+        "GET /api/public/dataset-items/{id:path}": Asked("read", "GET", "/api/public/dataset-items/r1"),
+        "POST /api/public/dataset-items": Asked(
+            "write", "POST", "/api/public/dataset-items", b'{"datasetName": "rows", "id": "r1", "input": 1}'
+        ),
+        "DELETE /api/public/dataset-items/{id:path}": Asked("write", "DELETE", "/api/public/dataset-items/r39"),
+        "POST /api/public/dataset-run-items": Asked(
+            "run", "POST", "/api/public/dataset-run-items", b'{"runName": "a", "datasetItemId": "r1", "traceId": "%s"}' % (b"ab" * 16)
+        ),
+        **{
+            f"{method} /api/v1/private/{path}": Asked("trace", method, f"/api/v1/private/{path.replace('{id:uuid}', OPIK)}", body.encode())
+            for what in ("traces", "spans")
+            for method, path, body in (
+                ("POST", f"{what}/batch", f'{{"{what}": []}}'),
+                ("PATCH", f"{what}/{{id:uuid}}", f'{{"trace_id": "{OPIK}"}}'),
+                ("POST", what, f'{{"id": "{OPIK}", "trace_id": "{OPIK}", "start_time": "2026-01-01T00:00:00Z"}}'),
+                ("PUT", f"{what}/feedback-scores", '{"scores": []}'),
+            )
+        },
+        "PUT /api/v1/private/traces/threads/feedback-scores": Asked(
+            "trace", "PUT", "/api/v1/private/traces/threads/feedback-scores", b'{"scores": []}'
+        ),
+        "ANY /api/v1/private/{rest:path}": Asked("nothing", "GET", "/api/v1/private/datasets"),
+        "GET /api/is-alive/ping": Asked("public", "GET", "/api/is-alive/ping"),
+        "GET /api/v1/session/redirect/projects/": Asked("leads", "GET", "/api/v1/session/redirect/projects/", query={"trace_id": OPIK}),
+        "GET /project/{project}/traces/{id}": Asked("leads", "GET", "/project/p/traces/abc"),
+        "GET /project/{project}/experiments/results": Asked("leads", "GET", "/project/p/experiments/results"),
+        "GET /project/{project}/datasets/dataset/{name}/runs/{run}": Asked("leads", "GET", "/project/p/datasets/dataset/rows/runs/x"),
         "POST /api/public/ingestion": Asked("trace", "POST", "/api/public/ingestion", b'{"batch": []}'),
         "POST /v1/chat/completions": Asked("call", "POST", "/v1/chat/completions", CHAT),
         "POST /v1/messages": Asked("call", "POST", "/v1/messages", CHAT),
@@ -254,6 +287,7 @@ def doors(w: World) -> dict[str, Asked]:
     }
 
 
+OPIK = "01a22b6a-df15-7b39-a930-05d75c1c456a"
 NEW_BLOB = b"what nobody has sent yet"
 NEW_DIGEST = hashlib.sha256(NEW_BLOB).hexdigest()
 

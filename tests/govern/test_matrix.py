@@ -34,6 +34,11 @@ PUBLIC = {
     "GET /healthz": "that it runs, for what watches it",
     "GET /static": "style sheets and scripts, which are in the wheel",
     "GET /api/v1/openapi.json": "what can be asked, which is in the wheel; not what there is",
+    "GET /api/is-alive/ping": "that it runs, for Opik's SDK",
+    "GET /api/v1/session/redirect/projects/": "an address that Opik's SDK prints, which leads to a page",
+    "GET /project/{project}/traces/{id}": "one that Langfuse's prints, likewise",
+    "GET /project/{project}/experiments/results": "likewise",
+    "GET /project/{project}/datasets/dataset/{name}/runs/{run}": "likewise",
     "POST /login": "the form by which nobody becomes somebody",
     "GET /login/{name}": "the way to an OpenID provider that is named on the log-in page",
     "GET /login/{name}/back": "the way back, by which nobody becomes somebody",
@@ -115,7 +120,7 @@ def test_every_other_route_has_a_row(world: World) -> None:
             methods = route.methods - {"HEAD"}
             found.add(f"{'ANY' if len(methods) > 1 else next(iter(methods))} {route.path}")
     for route in world.app._rest.routes:  # type: ignore[attr-defined]
-        if route.path.startswith(("/mcp", "/log", "/api/public")):
+        if route.path.startswith(("/mcp", "/log", "/api/public", "/api/v1/private", "/api/is-alive", "/api/v1/session/", "/project")):
             methods = route.methods - {"HEAD"}
             found.add(f"{'ANY' if len(methods) > 1 else next(iter(methods))} {route.path}")
     found |= {f"POST {path}" for path in gateway.ROUTES} | {f"{method} {path}" for path, method in gateway.OTHERS.items()}
@@ -195,11 +200,11 @@ def test_nobody_gets_in_by_any_method(world: World) -> None:
 def test_what_is_public_tells_nothing_of_what_there_is(world: World) -> None:
     before = world.state()
     doors = questions.doors(world)
-    assert {route for route, asked in doors.items() if asked.needs in ("public", "login", "logout")} == PUBLIC.keys()
+    assert {route for route, asked in doors.items() if asked.needs in ("public", "leads", "login", "logout")} == PUBLIC.keys()
     for route in PUBLIC:
         answer = world.send("nobody", *doors[route][1:])
         body = b"".join(answer.body)
-        assert answer.status == {"login": 401, "logout": 403}.get(doors[route].needs, 200), (route, answer.status)
+        assert answer.status == {"login": 401, "logout": 403, "leads": 307}.get(doors[route].needs, 200), (route, answer.status)
         assert MARK.encode() not in body and str(world.home.path).encode() not in body, route
     assert world.state() == before
 

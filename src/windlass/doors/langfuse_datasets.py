@@ -123,7 +123,8 @@ class LangfuseDatasets:
 
     def _answering(self, ask: Callable[[Request, Actor], Awaitable[Any]]) -> api.Endpoint:
         async def answer(request: Request) -> Response:
-            actor = await self._intake.admit(SENDER, headers_of(request.scope))
+            needs = "trace" if ask in (self._projects, self._link) else None  # else the operation asks
+            actor = await self._intake.admit(SENDER, headers_of(request.scope), needs)
             return told(200, await ask(request, actor))
 
         return answer
@@ -293,7 +294,7 @@ class LangfuseDatasets:
         dataset = foreign_runs.dataset_id(shown.version.name)
         run = foreign_runs.run_id(actor.project, dataset, asked.run_name)
         said = {
-            foreign_runs.RUN: run, foreign_runs.NAME: asked.run_name, foreign_runs.DATASET: dataset, foreign_runs.ITEM: row["key"],
+            foreign_runs.RUN_ID: run, foreign_runs.RUN_NAME: asked.run_name, foreign_runs.DATASET: dataset, foreign_runs.ITEM: row["key"],
             foreign_runs.DESCRIPTION: asked.run_description, foreign_runs.VERSION: asked.dataset_version,
             foreign_runs.METADATA: None if asked.metadata is None else msgspec.json.encode(asked.metadata).decode(),
         }  # fmt: skip

@@ -8,7 +8,7 @@ import hashlib
 
 import msgspec
 
-RUN, NAME = "langfuse.experiment.id", "langfuse.experiment.name"
+RUN_ID, RUN_NAME = "langfuse.experiment.id", "langfuse.experiment.name"
 DATASET, ITEM = "langfuse.experiment.dataset.id", "langfuse.experiment.item.id"
 DESCRIPTION, METADATA = "langfuse.experiment.description", "langfuse.experiment.metadata"
 VERSION = "langfuse.experiment.item.version"

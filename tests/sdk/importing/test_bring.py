@@ -48,6 +48,9 @@ class Three:
             page.spans.append(span)
             yield page
 
+    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
+        return {}, 0
+
     def rest(self) -> Counter[Left]:
         return Counter({Left("files", "they are not read"): 2})
 

@@ -53,8 +53,9 @@ class Intake:
         # where received is the sum of the others; and of whole requests `traces.requests` and `traces.turned_away.CODE`
         self.counts = Counter(accepted=0, rejected=0)
 
-    async def admit(self, sender: Sender, headers: Mapping[str, str]) -> Actor:
-        """Who sends these headers. Raises `Unauthenticated`, `Forbidden`."""
+    async def admit(self, sender: Sender, headers: Mapping[str, str], permission: str | None = "trace") -> Actor:
+        """Who sends these headers, and may do this in its project; None where what is asked for says what it needs. Raises
+        `Unauthenticated`, `Forbidden`."""
         key = key_of(sender, headers)
         if key is not None:
             headers = {"authorization": f"Bearer {key}"}
@@ -64,7 +65,8 @@ class Intake:
             actor = await asyncio.to_thread(self._authenticate, headers)
         else:
             actor = self._authenticate(headers)
-        self._guard(actor, "trace", actor.project)
+        if permission:
+            self._guard(actor, permission, actor.project)
         return actor
 
     def share(self) -> Share:

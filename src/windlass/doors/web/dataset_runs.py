@@ -47,7 +47,7 @@ class DatasetRunsContext(msgspec.Struct):
 
 async def runs(request: Request, ask: Asker) -> Response:
     of = request.query_params.get("of", "")
-    wanted = _term(foreign_runs.DATASET, foreign_runs.dataset_id(of)) if of else f"has:attr.{foreign_runs.RUN}"
+    wanted = _term(foreign_runs.DATASET, foreign_runs.dataset_id(of)) if of else f"has:attr.{foreign_runs.RUN_ID}"
     found = await _by(ask, foreign_runs.DATASET, wanted)
     sets = [await _runs_of(ask, group) for group in found.groups if not group.others]
     context = DatasetRunsContext(of, tuple(s for s in sets if s.runs), found.more)
@@ -57,8 +57,8 @@ async def runs(request: Request, ask: Asker) -> Response:
 async def _runs_of(ask: Asker, of: FigureGroup) -> RunsOf:
     """The runs of one dataset; those of none where the group has no value."""
     prefix = foreign_runs.dataset_id("")
-    within = _term(foreign_runs.DATASET, of.value) if of.value else f"has:attr.{foreign_runs.RUN} -has:attr.{foreign_runs.DATASET}"
-    found = await _by(ask, foreign_runs.NAME, within)
+    within = _term(foreign_runs.DATASET, of.value) if of.value else f"has:attr.{foreign_runs.RUN_ID} -has:attr.{foreign_runs.DATASET}"
+    found = await _by(ask, foreign_runs.RUN_NAME, within)
     made = [await _run(ask, of.value, within, group) for group in found.groups if group.value is not None]
     made.sort(key=lambda run: -run.day_ns)
     names = dict.fromkeys(score.name for run in made for score in run.figure.scores)
@@ -67,8 +67,8 @@ async def _runs_of(ask: Asker, of: FigureGroup) -> RunsOf:
 
 async def _run(ask: Asker, dataset: str | None, within: str, group: FigureGroup) -> ForeignRun:
     name = group.value or ""
-    meant = f"{within} {_term(foreign_runs.NAME, name)}"
-    ids = [g.value for g in (await _by(ask, foreign_runs.RUN, meant)).groups if g.value is not None]
+    meant = f"{within} {_term(foreign_runs.RUN_NAME, name)}"
+    ids = [g.value for g in (await _by(ask, foreign_runs.RUN_ID, meant)).groups if g.value is not None]
     if dataset:  # what was said of it may have come before its spans
         ids.append(foreign_runs.run_id(ask.actor.project, dataset, name))
     said = [score for id in dict.fromkeys(ids) for score in await _said(ask, id)]
