@@ -63,7 +63,7 @@ def test_what_is_refused_is_there_after_a_restart(home: Path) -> None:
     assert (shop.received, shop.indexed, shop.again, shop.refused) == (6, 1, 1, {"bad trace id": 2, "bad span id": 2})
     assert found[f"key:{key.id}", "traces"].turned_away == {"invalid": 1}
     assert ("", "traces") not in found, "whoever has no key writes nothing"
-    assert (found["", "logs"].kept, found["", "metrics"].kept) == (1, 1)
+    assert (found["", "logs"].indexed, found["", "metrics"].indexed) == (1, 1)
     told = audited(again)
     assert [line.problems for line in told.items if line.problems] == []
     with again.http(authorization=f"Bearer {key.secret}") as http:

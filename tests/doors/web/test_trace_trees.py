@@ -41,7 +41,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_what_is_left_out_has_a_line_where_it_is() -> None:
-    rows = [(f"{n:016x}", None if n == 1 else f"{1 if n < 8 else 2:016x}", f"s{n}", "tool", n, n, "ok", *[None] * 4) for n in range(1, 13)]
+    rows = [(f"{n:016x}", None if n == 1 else f"{1 if n < 8 else 2:016x}", f"s{n}", "tool", n, n, "ok", *[None] * 6) for n in range(1, 13)]
     tree = tree_of(TRACE, rows, TreeShow(TRACE, limit=8), lambda ids: [])
     told = [(x.level, x.step.name if x.step else x.count) for x in lines_of(tree)]
     assert told == [(0, "s1"), *((1, f"s{n}") for n in range(2, 8))]
