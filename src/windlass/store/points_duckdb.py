@@ -49,9 +49,11 @@ def insert(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[PointRow]) -
     """Put those in that are not in the file yet. Returns them. Raises `OverflowError` for a number that has no place."""
     import numpy as np  # which is not needed until there is something to write
 
+    from windlass.store.arrays import objects
+
     new = list({(r.project, r.time_ns, r.digest): r for r in rows}.values())
     times = [r.time_ns for r in new]
-    keys = {"n": np.arange(len(new)), "project": _objects([r.project for r in new]), "time_ns": np.array(times, dtype=np.int64),
+    keys = {"n": np.arange(len(new)), "project": objects([r.project for r in new]), "time_ns": np.array(times, dtype=np.int64),
             "digest": np.array([int(r.digest, 16) for r in new], dtype=np.uint64)}  # fmt: skip
     db.register("batch", keys)
     try:
@@ -76,26 +78,15 @@ def insert(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[PointRow]) -
 def _arrays(rows: Sequence[PointRow]) -> dict[str, Any]:
     import numpy as np
 
+    from windlass.store.arrays import array_of
+
     made = {}
     for column, kind in TYPES.items():
         values = [getattr(row, column) for row in rows]
         if column in NUMBERS:
             made[column] = np.array([int(v, 16) for v in values], dtype=np.uint64)
-        elif kind == "VARCHAR":
-            made[column] = _objects(values)
-        elif kind == "BOOLEAN":
-            made[column] = np.array(values, dtype=bool)
         else:
-            given = np.array([v or 0 for v in values], dtype=np.float64 if kind == "DOUBLE" else np.int64)
-            made[column] = np.ma.masked_array(given, mask=[v is None for v in values])
-    return made
-
-
-def _objects(values: list[Any]) -> Any:
-    import numpy as np
-
-    made = np.empty(len(values), dtype=object)
-    made[:] = values
+            made[column] = array_of(kind, values)
     return made
 
 

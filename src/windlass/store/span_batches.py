@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from windlass.core.span import LOG
+from windlass.store.arrays import array_of, objects
 from windlass.store.span_columns import PLACED, TAKEN, TRACE, TYPES
 from windlass.store.span_long import parts_of, split
 from windlass.store.spans import SpanRow
@@ -86,10 +87,10 @@ def _of_texts(found: list[tuple[SpanRow, int, str, int, int, str]]) -> dict[str,
     of, places, names, numbers, sizes, texts = zip(*found, strict=True)
     ids = np.frombuffer(bytes.fromhex("".join(row.trace_id for row in of)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
     return {
-        "project": _objects([row.project for row in of]), "trace_id_high": ids[:, 0].copy(), "trace_id_low": ids[:, 1].copy(),
+        "project": objects([row.project for row in of]), "trace_id_high": ids[:, 0].copy(), "trace_id_low": ids[:, 1].copy(),
         "span_id": np.array([int(row.span_id[:16], 16) for row in of], dtype=np.uint64), "place": np.array(places, dtype=np.int64),
-        "name": _objects(list(names)), "part": np.array(numbers, dtype=np.int32), "size": np.array(sizes, dtype=np.int64),
-        "text": _objects(list(texts)),
+        "name": objects(list(names)), "part": np.array(numbers, dtype=np.int32), "size": np.array(sizes, dtype=np.int64),
+        "text": objects(list(texts)),
     }  # fmt: skip
 
 
@@ -122,20 +123,9 @@ def _arrays(rows: Sequence[SpanRow]) -> dict[str, Any]:
         elif kind == "UBIGINT":
             made[column] = np.array([int(v[:16], 16) if v else 0 for v in values], dtype=np.uint64)
         elif kind == "VARCHAR[]":
-            made[column] = _objects([_json(v).decode() if v else None for v in values])
-        elif kind == "VARCHAR":
-            made[column] = _objects(values)
-        elif kind == "BOOLEAN":
-            made[column] = np.array(values, dtype=bool)
+            made[column] = objects([_json(v).decode() if v else None for v in values])
         else:
-            given = np.array([v or 0 for v in values], dtype=np.float64 if kind == "DOUBLE" else np.int64)
-            made[column] = np.ma.masked_array(given, mask=[v is None for v in values])
-    return made
-
-
-def _objects(values: list[Any]) -> Any:
-    made = np.empty(len(values), dtype=object)
-    made[:] = values
+            made[column] = array_of(kind, values)
     return made
 
 
@@ -188,7 +178,7 @@ def _columns(keys: list[tuple[Any, ...]], runs: list[list[int]]) -> dict[str, An
     alike = dict(zip(ALIKE, zip(*keys, strict=True), strict=True))
     ids = {c: np.array(alike.pop(c), dtype=np.uint64) for c in ("trace_id_high", "trace_id_low")}
     where = {c: lies[:, n].copy() for n, c in enumerate(("first_row", "last_row", "start_ns", "last_ns"))}
-    return {**{c: _objects(list(values)) for c, values in alike.items()}, **ids, **where}
+    return {**{c: objects(list(values)) for c, values in alike.items()}, **ids, **where}
 
 
 def _put(db: duckdb.DuckDBPyConnection, table: str, columns: str, batch: dict[str, Any]) -> None:

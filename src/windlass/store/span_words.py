@@ -122,9 +122,10 @@ class Indexing:
     def _put(self) -> None:
         import numpy as np
 
+        from windlass.store.arrays import objects
+
         words = sorted(self._chunks)
-        batch = {"word": np.empty(len(words), dtype=object), "chunks": np.array([self._chunks[w] for w in words], dtype=np.uint16)}
-        batch["word"][:] = words
+        batch = {"word": objects(words), "chunks": np.array([self._chunks[w] for w in words], dtype=np.uint16)}
         self._db.execute("BEGIN")
         try:
             for table in ("words", "worded"):
