@@ -6,6 +6,7 @@ Loaded when the first rows come: a projector that has nothing to do needs no Num
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import duckdb
@@ -15,23 +16,24 @@ import numpy as np
 from windlass.core.span import LOG
 from windlass.store.arrays import array_of, objects
 from windlass.store.span_columns import PLACED, TAKEN, TRACE, TYPES
-from windlass.store.span_long import parts_of, split
+from windlass.store.span_long import longer, parts_of, split
 from windlass.store.spans import SpanRow
 
 GAP = 60_000_000_000  # between starts that are looked for apart
 RUNS = 8
 AT_ONCE = 20_000_000  # characters of long texts
+NONE = "0" * 16  # no id
+TRACES, LOGS, NO_TRACE = 0, 1, 2  # what a row lies with
 _json = msgspec.json.Encoder().encode
 
 
 def insert(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> tuple[list[SpanRow], int]:
     """Put those in that are not in the file yet, from row `first` on. Returns them, and when the last of them began."""
-    unique = {(r.project, r.trace_id, r.span_id, r.digest): r for r in rows}
-    new = _together(unique.values())
-    lean, long = _split(new)
-    batch = _arrays(lean)
+    new = _together(dict(zip(map(_same, rows), rows, strict=True)).values())
+    columns, long = _split(new)
+    batch = _arrays(columns)
     if len(again := _again(db, name, batch)):
-        keep = np.ones(len(unique), dtype=bool)
+        keep = np.ones(len(new), dtype=bool)
         keep[again] = False
         batch = {column: values[keep] for column, values in batch.items()}
         new = [row for row, kept in zip(new, keep.tolist(), strict=True) if kept]
@@ -40,17 +42,31 @@ def insert(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], fi
 
 def append(db: duckdb.DuckDBPyConnection, name: str, rows: Sequence[SpanRow], first: int) -> None:
     """Put all of them in, in their order, from row `first` on."""
-    lean, long = _split(rows)
-    _place(db, name, _arrays(lean), first, rows, long)
+    if rows:
+        columns, long = _split(rows)
+        _place(db, name, _arrays(columns), first, rows, long)
 
 
+Columns = dict[str, tuple[Any, ...]]
 Long = dict[int, dict[str, str]]  # long texts by column, of rows by identity
 
 
-def _split(rows: Sequence[SpanRow]) -> tuple[Sequence[SpanRow], Long]:
-    """Rows as they are put in, and the long texts of those that have some."""
-    pairs = [split(row) for row in rows]
-    return [lean for lean, _ in pairs], {id(row): long for row, (_, long) in zip(rows, pairs, strict=True) if long}
+def _split(rows: Sequence[SpanRow]) -> tuple[Columns, Long]:
+    """Rows as they are put in, by column, and the long texts of those that have some."""
+    columns, long = _by_column(rows), Long()
+    if suspects := longer(columns):
+        lean = list(rows)
+        for place in suspects:
+            lean[place], texts = split(rows[place])
+            if texts:
+                long[id(rows[place])] = texts
+        columns = _by_column(lean)
+    return columns, long
+
+
+def _by_column(rows: Sequence[SpanRow]) -> Columns:
+    """All columns in one pass: asked for one by one they cost as much as DuckDB's own work."""
+    return dict(zip(SpanRow.__struct_fields__, zip(*map(msgspec.structs.astuple, rows), strict=True), strict=True))
 
 
 def _place(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any], first: int, rows: Sequence[SpanRow], long: Long) -> int:
@@ -112,21 +128,26 @@ def _again(db: duckdb.DuckDBPyConnection, name: str, batch: dict[str, Any]) -> A
     return np.concatenate(found)
 
 
-def _arrays(rows: Sequence[SpanRow]) -> dict[str, Any]:
-    """These rows, by column."""
-    made: dict[str, Any] = {"n": np.arange(len(rows))}
+def _arrays(columns: Columns) -> dict[str, Any]:
+    """Columns as DuckDB takes them."""
+    made: dict[str, Any] = {"n": np.arange(len(columns["project"]))}
     for column, kind in TYPES.items():
-        values = [getattr(row, column) for row in rows]
+        values = columns[column]
         if kind == "UUID":
-            ids = np.frombuffer(bytes.fromhex("".join(values)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+            ids = _numbers("".join(values)).reshape(-1, 2)
             made[f"{column}_high"], made[f"{column}_low"] = ids[:, 0].copy(), ids[:, 1].copy()
         elif kind == "UBIGINT":
-            made[column] = np.array([int(v[:16], 16) if v else 0 for v in values], dtype=np.uint64)
+            made[column] = _numbers("".join([v[:16].rjust(16, "0") if v else NONE for v in values]))
         elif kind == "VARCHAR[]":
             made[column] = objects([_json(v).decode() if v else None for v in values])
         else:
             made[column] = array_of(kind, values)
     return made
+
+
+def _numbers(digits: str) -> Any:
+    """Numbers of 16 hex digits each."""
+    return np.frombuffer(bytes.fromhex(digits), dtype=">u8").astype(np.uint64)
 
 
 def _runs(starts: Any) -> list[tuple[int, int]]:
@@ -139,46 +160,37 @@ def _runs(starts: Any) -> list[tuple[int, int]]:
 
 
 ALIKE = ("project", "trace_id_high", "trace_id_low", "session", "user", "evaluation")  # in spans that one row of `traces` is for
+_alike = attrgetter("project", "trace_id", "session", "user", "evaluation")
+_same = attrgetter("project", "trace_id", "span_id", "digest")
 
 
 def _together(rows: Iterable[SpanRow]) -> list[SpanRow]:
     """These rows in an order in which those that are alike lie one after the other."""
-    found: dict[tuple[Any, ...], list[SpanRow]] = {}
+    found: dict[tuple[Any, bool], list[SpanRow]] = {}
     for r in rows:
-        found.setdefault((r.project, r.trace_id, r.session, r.user, r.evaluation, r.kind == LOG), []).append(r)
+        found.setdefault((_alike(r), r.kind == LOG), []).append(r)
     return [row for alike in found.values() for row in alike]
 
 
 def _places(made: dict[str, Any], first: int) -> dict[str, dict[str, Any]]:
     """Rows of `traces` and `logs` for these spans, which are put from row `first` on: one for each run of spans that are alike, none
     for log records of no trace."""
-    runs: dict[str, list[list[int]]] = {"traces": [], "logs": []}
-    keys: dict[str, list[tuple[Any, ...]]] = {"traces": [], "logs": []}
-    each = zip(*(made[c].tolist() for c in ALIKE), strict=True)
-    alone = (made["kind"] == LOG) & (made["parent"] == made["span_id"])
-    before: tuple[Any, ...] | None = None
-    for row, (key, start, kind, of_none) in enumerate(
-        zip(each, made["start_ns"].tolist(), made["kind"].tolist(), alone.tolist(), strict=True), first
-    ):
-        if of_none:
-            before = None
-            continue
-        table = "logs" if kind == LOG else "traces"
-        if before != (before := (table, key)):
-            keys[table].append(key)
-            runs[table].append([row, row, start, start])
-        else:
-            run = runs[table][-1]
-            run[1], run[2], run[3] = row, min(run[2], start), max(run[3], start)
-    return {table: _columns(keys[table], runs[table]) for table in runs if runs[table]}
-
-
-def _columns(keys: list[tuple[Any, ...]], runs: list[list[int]]) -> dict[str, Any]:
-    lies = np.array(runs, dtype=np.int64)
-    alike = dict(zip(ALIKE, zip(*keys, strict=True), strict=True))
-    ids = {c: np.array(alike.pop(c), dtype=np.uint64) for c in ("trace_id_high", "trace_id_low")}
-    where = {c: lies[:, n].copy() for n, c in enumerate(("first_row", "last_row", "start_ns", "last_ns"))}
-    return {**{c: objects(list(values)) for c, values in alike.items()}, **ids, **where}
+    log = made["kind"] == LOG
+    of = np.where(log, np.where(made["parent"] == made["span_id"], NO_TRACE, LOGS), TRACES)
+    begins = np.ones(len(of), dtype=bool)
+    begins[1:] = of[1:] != of[:-1]
+    for column in ALIKE:
+        begins[1:] |= made[column][1:] != made[column][:-1]
+    starts = np.flatnonzero(begins)
+    runs = {
+        **{column: made[column][starts] for column in ALIKE},
+        "first_row": first + starts,
+        "last_row": first + np.append(starts[1:], len(of)) - 1,
+        "start_ns": np.minimum.reduceat(made["start_ns"], starts),
+        "last_ns": np.maximum.reduceat(made["start_ns"], starts),
+    }
+    which = {table: of[starts] == number for table, number in (("traces", TRACES), ("logs", LOGS))}
+    return {table: {c: values[chosen] for c, values in runs.items()} for table, chosen in which.items() if chosen.any()}
 
 
 def _put(db: duckdb.DuckDBPyConnection, table: str, columns: str, batch: dict[str, Any]) -> None:

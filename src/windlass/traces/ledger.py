@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.ledger import LedgerLine, LedgerPage, LedgerQuery
 from windlass.store.journal import JournalReader
-from windlass.store.points import PointRow, Row
+from windlass.store.points import PointRow, Row, apart
 from windlass.store.segments import Position, Record
 from windlass.store.span_ledger import BEGAN, DAY_HOURS, GONE, HOUR_NS, LONGEST, OTHERS, SOURCES, Account, Entry
 from windlass.store.spans import Forget, SpanStore
@@ -44,6 +45,9 @@ class Key(NamedTuple):
     signal: str
 
 
+_service = attrgetter("service")
+_of_point = attrgetter("project", "receipt_ns", "service")
+_of_span = attrgetter("project", "receipt_ns", "service", "severity", "joined")
 _services = msgspec.msgpack.Decoder(list[_Service])
 Counts = Counter[tuple[Key, str]]
 
@@ -149,8 +153,8 @@ class Page:
             key = self._book.key(said.project, said.hour, source, said.signal)
             self.counts[key, "received"] += items
             self.counts[key, "erased"] += items
-        for row in made or ():
-            left[row.service[:LONGEST]] -= 1
+        for service, rows in Counter(map(_service, made or ())).items():
+            left[service[:LONGEST]] -= rows
         self.rows += made or ()
         fate = "unreadable" if made is None else ""  # what else has no row is lost, and is seen
         for source, items in left.items():
@@ -165,22 +169,25 @@ class Page:
         """What is entered with a write of these rows: which were new, which were there, and these counts."""
 
         def entries(new: Sequence[Row]) -> list[Entry]:
+            came, indexed = self._sent(rows), self._sent(new)
             found = Counter(counts)
-            found.update((self.of(row), "again") for row in rows if not _is_ours(row))
-            for row in new:
-                if _is_ours(row):
-                    continue
-                key = self.of(row)
-                found[key, "again"] -= 1
-                found[key, "indexed"] += 1
+            found.update({(key, "again"): items - indexed[key] for key, items in came.items()})
+            found.update({(key, "indexed"): items for key, items in indexed.items()})
             return [Entry(*key, what, items) for (key, what), items in found.items() if items]
 
         return entries
 
-
-def _is_ours(row: Row) -> bool:
-    """Whether it is a revision that nobody sent."""
-    return not isinstance(row, PointRow) and row.joined
+    def _sent(self, rows: Sequence[Row]) -> Counter[Key]:
+        """How many of these rows somebody sent: of revisions nobody did."""
+        spans, points = apart(rows)
+        found = Counter[Key]()
+        for (project, came, service, severity, joined), items in Counter(map(_of_span, spans)).items():
+            if not joined:
+                signal = "traces" if severity is None else "logs"
+                found[self._book.key(project, came // HOUR_NS, service[:LONGEST], signal)] += items
+        for (project, came, service), items in Counter(map(_of_point, points)).items():
+            found[self._book.key(project, came // HOUR_NS, service[:LONGEST], "metrics")] += items
+        return found
 
 
 class Lines(NamedTuple):

@@ -153,7 +153,7 @@ def _row(
         status=span.status,
         status_message=span.status_message,
         service=source.service,
-        digest=digest or _content(source, span, told, (rest, happened, links)),
+        digest=digest or _content(source, span, told, rest, happened, links),
         versions=[str(v) for v in versions] if isinstance(versions, list) else [],
         attributes=rest,
         events=happened,
@@ -180,13 +180,13 @@ def _begun(source: Source, span: Span) -> tuple[Source, Span]:
     return source._replace(receipt_ns=source.receipt_ns - 1), msgspec.structs.replace(span, span_id=span.parent, parent=parent)
 
 
-def _content(source: Source, span: Span, told: Mapping[str, Any], texts: Sequence[str]) -> str:
+def _content(source: Source, span: Span, told: Mapping[str, Any], rest: str, happened: str, links: str) -> str:
     """The digest of what a span says, its ids aside."""
-    parts = (
-        span.name, span.parent, span.start_ns, span.end_ns, span.status, span.status_message, source.service, told.get("input"),
-        told.get("output"), *texts,
-    )  # fmt: skip
-    return _digest("\0".join(map(str, parts)).encode())
+    said = (
+        f"{span.name}\0{span.parent}\0{span.start_ns}\0{span.end_ns}\0{span.status}\0{span.status_message}\0{source.service}\0"
+        f"{told.get('input')}\0{told.get('output')}\0{rest}\0{happened}\0{links}"
+    )
+    return _digest(said.encode())
 
 
 def _hear(told: dict[str, Any], events: Sequence[SpanEvent], known: Tables) -> None:
@@ -226,7 +226,8 @@ def _decoded(text: str) -> Any:
 
 def _price(told: dict[str, Any], at_ns: int, prices: Prices) -> None:
     """The cost of a call: by the user's own price, else as it was told, else by the table."""
-    model, provider, get = told.get("model"), told.get("provider") or "", told.get
+    get = told.get
+    model, provider = get("model"), get("provider") or ""
     if model is None or ("cost" in told and not prices.own(provider, model)):
         return
     usage = Usage(get("tokens_in"), get("tokens_out"), get("tokens_cached"), get("tokens_written"), get("tokens_reasoning"))
