@@ -37,7 +37,7 @@ def fields_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Field
     if not q.newest:
         leave_revised(db, files, q.spans)
     columns = {"lying.key", "parent", "status"} | {_column(n) for n in names}
-    spans, given = lying(files, q.spans, ", ".join(sorted(columns)))
+    spans, given = lying(db, files, q.spans, ", ".join(sorted(columns)))
     db.execute(f"CREATE OR REPLACE TEMP TABLE seen AS {spans}", given)
     return told(query, names, found, lambda name: _values(db, query, name))
 

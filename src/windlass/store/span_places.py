@@ -10,17 +10,19 @@ import duckdb
 from windlass.store.span_columns import COLUMNS
 from windlass.store.span_conditions import Condition
 from windlass.store.span_filters import EARLIEST
+from windlass.store.span_keys import HALF, has_any, has_between
 
 NEAR = 4096  # rows; text is unpacked by 2,048
 PIECE = 32_768  # rows of a file that are searched at a time
 
 
 class File(NamedTuple):
-    """A day's file: what it is attached as, and when the last of its spans began. A piece of one holds the rows from `first` to before
-    `end`; the first of their spans began at `began`."""
+    """A day's file: what it is attached as, when the last of its spans began, and the first halves of the ids of its traces, where they
+    are known. A piece of one holds the rows from `first` to before `end`; the first of their spans began at `began`."""
 
     name: str
     last_ns: int
+    halves: Any | None = None
     began: int = EARLIEST
     first: int | None = None
     end: int = 0
@@ -76,7 +78,7 @@ def pieces(db: duckdb.DuckDBPyConnection, files: Sequence[File], since: int, unt
             " GROUP BY piece HAVING max(last_ns) >= ? AND min(start_ns) <= ?",
             [since, until],
         ).fetchall()
-        found += [File(file.name, last_ns, began, piece * PIECE, (piece + 1) * PIECE) for piece, began, last_ns in rows]
+        found += [File(file.name, last_ns, None, began, piece * PIECE, (piece + 1) * PIECE) for piece, began, last_ns in rows]
     return found
 
 
@@ -84,17 +86,31 @@ def place(db: duckdb.DuckDBPyConnection, files: Sequence[File], key: str, projec
     """Fills `lying` with the places of all spans whose key, a column of `traces`, is among `candidates`; but of keys of which nothing
     began from a time on. `places` has where all of them lie, and when."""
     wanted = f"{key} AS key, first_row, last_row, start_ns, last_ns"
-    parts = [f"SELECT {n} AS file, {wanted} FROM {f.name}.traces WHERE project = ?" for n, f in enumerate(files)]
+    asked = _with_candidates(db, files) or [0]
+    parts = [f"SELECT {n} AS file, {wanted} FROM {files[n].name}.traces WHERE project = ?" for n in asked]
     db.execute(
         f"CREATE OR REPLACE TEMP TABLE places AS FROM ({' UNION ALL '.join(parts)}) SEMI JOIN (SELECT {key} AS key FROM candidates)"
         " USING (key)",
-        [project] * len(files),
+        [project] * len(asked),
     )
     db.execute(
         "CREATE OR REPLACE TEMP TABLE lying AS WITH kept AS (SELECT key FROM places GROUP BY key HAVING max(last_ns) >= ?)"
         " SELECT file, key, unnest(range(first_row, last_row + 1)) AS place FROM places SEMI JOIN kept USING (key)",
         [since],
     )
+
+
+def _with_candidates(db: duckdb.DuckDBPyConnection, files: Sequence[File]) -> list[int]:
+    """Which files may have something of `candidates`."""
+    if all(file.halves is None for file in files):
+        return list(range(len(files)))
+    wanted = db.execute(f"SELECT DISTINCT {HALF} AS half FROM candidates").fetchnumpy()["half"]
+    return [n for n, file in enumerate(files) if file.halves is None or has_any(file.halves, wanted)]
+
+
+def with_one(files: Sequence[File], low: int, high: int) -> list[tuple[int, File]]:
+    """Files, by number, that may have something of a trace whose id has its first half from `low` to `high`."""
+    return [(n, file) for n, file in enumerate(files) if file.halves is None or has_between(file.halves, low, high)]
 
 
 def among(db: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> None:
@@ -109,7 +125,7 @@ def keep(db: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> None:
 
 def leave_revised(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: Condition) -> None:
     """Takes out of `lying` spans that do not count, and revised ones but for the newest."""
-    rows, values = lying(files, spans, "lying.key, span_id, receipt_ns")
+    rows, values = lying(db, files, spans, "lying.key, span_id, receipt_ns")
     db.execute(
         f"CREATE OR REPLACE TEMP TABLE lying AS SELECT file, key, place FROM ({rows})"
         " QUALIFY row_number() OVER (PARTITION BY key, span_id ORDER BY receipt_ns DESC) = 1",
@@ -117,13 +133,16 @@ def leave_revised(db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: C
     )
 
 
-def lying(files: Sequence[File], spans: Condition, columns: str = COLUMNS) -> tuple[str, list[Any]]:
+def lying(
+    db: duckdb.DuckDBPyConnection, files: Sequence[File], spans: Condition, columns: str = COLUMNS
+) -> tuple[str, list[Any]]:  # fmt: skip
     """The spans that lie at these places and fit, as a question with its values; each with its `file`, by number, and its `place` there."""
     where, given = spans
     columns = f"{columns}, lying.file, lying.place"
+    there = [n for (n,) in db.execute("SELECT DISTINCT file FROM lying ORDER BY file").fetchall()] or [0]
     parts = [
-        f"SELECT {columns} FROM {f.name}.spans s JOIN lying ON lying.file = {n} AND lying.place = s.rowid WHERE {where}"
-        for n, f in enumerate(files)
+        f"SELECT {columns} FROM {files[n].name}.spans s JOIN lying ON lying.file = {n} AND lying.place = s.rowid WHERE {where}"
+        for n in there
     ]
     return " UNION ALL ".join(parts), [*given * len(parts)]
 

@@ -43,7 +43,7 @@ def sessions_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Ses
         last = newest.take(db, files, most)
         _name(db, files, (counts, [query.project]))
         place(db, files, "trace_id", query.project, EARLIEST)
-        spans = lying(files, (counts, [query.project]))
+        spans = lying(db, files, (counts, [query.project]))
         rows = _summed(db, spans, (kept, bounds), EARLIEST if last is None else last + 1, query.limit + 1)
         if last is None or len(rows) > query.limit:
             break

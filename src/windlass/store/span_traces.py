@@ -21,7 +21,7 @@ from windlass.store.span_calls import calls_of
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, said
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
 from windlass.store.span_long import complete, whole
-from windlass.store.span_places import File, Newest, Parts, among, at, keep, leave_revised, lying, pieces, place, whole_file
+from windlass.store.span_places import File, Newest, Parts, among, at, keep, leave_revised, lying, pieces, place, whole_file, with_one
 from windlass.store.span_scores import MOST, scores_of
 from windlass.store.span_sessions import outer
 from windlass.store.span_tree import LIGHT as TREE_LIGHT
@@ -53,7 +53,7 @@ def traces_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Trace
     items: tuple[TraceSummary, ...] = ()
     if found:
         keep(db, found[:limit])
-        items = _summaries(db, files, *lying(files, q.spans, f"{LIGHT}, input, output"))
+        items = _summaries(db, files, *lying(db, files, q.spans, f"{LIGHT}, input, output"))
     return TracePage(items=items, next=cursor_of(items[-1]) if len(found) > limit else None)
 
 
@@ -118,7 +118,7 @@ def _fitting(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, beg
     place(db, files, "trace_id", project, max(q.since, EARLIEST if began_after is None else began_after))
     if q.newest:
         leave_revised(db, files, q.spans)
-    spans, values = lying(files, q.spans)
+    spans, values = lying(db, files, q.spans)
     if q.totals:
         spans = f"WITH s AS ({spans}) SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s"
     conditions = [*((f"bool_or({c})", given) for c, given in q.steps), *q.whole, ("min(start_ns) BETWEEN ? AND ?", [q.since, q.until])]
@@ -271,8 +271,9 @@ def _whereabouts(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Tr
     if not 4 <= len(text) <= 32 or not _is_hex(text):
         raise Invalid(f"{query.id!r} is not a trace id", remedy="give 4 to 32 hex digits")
     low, high = text.ljust(32, "0"), text.ljust(32, "f")
+    asked = with_one(files, int(low[:16], 16), int(high[:16], 16))
     found: dict[str, list[tuple[int, int, int]]] = {}
-    for number, file in enumerate(files):
+    for number, file in asked:
         for trace, first, last in db.execute(
             f"SELECT {HEX_TRACE}, first_row, last_row FROM {file.name}.traces WHERE project = ? AND trace_id BETWEEN ?::UUID AND ?::UUID"
             " ORDER BY first_row",
@@ -284,7 +285,7 @@ def _whereabouts(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Tr
     if len(found) > 1:
         raise Invalid(f"{query.id} fits several traces", remedy="give more digits")
     ((trace_id, where),) = found.items()
-    for number, file in enumerate(files):
+    for number, file in asked:
         logs = db.execute(
             f"SELECT {number}, first_row, last_row FROM {file.name}.logs WHERE project = ? AND trace_id = ?::UUID",
             [query.project, trace_id],

@@ -56,6 +56,7 @@ from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
 from windlass.store.span_fields import fields_of
 from windlass.store.span_figures import figures_of
 from windlass.store.span_filters import EARLIEST, places, versions_of, watched
+from windlass.store.span_keys import Keys
 from windlass.store.span_ledger import Account, Entry, nothing
 from windlass.store.span_logs import logs_of
 from windlass.store.span_places import File
@@ -100,6 +101,7 @@ class DuckSpans:
         self._folder = folder
         self._memory_mb = memory_mb
         self._remapping: Remapping | None = None
+        self._keys = Keys()
         folder.mkdir(parents=True, exist_ok=True)
         self._open()
 
@@ -236,7 +238,8 @@ class DuckSpans:
         return span_traces.text_of(self._db, self._files(), query)
 
     def _files(self) -> list[File]:
-        return [File(_name(day), lies.last_ns) for day, lies in sorted(self._days.items())]
+        named = ((_name(day), lies) for day, lies in sorted(self._days.items()))
+        return [File(name, lies.last_ns, self._keys.of(name, lies.rows)) for name, lies in named]
 
     def live(self, query: LiveQuery) -> LiveFigures:
         bucket = max(1, query.hours) * 3_600_000_000_000 // 24
@@ -352,12 +355,14 @@ class DuckSpans:
             return False
         newest = max(self._days, default="")
         files = [(_name(day), lies.rows, day != newest) for day, lies in sorted(self._days.items())]
-        self._indexed = not (worked := self._words.step(files, seconds))
+        closed = [(name, rows) for name, rows, whole in files if whole]
+        worked = self._keys.step(self._db, closed) or self._words.step(files, seconds)
+        self._indexed = not worked
         return worked
 
     def _read_anew(self) -> None:
-        """Rows lie in other files now, which have no index yet."""
-        self._words, self._indexed = Words(self._db), False
+        """Rows lie in other files now, which have no index yet, and of which nothing is known."""
+        self._words, self._indexed, self._keys = Words(self._db), False, Keys()
 
     def expire(self, day: str) -> int:
         if self._remapping is not None or day not in self._days:
