@@ -7,11 +7,14 @@ from typing import Any
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.calls import CallGraph, CallsShow
+from windlass.core.operations.costs import CostsShow, TraceCosts
 from windlass.core.operations.traces import SpanText, TextShow, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.shortening import within
 from windlass.core.span import GIVEN, LOG
 from windlass.store.span_calls import calls_of
+from windlass.store.span_costs import COLUMNS as PAID
+from windlass.store.span_costs import costs_of
 from windlass.store.span_filters import STEPS
 from windlass.store.span_filters_clickhouse import TOOK, Filters, filters_of, latest
 from windlass.store.span_scores_clickhouse import judged_of
@@ -174,10 +177,17 @@ def calls_shown(ask: Ask, query: CallsShow) -> CallGraph:
     return calls_of(trace_id, _light(ask, [query.project, trace_id]))
 
 
-def _light(ask: Ask, mine: Sequence[Any]) -> list[tuple[Any, ...]]:
+def costs_shown(ask: Ask, query: CostsShow) -> TraceCosts:
     """As DuckDB's."""
+    trace_id = _resolve(ask, TraceShow(query.id, query.project))
+    return costs_of(trace_id, _light(ask, [query.project, trace_id], PAID))
+
+
+def _light(ask: Ask, mine: Sequence[Any], columns: Sequence[str] = LIGHT) -> list[tuple[Any, ...]]:
+    """As DuckDB's."""
+    listed = ", ".join(columns)
     return ask(
-        f"SELECT {', '.join(LIGHT)} FROM (SELECT {', '.join(LIGHT)} FROM spans WHERE project = ? AND trace_id = ?"
+        f"SELECT {listed} FROM (SELECT {listed} FROM spans WHERE project = ? AND trace_id = ?"
         f" AND NOT (kind = 'evaluator' AND JSONHas(attributes, '{GIVEN}')) ORDER BY receipt_ns DESC LIMIT 1 BY span_id)"
         " ORDER BY start_ns, span_id",
         mine,

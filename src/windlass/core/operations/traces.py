@@ -121,7 +121,8 @@ class SpanText(msgspec.Struct):
 class ScoreGiven(msgspec.Struct, omit_defaults=True):
     """One score or comment. `value` is a number, yes or no, or a category; None for a comment alone, or where a judge could not measure.
     `by` is the actor, or the monitor's judge. `span` is the step it is about; None where it is about the whole trace, or about the
-    `session`. `given` is False for what an evaluator of a monitor or of another platform said."""
+    `session`. `step` is that step's name as a trace tells it; None where it is an outermost one, or has
+    not come. `given` is False for what an evaluator of a monitor or of another platform said."""
 
     name: str
     at_ns: int
@@ -131,6 +132,7 @@ class ScoreGiven(msgspec.Struct, omit_defaults=True):
     span: str | None = None
     session: str | None = None
     given: bool = False
+    step: str | None = None
 
 
 class Trace(Page):

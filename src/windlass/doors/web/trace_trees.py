@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.core.errors import Invalid
-from windlass.core.operations.traces import ScoreGiven
+from windlass.core.operations.traces import TRACE, TraceShow
 from windlass.core.operations.trees import TREE, TraceTree, TreeShow, TreeStep
 from windlass.doors.web.render import Asker, Handler, query, respond
+from windlass.doors.web.scores import ScoresShown, shown
 
 ORDERS = {"start": "", "failed": "Failed", "slow": "Slowest", "dear": "Dearest"}
 
@@ -41,7 +42,7 @@ class TreeDrawn(msgspec.Struct):
 
 class TreeContext(msgspec.Struct):
     drawn: TreeDrawn
-    scores: dict[str, tuple[ScoreGiven, ...]] = {}  # of steps
+    scores: ScoresShown
 
 
 def drawn(tree: TraceTree, order: str = "start", chosen: str = "", heading: str = "") -> TreeDrawn:
@@ -99,7 +100,8 @@ def asked_of(id: str, project: str, given: dict[str, Any]) -> TreeShow:
 async def tree(request: Request, ask: Asker) -> Response:
     asked = asked_of(request.path_params["id"], ask.actor.project, dict(request.query_params))
     found = drawn(await ask(TREE, asked), asked.order, heading=f"{asked.kind} {asked.named}".strip())
-    return respond(request, "trace_tree.html", TreeContext(found), nav="traces", title="Steps of a trace")
+    said = (await ask(TRACE, TraceShow(found.tree.trace_id, asked.project, limit=1))).scores
+    return respond(request, "trace_tree.html", TreeContext(found, shown(said, ask.actor.id)), nav="traces", title="Steps of a trace")
 
 
 PAGES: tuple[tuple[str, Handler], ...] = (("/traces/{id}/tree", tree),)

@@ -10,10 +10,11 @@ from starlette.responses import Response
 
 from windlass.core import span as names
 from windlass.core.conversation import Turn, turns
+from windlass.core.operations.costs import TRACE_COSTS, CostsShow, TraceCosts
 from windlass.core.operations.traces import TRACE, WHY, Trace, TraceShow, Why
 from windlass.core.operations.trees import TREE
 from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, kind_of, output_of
-from windlass.doors.web.costs import Costs, costs_of
+from windlass.doors.costs import told as stands_out
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.playground import ran
 from windlass.doors.web.render import Asker, Handler, respond
@@ -35,7 +36,8 @@ class TraceContext(msgspec.Struct):
     why: Why | None
     datasets: tuple[str, ...]
     scores: ScoresShown
-    costs: Costs | None
+    costs: TraceCosts
+    stands_out: tuple[str, ...]  # in what it cost
     runnable: bool  # in the playground, as it ran
     runs_alone: bool  # the chosen step does, and is not the whole
 
@@ -68,6 +70,7 @@ async def trace(request: Request, ask: Asker) -> Response:
     tree = await ask(TREE, asked_of(id, project, {"to": wanted}))
     interesting = next((x for x in tree.items if x.kind == "model"), tree.items[0] if tree.items else None)
     chosen = await _chosen(ask, id, wanted or (interesting.span_id if interesting else ""), steps)
+    costs = await ask(TRACE_COSTS, CostsShow(id, project))
     shown = {names.VERSIONS, names.LOG_BODY}
     if chosen:
         shown |= {name for name in (chosen.input_from, chosen.output_from) if name}
@@ -81,8 +84,9 @@ async def trace(request: Request, ask: Asker) -> Response:
         attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
         why=await ask(WHY, TraceShow(id, project)),
         datasets=await names_of(ask),
-        scores=shown_scores(found.scores, steps, ask.actor.id),
-        costs=costs_of(steps),
+        scores=shown_scores(found.scores, ask.actor.id),
+        costs=costs,
+        stands_out=tuple(stands_out(costs)),
         runnable=ran(next((s for s in steps if s.parent is None), None)) is not None,
         runs_alone=chosen is not None and chosen.parent is not None and ran(chosen) is not None,
     )
