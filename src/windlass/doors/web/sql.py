@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from windlass.core.errors import Invalid, TooLarge
 from windlass.core.operations.sql import SQL, SqlAnswer, SqlQuery, SqlView
+from windlass.doors import format as words
 from windlass.doors.asked import HOURS, asked_of
 from windlass.doors.web.render import Asker, Handler, respond
 
@@ -62,7 +63,7 @@ async def sql(request: Request, ask: Asker) -> Response:
 
 
 def _cell(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else "" if value is None else str(value)
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else words.cell(value)
     return text if len(text) <= CUT else text[:CUT] + "…"
 
 

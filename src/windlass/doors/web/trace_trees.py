@@ -80,11 +80,11 @@ def lines_of(tree: TraceTree) -> list[TreeLine]:
 
 
 def _line(tree: TraceTree, step: TreeStep, level: int, path: str) -> TreeLine:
-    """A step that ends before it starts has no width."""
+    """A step that ends before it starts has no width; a log record from before or after all steps stands at the edge."""
     total = max(1, tree.end_ns - tree.start_ns)
     left = round(100 * (step.start_ns - tree.start_ns) / total, 3)
     width = round(max(0.4, 100 * max(0, step.end_ns - step.start_ns) / total), 3)
-    return TreeLine(level, query(path, of=step.span_id) if step.children else "", step, min(left, 99.5), width)
+    return TreeLine(level, query(path, of=step.span_id) if step.children else "", step, min(max(left, 0.0), 99.5), width)
 
 
 def asked_of(id: str, project: str, given: dict[str, Any]) -> TreeShow:

@@ -16,7 +16,7 @@ from windlass.core.operations.trees import TREE
 from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, kind_of, output_of
 from windlass.doors.costs import told as stands_out
 from windlass.doors.web.datasets import names_of
-from windlass.doors.web.playground import ran
+from windlass.doors.web.playground import asks_model, ran
 from windlass.doors.web.render import Asker, Handler, respond
 from windlass.doors.web.scores import ScoresShown
 from windlass.doors.web.scores import shown as shown_scores
@@ -40,6 +40,7 @@ class TraceContext(msgspec.Struct):
     stands_out: tuple[str, ...]  # in what it cost
     runnable: bool  # in the playground, as it ran
     runs_alone: bool  # the chosen step does, and is not the whole
+    asks_again: bool  # the chosen step is a call of a model, which can be asked the same
 
 
 def conversation(span: StoredSpan) -> tuple[Turn, ...]:
@@ -89,6 +90,7 @@ async def trace(request: Request, ask: Asker) -> Response:
         stands_out=tuple(stands_out(costs)),
         runnable=ran(next((s for s in steps if s.parent is None), None)) is not None,
         runs_alone=chosen is not None and chosen.parent is not None and ran(chosen) is not None,
+        asks_again=asks_model(chosen) and bool(chosen and input_of(chosen)),
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
 
