@@ -41,11 +41,20 @@ def turns(told: str | None, role: str) -> tuple[Turn, ...]:
     return _turns(_decoded(told), role) if told else ()
 
 
+def asked(told: str | None, instructions: str | None) -> tuple[Turn, ...]:
+    """The messages that a model was sent, before them what it was told beside them, where they do not begin with the same."""
+    messages, beside = turns(told, "user"), turns(instructions, "system")
+    said = {t.text for t in messages if t.role == "system"}
+    return (*(t for t in beside if t.text not in said), *messages)
+
+
 def gist(told: str | None, role: str = "user") -> str:
     """The text that a person reads first: of messages the last one's of that role, else what is called; of an object its only text."""
     if not told:
         return ""
     value = _decoded(told)
+    if value in ({}, []):  # a function that takes nothing
+        return ""
     if isinstance(value, dict) and _messages(value, 0) is None:
         own, texts = value.get("text"), _texts(value)
         return own if isinstance(own, str) else texts[0] if len(texts) == 1 else told

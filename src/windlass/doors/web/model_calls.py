@@ -9,9 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 from windlass.core import span as names
-from windlass.core.conversation import Part, Turn, turns
+from windlass.core.conversation import Part, Turn, asked
 from windlass.core.operations.runs import ModelEntry
-from windlass.core.span import StoredSpan
+from windlass.core.span import StoredSpan, instructions_of
 from windlass.govern.masking import is_masked
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -47,7 +47,7 @@ class CallAsked(msgspec.Struct, frozen=True):
 def call_of(step: StoredSpan, given: str, entries: Sequence[ModelEntry]) -> CallAsked:
     """`given` is all that the step was given; `entries` the models of this installation."""
     left: list[str] = []
-    messages = tuple(_messages(turns(given, "user"), left))
+    messages = tuple(_messages(asked(given, instructions_of(step)), left))
     told = {name: step.attributes[theirs] for theirs, name in PARAMETERS.items() if theirs in step.attributes}
     if any(name in step.attributes for name in TOOLS):
         left.append("its tools")
@@ -61,8 +61,8 @@ def call_of(step: StoredSpan, given: str, entries: Sequence[ModelEntry]) -> Call
 
 def _model(step: StoredSpan) -> str:
     """As the gateway names it: with its provider, where one is known."""
-    asked = step.attributes.get(names.REQUEST_MODEL)
-    model = (asked if isinstance(asked, str) and asked else step.model) or ""
+    told = step.attributes.get(names.REQUEST_MODEL)
+    model = (told if isinstance(told, str) and told else step.model) or ""
     provider = PROVIDERS.get(step.provider or "", step.provider or "")
     return f"{provider}/{model}" if provider and model and not model.startswith(f"{provider}/") else model
 

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.core import span as names
-from windlass.core.conversation import Turn, turns
+from windlass.core.conversation import Turn, asked, turns
 from windlass.core.operations.costs import TRACE_COSTS, CostsShow, TraceCosts
 from windlass.core.operations.traces import TRACE, WHY, Trace, TraceShow, Why
 from windlass.core.operations.trees import TREE
-from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, kind_of, output_of
+from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, instructions_of, kind_of, output_of
 from windlass.doors.costs import told as stands_out
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.playground import asks_model, ran
@@ -48,7 +48,10 @@ def conversation(span: StoredSpan) -> tuple[Turn, ...]:
     if kind_of(span) == LOG:
         body = span.attributes.get(names.LOG_BODY)
         return turns(body if isinstance(body, str) else msgspec.json.encode(body).decode(), LOG) if body is not None else ()
-    return (*turns(input_of(span), "input"), *turns(output_of(span), "output"))
+    said = turns(input_of(span), "input")
+    if (beside := instructions_of(span)) is not None:
+        said = asked(input_of(span), beside)
+    return (*said, *turns(output_of(span), "output"))
 
 
 def question(summary_input: str) -> str:
@@ -72,7 +75,7 @@ async def trace(request: Request, ask: Asker) -> Response:
     interesting = next((x for x in tree.items if x.kind == "model"), tree.items[0] if tree.items else None)
     chosen = await _chosen(ask, id, wanted or (interesting.span_id if interesting else ""), steps)
     costs = await ask(TRACE_COSTS, CostsShow(id, project))
-    shown = {names.VERSIONS, names.LOG_BODY}
+    shown = {names.VERSIONS, names.LOG_BODY, names.INSTRUCTIONS}
     if chosen:
         shown |= {name for name in (chosen.input_from, chosen.output_from) if name}
     context = TraceContext(
