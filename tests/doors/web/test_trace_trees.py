@@ -16,7 +16,8 @@ from windlass.govern.sessions import Sessions
 from windlass.store.span_tree import tree_of
 
 COUNT = 2_000
-TRACE = "0a" * 16
+TRACE, CALLS, DEEP = "0a" * 16, "0b" * 16, "0c" * 16
+LEVELS = 40
 
 
 def spans() -> list[dict[str, Any]]:
@@ -31,11 +32,39 @@ def spans() -> list[dict[str, Any]]:
     return made
 
 
+def calls() -> list[dict[str, Any]]:
+    """A root with 300 calls of a model, of which the last are of another, and a record of an hour later."""
+    now, made = time.time_ns() - 10**10, list[dict[str, Any]]()
+    for n in range(1, 302):
+        told = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o" if n < 300 else "o3"}
+        counted = {"gen_ai.usage.input_tokens": 1_000, "gen_ai.usage.output_tokens": 10}
+        attributes = [{"key": k, "value": {"stringValue": v}} for k, v in told.items()]
+        attributes += [{"key": k, "value": {"intValue": v}} for k, v in counted.items()]
+        over = {"parentSpanId": f"{1:016x}", "attributes": attributes} if n > 1 else {}
+        times = {"startTimeUnixNano": str(now + n * 1_000), "endTimeUnixNano": str(now + 10**9)}
+        made.append({"traceId": CALLS, "spanId": f"{n:016x}", "name": f"call {n}", **over, **times})
+    return made
+
+
+def deep() -> list[dict[str, Any]]:
+    """Each step below the one before; what they are called is long."""
+    now = time.time_ns() - 10**10
+    times = {"startTimeUnixNano": str(now), "endTimeUnixNano": str(now + 10**9)}
+    over = [{"parentSpanId": f"{n - 1:016x}"} if n > 1 else {} for n in range(1, LEVELS + 1)]
+    return [{"traceId": DEEP, "spanId": f"{n:016x}", "name": f"a step at level {n}", **over[n - 1], **times} for n in range(1, LEVELS + 1)]
+
+
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     up = Server(tmp_path_factory.mktemp("traced") / "home")
     with up.owner() as http:
-        http.post("/v1/traces", json={"resourceSpans": [{"scopeSpans": [{"spans": spans()}]}]}).raise_for_status()
+        for some in (spans(), calls(), deep()):
+            http.post("/v1/traces", json={"resourceSpans": [{"scopeSpans": [{"spans": some}]}]}).raise_for_status()
+        late = {"traceId": CALLS, "timeUnixNano": str(time.time_ns() + 3600 * 10**9), "body": {"stringValue": "closed"}}
+        http.post("/v1/logs", json={"resourceLogs": [{"scopeLogs": [{"logRecords": [late]}]}]}).raise_for_status()
+        for span, name in ((f"{301:016x}", "late"), (f"{1:016x}", "whole")):
+            said = {"trace": CALLS, "span": span, "name": name, "value": True}
+            http.post("/api/v1/traces/score", json=said).raise_for_status()
     yield up
     up.stop()
 
@@ -64,6 +93,42 @@ def test_a_page_has_a_part_of_it(traced: Server) -> None:
     assert len(page.text) < 100_000 and len(twin["drawn"]["tree"]["items"]) <= 200
     assert f"step &lt;b&gt;{COUNT}" in failed and f"step &lt;b&gt;{COUNT - 1}<" not in failed
     assert wrong == [400, 400, 404]
+
+
+def test_costs_and_scores_are_of_all_steps_and_a_late_record_takes_no_width(traced: Server) -> None:
+    with traced.owner() as http:
+        page, twin = http.get(f"/traces/{CALLS}").text, http.get(f"/traces/{CALLS}.json").json()
+        below = http.get(f"/traces/{CALLS}/tree.json", params={"of": f"{1:016x}", "cursor": f"{250:016x}"}).json()
+    last = f"{301:016x}"
+    assert len(twin["trace"]["spans"]) == 200, "a page of them"
+    assert {m["name"]: m["calls"] for m in twin["costs"]["models"]} == {"gpt-4o": 298, "o3": 2}
+    assert twin["costs"]["cost"] == twin["trace"]["summary"]["cost"] > 0
+    assert {s["name"] for s in twin["scores"]["whole"]} == {"whole"}
+    assert [s["name"] for s in twin["scores"]["steps"][last]] == ["late"] and f'span={last}">call 301: late yes<' in page
+    assert [s["name"] for s in below["scores"]["steps"][last]] == ["late"], "where more of it is asked for, too"
+    widths = {x["step"]["name"]: (x["left"], x["width"]) for x in twin["drawn"]["lines"] if x.get("step")}
+    assert widths["call 1"] == (0, 100) and widths["closed"][0] == 99.5
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_deep_tree_is_read_in_a_narrow_window(traced: Server, browser: Any) -> None:
+    """Each line is whole in its window, the step that is looked at is in sight, and stays so beside its card."""
+    context = browser.new_context(viewport={"width": 390, "height": 900}, color_scheme="dark")
+    opened = Opened(context.new_page(), traced.address)
+    opened.page.goto(f"{traced.address}/?once={Sessions(traced.home / 'run').make_link()}")
+    page = opened.go(f"/traces/{DEEP}?span={30:016x}")
+    page.wait_for_function("document.querySelector('.within').scrollTop > 0")
+    lines = "[...document.querySelectorAll('trace-tree tbody tr')].map(r => r.getBoundingClientRect()).map(b => [b.height, b.right])"
+    assert all(height < 90 and right <= 390 for height, right in page.evaluate(lines))
+    took = "[...document.querySelectorAll('trace-tree td.n')].every(e => e.getBoundingClientRect().right <= innerWidth)"
+    assert page.evaluate(took)
+    edges = "[...document.querySelectorAll('tr.on, .within')].map(e => e.getBoundingClientRect()).map(b => [b.top, b.bottom])"
+    around, on = page.evaluate(edges)
+    assert around[0] <= on[0] and on[1] <= around[1]
+    assert "Nothing is told of what went in or came out." in page.locator("main").inner_text()
+    assert opened.complaints == []
+    context.close()
 
 
 @pytest.mark.browser
