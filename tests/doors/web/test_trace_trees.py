@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from windlass.govern.sessions import Sessions
 from windlass.store.span_tree import tree_of
 
 COUNT = 2_000
-TRACE, CALLS, DEEP = "0a" * 16, "0b" * 16, "0c" * 16
+TRACE, CALLS, DEEP, TURN = "0a" * 16, "0b" * 16, "0c" * 16, "0d" * 16
 LEVELS = 40
 
 
@@ -54,11 +55,28 @@ def deep() -> list[dict[str, Any]]:
     return [{"traceId": DEEP, "spanId": f"{n:016x}", "name": f"a step at level {n}", **over[n - 1], **times} for n in range(1, LEVELS + 1)]
 
 
+def turn() -> list[dict[str, Any]]:
+    """An agent that says what was asked, a call of a model that says nothing, a tool that failed."""
+    now = time.time_ns() - 10**10
+
+    def step(n: int, name: str, kind: str, **more: Any) -> dict[str, Any]:
+        told = {"windlass.kind": kind} | ({} if n > 1 else {"windlass.input": '"why?"', "windlass.output": '"so"'})
+        over = {"parentSpanId": f"{1:016x}"} if n > 1 else {}
+        times = {"startTimeUnixNano": str(now + n), "endTimeUnixNano": str(now + 10**9)}
+        attributes = [{"key": k, "value": {"stringValue": v}} for k, v in told.items()]
+        return {"traceId": TURN, "spanId": f"{n:016x}", "name": name, "attributes": attributes, **over, **times, **more}
+
+    raised = {"key": "exception.stacktrace", "value": {"stringValue": "Traceback <1>\n  File torn.py\nValueError: torn"}}
+    events = [{"name": "exception", "timeUnixNano": str(now + 9), "attributes": [raised]}]
+    failed = {"status": {"code": 2, "message": "torn"}, "events": events}
+    return [step(1, "ask", "agent"), step(2, "chat", "model"), step(3, "look up", "tool", **failed)]
+
+
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     up = Server(tmp_path_factory.mktemp("traced") / "home")
     with up.owner() as http:
-        for some in (spans(), calls(), deep()):
+        for some in (spans(), calls(), deep(), turn()):
             http.post("/v1/traces", json={"resourceSpans": [{"scopeSpans": [{"spans": some}]}]}).raise_for_status()
         late = {"traceId": CALLS, "timeUnixNano": str(time.time_ns() + 3600 * 10**9), "body": {"stringValue": "closed"}}
         http.post("/v1/logs", json={"resourceLogs": [{"scopeLogs": [{"logRecords": [late]}]}]}).raise_for_status()
@@ -108,6 +126,16 @@ def test_costs_and_scores_are_of_all_steps_and_a_late_record_takes_no_width(trac
     assert [s["name"] for s in below["scores"]["steps"][last]] == ["late"], "where more of it is asked for, too"
     widths = {x["step"]["name"]: (x["left"], x["width"]) for x in twin["drawn"]["lines"] if x.get("step")}
     assert widths["call 1"] == (0, 100) and widths["closed"][0] == 99.5
+
+
+def test_one_looks_first_at_a_step_that_tells_and_failures_are_words(traced: Server) -> None:
+    with traced.owner() as http:
+        page, twin = http.get(f"/traces/{TURN}").text, http.get(f"/traces/{TURN}.json").json()
+        tool = http.get(f"/traces/{TURN}?span={3:016x}").text
+        given = http.get(f"/traces/{CALLS}.json").json()
+    assert twin["chosen"]["span_id"] == f"{1:016x}" and given["chosen"]["span_id"] == f"{1:016x}", "a call that says nothing is not it"
+    assert re.search(r'look up</a>\s*<span class="tag bad">failed</span>', page)
+    assert "Traceback &lt;1&gt;\n  File torn.py\nValueError: torn</code>" in tool, "in lines, as it was raised"
 
 
 @pytest.mark.browser

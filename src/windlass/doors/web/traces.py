@@ -12,7 +12,7 @@ from windlass.core import span as names
 from windlass.core.conversation import Turn, asked, turns
 from windlass.core.operations.costs import TRACE_COSTS, CostsShow, TraceCosts
 from windlass.core.operations.traces import TRACE, WHY, Trace, TraceShow, Why
-from windlass.core.operations.trees import TREE
+from windlass.core.operations.trees import TREE, TraceTree
 from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, instructions_of, kind_of, output_of
 from windlass.doors.costs import told as stands_out
 from windlass.doors.web.datasets import names_of
@@ -72,8 +72,7 @@ async def trace(request: Request, ask: Asker) -> Response:
     id = found.summary.trace_id
     steps = tuple(s for s in found.spans if names.GIVEN not in s.attributes)
     tree = await ask(TREE, asked_of(id, project, {"to": wanted}))
-    interesting = next((x for x in tree.items if x.kind == "model"), tree.items[0] if tree.items else None)
-    chosen = await _chosen(ask, id, wanted or (interesting.span_id if interesting else ""), steps)
+    chosen = await _chosen(ask, id, wanted or _interesting(tree, steps), steps)
     costs = await ask(TRACE_COSTS, CostsShow(id, project))
     shown = {names.VERSIONS, names.LOG_BODY, names.INSTRUCTIONS}
     if chosen:
@@ -96,6 +95,13 @@ async def trace(request: Request, ask: Asker) -> Response:
         asks_again=asks_model(chosen) and bool(chosen and input_of(chosen)),
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
+
+
+def _interesting(tree: TraceTree, steps: tuple[StoredSpan, ...]) -> str:
+    """The step one looks at first: a call of a model of which it is told what was said, else any that tells, else the first."""
+    talks = {s.span_id for s in steps if input_of(s) or output_of(s)}
+    those = [[x for x in tree.items if x.kind == "model" and x.span_id in talks], [x for x in tree.items if x.span_id in talks], tree.items]
+    return next((some[0].span_id for some in those if some), "")
 
 
 async def _chosen(ask: Asker, id: str, span: str, steps: tuple[StoredSpan, ...]) -> StoredSpan | None:
