@@ -14,12 +14,14 @@ import msgspec
 
 ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "developer": "system", "function": "tool"}
 PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+\Z")
+NAMES = ("title", "name", "key", "id", "document", "document_id")  # by which a document that was found is known
 DEPTH = 12  # of what lies in one another; whoever sends decides how deep
 
 
 class Part(msgspec.Struct, frozen=True):
-    """`text`: what is read. `call`: of the tool `name`, with its arguments as `text`; `result`: what it gave. `image`: a `data:` address of
-    a picture, or what is known of it. `json`: anything else, laid out."""
+    """`text`: what is read. `document`: one that was sent or found, by its `name` where it has one. `call`: of the tool `name`, with its
+    arguments as `text`; `result`: what it gave. `image`: a `data:` address of a picture, or what is known of it. `json`: anything else,
+    laid out."""
 
     kind: Literal["text", "thought", "call", "result", "image", "document", "json"]
     text: str
@@ -77,7 +79,7 @@ def _texts(value: dict[str, Any]) -> list[str]:
 def _turns(value: Any, role: str) -> tuple[Turn, ...]:
     messages = _messages(value, 0)
     if messages is None:
-        parts = tuple(_parts(value, 0)) if isinstance(value, str) or _is_blocks(value) else (_laid_out(value),)
+        parts = _documents(value) or tuple(_parts(value, 0) if isinstance(value, str) or _is_blocks(value) else (_laid_out(value),))
         return (Turn(role, parts),) if parts else ()
     found = (_turn(m, role) for m in messages)
     return tuple(t for t in found if t.parts)
@@ -162,6 +164,28 @@ def _parts(content: Any, depth: int) -> Iterator[Part]:
         yield from _block(content, depth)
     else:
         yield _laid_out(content)
+
+
+def _documents(value: Any) -> tuple[Part, ...]:
+    """What a search gave, a part for each: its text, named by its id and score; what else is known as JSON. Empty where it is none."""
+    if isinstance(value, dict) and len(value) == 1:
+        value = next(iter(value.values()))
+    if not isinstance(value, list) or not all(isinstance(d, dict) for d in value):
+        return ()
+    parts = tuple(p for d in value if (p := _document(d)) is not None)
+    return parts if len(parts) == len(value) else ()
+
+
+def _document(found: dict[str, Any]) -> Part | None:
+    of = next((k for k in ("text", "content", "page_content") if isinstance(found.get(k), str)), None)
+    if of is None or "role" in found or not found.keys() & {"score", "metadata", "page_content", *NAMES}:
+        return None
+    name = next((str(found[k]) for k in NAMES if isinstance(found.get(k), str | int)), "")
+    score = found.get("score")
+    known = [name, f"{score:.3g}"] if isinstance(score, int | float) and not isinstance(score, bool) else [name]
+    rest = {k: v for k, v in found.items() if v and v != name and k not in (of, "score", "type")}
+    told = f"\n{msgspec.json.encode(rest).decode()}" if rest else ""
+    return Part("document", found[of] + told, " · ".join(filter(None, known)))
 
 
 def _is_blocks(value: Any) -> bool:

@@ -68,7 +68,7 @@ def turn() -> list[dict[str, Any]]:
 
     raised = {"key": "exception.stacktrace", "value": {"stringValue": "Traceback <1>\n  File torn.py\nValueError: torn"}}
     events = [{"name": "exception", "timeUnixNano": str(now + 9), "attributes": [raised]}]
-    failed = {"status": {"code": 2, "message": "torn"}, "events": events}
+    failed = {"status": {"code": 2, "message": "the courier answered 503, and was asked again three times " * 3}, "events": events}
     return [step(1, "ask", "agent"), step(2, "chat", "model"), step(3, "look up", "tool", **failed)]
 
 
@@ -155,6 +155,8 @@ def test_a_deep_tree_is_read_in_a_narrow_window(traced: Server, browser: Any) ->
     around, on = page.evaluate(edges)
     assert around[0] <= on[0] and on[1] <= around[1]
     assert "Nothing is told of what went in or came out." in page.locator("main").inner_text()
+    opened.go(f"/traces/{TURN}?span={3:016x}")
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, "however long it says why it failed"
     assert opened.complaints == []
     context.close()
 

@@ -20,7 +20,7 @@ PARAMETERS = {
     "gen_ai.request.temperature": "temperature", "gen_ai.request.top_p": "top_p", "gen_ai.request.max_tokens": "max_tokens",
     "gen_ai.request.seed": "seed", "gen_ai.request.stop_sequences": "stop",
 }  # fmt: skip
-PROVIDERS = {"gcp.gemini": "gemini", "gcp.vertex_ai": "gemini", "aws.bedrock": "bedrock", "azure.ai.openai": "azure", "x_ai": "xai"}
+PROVIDERS = {"gcp.gemini": "gemini", "azure.ai.openai": "azure", "mistral_ai": "mistral", "x_ai": "xai"}  # as OpenTelemetry names ours
 TOOLS = ("gen_ai.tool.definitions", "llm.tools", "gen_ai.request.tools")
 
 
