@@ -70,10 +70,12 @@ def test_all_calls_of_a_large_trace_are_in_it_and_scores_name_their_step(spans: 
     """More than a page of its spans has. Of a revised span the newest counts; what was said of a step says which, however late it began."""
     store = spans()
     asked = {"kind": "model", "provider": "openai", "tokens_in": 10, "tokens_out": 1}
-    rows = [span("a", 1, None, NOW, kind="agent", digest="1", end_ns=NOW + 9 * SECOND)]
+    rows = [span("a", 1, None, NOW, kind="agent", digest="1", end_ns=NOW + 9 * SECOND, tags=["eu", "a"])]
     for n in range(2, 502):
         model = "gpt-5" if n < 400 else "gpt-5-mini"
-        rows.append(span("a", n, hexed(1), NOW + n, digest=str(n), model=model, cost=0.25, tokens_cached=4, name=f"call {n}", **asked))
+        rows.append(
+            span("a", n, hexed(1), NOW + n, digest=str(n), model=model, cost=0.25, tokens_cached=4, tags=["eu"], name=f"call {n}", **asked)
+        )
     rows.append(span("a", 501, hexed(1), NOW + 501, digest="fff1", model="gpt-5-mini", cost=9.0, receipt_ns=NOW + SECOND, **asked))
     for n, of in ((900, 500), (901, 1), (902, 777)):
         said = {names.SCORED: "helpful", names.GIVEN: "boolean", names.GIVEN_TO: "span", names.SCORE: 1.0}
@@ -89,6 +91,7 @@ def test_all_calls_of_a_large_trace_are_in_it_and_scores_name_their_step(spans: 
     assert {s.span: s.step for s in store.trace(TraceShow(id_of("a"), limit=1)).scores} == {
         hexed(500): "call 500", hexed(1): None, hexed(777): None,
     }  # fmt: skip
+    assert store.trace(TraceShow(id_of("a"), limit=1)).tags == ("a", "eu"), "of all steps, each once"
     with pytest.raises(NotFound):
         store.costs(CostsShow("ffff"))
     store.close()

@@ -196,8 +196,8 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
     if query.span and not page:
         raise no_span(query.span, query.id)
     shown = _spans(db, files, spans, values, page[:limit])
-    both = "list_distinct(flatten(list(versions))), bool_or(kind = 'evaluator')"
-    ((used, judged),) = db.execute(f"SELECT {both} FROM ({spans})", values).fetchall()
+    all_ = "list_distinct(flatten(list(versions))), bool_or(kind = 'evaluator'), list_sort(list_distinct(flatten(list(tags))))"
+    ((used, judged, tags),) = db.execute(f"SELECT {all_} FROM ({spans})", values).fetchall()
     (summary,) = _summaries(db, files, f"FROM ({spans}) WHERE kind <> '{LOG}'", values)
     versions = tuple(sorted(used, key=lambda v: (not v.startswith("release/"), v)))
 
@@ -208,7 +208,7 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
 
     scores = about_steps(scores_of(_whole(db, files, spans, values, JUDGED)), named) if judged else ()
     more = cursor_of(shown[-1]) if len(page) > limit else None
-    return Trace(summary=summary, spans=shown, versions=versions, scores=scores, next=more)
+    return Trace(summary=summary, spans=shown, versions=versions, scores=scores, next=more, tags=tuple(tags or ()))
 
 
 def tree_shown(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TreeShow) -> TraceTree:

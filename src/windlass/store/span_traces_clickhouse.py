@@ -148,11 +148,12 @@ def trace_of(ask: Ask, query: TraceShow, columns: Sequence[str]) -> Trace:
     found = sorted((dict(zip(columns, row, strict=True)) for row in whole), key=lambda r: (r["start_ns"], r["span_id"]))
     spans = tuple(span_of(row, cut) for row, cut in zip(found, within(found, SHOWN), strict=True))
     used = ask("SELECT DISTINCT arrayJoin(versions) FROM spans WHERE project = ? AND trace_id = ?", mine)
+    tags = ask("SELECT DISTINCT arrayJoin(tags) AS tag FROM spans WHERE project = ? AND trace_id = ? ORDER BY tag", mine)
     one = f"project = ? AND trace_id = ? AND kind != '{LOG}'"
     (summary,) = _summaries(ask, one, mine, _found(ask, Filters((one, mine), None, ("1", []), newest=False, totals=False), 1, None))
     versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
     more = cursor_of(spans[-1]) if len(page) > query.limit else None
-    return Trace(summary=summary, spans=spans, versions=versions, scores=judged_of(ask, *mine), next=more)
+    return Trace(summary=summary, spans=spans, versions=versions, scores=judged_of(ask, *mine), next=more, tags=tuple(t for (t,) in tags))
 
 
 def tree_shown(ask: Ask, query: TreeShow) -> TraceTree:

@@ -64,6 +64,7 @@ def turn() -> list[dict[str, Any]]:
         over = {"parentSpanId": f"{1:016x}"} if n > 1 else {}
         times = {"startTimeUnixNano": str(now + n), "endTimeUnixNano": str(now + 10**9)}
         attributes = [{"key": k, "value": {"stringValue": v}} for k, v in told.items()]
+        attributes.append({"key": "tag.tags", "value": {"arrayValue": {"values": [{"stringValue": 'the "beta"'}]}}})
         return {"traceId": TURN, "spanId": f"{n:016x}", "name": name, "attributes": attributes, **over, **times, **more}
 
     raised = {"key": "exception.stacktrace", "value": {"stringValue": "Traceback <1>\n  File torn.py\nValueError: torn"}}
@@ -134,6 +135,10 @@ def test_one_looks_first_at_a_step_that_tells_and_failures_are_words(traced: Ser
         tool = http.get(f"/traces/{TURN}?span={3:016x}").text
         given = http.get(f"/traces/{CALLS}.json").json()
     assert twin["chosen"]["span_id"] == f"{1:016x}" and given["chosen"]["span_id"] == f"{1:016x}", "a call that says nothing is not it"
+    (address,) = re.findall(r'href="([^"]*)">the &#34;beta&#34;</a>', page)
+    with traced.owner() as http:
+        tagged = http.get(address.replace("&amp;", "&").replace("/traces?", "/traces.json?")).json()
+    assert [t["trace_id"] for t in tagged["page"]["items"]] == [TURN], "a tag leads to all that have it"
     assert re.search(r'look up</a>\s*<span class="tag bad">failed</span>', page)
     assert "Traceback &lt;1&gt;\n  File torn.py\nValueError: torn</code>" in tool, "in lines, as it was raised"
 

@@ -136,13 +136,14 @@ class ScoreGiven(msgspec.Struct, omit_defaults=True):
 
 
 class Trace(Page):
-    """Spans in start order, at most 200 a page; `versions` every ref that took part in any of them; `scores` what was said of it and of
-    its spans, the newest first: all, whatever the page."""
+    """Spans in start order, at most 200 a page; `versions` every ref that took part in any of them, `tags` what any is tagged with;
+    `scores` what was said of it and of its spans, the newest first: all, whatever the page."""
 
     summary: TraceSummary
     spans: tuple[StoredSpan, ...]
     versions: tuple[str, ...] = ()
     scores: tuple[ScoreGiven, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 class ScoreRequest(msgspec.Struct, omit_defaults=True):

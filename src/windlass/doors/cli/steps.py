@@ -178,6 +178,8 @@ def _whole(session: Session, trace: Trace, cursor: str | None) -> None:
         f"{words.duration(s.duration_ns)} · {words.dollars(s.cost)} · {words.many(s.spans, 'span')} · {words.ago(s.start_ns, now_ns())}"
     )
     session.print(f"[bold]{plain(s.name)}[/bold]   {figures}")
+    if told := [f"user {s.user}"] * bool(s.user) + [f"session {s.session}"] * bool(s.session) + [f"tag {t}" for t in trace.tags]:
+        session.print(f"[dim]{plain(' · '.join(told))}[/dim]")
     children: dict[str | None, list[Span]] = {}
     shown = [span for span in trace.spans if GIVEN not in span.attributes]
     known = {span.span_id for span in shown}

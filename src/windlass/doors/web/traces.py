@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from windlass.core import span as names
 from windlass.core.conversation import Turn, asked, turns
+from windlass.core.filter import Term, printed
 from windlass.core.operations.costs import TRACE_COSTS, CostsShow, TraceCosts
 from windlass.core.operations.traces import TRACE, WHY, Trace, TraceShow, Why
 from windlass.core.operations.trees import TREE, TraceTree
@@ -17,7 +18,7 @@ from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, instruction
 from windlass.doors.costs import told as stands_out
 from windlass.doors.web.datasets import names_of
 from windlass.doors.web.playground import asks_model, ran
-from windlass.doors.web.render import Asker, Handler, respond
+from windlass.doors.web.render import Asker, Handler, query, respond
 from windlass.doors.web.scores import ScoresShown
 from windlass.doors.web.scores import shown as shown_scores
 from windlass.doors.web.trace_trees import TreeDrawn, asked_of, drawn
@@ -38,6 +39,7 @@ class TraceContext(msgspec.Struct):
     scores: ScoresShown
     costs: TraceCosts
     stands_out: tuple[str, ...]  # in what it cost
+    tags: tuple[tuple[str, str], ...]  # each with the address of all traces that have it
     runnable: bool  # in the playground, as it ran
     runs_alone: bool  # the chosen step does, and is not the whole
     asks_again: bool  # the chosen step is a call of a model, which can be asked the same
@@ -90,6 +92,7 @@ async def trace(request: Request, ask: Asker) -> Response:
         scores=shown_scores(found.scores, ask.actor.id),
         costs=costs,
         stands_out=tuple(stands_out(costs)),
+        tags=tuple((tag, query("/traces", filter=printed(Term("tag", tag)))) for tag in found.tags),
         runnable=ran(next((s for s in steps if s.parent is None), None)) is not None,
         runs_alone=chosen is not None and chosen.parent is not None and ran(chosen) is not None,
         asks_again=asks_model(chosen) and bool(chosen and input_of(chosen)),
