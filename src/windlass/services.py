@@ -84,6 +84,7 @@ SERVICES = {
     "traces.show": "traces.show",
     "traces.tree": "traces.tree",
     "traces.calls": "traces.calls",
+    "traces.costs": "traces.costs",
     "traces.text": "traces.text",
     "traces.sql": "sql.sql",
     "traces.live": "traces.live",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from windlass.core.conversation import Part, Turn, gist, turns
+from windlass.core.conversation import Part, Turn, asked, gist, turns
 
 ASKED, CALLED = Part("text", "Where is order 7?"), Part("call", '{\n  "order": 7\n}', "orders")
 GAVE = Turn("tool", (Part("result", "shipped", "orders"),))
@@ -125,6 +125,33 @@ def test_whatever_is_sent_is_shown_somehow(value: Any) -> None:
     for turn in turns(told, "input"):
         assert isinstance(turn.role, str) and all(isinstance(p.text, str) and isinstance(p.name, str) for p in turn.parts)
     assert isinstance(gist(told), str)
+
+
+def test_what_a_model_was_told_beside_its_messages_comes_first_and_once() -> None:
+    messages = '[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]'
+    beside = '[{"type": "text", "content": "Of the shop."}]'
+    assert [(t.role, t.text) for t in asked(messages, beside)] == [("system", "Of the shop."), ("system", "Be brief."), ("user", "Why?")]
+    assert [t.text for t in asked(messages, '[{"type": "text", "content": "Be brief."}]')] == ["Be brief.", "Why?"]
+    assert asked(messages, None) == turns(messages, "user") and [t.role for t in asked(None, "Be brief.")] == ["system"]
+
+
+def test_what_a_search_gave_is_documents_with_all_that_is_known_of_them() -> None:
+    found = [
+        {"key": "a.b", "document": "a.b", "text": "It opens.", "span": [0, 9], "score": 13.844639},
+        {"id": "doc-2", "content": "Closed.", "score": 0.5},
+    ]
+    (said,) = turns(json.dumps(found), "output")
+    assert [(p.kind, p.name, p.text) for p in said.parts] == [
+        ("document", "a.b · 13.8", 'It opens.\n{"span":[0,9]}'), ("document", "doc-2 · 0.5", "Closed."),
+    ]  # fmt: skip
+    (chained,) = turns('{"documents": [{"page_content": "x", "metadata": {"source": "f"}, "type": "Document"}]}', "output")
+    assert [(p.kind, p.text) for p in chained.parts] == [("document", 'x\n{"metadata":{"source":"f"}}')]
+    for other in ([{"id": 1, "content": "a"}, {"id": 2}], [{"text": "a", "weather": 1}], [], {"a": []}):
+        assert all(p.kind != "document" for t in turns(json.dumps(other), "output") for p in t.parts), other
+
+
+def test_of_a_function_that_takes_nothing_there_is_nothing_to_read() -> None:
+    assert gist("{}") == gist("[]") == "" and turns("{}", "input")[0].parts[0].text == "{}"
 
 
 def test_what_lies_very_deep_is_shown_too() -> None:

@@ -71,3 +71,9 @@ def test_a_number_where_there_is_little_room() -> None:
 
 def test_how_long_a_bucket_is() -> None:
     assert [words.length(s * 10**9) for s in (90, 60, 1800, 10_800, 86_400, 129_600)] == ["90 s", "1 min", "30 min", "3 h", "1 d", "36 h"]
+
+
+def test_a_text_in_one_line_and_a_value_in_a_cell() -> None:
+    assert words.line("a\n  b", 9) == "a b" and words.line("abcdef", 4) == "abc…"
+    cells = [words.cell(v) for v in (0.1 + 0.2, 8.776669999999998, 0.0, 1e21, 3, None, True, "x")]
+    assert cells == ["0.3", "8.77667", "0", "1e+21", "3", "", "True", "x"]

@@ -102,6 +102,7 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "traces.show": {"id": w.run.trace, **d},
         "traces.tree": {"id": w.run.trace, **d},
         "traces.calls": {"id": w.run.trace, **d},
+        "traces.costs": {"id": w.run.trace, **d},
         "views.save": {"name": "mine", "asked": {"filter": MARK}, **d},
         "views.list": d,
         "views.remove": {"name": "mine", **d},

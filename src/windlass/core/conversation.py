@@ -14,12 +14,14 @@ import msgspec
 
 ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "developer": "system", "function": "tool"}
 PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+\Z")
+NAMES = ("title", "name", "key", "id", "document", "document_id")  # by which a document that was found is known
 DEPTH = 12  # of what lies in one another; whoever sends decides how deep
 
 
 class Part(msgspec.Struct, frozen=True):
-    """`text`: what is read. `call`: of the tool `name`, with its arguments as `text`; `result`: what it gave. `image`: a `data:` address of
-    a picture, or what is known of it. `json`: anything else, laid out."""
+    """`text`: what is read. `document`: one that was sent or found, by its `name` where it has one. `call`: of the tool `name`, with its
+    arguments as `text`; `result`: what it gave. `image`: a `data:` address of a picture, or what is known of it. `json`: anything else,
+    laid out."""
 
     kind: Literal["text", "thought", "call", "result", "image", "document", "json"]
     text: str
@@ -41,11 +43,20 @@ def turns(told: str | None, role: str) -> tuple[Turn, ...]:
     return _turns(_decoded(told), role) if told else ()
 
 
+def asked(told: str | None, instructions: str | None) -> tuple[Turn, ...]:
+    """The messages that a model was sent, before them what it was told beside them, where they do not begin with the same."""
+    messages, beside = turns(told, "user"), turns(instructions, "system")
+    said = {t.text for t in messages if t.role == "system"}
+    return (*(t for t in beside if t.text not in said), *messages)
+
+
 def gist(told: str | None, role: str = "user") -> str:
     """The text that a person reads first: of messages the last one's of that role, else what is called; of an object its only text."""
     if not told:
         return ""
     value = _decoded(told)
+    if value in ({}, []):  # a function that takes nothing
+        return ""
     if isinstance(value, dict) and _messages(value, 0) is None:
         own, texts = value.get("text"), _texts(value)
         return own if isinstance(own, str) else texts[0] if len(texts) == 1 else told
@@ -68,7 +79,7 @@ def _texts(value: dict[str, Any]) -> list[str]:
 def _turns(value: Any, role: str) -> tuple[Turn, ...]:
     messages = _messages(value, 0)
     if messages is None:
-        parts = tuple(_parts(value, 0)) if isinstance(value, str) or _is_blocks(value) else (_laid_out(value),)
+        parts = _documents(value) or tuple(_parts(value, 0) if isinstance(value, str) or _is_blocks(value) else (_laid_out(value),))
         return (Turn(role, parts),) if parts else ()
     found = (_turn(m, role) for m in messages)
     return tuple(t for t in found if t.parts)
@@ -153,6 +164,28 @@ def _parts(content: Any, depth: int) -> Iterator[Part]:
         yield from _block(content, depth)
     else:
         yield _laid_out(content)
+
+
+def _documents(value: Any) -> tuple[Part, ...]:
+    """What a search gave, a part for each: its text, named by its id and score; what else is known as JSON. Empty where it is none."""
+    if isinstance(value, dict) and len(value) == 1:
+        value = next(iter(value.values()))
+    if not isinstance(value, list) or not all(isinstance(d, dict) for d in value):
+        return ()
+    parts = tuple(p for d in value if (p := _document(d)) is not None)
+    return parts if len(parts) == len(value) else ()
+
+
+def _document(found: dict[str, Any]) -> Part | None:
+    of = next((k for k in ("text", "content", "page_content") if isinstance(found.get(k), str)), None)
+    if of is None or "role" in found or not found.keys() & {"score", "metadata", "page_content", *NAMES}:
+        return None
+    name = next((str(found[k]) for k in NAMES if isinstance(found.get(k), str | int)), "")
+    score = found.get("score")
+    known = [name, f"{score:.3g}"] if isinstance(score, int | float) and not isinstance(score, bool) else [name]
+    rest = {k: v for k, v in found.items() if v and v != name and k not in (of, "score", "type")}
+    told = f"\n{msgspec.json.encode(rest).decode()}" if rest else ""
+    return Part("document", found[of] + told, " · ".join(filter(None, known)))
 
 
 def _is_blocks(value: Any) -> bool:

@@ -51,6 +51,7 @@ AUDIT = "windlass.audit"  # number of the entry in the record of what was done
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
+INSTRUCTIONS = "gen_ai.system_instructions"  # beside the messages, where a provider takes them apart
 RESPONSE_MODEL = "gen_ai.response.model"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
@@ -127,6 +128,11 @@ def input_of(span: Span) -> str | None:
     if isinstance(span, StoredSpan):
         return _text(span.attributes.get(span.input_from)) if span.input_from else span.told_input
     return _text(span.attributes.get(INPUT))
+
+
+def instructions_of(span: Span) -> str | None:
+    """What a model was told beside its messages, as it was told."""
+    return _text(span.attributes.get(INSTRUCTIONS))
 
 
 def output_of(span: Span) -> str | None:

@@ -50,6 +50,17 @@ def duration(ns: float | None) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
+def line(text: str, width: int) -> str:
+    """A text in one line of at most so many characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def cell(value: Any) -> str:
+    """A value of a table that somebody asked for. Of fractions 12 digits: what is beyond comes of adding up in binary."""
+    return "" if value is None else format(value, ".12g") if isinstance(value, float) else str(value)
+
+
 def length(ns: int) -> str:
     """How long a bucket is, in the largest unit that it is whole in: `30 min`, `3 h`, `90 s`."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):

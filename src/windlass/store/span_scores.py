@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from windlass.core import span as names
 from windlass.core.operations.traces import ScoreGiven
@@ -25,6 +27,15 @@ OF_MONITORS = "given IS NULL"
 def scores_of(spans: Iterable[Span]) -> tuple[ScoreGiven, ...]:
     """The scores among these spans, each in its newest revision, in their order."""
     return tuple(_score(s) for s in spans if names.SCORED in s.attributes and s.attributes.get(names.GIVEN) != WITHDRAWN)
+
+
+def about_steps(
+    scores: Sequence[ScoreGiven], steps: Callable[[list[str]], Iterable[tuple[str, str | None, str]]]
+) -> tuple[ScoreGiven, ...]:
+    """Scores with the names of the steps they are about. `steps` has of these spans id, parent and name."""
+    of = sorted({s.span for s in scores if s.span})
+    inner = {span: name for span, parent, name in steps(of) if parent} if of else {}
+    return tuple(msgspec.structs.replace(s, step=inner.get(s.span or "")) for s in scores)
 
 
 def _score(span: Span) -> ScoreGiven:

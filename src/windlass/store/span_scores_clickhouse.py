@@ -8,7 +8,7 @@ from typing import Any
 from windlass.core import span as names
 from windlass.core.operations.traces import ScoreGiven
 from windlass.store.span_filters_clickhouse import said, watched
-from windlass.store.span_scores import COUNTS, MOST, OF_MONITORS, scores_of
+from windlass.store.span_scores import COUNTS, MOST, OF_MONITORS, about_steps, scores_of
 from windlass.store.spans import ScoreQuery, ScoreSeen, SpanRow, span_of
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -23,7 +23,8 @@ def judged_of(ask: Ask, project: str, trace: str) -> tuple[ScoreGiven, ...]:
         [project, trace],
     )
     spans = sorted((span_of(dict(zip(COLUMNS, row, strict=True))) for row in rows), key=lambda s: (-s.start_ns, s.span_id))
-    return scores_of(spans[:MOST])
+    these = "SELECT span_id, parent, name FROM spans WHERE project = ? AND trace_id = ? AND span_id IN ? ORDER BY receipt_ns"
+    return about_steps(scores_of(spans[:MOST]), lambda ids: ask(these, [project, trace, ids]))
 
 
 def seen_of(ask: Ask, query: ScoreQuery) -> list[ScoreSeen]:

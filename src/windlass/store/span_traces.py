@@ -14,15 +14,18 @@ import duckdb
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.calls import CallGraph, CallsShow
+from windlass.core.operations.costs import CostsShow, TraceCosts
 from windlass.core.operations.traces import SpanText, TextShow, Trace, TracePage, TraceQuery, TraceShow, TraceSummary
 from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.span import GIVEN, LOG, StoredSpan
 from windlass.store.span_calls import calls_of
 from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, said
+from windlass.store.span_costs import COLUMNS as PAID
+from windlass.store.span_costs import costs_of
 from windlass.store.span_filters import EARLIEST, IN_PLACES, LATEST, STEPS, TOOK, Asked, asked
 from windlass.store.span_long import complete, whole
 from windlass.store.span_places import File, Newest, Parts, among, at, keep, leave_revised, lying, pieces, place, whole_file, with_one
-from windlass.store.span_scores import MOST, scores_of
+from windlass.store.span_scores import MOST, about_steps, scores_of
 from windlass.store.span_sessions import outer
 from windlass.store.span_tree import LIGHT as TREE_LIGHT
 from windlass.store.span_tree import tree_of
@@ -193,13 +196,19 @@ def trace_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TraceS
     if query.span and not page:
         raise no_span(query.span, query.id)
     shown = _spans(db, files, spans, values, page[:limit])
-    both = "list_distinct(flatten(list(versions))), bool_or(kind = 'evaluator')"
-    ((used, judged),) = db.execute(f"SELECT {both} FROM ({spans})", values).fetchall()
+    all_ = "list_distinct(flatten(list(versions))), bool_or(kind = 'evaluator'), list_sort(list_distinct(flatten(list(tags))))"
+    ((used, judged, tags),) = db.execute(f"SELECT {all_} FROM ({spans})", values).fetchall()
     (summary,) = _summaries(db, files, f"FROM ({spans}) WHERE kind <> '{LOG}'", values)
     versions = tuple(sorted(used, key=lambda v: (not v.startswith("release/"), v)))
-    scores = scores_of(_whole(db, files, spans, values, JUDGED)) if judged else ()
+
+    def named(ids: list[str]) -> list[tuple[str, str | None, str]]:
+        which = "WHERE span_id IN (SELECT unnest(?::UBIGINT[])) ORDER BY receipt_ns"
+        these = f"SELECT {HEX_SPAN}, hex_span(parent), name FROM ({spans}) {which}"
+        return db.execute(these, [*values, [int(id, 16) for id in ids]]).fetchall()
+
+    scores = about_steps(scores_of(_whole(db, files, spans, values, JUDGED)), named) if judged else ()
     more = cursor_of(shown[-1]) if len(page) > limit else None
-    return Trace(summary=summary, spans=shown, versions=versions, scores=scores, next=more)
+    return Trace(summary=summary, spans=shown, versions=versions, scores=scores, next=more, tags=tuple(tags or ()))
 
 
 def tree_shown(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: TreeShow) -> TraceTree:
@@ -220,12 +229,20 @@ def calls_shown(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Cal
     return calls_of(*_light(db, *_whereabouts(db, files, TraceShow(query.id, query.project))))
 
 
-def _light(db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any]) -> tuple[str, list[tuple[Any, ...]]]:
-    """A trace's id, and the light columns of its steps by start and id; without scores that somebody gave."""
+def costs_shown(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: CostsShow) -> TraceCosts:
+    """Raises `Invalid` and `NotFound`."""
+    return costs_of(*_light(db, *_whereabouts(db, files, TraceShow(query.id, query.project)), PAID))
+
+
+def _light(
+    db: duckdb.DuckDBPyConnection, spans: str, values: Sequence[Any], columns: Sequence[str] = TREE_LIGHT
+) -> tuple[str, list[tuple[Any, ...]]]:
+    """A trace's id, and light columns of its steps by start and id; without scores that somebody gave. Of the first columns are id, parent,
+    name, kind and start, as in both tables of them."""
     ids = {"span_id": HEX_SPAN, "parent": "hex_span(parent)"}
-    columns = ", ".join(ids.get(c, c) for c in TREE_LIGHT)
+    listed = ", ".join(ids.get(c, c) for c in columns)
     # of a span the last is its newest revision: QUALIFY over this many columns is an error inside DuckDB 2.0 where a trace lies in parts
-    found = db.execute(f"SELECT {columns}, {HEX_TRACE} FROM ({spans}) ORDER BY receipt_ns", values).fetchall()
+    found = db.execute(f"SELECT {listed}, {HEX_TRACE} FROM ({spans}) ORDER BY receipt_ns", values).fetchall()
     rows = {row[0]: row[:-1] for row in found}
     if any(row[3] == "evaluator" for row in rows.values()):
         given = f"SELECT {HEX_SPAN} FROM ({spans}) WHERE kind = 'evaluator' AND {said(GIVEN)} IS NOT NULL"

@@ -7,11 +7,14 @@ from typing import Any
 
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.operations.calls import CallGraph, CallsShow
+from windlass.core.operations.costs import CostsShow, TraceCosts
 from windlass.core.operations.traces import SpanText, TextShow, Trace, TracePage, TraceQuery, TraceShow
 from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.shortening import within
 from windlass.core.span import GIVEN, LOG
 from windlass.store.span_calls import calls_of
+from windlass.store.span_costs import COLUMNS as PAID
+from windlass.store.span_costs import costs_of
 from windlass.store.span_filters import STEPS
 from windlass.store.span_filters_clickhouse import TOOK, Filters, filters_of, latest
 from windlass.store.span_scores_clickhouse import judged_of
@@ -145,11 +148,12 @@ def trace_of(ask: Ask, query: TraceShow, columns: Sequence[str]) -> Trace:
     found = sorted((dict(zip(columns, row, strict=True)) for row in whole), key=lambda r: (r["start_ns"], r["span_id"]))
     spans = tuple(span_of(row, cut) for row, cut in zip(found, within(found, SHOWN), strict=True))
     used = ask("SELECT DISTINCT arrayJoin(versions) FROM spans WHERE project = ? AND trace_id = ?", mine)
+    tags = ask("SELECT DISTINCT arrayJoin(tags) AS tag FROM spans WHERE project = ? AND trace_id = ? ORDER BY tag", mine)
     one = f"project = ? AND trace_id = ? AND kind != '{LOG}'"
     (summary,) = _summaries(ask, one, mine, _found(ask, Filters((one, mine), None, ("1", []), newest=False, totals=False), 1, None))
     versions = tuple(sorted((v for (v,) in used), key=lambda v: (not v.startswith("release/"), v)))
     more = cursor_of(spans[-1]) if len(page) > query.limit else None
-    return Trace(summary=summary, spans=spans, versions=versions, scores=judged_of(ask, *mine), next=more)
+    return Trace(summary=summary, spans=spans, versions=versions, scores=judged_of(ask, *mine), next=more, tags=tuple(t for (t,) in tags))
 
 
 def tree_shown(ask: Ask, query: TreeShow) -> TraceTree:
@@ -174,10 +178,17 @@ def calls_shown(ask: Ask, query: CallsShow) -> CallGraph:
     return calls_of(trace_id, _light(ask, [query.project, trace_id]))
 
 
-def _light(ask: Ask, mine: Sequence[Any]) -> list[tuple[Any, ...]]:
+def costs_shown(ask: Ask, query: CostsShow) -> TraceCosts:
     """As DuckDB's."""
+    trace_id = _resolve(ask, TraceShow(query.id, query.project))
+    return costs_of(trace_id, _light(ask, [query.project, trace_id], PAID))
+
+
+def _light(ask: Ask, mine: Sequence[Any], columns: Sequence[str] = LIGHT) -> list[tuple[Any, ...]]:
+    """As DuckDB's."""
+    listed = ", ".join(columns)
     return ask(
-        f"SELECT {', '.join(LIGHT)} FROM (SELECT {', '.join(LIGHT)} FROM spans WHERE project = ? AND trace_id = ?"
+        f"SELECT {listed} FROM (SELECT {listed} FROM spans WHERE project = ? AND trace_id = ?"
         f" AND NOT (kind = 'evaluator' AND JSONHas(attributes, '{GIVEN}')) ORDER BY receipt_ns DESC LIMIT 1 BY span_id)"
         " ORDER BY start_ns, span_id",
         mine,

@@ -188,9 +188,10 @@ class Tree:
         path = [*self.above(base), base] if base != TOP else []
         unnamed = max(0, len(path) - PATH)
         named = path if not unnamed else path[: PATH // 2] + path[-PATH // 2 :]
+        timed = [r for r in self.rows if r.kind != LOG] or self.rows  # a record of long after would leave no width to the steps
         return TraceTree(
-            trace_id=trace_id, start_ns=min((r.start_ns for r in self.rows), default=0),
-            end_ns=max((max(r.start_ns, r.end_ns) for r in self.rows), default=0),
+            trace_id=trace_id, start_ns=min((r.start_ns for r in timed), default=0),
+            end_ns=max((max(r.start_ns, r.end_ns) for r in timed), default=0),
             steps=len(self.rows), failed=sum(r.status == "error" for r in self.rows), items=tuple(items),
             below=self.rows[base].span_id if base != TOP else "", path=tuple(self.step(n) for n in named), path_left=unnamed, before=before,
             left=left, next=self.rows[last[0]].span_id if left and last else None,

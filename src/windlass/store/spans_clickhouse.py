@@ -20,6 +20,7 @@ import msgspec
 from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid, Unavailable
 from windlass.core.operations.calls import CallGraph, CallsShow
+from windlass.core.operations.costs import CostsShow, TraceCosts
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
@@ -271,6 +272,9 @@ class ClickHouseSpans:
 
     def calls(self, query: CallsShow) -> CallGraph:
         return span_traces_clickhouse.calls_shown(self._ask, query)
+
+    def costs(self, query: CostsShow) -> TraceCosts:
+        return span_traces_clickhouse.costs_shown(self._ask, query)
 
     def text(self, query: TextShow) -> SpanText:
         return span_traces_clickhouse.text_of(self._ask, query)

@@ -19,6 +19,7 @@ import msgspec
 
 from windlass.core.errors import Conflict, Unavailable
 from windlass.core.operations.calls import CallGraph, CallsShow
+from windlass.core.operations.costs import CostsShow, TraceCosts
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
@@ -233,6 +234,9 @@ class DuckSpans:
 
     def calls(self, query: CallsShow) -> CallGraph:
         return span_traces.calls_shown(self._db, self._files(), query)
+
+    def costs(self, query: CostsShow) -> TraceCosts:
+        return span_traces.costs_shown(self._db, self._files(), query)
 
     def text(self, query: TextShow) -> SpanText:
         return span_traces.text_of(self._db, self._files(), query)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from windlass.core.operations.calls import CallGraph, CallsShow
+from windlass.core.operations.costs import CostsShow, TraceCosts
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LogPage, LogQuery
@@ -90,6 +91,10 @@ class LocalSpans:
 
     async def calls(self, query: CallsShow) -> CallGraph:
         found: CallGraph = await self.ask("calls", query)
+        return found
+
+    async def costs(self, query: CostsShow) -> TraceCosts:
+        found: TraceCosts = await self.ask("costs", query)
         return found
 
     async def text(self, query: TextShow) -> SpanText:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from windlass.core.actor import Actor
 from windlass.core.operations.calls import CallGraph, CallsShow
+from windlass.core.operations.costs import CostsShow, TraceCosts
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LogPage, LogQuery
@@ -32,8 +33,8 @@ from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, 
 
 
 class Traces:
-    """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.tree`, `traces.calls`, `traces.text`, `traces.live`,
-    `traces.figures`, `traces.remap`, `traces.ledger`, `traces.audit`, `logs.list`, `metrics.list` and `metrics.show`."""
+    """Operations `traces.list`, `traces.fields`, `traces.show`, `traces.tree`, `traces.calls`, `traces.costs`, `traces.text`,
+    `traces.live`, `traces.figures`, `traces.remap`, `traces.ledger`, `traces.audit`, `logs.list`, `metrics.list` and `metrics.show`."""
 
     def __init__(self, spans: Spans, journal: Journal) -> None:
         self._spans = spans
@@ -68,6 +69,11 @@ class Traces:
         guard(actor, "read", query.project)
         await self._journal.settle()
         return await self._spans.calls(query)
+
+    async def costs(self, actor: Actor, query: CostsShow) -> TraceCosts:
+        guard(actor, "read", query.project)
+        await self._journal.settle()
+        return await self._spans.costs(query)
 
     async def text(self, actor: Actor, query: TextShow) -> SpanText:
         guard(actor, "read", query.project)

@@ -16,6 +16,7 @@ import msgspec
 
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
 from windlass.core.operations.calls import CallGraph, CallsShow
+from windlass.core.operations.costs import CostsShow, TraceCosts
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LogPage, LogQuery
@@ -53,7 +54,8 @@ RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being
 ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
-    "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "tree": TreeShow, "calls": CallsShow, "text": TextShow,
+    "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "tree": TreeShow, "calls": CallsShow, "costs": CostsShow,
+    "text": TextShow,
     "live": LiveQuery, "figures": FiguresQuery, "logs": LogQuery, "metrics": MetricQuery, "metric": MetricShow,
     "arrivals": ArrivalQuery, "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget,
@@ -92,6 +94,9 @@ class RemoteSpans:
 
     async def calls(self, query: CallsShow) -> CallGraph:
         return await self._ask("calls", query, CallGraph)
+
+    async def costs(self, query: CostsShow) -> TraceCosts:
+        return await self._ask("costs", query, TraceCosts)
 
     async def text(self, query: TextShow) -> SpanText:
         return await self._ask("text", query, SpanText)

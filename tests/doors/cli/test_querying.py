@@ -36,6 +36,31 @@ def test_views_are_kept_listed_and_removed(shop: Shell) -> None:
     assert "is not a page" in shop("views", "save", "x", "/policy", code=1).stderr
 
 
+def test_a_view_by_its_name_is_what_traces_and_figures_are_asked(shop: Shell) -> None:
+    shop("push")
+    opens, kayaks = (shop.json("run", "shop", q)["trace"] for q in ("When do you open?", "Do you sell kayaks?"))
+    assert "windlass views save hours 'status:error'" in shop("traces", "--view", "hours", code=1).stderr
+    shop("views", "save", "hours", '"you open"')
+    shop("views", "save", "either", "/traces?filter=status%3Aok&last=1h")
+    shop("views", "save", "models", "/dashboards?by=model&last=7d&filter=kayaks")
+
+    def found(*words: str) -> set[str]:
+        return {t["trace_id"] for t in shop.json("traces", *words)["items"]}
+
+    assert found("--view", "hours") == {opens} and found("--view", "either") == {opens, kayaks}
+    assert found("--view", "either", "-w", "kayaks") == {kayaks} and found("--view", "models") == {kayaks}
+    assert found("--view", "hours", "--status", "error") == set()
+    assert shop.json("traces", "fields", "--view", "hours")["traces"] == 1
+    drawn = shop("figures", "--view", "models").stdout
+    assert "1 trace in 168 h" in drawn and "/dashboards?filter=kayaks&last=7d&by=model" in drawn
+    assert "there are 'either', 'hours', 'models'" in shop("traces", "--view", "hour", code=1).stderr
+    shop("views", "save", "past", "/traces?since_ns=1&until_ns=2")
+    assert found("--view", "past") == set()
+    assert "one time that is over" in shop("figures", "--view", "past", code=1).stderr
+    for option in (("--graph",), ("--costs",), ("--below", "ab"), ("--order", "slow"), ("--text", "input")):
+        assert f"windlass traces ID {option[0]}" in shop("traces", *option, code=1).stderr.replace("--span SPAN ", "")
+
+
 def test_a_trace_is_told_piece_by_piece(shop: Shell) -> None:
     shop("push")
     trace = shop.json("run", "shop", "When do you open?")["trace"]
@@ -47,3 +72,5 @@ def test_a_trace_is_told_piece_by_piece(shop: Shell) -> None:
     assert "there is no order" in shop("traces", trace, "--order", "best", code=1).stderr
     graph = shop.json("traces", trace, "--graph")
     assert graph["calls"][0]["source"] is None and "caller" in shop("traces", trace, "--graph").stdout
+    costs = shop.json("traces", trace, "--costs")
+    assert costs["models"][0]["calls"] >= 1 and "share" in shop("traces", trace, "--costs").stdout

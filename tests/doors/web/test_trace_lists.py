@@ -133,3 +133,32 @@ def test_a_mistake_is_told_at_the_box_and_what_was_written_stays(seen: Opened) -
     assert "did you mean `model`" in page.get_by_role("alert").inner_text()
     assert page.get_by_label("Filter").input_value() == "modle:a"
     assert page.get_by_label("Filter").get_attribute("aria-describedby") == "wrong"
+
+
+def test_a_list_is_whole_in_its_window_and_keeps_its_name(seen: Opened) -> None:
+    """What is counted beside it does not take its title; figures are in sight; two are compared without going to the end of the page."""
+    page = seen.go("/traces")
+    page.locator("#fields summary", has_text="12 traces fit").wait_for()
+    assert page.title() == "Traces · Windlass"
+    beyond = "[...document.querySelectorAll('table.of-traces td')].filter(e => e.getBoundingClientRect().right > innerWidth).length"
+    assert page.evaluate(beyond) == 0
+    here = page.locator("nav a[aria-current]").bounding_box()
+    assert here["x"] >= 0 and here["x"] + here["width"] <= page.viewport_size["width"], "the room one is in"
+    for n in (0, 1):
+        page.locator("table.of-traces input[type=checkbox]").nth(n).check()
+    compare = page.get_by_role("button", name="Compare two")
+    assert compare.bounding_box()["y"] < page.locator("table.of-traces").bounding_box()["y"]
+    compare.click()
+    page.wait_for_url("**/traces/compare?*")
+    assert page.locator("table.of-two th a").count() == 2
+    assert page.evaluate("document.querySelector('.of-two').getBoundingClientRect().right <= innerWidth")
+
+
+def test_charts_say_their_scale_in_a_narrow_window_too(seen: Opened) -> None:
+    page = seen.go("/dashboards")
+    scale = page.evaluate(
+        """[...document.querySelectorAll('.chart text')].filter(e => /^[0-9.]+$/.test(e.textContent)).map(e => e.getBoundingClientRect())
+        .filter(b => b.width && b.left >= e_left() && b.right <= innerWidth).length; function e_left() {
+        return document.querySelector('.scroll.latest').getBoundingClientRect().left }"""
+    )
+    assert scale > 0

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.doors.server import Server
-from tests.doors.web.test_costs import call
 from tests.doors.web.test_foreign_traces import Sent
 
+from windlass.core.span import StoredSpan
 from windlass.doors.web.trace_pairs import paired, waterfall
+
+
+def call(identity: int, parent: int | None, start: int, end: int, **told: Any) -> StoredSpan:
+    over = f"{parent:016x}" if parent is not None else None
+    return StoredSpan("a" * 32, f"{identity:016x}", f"s{identity}", start, end, over, **({"kind": "model"} | told))
 
 
 def test_steps_that_both_have_are_one_and_the_others_stand_where_they_ran() -> None:

@@ -121,7 +121,8 @@ class SpanText(msgspec.Struct):
 class ScoreGiven(msgspec.Struct, omit_defaults=True):
     """One score or comment. `value` is a number, yes or no, or a category; None for a comment alone, or where a judge could not measure.
     `by` is the actor, or the monitor's judge. `span` is the step it is about; None where it is about the whole trace, or about the
-    `session`. `given` is False for what an evaluator of a monitor or of another platform said."""
+    `session`. `step` is that step's name as a trace tells it; None where it is an outermost one, or has
+    not come. `given` is False for what an evaluator of a monitor or of another platform said."""
 
     name: str
     at_ns: int
@@ -131,16 +132,18 @@ class ScoreGiven(msgspec.Struct, omit_defaults=True):
     span: str | None = None
     session: str | None = None
     given: bool = False
+    step: str | None = None
 
 
 class Trace(Page):
-    """Spans in start order, at most 200 a page; `versions` every ref that took part in any of them; `scores` what was said of it and of
-    its spans, the newest first: all, whatever the page."""
+    """Spans in start order, at most 200 a page; `versions` every ref that took part in any of them, `tags` what any is tagged with;
+    `scores` what was said of it and of its spans, the newest first: all, whatever the page."""
 
     summary: TraceSummary
     spans: tuple[StoredSpan, ...]
     versions: tuple[str, ...] = ()
     scores: tuple[ScoreGiven, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 class ScoreRequest(msgspec.Struct, omit_defaults=True):

@@ -56,10 +56,11 @@ class TreeStep(msgspec.Struct, omit_defaults=True):
 
 
 class TraceTree(Page):
-    """`items` in reading order, or as `order` says. `below` is the step they are below, which for a `to` that lies deep may be another
-    than was asked; `path` are the steps above it from the outermost on, and it, of which `path_left` are left out in the middle. `steps`
-    is how many the trace has, `failed` how many of them failed, `before` and `left` how many directly below `below` come before
-    the first and after the last, and `next` goes on with those."""
+    """`items` in reading order, or as `order` says. `start_ns` and `end_ns` are of its steps, not of log records, where it has steps.
+    `below` is the step they are below, which for a `to` that lies deep may be another than was asked; `path` are the steps above it from
+    the outermost on, and it, of which `path_left` are left out in the middle. `steps` is how many the trace has, `failed` how many of
+    them failed, `before` and `left` how many directly below `below` come before the first and after the last, and `next` goes on with
+    those."""
 
     trace_id: str
     start_ns: int

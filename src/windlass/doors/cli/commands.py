@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
+import msgspec
 import typer
+from msgspec.structs import fields
 
 from windlass.doors.cli.session import Command, Session
 
@@ -32,14 +34,24 @@ _before: dict[str, Any] = {}  # of the parameters that every command has, those 
 
 
 def _running(function: Command) -> Any:
-    """`function(session, …)` as Typer takes it: with the parameters that every command has."""
+    """`function(session, …)` as Typer takes it: with the parameters that every command has. One that is a struct stands for its fields,
+    options that belong together."""
     signature = inspect.signature(function, eval_str=True)
-    own = list(signature.parameters.values())[1:]
+    own, together = list[inspect.Parameter](), dict[str, tuple[type[msgspec.Struct], list[str]]]()
+    for p in list(signature.parameters.values())[1:]:
+        if isinstance(p.annotation, type) and issubclass(p.annotation, msgspec.Struct):
+            options = _options(p.annotation)
+            together[p.name] = p.annotation, [o.name for o in options]
+            own += options
+        else:
+            own.append(p)
     common = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, a, d in COMMON]
 
     def run(**given: Any) -> None:
         session = Session(**{n: v if (v := given.pop(n)) != d else _before.get(n, d) for n, _, d in COMMON})
         opened[:] = [session]
+        for name, (kind, of_it) in together.items():
+            given[name] = kind(**{option: given.pop(option) for option in of_it})
         raise typer.Exit(function(session, **given) or 0)
 
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + common
@@ -47,6 +59,12 @@ def _running(function: Command) -> Any:
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__doc__ = function.__doc__
     return run
+
+
+def _options(kind: type[msgspec.Struct]) -> list[inspect.Parameter]:
+    """The fields of a struct as parameters; each has a default."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name]) for f in fields(kind)]
 
 
 def command(app: typer.Typer, name: str, *operations: str, panel: str | None = None, path: str = "") -> Any:

@@ -11,12 +11,12 @@ import typer
 from windlass.core.errors import Invalid
 from windlass.core.operations.figures import Bucket, Figure, FigureGroup, Figures, Measure, Percentiles
 from windlass.doors import format as words
+from windlass.doors.asked import HOURS
 from windlass.doors.cli import filtering
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.session import Session, plain
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-LAST = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}  # what the page offers, in hours
 MORE = ("steps", "first_token")  # measures that are made when they are named
 DIMENSIONS = (
     "model, provider, release, version, prompt, service, environment, user, session, kind, name, tool, tag, status, or attribute:NAME"
@@ -29,43 +29,35 @@ def add(app: typer.Typer) -> None:
 
 def figures(
     session: Session,
+    which: filtering.Which,
     by: Annotated[str | None, typer.Option("--by", help=f"Also in groups: by {DIMENSIONS}.")] = None,
-    hours: Annotated[float, typer.Option("--hours", min=0.01, help="Of traces that began in the last so many hours.")] = 24,
+    hours: Annotated[
+        float | None, typer.Option("--hours", min=0.01, help="Of traces that began in the last so many hours; 24 by default.")
+    ] = None,
     bucket: Annotated[int | None, typer.Option("--bucket", min=1, help="Seconds of one bucket; by default what fits.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=50, help="At most so many groups, the largest.")] = 8,
     measure: Annotated[list[str] | None, typer.Option("--with", help=f"What else to measure: {' or '.join(MORE)}.")] = None,
-    where: Annotated[str | None, typer.Option("--where", "-w", help=filtering.WHERE, autocompletion=filtering.complete)] = None,
-    search: Annotated[str | None, typer.Option("--search", help="With this in name, input or output.")] = None,
-    status: Annotated[str | None, typer.Option("--status", help="ok or error.")] = None,
-    uses: Annotated[str | None, typer.Option("--uses", help="In which this version took part.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="That called this model.")] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="Of one kind: request, chain, agent, component …")] = None,
-    environment: Annotated[str | None, typer.Option("--in", help="Of one environment.")] = None,
-    who: Annotated[str | None, typer.Option("--user", help="Of one user.")] = None,
-    conversation: Annotated[str | None, typer.Option("--session", help="Of one conversation.")] = None,
-    evaluation: Annotated[str | None, typer.Option("--evaluation", help="Of one evaluation.")] = None,
-    slower: Annotated[float | None, typer.Option("--slower-than", help="Milliseconds.")] = None,
-    score: Annotated[str | None, typer.Option("--score", help="With this score: helpful, helpful=no, 'stars<3', tone=plain.")] = None,
 ) -> None:
     """How many traces, how slow, how dear and how good, over time: for all that fit, and by model, release, user or anything."""
     if wrong := [m for m in measure or () if m not in MORE]:
         raise Invalid(f"{wrong[0]!r} is nothing to measure", where="--with", remedy=f"take {' or '.join(MORE)}")
-    if status not in (None, "ok", "error"):
-        raise Invalid(f"{status!r} is no state of a trace", where="--status", remedy="write ok or error")
-    told = {
-        "filter": where, "search": search, "status": status, "uses": uses, "model": model, "kind": kind,
-        "environment": environment, "user": who, "session": conversation, "evaluation": evaluation, "slower_than_ms": slower,
-        "score": score,
-    }  # fmt: skip
-    which = {k: v for k, v in told.items() if v is not None}
+    view = filtering.view_of(session, which.view)
+    seen = filtering.asked_by(view)
+    if view is not None and seen is not None:  # what is named here counts more than what it was kept with
+        by = by or view.asked.get("by") or (f"attribute:{view.asked['attribute']}" if view.asked.get("attribute") else None)
+        if not hours and (seen.begun or seen.to):
+            raise Invalid("this view is of one time that is over", where="--view", remedy="say of how many --hours back from now")
+        hours = hours or (HOURS[seen.last] if seen.last else None)
+    hours = hours or 24
+    told = which.asked(seen)
     how = {
         "by": by, "bucket_s": bucket, "limit": limit,
         "measures": tuple(m for m in get_args(Measure) if m in (measure or ()) or m not in MORE),
     }  # fmt: skip
-    found = session.client.traces.figures(hours, **which, **{k: v for k, v in how.items() if v is not None})
+    found = session.client.traces.figures(hours, **told, **{k: v for k, v in how.items() if v is not None})
     session.result(found)
-    last = next((name for name, most in LAST.items() if hours <= most), "30d")
-    board = {"filter": filtering.as_one(which), "evaluation": evaluation, "last": last, "by": by}
+    last = next((name for name, most in HOURS.items() if hours <= most), "30d")
+    board = {"filter": filtering.as_one(told), "evaluation": told.get("evaluation"), "last": last, "by": by}
     _print(session, found, hours, "/dashboards?" + urlencode({k: v for k, v in board.items() if v}))
 
 

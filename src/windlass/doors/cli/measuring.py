@@ -12,9 +12,10 @@ from windlass.core.errors import Invalid
 from windlass.core.ids import now_ns
 from windlass.core.operations.metrics import Measurement, MetricGroup, MetricPage, MetricTold
 from windlass.doors import format as words
+from windlass.doors.asked import HOURS
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.data import Cursor
-from windlass.doors.cli.figuring import LAST, spark
+from windlass.doors.cli.figuring import spark
 from windlass.doors.cli.session import Session, plain
 from windlass.doors.measures import Take, kind_of, shown_of
 
@@ -56,7 +57,7 @@ def metrics(
     given = {"by": by, "filter": where or "", "bucket_s": bucket, "unit": unit, "type": type, "limit": limit}
     found = session.client.metrics.show(name, hours or 24, **{k: v for k, v in given.items() if v is not None})
     session.result(found)
-    last = next((span for span, most in LAST.items() if (hours or 24) <= most), "30d")
+    last = next((span for span, most in HOURS.items() if (hours or 24) <= most), "30d")
     page_of = {"filter": where, "last": last, "by": by, "unit": unit, "type": type}
     _print(session, found, hours or 24, f"/metrics/{quote(name, safe='')}?" + urlencode({k: v for k, v in page_of.items() if v}))
 

@@ -85,5 +85,5 @@ def _text(value: Any) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = " ".join(_text(value).split())
+    text = " ".join((words.cell(value) if isinstance(value, float) else _text(value)).split())
     return text if len(text) <= WIDE else text[: WIDE - 1] + "…"

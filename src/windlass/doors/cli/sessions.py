@@ -13,8 +13,8 @@ from windlass.core.operations.sessions import SessionCall, SessionRun
 from windlass.doors import format as words
 from windlass.doors.cli.commands import command
 from windlass.doors.cli.data import Cursor, Message, edited, read_field
+from windlass.doors.cli.scoring import tell
 from windlass.doors.cli.session import Session, plain
-from windlass.doors.cli.tracing import tell
 
 WIDEST = 160  # characters of arguments or of a result in a line
 OUTCOMES = {"ok": "green", "failed": "red", "refused": "yellow", "wrong": "red"}

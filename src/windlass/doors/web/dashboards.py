@@ -16,9 +16,9 @@ from windlass.core.errors import Invalid
 from windlass.core.filter import Node, Term
 from windlass.core.operations.figures import ATTRIBUTE, FIGURES, Bucket, Figure, FigureGroup, Figures, FiguresQuery, Measure, Percentiles
 from windlass.doors import format as words
+from windlass.doors.asked import Asked, asked_of
 from windlass.doors.web.boards import REST, SHADES, Chart, Frame, Series, chart
 from windlass.doors.web.render import Asker, Handler, query, respond, wants_json
-from windlass.doors.web.trace_lists import Asked, asked_of
 from windlass.doors.web.views import ViewsShown
 from windlass.doors.web.views import shown as views_of
 
@@ -86,7 +86,7 @@ async def show(request: Request, ask: Asker) -> Response:
     by = f"{ATTRIBUTE}{attribute}" if attribute else q.get("by")
     shown, first = "" if attribute else by or "", bool(q.get("first"))
     try:
-        asked = asked_of(request)
+        asked = asked_of(request.query_params)
         found = await ask(FIGURES, _query(ask.actor.project, asked, last, by, first))
     except Invalid as e:
         if wants_json(request) or not (e.where or "").startswith("filter"):

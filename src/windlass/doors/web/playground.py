@@ -1,6 +1,7 @@
 """Playground: pick a component, chain, agent or index; run it; read the answer as it streams; open its trace.
 
-It opens on a step of a trace too: what ran in it, in the version that ran, with what it was given.
+It opens on a step of a trace too: what ran in it, in the version that ran, with what it was given; a call of a model that somebody's
+application made is asked again of that model, by the gateway.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from starlette.responses import Response
 
 from windlass.core import span as names
 from windlass.core.conversation import gist
+from windlass.core.operations import Empty
 from windlass.core.operations.registry import ARTIFACTS, SHOW, ArtifactQuery, ArtifactSummary, RefQuery, VersionDetail
-from windlass.core.operations.runs import RUN_STREAM
+from windlass.core.operations.runs import MODELS, RUN_STREAM
 from windlass.core.operations.traces import TEXT, TRACE, TextShow, TraceShow
 from windlass.core.ref import Ref
 from windlass.core.span import Span, StoredSpan, input_of
+from windlass.doors.web.model_calls import CallAsked, call_of
 from windlass.doors.web.render import Asker, Handler, respond
 from windlass.govern.masking import is_masked
 
+CHAT = "/v1/chat/completions"  # of the gateway
 RUNNABLE = ("release", "chain", "agent", "component", "tool", "index")
 
 
@@ -41,6 +45,9 @@ class PlaygroundContext(msgspec.Struct):
     fields: tuple[Field, ...]
     stream: str  # where the page posts to
     taken: str = ""  # the trace whose step it opens on
+    span: str = ""  # that step
+    as_ran: bool = False  # in the version that ran there
+    call: CallAsked | None = None  # asked of a model, where that is what the step did
     left: tuple[str, ...] = ()  # what was given there and is no input of the target, or is masked
 
 
@@ -58,6 +65,11 @@ def ran(span: Span | None) -> str | None:
     """The version that a step ran, if it can be run here."""
     held = (span.attributes.get(names.VERSIONS) or []) if span is not None else []
     return next((str(ref) for ref in held if str(ref).partition("/")[0] in RUNNABLE), None)
+
+
+def asks_model(step: Span | None) -> bool:
+    """Whether a step is a call of a model that no version of ours made."""
+    return isinstance(step, StoredSpan) and step.kind == "model" and ran(step) is None
 
 
 def filled(fields: tuple[Field, ...], told: str) -> tuple[tuple[Field, ...], tuple[str, ...]]:
@@ -117,11 +129,16 @@ async def show(request: Request, ask: Asker) -> Response:
         targets += (await ask(ARTIFACTS, ArtifactQuery(project, kind, limit=200))).items
     taken = q.get("trace", "")
     step, given = await _step(ask, taken, q.get("span", "")) if taken else (None, "")
+    context = PlaygroundContext(tuple(targets), "", None, (), CHAT, taken, q.get("span", ""))
+    if step is not None and asks_model(step) and not q.get("target"):
+        context.call = call_of(step, given, (await ask(MODELS, Empty())).items)
+        return respond(request, "playground.html", context, nav="playground", title="Playground")
     target = q.get("target") or ran(step) or (f"{targets[0].kind}/{targets[0].name}" if targets else "")
     detail = await ask(SHOW, RefQuery(target, project)) if target else None
     fields = fields_of(await _schema(ask, detail)) if detail else ()
     fields, left = filled(fields, given) if taken else (fields, ())
-    context = PlaygroundContext(tuple(targets), target, detail, fields, RUN_STREAM.path, taken, left)
+    context.target, context.detail, context.fields, context.stream, context.left = target, detail, fields, RUN_STREAM.path, left
+    context.as_ran = target == ran(step)
     return respond(request, "playground.html", context, nav="playground", title="Playground")
 
 

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from windlass.core.operations.traces import GIVE_SCORE, ScoreGiven, ScoreRequest
-from windlass.core.span import Span
 from windlass.doors.web.render import Asker, Handler, query
 
 THUMBS, REMARK = "helpful", "comment"  # names under which pages give scores, and comments alone
@@ -24,13 +23,12 @@ class ScoresShown(msgspec.Struct, frozen=True):
     steps: dict[str, tuple[ScoreGiven, ...]] = {}
 
 
-def shown(scores: Iterable[ScoreGiven], spans: Iterable[Span], me: str) -> ScoresShown:
-    """What hangs below an outermost step, or below one that is not on this page, is of the whole."""
-    inner = {s.span_id for s in spans if s.parent is not None}
+def shown(scores: Iterable[ScoreGiven], me: str) -> ScoresShown:
+    """What is about an outermost step, or one that has not come, is of the whole."""
     whole: list[ScoreGiven] = []
     steps: dict[str, tuple[ScoreGiven, ...]] = {}
     for score in scores:
-        if score.span in inner:
+        if score.span and score.step is not None:
             steps[score.span] = (*steps.get(score.span, ()), score)
         else:
             whole.append(score)

@@ -11,8 +11,9 @@ from starlette.responses import Response
 
 from windlass.core.errors import Invalid, TooLarge
 from windlass.core.operations.sql import SQL, SqlAnswer, SqlQuery, SqlView
+from windlass.doors import format as words
+from windlass.doors.asked import HOURS, asked_of
 from windlass.doors.web.render import Asker, Handler, respond
-from windlass.doors.web.trace_lists import HOURS, asked_of
 
 SHOWN = 200  # rows
 CUT = 300  # characters of a value
@@ -52,7 +53,7 @@ async def sql(request: Request, ask: Asker) -> Response:
     if text:
         try:
             asked = msgspec.convert(
-                {"sql": text, "project": ask.actor.project, "since_ns": asked_of(request).since_ns, "limit": SHOWN}, SqlQuery
+                {"sql": text, "project": ask.actor.project, "since_ns": asked_of(request.query_params).since_ns, "limit": SHOWN}, SqlQuery
             )
             context.answer = await ask(SQL, asked)
             context.cells = tuple(tuple(map(_cell, row)) for row in context.answer.rows)
@@ -62,7 +63,7 @@ async def sql(request: Request, ask: Asker) -> Response:
 
 
 def _cell(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else "" if value is None else str(value)
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else words.cell(value)
     return text if len(text) <= CUT else text[:CUT] + "…"
 
 

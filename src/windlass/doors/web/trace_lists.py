@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any, Literal, cast
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.core.errors import Invalid
-from windlass.core.filter import Node, Not, Term, all_of, fields_in, printed
+from windlass.core.filter import Node, Not, Term, fields_in
 from windlass.core.filter_completing import Suggestion, completing, fallback
-from windlass.core.filter_reading import conditions_of, read
-from windlass.core.operations.traces import FIELDS, TRACES, FieldQuery, FieldValue, TracePage, TraceQuery
+from windlass.core.filter_reading import read
+from windlass.core.operations.traces import FIELDS, TRACES, FieldValue, TracePage, TraceQuery
+from windlass.doors.asked import HOURS, Asked, asked_of
 from windlass.doors.web.datasets import names_of
-from windlass.doors.web.render import Asker, Handler, query, respond, wants_json
+from windlass.doors.web.render import Asker, Handler, respond, wants_json
 from windlass.doors.web.views import ViewsShown, shown
 from windlass.store.span_conditions import LONG
 
-LATEST = (1 << 63) - 1
-HOURS = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
 COUNTED, COMPLETED = 10_000, 200  # traces that are looked at
 SHOWN, SUGGESTED = 6, 12  # values of a field
-SHORT = {"search", "uses", "passage", "model", "session", "user", "environment", "score"}  # each says one thing of a filter
-
-
-class Asked(msgspec.Struct):
-    """What is asked of traces: by `filter`, of the `last` hours or days or those that began from one time `to` another, and where it is an
-    `evaluation`, of its traces."""
-
-    filter: str
-    last: str = ""
-    evaluation: str = ""
-    begun: int | None = None
-    to: int | None = None
-
-    @property
-    def since_ns(self) -> int | None:
-        return time.time_ns() - HOURS[self.last] * 3_600_000_000_000 if self.last else self.begun
-
-    def fields(self, project: str) -> FieldQuery:
-        return FieldQuery(project, self.filter, self.evaluation or None, self.since_ns, self.to)
-
-    def url(self, path: str, **more: Any) -> str:
-        told = {"filter": self.filter, "last": self.last, "evaluation": self.evaluation, "since_ns": self.begun, "until_ns": self.to}
-        return query(path, **told | more)
-
-    def narrowed(self, term: Node) -> Asked:
-        """With one thing more."""
-        tree = read(self.filter)
-        return msgspec.structs.replace(self, filter=printed(all_of([tree, term]) if tree else term))
 
 
 class TracesContext(msgspec.Struct):
@@ -96,32 +64,10 @@ class FieldsContext(msgspec.Struct):
     opened: bool = True
 
 
-def asked_of(request: Request) -> Asked:
-    """What a page of traces is asked; other parameters each say one thing of the filter. Raises `Invalid`."""
-    q = {k: v for k, v in request.query_params.items() if v}
-    last = q["last"] if q.get("last") in HOURS else ""
-    slower = float(q["slower"]) if q.get("slower", "").replace(".", "", 1).isdigit() else None
-    status = cast(Literal["ok", "error"], q["status"]) if q.get("status") in ("ok", "error") else None
-    text = q.get("filter", "").strip()
-    if slower is not None or status or q.keys() & SHORT:
-        named = TraceQuery(
-            filter=text, search=q.get("search"), status=status, uses=q.get("uses"), passage=q.get("passage"), model=q.get("model"),
-            session=q.get("session"), user=q.get("user"), environment=q.get("environment"), slower_than_ms=slower, score=q.get("score"),
-        )  # fmt: skip
-        text = printed(all_of(conditions_of(named)))
-    begun, to = (None, None) if last else (_ns(q, "since_ns"), _ns(q, "until_ns"))
-    return Asked(text, last, q.get("evaluation", ""), begun, to)
-
-
-def _ns(q: dict[str, str], name: str) -> int | None:
-    """A time of an address, as charts lead to it; None where there is none."""
-    return min(int(q[name]), LATEST) if q.get(name, "").isdecimal() and len(q[name]) < 20 else None
-
-
 async def traces(request: Request, ask: Asker) -> Response:
     wrong, page, asked = "", TracePage(items=()), Asked(request.query_params.get("filter", ""))
     try:
-        asked = asked_of(request)
+        asked = asked_of(request.query_params)
         page = await ask(
             TRACES,
             TraceQuery(
@@ -149,7 +95,7 @@ async def fields(request: Request, ask: Asker) -> Response:
         typed = request.query_params
         asked = Asked(typed.get("filter", ""), typed["last"] if typed.get("last") in HOURS else "", typed.get("evaluation", ""))
         return respond(request, "fields.html", await _completed(asked, int(at), ask), nav="traces", title="Fields")
-    asked = asked_of(request)
+    asked = asked_of(request.query_params)
     told = await ask(FIELDS, msgspec.structs.replace(asked.fields(ask.actor.project), among=COUNTED, limit=SHOWN))
 
     def with_term(term: Node) -> str:

@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.core.errors import Invalid
-from windlass.core.operations.traces import ScoreGiven
+from windlass.core.operations.traces import TRACE, TraceShow
 from windlass.core.operations.trees import TREE, TraceTree, TreeShow, TreeStep
 from windlass.doors.web.render import Asker, Handler, query, respond
+from windlass.doors.web.scores import ScoresShown, shown
 
 ORDERS = {"start": "", "failed": "Failed", "slow": "Slowest", "dear": "Dearest"}
 
@@ -41,7 +42,7 @@ class TreeDrawn(msgspec.Struct):
 
 class TreeContext(msgspec.Struct):
     drawn: TreeDrawn
-    scores: dict[str, tuple[ScoreGiven, ...]] = {}  # of steps
+    scores: ScoresShown
 
 
 def drawn(tree: TraceTree, order: str = "start", chosen: str = "", heading: str = "") -> TreeDrawn:
@@ -79,11 +80,11 @@ def lines_of(tree: TraceTree) -> list[TreeLine]:
 
 
 def _line(tree: TraceTree, step: TreeStep, level: int, path: str) -> TreeLine:
-    """A step that ends before it starts has no width."""
+    """A step that ends before it starts has no width; a log record from before or after all steps stands at the edge."""
     total = max(1, tree.end_ns - tree.start_ns)
     left = round(100 * (step.start_ns - tree.start_ns) / total, 3)
     width = round(max(0.4, 100 * max(0, step.end_ns - step.start_ns) / total), 3)
-    return TreeLine(level, query(path, of=step.span_id) if step.children else "", step, min(left, 99.5), width)
+    return TreeLine(level, query(path, of=step.span_id) if step.children else "", step, min(max(left, 0.0), 99.5), width)
 
 
 def asked_of(id: str, project: str, given: dict[str, Any]) -> TreeShow:
@@ -99,7 +100,8 @@ def asked_of(id: str, project: str, given: dict[str, Any]) -> TreeShow:
 async def tree(request: Request, ask: Asker) -> Response:
     asked = asked_of(request.path_params["id"], ask.actor.project, dict(request.query_params))
     found = drawn(await ask(TREE, asked), asked.order, heading=f"{asked.kind} {asked.named}".strip())
-    return respond(request, "trace_tree.html", TreeContext(found), nav="traces", title="Steps of a trace")
+    said = (await ask(TRACE, TraceShow(found.tree.trace_id, asked.project, limit=1))).scores
+    return respond(request, "trace_tree.html", TreeContext(found, shown(said, ask.actor.id)), nav="traces", title="Steps of a trace")
 
 
 PAGES: tuple[tuple[str, Handler], ...] = (("/traces/{id}/tree", tree),)

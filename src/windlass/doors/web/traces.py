@@ -9,14 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from windlass.core import span as names
-from windlass.core.conversation import Turn, turns
+from windlass.core.conversation import Turn, asked, turns
+from windlass.core.filter import Term, printed
+from windlass.core.operations.costs import TRACE_COSTS, CostsShow, TraceCosts
 from windlass.core.operations.traces import TRACE, WHY, Trace, TraceShow, Why
-from windlass.core.operations.trees import TREE
-from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, kind_of, output_of
-from windlass.doors.web.costs import Costs, costs_of
+from windlass.core.operations.trees import TREE, TraceTree
+from windlass.core.span import LOG, SpanEvent, StoredSpan, input_of, instructions_of, kind_of, output_of
+from windlass.doors.costs import told as stands_out
 from windlass.doors.web.datasets import names_of
-from windlass.doors.web.playground import ran
-from windlass.doors.web.render import Asker, Handler, respond
+from windlass.doors.web.playground import asks_model, ran
+from windlass.doors.web.render import Asker, Handler, query, respond
 from windlass.doors.web.scores import ScoresShown
 from windlass.doors.web.scores import shown as shown_scores
 from windlass.doors.web.trace_trees import TreeDrawn, asked_of, drawn
@@ -35,9 +37,12 @@ class TraceContext(msgspec.Struct):
     why: Why | None
     datasets: tuple[str, ...]
     scores: ScoresShown
-    costs: Costs | None
+    costs: TraceCosts
+    stands_out: tuple[str, ...]  # in what it cost
+    tags: tuple[tuple[str, str], ...]  # each with the address of all traces that have it
     runnable: bool  # in the playground, as it ran
     runs_alone: bool  # the chosen step does, and is not the whole
+    asks_again: bool  # the chosen step is a call of a model, which can be asked the same
 
 
 def conversation(span: StoredSpan) -> tuple[Turn, ...]:
@@ -45,7 +50,10 @@ def conversation(span: StoredSpan) -> tuple[Turn, ...]:
     if kind_of(span) == LOG:
         body = span.attributes.get(names.LOG_BODY)
         return turns(body if isinstance(body, str) else msgspec.json.encode(body).decode(), LOG) if body is not None else ()
-    return (*turns(input_of(span), "input"), *turns(output_of(span), "output"))
+    said = turns(input_of(span), "input")
+    if (beside := instructions_of(span)) is not None:
+        said = asked(input_of(span), beside)
+    return (*said, *turns(output_of(span), "output"))
 
 
 def question(summary_input: str) -> str:
@@ -66,9 +74,9 @@ async def trace(request: Request, ask: Asker) -> Response:
     id = found.summary.trace_id
     steps = tuple(s for s in found.spans if names.GIVEN not in s.attributes)
     tree = await ask(TREE, asked_of(id, project, {"to": wanted}))
-    interesting = next((x for x in tree.items if x.kind == "model"), tree.items[0] if tree.items else None)
-    chosen = await _chosen(ask, id, wanted or (interesting.span_id if interesting else ""), steps)
-    shown = {names.VERSIONS, names.LOG_BODY}
+    chosen = await _chosen(ask, id, wanted or _interesting(tree, steps), steps)
+    costs = await ask(TRACE_COSTS, CostsShow(id, project))
+    shown = {names.VERSIONS, names.LOG_BODY, names.INSTRUCTIONS}
     if chosen:
         shown |= {name for name in (chosen.input_from, chosen.output_from) if name}
     context = TraceContext(
@@ -81,12 +89,22 @@ async def trace(request: Request, ask: Asker) -> Response:
         attributes={k: v for k, v in sorted(chosen.attributes.items()) if k not in shown} if chosen else {},
         why=await ask(WHY, TraceShow(id, project)),
         datasets=await names_of(ask),
-        scores=shown_scores(found.scores, steps, ask.actor.id),
-        costs=costs_of(steps),
+        scores=shown_scores(found.scores, ask.actor.id),
+        costs=costs,
+        stands_out=tuple(stands_out(costs)),
+        tags=tuple((tag, query("/traces", filter=printed(Term("tag", tag)))) for tag in found.tags),
         runnable=ran(next((s for s in steps if s.parent is None), None)) is not None,
         runs_alone=chosen is not None and chosen.parent is not None and ran(chosen) is not None,
+        asks_again=asks_model(chosen) and bool(chosen and input_of(chosen)),
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])
+
+
+def _interesting(tree: TraceTree, steps: tuple[StoredSpan, ...]) -> str:
+    """The step one looks at first: a call of a model of which it is told what was said, else any that tells, else the first."""
+    talks = {s.span_id for s in steps if input_of(s) or output_of(s)}
+    those = [[x for x in tree.items if x.kind == "model" and x.span_id in talks], [x for x in tree.items if x.span_id in talks], tree.items]
+    return next((some[0].span_id for some in those if some), "")
 
 
 async def _chosen(ask: Asker, id: str, span: str, steps: tuple[StoredSpan, ...]) -> StoredSpan | None:

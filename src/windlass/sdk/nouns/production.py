@@ -10,6 +10,7 @@ from typing import Any
 from windlass.core.errors import error_from_dict
 from windlass.core.operations import alerts, monitors, sessions, traces, views
 from windlass.core.operations.calls import CALLS, CallGraph, CallsShow
+from windlass.core.operations.costs import TRACE_COSTS, CostsShow, TraceCosts
 from windlass.core.operations.datasets import Edited
 from windlass.core.operations.figures import FIGURES, Figures, FiguresQuery
 from windlass.core.operations.ledger import LEDGER, LEDGER_AUDIT, LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
@@ -44,6 +45,10 @@ class Traces(Group):
     def calls(self, id: str) -> CallGraph:
         """Who called whom: agents, tools, models with how often, how long and for how much. Operation `traces.calls`."""
         return self._client.call(CALLS, CallsShow(id, self._project))
+
+    def costs(self, id: str) -> TraceCosts:
+        """Why it cost so much: what its calls come to by model, and the dearest. Operation `traces.costs`."""
+        return self._client.call(TRACE_COSTS, CostsShow(id, self._project))
 
     def text(self, id: str, span: str, of: str = "input") -> str:
         """A text of a span, whole, where `show` shortens it. Operation `traces.text`."""

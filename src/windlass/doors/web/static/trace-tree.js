@@ -5,6 +5,8 @@ customElements.define("trace-tree", class extends HTMLElement {
   connectedCallback() {
     this.addEventListener("click", event => this.clicked(event));
     this.addEventListener("keydown", event => this.pressed(event));
+    const chosen = this.querySelector("tr.on"), around = this.closest(".within");
+    if (chosen && around) around.scrollTop += chosen.getBoundingClientRect().top - around.getBoundingClientRect().top - around.clientHeight / 2;
   }
 
   clicked(event) {
