@@ -152,20 +152,22 @@ class ScoreSeen(msgspec.Struct, array_like=True):
 
 
 class SubjectQuery(msgspec.Struct, omit_defaults=True):
-    """Whose traces: those with one of `names` as user, those already known, and where there is a `pattern` (RE2) those in which it is
-    found."""
+    """Whose traces: those with one of `names` as user, or as session where no other user is told; those already known; and where there is
+    a `pattern` (RE2) those in which it is found. `sessions` are known from elsewhere."""
 
     project: str
     names: tuple[str, ...]
     traces: tuple[str, ...] = ()
     pattern: str = ""
+    sessions: tuple[str, ...] = ()
 
 
 class Theirs(msgspec.Struct):
-    """Ids of a person's traces, and what was asked in their outermost steps."""
+    """Ids of a person's traces, what was asked in their outermost steps, and sessions in which no span is anybody else's."""
 
     traces: tuple[str, ...]
     said: tuple[str, ...]
+    sessions: tuple[str, ...] = ()
 
 
 class CommonQuery(msgspec.Struct):
