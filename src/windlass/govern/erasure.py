@@ -59,8 +59,8 @@ class Subject:
     def held(self) -> str:
         """What was found so far, to go on from: names, traces, rows, beginnings of texts, sessions. Kept until the erasure is done."""
         rows = {digest: (key, line.decode()) for digest, (key, line) in self.rows.items()}
-        found = (self.names, self.traces, rows, self.datasets, self.texts, self.sessions)
-        return msgspec.json.encode(_Held(*(f if f is rows else sorted(f) for f in found))).decode()
+        names, traces, datasets, texts, sessions = map(sorted, (self.names, self.traces, self.datasets, self.texts, self.sessions))
+        return msgspec.json.encode(_Held(names, traces, rows, datasets, texts, sessions)).decode()
 
     @classmethod
     def restored(cls, project: str, erasure: str, mentions: bool, held: str) -> Subject:

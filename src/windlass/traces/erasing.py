@@ -47,8 +47,8 @@ class TraceRoom:
     async def find(self, subject: Subject) -> Sequence[Place]:
         await self._journal.settle()
         pattern = pattern_of(subject.spelled) if subject.mentions and subject.spelled else ""
-        mine, others = await asyncio.to_thread(self._sessions, subject)
-        known = tuple(sorted((subject.sessions | mine) - others))
+        theirs_too, others = await asyncio.to_thread(self._sessions, subject)
+        known = tuple(sorted((subject.sessions | theirs_too) - others))
         found = await self._spans.theirs(SubjectQuery(subject.project, tuple(subject.names), tuple(sorted(subject.traces)), pattern, known))
         subject.traces.update(found.traces)
         subject.sessions = set(found.sessions) - others
