@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -197,7 +197,7 @@ class Forget(msgspec.Struct, omit_defaults=True):
 
 class PortionQuery(msgspec.Struct, omit_defaults=True):
     """Some of a project's rows from `cursor` on, empty at the beginning, to be written to a `file` of Parquet that is not there: these
-    columns of those that began from `since_ns` to before `until_ns`. Ids as OpenTelemetry writes them."""
+    columns of those that began, or were measured, from `since_ns` to before `until_ns`. Ids as OpenTelemetry writes them."""
 
     project: str
     columns: tuple[str, ...]
@@ -205,6 +205,7 @@ class PortionQuery(msgspec.Struct, omit_defaults=True):
     cursor: str = ""
     since_ns: int | None = None
     until_ns: int | None = None
+    of: Literal["spans", "points"] = "spans"
 
 
 class Portion(msgspec.Struct):
