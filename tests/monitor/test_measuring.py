@@ -111,7 +111,7 @@ def test_what_no_longer_comes_is_unmeasured_and_never_nought(there: Measured) ->
     assert (look.status, look.value) == ("unmeasured", None) and look.since_ns == there.clock()
     assert there.found() == [("unmeasured", "Nothing of load that fits was measured in the last 5 min.")]
     there.send(gauge((29, 0.0), name="load"))
-    assert there.look().said == "The last of load was 0 in the last 5 min, below 1 °C."
+    assert there.look().said == "The last of load was 0 °C in the last 5 min, below 1 °C."
     assert [key for key, _ in there.found()] == ["found", "unmeasured"]
     there.watch("last", "never", above=1, alert="never")
     assert there.look("never").said == "No point of never has come."
