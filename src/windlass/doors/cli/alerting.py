@@ -81,8 +81,9 @@ def set_alert(
         raise Invalid(
             "this is said of a metric", where=f"--{next(iter(given)).replace('filter', 'where')}", remedy="name it: --metric NAME"
         )
-    if metric is not None and aggregate is None:
-        raise Invalid("nothing is said of what of the metric", where="--aggregate", remedy="one of " + ", ".join(get_args(Aggregate)))
+    if metric is not None and aggregate not in get_args(Aggregate):
+        said = "it is not said what of the metric" if aggregate is None else f"{aggregate!r} is nothing that a metric tells"
+        raise Invalid(said, where="--aggregate", remedy="one of " + ", ".join(get_args(Aggregate)))
     what: dict[str, Any] = {
         "events": _parts([kinds]), "monitors": _parts(monitor), "severity": severity, "page": page, "webhook": webhook, "secret": secret,
         "email": _parts(email), "quiet": seconds_of(quiet), "off": off,

@@ -30,6 +30,7 @@ from windlass.core.operations.alerts import (
     EventQuery,
     EventShow,
 )
+from windlass.doors import format as words
 from windlass.doors.web.render import Asker, Handler, respond
 
 STATES = ("open", "acknowledged", "all")
@@ -77,7 +78,7 @@ async def page(request: Request, ask: Asker) -> Response:
 
 def _with(choices: tuple[tuple[int, str], ...], seconds: int | None) -> tuple[tuple[int, str], ...]:
     """The choices, and what is set where it is none of them."""
-    return choices if seconds is None or seconds in dict(choices) else (*choices, (seconds, f"{seconds:,} s"))
+    return choices if seconds is None or seconds in dict(choices) else (*choices, (seconds, words.length(seconds * 10**9)))
 
 
 async def event(request: Request, ask: Asker) -> Response:
