@@ -72,6 +72,7 @@ from windlass.monitor.asked import AskedEvents, TuneEvents
 from windlass.monitor.delivery import Deliveries
 from windlass.monitor.drifting import Drifts
 from windlass.monitor.ground import Grounds
+from windlass.monitor.measuring import Measuring
 from windlass.monitor.monitors import Monitors
 from windlass.monitor.online import Online
 from windlass.monitor.quality import Quality
@@ -264,6 +265,7 @@ class Platform:
     def _open_monitor(self, environ: Mapping[str, str]) -> None:
         self.deliveries = Deliveries(self.engine, environ, self.settings.smtp_url, self.settings.smtp_from)
         self.alerts = Alerts(self.engine, self.jobs, self.deliveries, self.settings.public_url or self.address or "")
+        self.measuring = Measuring(self.engine, self.traces, self.alerts, self.settings.monitor_seconds)
         self.monitors = Monitors(self.engine, self.versions, self.encoders, self.jobs)
         self.quality = Quality(self.engine, self.traces, self.versions)
         self.drifts = Drifts(self.engine, self.versions, self.encoders)
@@ -324,6 +326,7 @@ class Platform:
         return {
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
             "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "monitor": self._look, "delivery": self.deliveries.run,
+            "metric rule": self.measuring.run,
             "tune": self.tunes.run, "tune comparison": self.comparing.run, "erasure": self.erasures.run,
         }  # fmt: skip
 

@@ -119,6 +119,7 @@ SERVICES = {
     "alerts.events": "alerts.events",
     "alerts.show": "alerts.show",
     "alerts.acknowledge": "alerts.acknowledge",
+    "alerts.look": "measuring.look",
     "alerts.test": "alerts.test",
     "tools.list": "tools.list",
     "tools.show": "tools.show",

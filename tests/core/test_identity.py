@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from windlass.core import artifacts as a
+from windlass.core.alert import MetricRule
 from windlass.core.errors import Invalid
 from windlass.core.pin import Column, Spec
 
@@ -33,7 +34,18 @@ EXAMPLES: dict[str, msgspec.Struct] = {
     "release": a.ReleaseBody("chain", D[0], (D[1],), (D[2],)),
     "pin": a.PinBody(SPEC, 1, (Column("id", "INT64", True),), 1, D[0], {"system_time": "x"}, True, 2, ("shop.d.t",), "reader"),
     "monitor": a.MonitorBody("answers", {"name": "words"}, "answer", "shop", "staging", 0.01, 0.1, 0.5, ("grounded",), 0.1, 7),
-    "alert": a.AlertBody(("skew",), ("inputs",), "critical", False, "https://h/hook", "HOOK_SECRET", ("a@b.example",), 60, True),
+    "alert": a.AlertBody(
+        ("skew",),
+        ("inputs",),
+        "critical",
+        False,
+        "https://h/hook",
+        "HOOK_SECRET",
+        ("a@b.example",),
+        60,
+        True,
+        MetricRule("latency", "p95", 2.0, 0.5, 60, "attr.x:y", "s", "histogram", True),
+    ),
 }
 
 

@@ -160,6 +160,7 @@ class World:
         self.platform.journal.append(seal("default", _metric(), METRICS))
         self.client.datasets.harvest("harvested", [self.run.trace], {"split": MARK})
         self.client.monitors.set("watch", "answers")
+        self.client.alerts.set("slow", metric={"name": MARK, "aggregate": "last", "above": 1})
         self.client.alerts.set("letters", email=(f"{MARK}@a.example",), monitors=("nowhere",))
         event = {"kind": "skew", "monitor": "watch", "severity": "warning", "title": MARK, "sentence": MARK, "facts": {"p": 0.1}}
         with write(self.platform.engine) as c:

@@ -18,7 +18,7 @@ from windlass.store.home import Home
 from windlass.store.journal import Journal
 from windlass.traces.envelope import LOGS, METRICS, OTLP, SPANS, seal, seal_spans, unseal
 from windlass.traces.erasing import TraceRoom, _without
-from windlass.traces.erasing_statements import theirs
+from windlass.traces.erasing_statements import sessions_of, theirs
 from windlass.traces.local import LocalSpans
 from windlass.traces.mapping import rows
 from windlass.traces.projector import open_projection
@@ -137,6 +137,23 @@ def test_points_of_metrics_and_what_held_nothing_else() -> None:
     assert [m.name for m in request.resource_metrics[0].scope_metrics[0].metrics] == ["m2", "m3"]
     alone = _without(subject())(seal("shop", metrics((ANN, "")), METRICS))
     assert alone is not None and unseal(alone) == (METRICS, "shop", b"")
+
+
+def test_what_carries_a_session_of_theirs_and_nobody_elses_name() -> None:
+    request = ExportLogsServiceRequest()
+    of = request.resource_logs.add().scope_logs.add().log_records
+    for session, user in [("hers", ""), ("hers", "bob-0001"), ("other", ""), (ANN, "")]:
+        record = of.add()
+        record.body.string_value = "anything"
+        record.attributes.add(key="session.id").value.string_value = session
+        if user:
+            record.attributes.add(key="user.id").value.string_value = user
+    in_a_trace = of.add(trace_id=bytes.fromhex(f"{9:032x}"))
+    in_a_trace.attributes.add(key="session.id").value.string_value = "hers"
+    found = Subject.restored("shop", "", False, subject().held())
+    found.sessions.add("hers")
+    assert list(theirs(LOGS, request.SerializeToString(), found)) == [of[0], of[3]]
+    assert set(sessions_of(LOGS, request.SerializeToString(), found)) == {("hers", False)}
 
 
 def test_a_resource_that_is_theirs_takes_all_with_it() -> None:

@@ -435,3 +435,35 @@ async def test_an_erasure_that_was_cut_off_is_done_again(tmp_path: Path, spans: 
     assert told(house, "n").whole.increase == 5 and house.line("shop", "metrics").erased == 1
     assert house.problems() == []
     house.close()
+
+
+async def test_points_go_with_a_session_of_theirs(tmp_path: Path, spans: Callable[[], SpanStore]) -> None:
+    """Met in spans, or in points that name session and user; not one in which somebody else is met. No byte is left in files."""
+    house = House(tmp_path, spans)
+    house.spans(make(attributes={"user.id": "ann-0001", "session.id": "session-one"}), make(attributes={"session.id": "session-one"}))
+    for session, who, value in [("session-one", "", 1), ("session-one", "bob-0001", 2), ("session-two", "ann-0001", 4),
+                                ("session-two", "", 8), ("session-six", "ann-0001", 16), ("session-six", "bob-0001", 32),
+                                ("session-six", "", 64), ("session-ten", "", 128)]:  # fmt: skip
+        named = {"user_id": who} if who else {}
+        send(house, sums((0, 1, value), temporality=1, session_id=session, **named))
+    house.projection.catch_up()
+    room = TraceRoom(LocalSpans(lambda: house.projection), house.journals[0], house.folder)
+    subject = Subject("default", ["ann-0001"])
+    before = None
+    while subject.size != before:
+        before = subject.size
+        found = list(await room.find(subject))
+    # bob is met in session-one, though in a point alone: what names nobody there stays
+    assert subject.sessions == {"session-two"} and found[-1] == Place("points of metrics", 3)
+    subject = Subject.restored("default", "", False, subject.held())
+    await room.erase(subject)
+    assert told(house, "n", by="session.id").whole.increase == 1 + 2 + 32 + 64 + 128
+    assert house.problems() == []
+    one = Subject("default", ["session-ten"])  # a session may be what stands for somebody
+    assert list(await room.find(one)) == [Place("points of metrics", 1)]
+    await room.erase(one)
+    assert told(house, "n").whole.increase == 1 + 2 + 32 + 64 and house.problems() == []
+    house.close()
+    held = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
+    assert b"session-six" in held and b"bob-0001" in held
+    assert not any(word in held for word in (b"session-two", b"session-ten", b"ann-0001"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import duckdb
 import msgspec
 import pytest
 from tests.store.test_spans_stores import NOW, SECOND, id_of, span
+from tests.traces.test_points import NOW as METRICS_NOW
+from tests.traces.test_points import gauge, sums
 
 from windlass.core import span as names
 from windlass.core.actor import OWNER, Actor
@@ -23,6 +26,7 @@ from windlass.store.segments import Position
 from windlass.store.spans import Portion, PortionQuery, SpanStore
 from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces import sql, sql_process
+from windlass.traces.points import points
 from windlass.traces.sql import Sql
 from windlass.traces.sql_views import VIEWS
 
@@ -134,6 +138,29 @@ def test_every_column_is_there_alone_and_with_all(asking: Callable[..., SqlAnswe
     assert len(asking(f"SELECT s FROM {view} AS s").rows) == len(whole.rows), "a row as one value"
 
 
+def test_points_are_told_each_once_as_it_is_now(asking: Callable[..., SqlAnswer]) -> None:
+    told = [list(points("default", n, data)) for n, data in enumerate(
+        (sums((0, 1, 1), (0, 2, 3), room="a"), sums((0, 1, 7), room="a"), gauge((1, 0.5), (2, None), room="b")), 1)
+    ]  # fmt: skip
+    theirs = list(points("theirs", 1, sums((0, 1, 99), room=SECRET)))
+    asking.store.write(DAYS[0], [*theirs, *told[0]], "w", Position(1, 1))
+    asking.store.write(DAYS[1], [*told[1], *told[2]], "w", Position(1, 2))
+    found = asking("SELECT metric, value, attributes->>'room' AS room, started FROM points ORDER BY ALL")
+    began = datetime.fromtimestamp(METRICS_NOW / SECOND, UTC).isoformat().replace("+00:00", "Z")
+    assert found.rows == (("g", 0.5, "b", None), ("g", None, "b", None), ("n", 3.0, "a", began), ("n", 7.0, "a", began))
+    assert (found.read, found.measured) == (0, 5)  # with the one that was revised
+    both = asking("SELECT count(DISTINCT trace_id), (SELECT count(*) FROM points) FROM spans")
+    assert both.rows == ((2, 4),) and both.read == 9 and both.measured == 5
+    later = METRICS_NOW + 2 * 60 * SECOND
+    assert sorted(map(repr, asking("SELECT value FROM points", since_ns=later).rows)) == ["(3.0,)", "(None,)"]
+    whole = asking("FROM points ORDER BY ALL")
+    assert [(c.name, c.type) for c in whole.columns] == [(c, x.type) for c, x in VIEWS["points"].columns.items()]
+    for name in VIEWS["points"].columns:  # each can be asked alone
+        assert sorted(map(repr, asking(f"SELECT {name} FROM points").rows)) == sorted(
+            repr((row[list(VIEWS["points"].columns).index(name)],)) for row in whole.rows
+        )
+
+
 def test_answers_are_bounded(alone: Callable[..., SqlAnswer], monkeypatch: pytest.MonkeyPatch) -> None:
     answer = alone("SELECT * FROM range(5)", limit=3)
     assert (answer.rows, answer.more) == (((0,), (1,), (2,)), True)
@@ -172,12 +199,13 @@ def test_a_name_that_is_wrong_is_said_without_the_machine(alone: Callable[..., S
 
 OUT = (
     "FROM read_csv('/etc/passwd')", "FROM read_text('/etc/passwd')", "FROM read_blob('/proc/self/environ')", "FROM '/etc/passwd'",
-    "FROM glob('/*')", "FROM read_text('../../*')", "FROM read_parquet('../*/parts/*.parquet')", "FROM read_json('ledger.json')",
+    "FROM glob('/*')", "FROM read_text('../../*')", "FROM read_parquet('../*/spans/*.parquet')", "FROM read_json('ledger.json')",
     "FROM read_csv('http://127.0.0.1/x')", "FROM read_parquet('s3://bucket/x')", "SELECT getenv('WINDLASS_SECRET_TOKEN')",
     "FROM sqlite_scan('windlass.db', 'actors')", "FROM query('COPY (SELECT 1) TO ''x''')", "FROM query('ATTACH ''x''')",
     "FROM duckdb_secrets()", "FROM parquet_metadata('/etc/passwd')", "FROM sniff_csv('/etc/passwd')", "FROM which_secret('x', 's3')",
     "FROM d20270115.spans", "FROM memory.d20270115.spans", "FROM query_table('d20270115.spans')", "SELECT * FROM python_scan_all_frames",
     "FROM json_execute_serialized_sql(json_serialize_sql('FROM read_text(''/etc/passwd'')'))", "FROM read_text('sql_process.py')",
+    "FROM read_parquet('../*/points/*.parquet')",
 )  # fmt: skip
 
 
@@ -196,13 +224,13 @@ def test_there_is_no_way_out(alone: Callable[..., SqlAnswer]) -> None:
 
 def test_the_engine_keeps_it_in_by_itself(alone: Callable[..., SqlAnswer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What a question is read for saves work: were it read wrongly, nothing more could be reached."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "parts").mkdir()
+    (tmp_path / "here" / "spans").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
     alone.direct.store.portion(
-        PortionQuery("default", ("trace_id", "span_id", "kind", "start_ns", "end_ns", "receipt_ns"), "parts/0.parquet")
+        PortionQuery("default", ("trace_id", "span_id", "kind", "start_ns", "end_ns", "receipt_ns"), "spans/0.parquet")
     )
     db = duckdb.connect(config={"python_enable_replacements": False, "autoload_known_extensions": False, "temp_directory": "spill"})
-    sql_process._fill(db, ["spans"], {"trace_id", "span_id", "kind", "start_ns", "end_ns", "receipt_ns"})
+    sql_process._fill(db, ["spans"], {"trace_id", "span_id", "kind", "start_ns", "end_ns", "receipt_ns"}, set())
     sql_process._lock(db)
     assert db.execute("SELECT count(*) FROM spans").fetchone()[0] > 0
     for text in (*OUT, "ATTACH 'x.db'", "COPY (SELECT 1) TO 'x.csv'", "INSTALL httpfs", "LOAD httpfs", "SET memory_limit = '9GB'",

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast, get_args
 
 import msgspec
 
-from windlass.core.alert import QUIET_SECONDS, EventKind, Severity
+from windlass.core.alert import QUIET_SECONDS, EventKind, MetricRule, Severity
 from windlass.core.digest import digest_json
 from windlass.core.errors import Invalid
 from windlass.core.pin import Column, Spec
@@ -251,7 +251,7 @@ class MonitorBody(msgspec.Struct, frozen=True, omit_defaults=True):
 class AlertBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who is told what: events of these kinds and monitors (none named: all), at least so severe. `secret` is the name of a variable of
     the server's environment that holds what the webhook is signed with; for `quiet` seconds the same event is not told again; `page`:
-    events stay open on the page until somebody acknowledges them."""
+    events stay open on the page until somebody acknowledges them. One with a `metric` watches that, and is for what it finds itself."""
 
     events: tuple[EventKind, ...] = ()
     monitors: tuple[str, ...] = ()
@@ -262,6 +262,7 @@ class AlertBody(msgspec.Struct, frozen=True, omit_defaults=True):
     email: tuple[str, ...] = ()
     quiet: int = QUIET_SECONDS
     off: bool = False
+    metric: MetricRule | None = None
 
 
 BODIES: dict[str, type[msgspec.Struct]] = {

@@ -25,6 +25,8 @@ from windlass.jobs.durable import DurableJobs, work
 from windlass.jobs.work import Work
 from windlass.monitor.due import deliveries_due
 from windlass.monitor.rounds import ask_for_look, monitors_due
+from windlass.monitor.rules import WORK as METRIC_RULE
+from windlass.monitor.rules import rules_due
 from windlass.registry.pins import pins_due
 from windlass.settings import load_settings
 from windlass.store.home import Home
@@ -97,11 +99,13 @@ def main() -> None:
     hand_over = jobs.hand_over
 
     def regularly() -> None:
-        """Pins whose source will forget them soon, asked again each hour until they are kept; monitors that have not looked for a while;
-        deliveries that are to be tried again."""
+        """Pins whose source will forget them soon, asked again each hour until they are kept; monitors and alerts on metrics
+        that have not looked for a while; deliveries that are to be tried again."""
         with write(engine) as c:
             for project, id in deliveries_due(c, now_ns()):
                 hand_over(c, "delivery", project, id)
+            for project, alert in rules_due(c, now_ns()):
+                hand_over(c, METRIC_RULE, project, f"{alert} {uuid7()}")
             for project, pin in pins_due(c, now_ns()):
                 id = f"{pin} {project} {now_ns() // HOUR_NS}"
                 if c.execute(select(handed_over.c.id).where(handed_over.c.id == id)).first() is None:

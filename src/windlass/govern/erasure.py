@@ -33,6 +33,7 @@ class _Held(msgspec.Struct):
     rows: dict[str, tuple[str, str]]
     datasets: list[str]
     texts: list[str]
+    sessions: list[str] = []  # those of before are held without
 
 
 class Subject:
@@ -44,6 +45,7 @@ class Subject:
         self.names = frozenset(names)
         self.mentions = mentions
         self.traces: set[str] = set()
+        self.sessions: set[str] = set()  # in which nobody else is met
         self.rows: dict[str, tuple[str, bytes]] = {}  # SHA-256 of a row's bytes, in hex → its key, and the bytes
         self.datasets: set[str] = set()
         self._texts: dict[str, set[str]] = {}
@@ -55,9 +57,10 @@ class Subject:
         self._named = re.compile(rf"(?<![0-9A-Za-z])(?:{each})(?![0-9A-Za-z])", re.IGNORECASE) if told else None
 
     def held(self) -> str:
-        """What was found so far, to go on from: the names, traces, rows and beginnings of texts. Kept until the erasure is done."""
+        """What was found so far, to go on from: names, traces, rows, beginnings of texts, sessions. Kept until the erasure is done."""
         rows = {digest: (key, line.decode()) for digest, (key, line) in self.rows.items()}
-        return msgspec.json.encode(_Held(sorted(self.names), sorted(self.traces), rows, sorted(self.datasets), sorted(self.texts))).decode()
+        names, traces, datasets, texts, sessions = map(sorted, (self.names, self.traces, self.datasets, self.texts, self.sessions))
+        return msgspec.json.encode(_Held(names, traces, rows, datasets, texts, sessions)).decode()
 
     @classmethod
     def restored(cls, project: str, erasure: str, mentions: bool, held: str) -> Subject:
@@ -70,6 +73,7 @@ class Subject:
         """Know what another that was held knew, but for its names."""
         found = msgspec.json.decode(held, type=_Held)
         self.traces.update(found.traces)
+        self.sessions.update(found.sessions)
         self.rows.update({digest: (key, line.encode()) for digest, (key, line) in found.rows.items()})
         self.datasets.update(found.datasets)
         for text in found.texts:
@@ -81,8 +85,8 @@ class Subject:
         return sum(not is_telling(n) for n in self.names)
 
     @property
-    def size(self) -> tuple[int, int, int]:
-        return len(self.traces), len(self.rows), len(self.texts)
+    def size(self) -> tuple[int, ...]:
+        return len(self.traces), len(self.rows), len(self.texts), len(self.sessions)
 
     def heard(self, text: str | None) -> None:
         """Remember what they said: it is erased where it is quoted, unless others say it too. JSON is taken apart."""

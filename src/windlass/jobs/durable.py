@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 QUEUE = "work"
 SHORT = "short work"  # a queue of its own for what must not wait behind hours of evaluation
-KINDS_OF_SHORT = ("delivery",)
+KINDS_OF_SHORT = ("delivery", "metric rule")
 WORKFLOW = "windlass.work"
 AT_ONCE = 4  # pieces of work in one process
 POLL_SECONDS = 0.2

@@ -40,12 +40,15 @@ from windlass.monitor.delivery import KIND, TRIES, Deliveries, delivery_of
 from windlass.monitor.due import LEASE_NS, first_work
 from windlass.monitor.mail import check_address
 from windlass.monitor.message import compose
+from windlass.monitor.rules import checked_rule, look_of, watch
 from windlass.monitor.variables import check_variable
 from windlass.monitor.webhook import check_url
 from windlass.registry import labels
 from windlass.registry.registration import register
 from windlass.registry.versions import fetch
 from windlass.store.meta import read, write
+from windlass.store.point_conditions import condition_of
+from windlass.store.span_filters import DUCKDB
 from windlass.store.tables import deliveries, events
 from windlass.store.tables import labels as label_table
 
@@ -102,6 +105,15 @@ class Alerts:
         mine = (e.project == project, e.kind == kind, e.key == key, e.acknowledged_ns.is_(None))
         c.execute(update(events).where(*mine).values(acknowledged_ns=self._now(), acknowledged_by=by, note=note))
 
+    def state(self, project: str, name: str) -> AlertState:
+        """An alert as it stands. Raises `NotFound`."""
+        with read(self._engine) as c:
+            return self._state(c, _alert(c, project, name))
+
+    def body(self, c: Connection, project: str, name: str) -> AlertBody:
+        """An alert as it holds now. Raises `NotFound`."""
+        return _body(_alert(c, project, name))
+
     # operations
 
     def set(self, actor: Actor, asked: AlertSet) -> AlertState:
@@ -116,6 +128,8 @@ class Alerts:
             register(c, actor, version)
             if before != version.digest:
                 labels.move_label(c, actor, version.ref, MAIN, before, how="branch")
+            body = _body(version)
+            watch(c, asked.project, version.name, None if body.off else body.metric, self._now())
             audit.record(c, actor, "alerts.set", asked.project, f"alert/{version.name}", before=before, after=version.digest)
             return self._state(c, version)
 
@@ -178,9 +192,7 @@ class Alerts:
         said = f"{actor.id} tests alert/{name}. Nothing is wrong."
         event = Event(project=asked.project, kind="test", monitor=name, severity="info", title="a test", sentence=said)
         with write(self._engine) as c:
-            version = next((v for v in alerts_of(c, asked.project) if v.name == name), None)
-            if version is None:
-                raise NotFound(f"there is no alert/{name}", remedy="windlass alert list shows those there are")
+            version = _alert(c, asked.project, name)
             self._insert(c, event, [], done=f"alert/{name}", note="a test")
             audit.record(c, actor, "alerts.test", asked.project, f"alert/{name}", event=event.id)
             work = self._tell(c, event, version, tries=1, hand_over=False)
@@ -252,7 +264,8 @@ class Alerts:
         addresses = [a for a in (body.webhook, *body.email) if a]
         problems += [f"{a} wants nothing more: give the alert another address, or test it" for a in addresses if _gone(c, version, a)]
         return AlertState(
-            version.name, str(version.ref), body, set_by.moved_ns, set_by.actor, tuple(problems), delivery_of(last) if last else None
+            version.name, str(version.ref), body, set_by.moved_ns, set_by.actor, tuple(problems), delivery_of(last) if last else None,
+            look_of(c, version.project, version.name) if body.metric else None,
         )  # fmt: skip
 
 
@@ -264,8 +277,18 @@ def alerts_of(c: Connection, project: str, after: str = "", limit: int | None = 
     return [fetch(c, Ref("alert", r.name, r.digest, None, project)) for r in rows]
 
 
+def _alert(c: Connection, project: str, name: str) -> Version:
+    """Raises `NotFound`."""
+    version = next((v for v in alerts_of(c, project) if v.name == name), None)
+    if version is None:
+        raise NotFound(f"there is no alert/{name}", remedy="windlass alert list shows those there are")
+    return version
+
+
 def _is_for(alert: Version, event: Event) -> bool:
     body = _body(alert)
+    if body.metric is not None:  # for what it finds itself
+        return not body.off and event.kind == "metric" and event.monitor == alert.name
     return not body.off and concerns(event.kind, event.monitor, event.severity, body.events, body.monitors, body.severity)
 
 
@@ -282,7 +305,13 @@ def _checked(asked: AlertSet) -> AlertBody:
     addresses = tuple(dict.fromkeys(check_address(a.strip()) for a in asked.email if a.strip()))
     monitors = tuple(sorted({check_name(m.strip(), what="monitor's name") for m in asked.monitors if m.strip()}))
     kinds = tuple(k for k in EVENT_KINDS if k in asked.events)
-    return AlertBody(kinds, monitors, asked.severity, asked.page, webhook, asked.secret, addresses, asked.quiet, asked.off)
+    rule = checked_rule(asked.metric) if asked.metric else None
+    if rule is not None:
+        condition_of(rule.filter, DUCKDB)
+        if kinds or monitors:
+            remedy = "leave out events and monitors, or make two alerts"
+            raise Invalid("an alert on a metric is for what it finds itself", where="events" if kinds else "monitors", remedy=remedy)
+    return AlertBody(kinds, monitors, asked.severity, asked.page, webhook, asked.secret, addresses, asked.quiet, asked.off, rule)
 
 
 def _tidy(event: Event) -> Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from windlass.govern.erasure import Room, Swept, SweptRoom
-from windlass.store.tables import deliveries, events, looks, monitors, sightings
+from windlass.store.tables import deliveries, events, looks, metric_rules, monitors, sightings
 
 
 def monitor_room(engine: Engine) -> Room:
@@ -15,5 +15,6 @@ def monitor_room(engine: Engine) -> Room:
         Swept("monitors", monitors, ("project", "name"), ("body", "findings")),
         Swept("looks", looks, ("id",), ("body",)),
         Swept("events", events, ("id",), ("title", "sentence", "facts", "key", "note")),
+        Swept("metrics of alerts", metric_rules, ("project", "alert"), ("body",)),
         Swept("deliveries", deliveries, ("id",), ("body", "attempts")),
     ))  # fmt: skip

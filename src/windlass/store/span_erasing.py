@@ -28,9 +28,10 @@ _HOLDS = f"project = ? AND regexp_matches(concat_ws(' ', {_ALL_TEXT}), ?, 'i')"
 
 
 def theirs(db: duckdb.DuckDBPyConnection, query: SubjectQuery) -> Theirs:
-    """Traces of a person: those that carry one of the names as `user`, and whole sessions that are nobody else's; with a pattern also
-    those in which it is found."""
-    where, values = '"user" IN (SELECT unnest(?::VARCHAR[]))', list[Any]([list(query.names)])
+    """Traces of a person: those that carry one of the names as `user` or `session`, and whole sessions that are nobody else's; with a
+    pattern also those in which it is found."""
+    where = '"user" IN (SELECT unnest(?::VARCHAR[])) OR ("user" IS NULL AND session IN (SELECT unnest(?::VARCHAR[])))'
+    values = list[Any]([list(query.names)] * 2)
     if query.pattern:
         where += f" OR regexp_matches(concat_ws(' ', {_ALL_TEXT}), ?, 'i')"
         where += " OR trace_id IN (SELECT trace_id FROM long WHERE project = ? AND regexp_matches(text, ?, 'i'))"
@@ -39,23 +40,31 @@ def theirs(db: duckdb.DuckDBPyConnection, query: SubjectQuery) -> Theirs:
         where += " OR trace_id IN (SELECT unnest(?::UUID[]))"
         values.append(list(query.traces))
     db.execute(
-        "CREATE OR REPLACE TEMP TABLE theirs AS WITH named AS "
-        f"(SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND ({where})), "
-        "sessions AS (SELECT DISTINCT session FROM spans WHERE project = ? AND session IS NOT NULL AND trace_id IN (FROM named) EXCEPT "
+        f"CREATE OR REPLACE TEMP TABLE named AS SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND ({where})",
+        [query.project, *values],
+    )
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE their_sessions AS SELECT DISTINCT session FROM (SELECT session FROM spans WHERE project = ?"
+        " AND session IS NOT NULL AND trace_id IN (FROM named) UNION ALL SELECT unnest(?::VARCHAR[])) EXCEPT "
         f'SELECT session FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IS NOT NULL AND "user" IS NOT NULL '
-        'AND "user" NOT IN (SELECT unnest(?::VARCHAR[]))) '
-        "SELECT trace_id FROM named UNION"
-        f" SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IN (FROM sessions)",
-        [query.project, *values, query.project, query.project, list(query.names), query.project],
+        'AND "user" NOT IN (SELECT unnest(?::VARCHAR[]))',
+        [query.project, list(query.sessions), query.project, list(query.names)],
+    )
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE theirs AS SELECT trace_id FROM named UNION"
+        f" SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IN (FROM their_sessions)",
+        [query.project],
     )
     traces = tuple(t for (t,) in db.execute(f"SELECT {HEX_TRACE} FROM theirs ORDER BY trace_id").fetchall())
+    sessions = tuple(s for (s,) in db.execute("SELECT session FROM their_sessions ORDER BY session").fetchall())
     said = db.execute(
         "SELECT DISTINCT input FROM spans WHERE project = ? AND trace_id IN (FROM theirs) AND input IS NOT NULL"
         f" AND {OUTERMOST} LIMIT {SAID}",
         [query.project],
     ).fetchall()
-    db.execute("DROP TABLE theirs")
-    return Theirs(traces, tuple(text for (text,) in said))
+    for table in ("named", "their_sessions", "theirs"):
+        db.execute(f"DROP TABLE {table}")
+    return Theirs(traces, tuple(text for (text,) in said), sessions)
 
 
 def common(db: duckdb.DuckDBPyConnection, query: CommonQuery) -> list[str]:

@@ -16,31 +16,30 @@ _TEXT = "concat(" + ", ' ', ".join(f"ifNull(\"{c}\", '')" for c in TEXT) + ")"
 
 
 def theirs(ask: Ask, query: SubjectQuery) -> Theirs:
-    where, values = '"user" IN ?', list[Any]([list(query.names)])
+    where, values = '"user" IN ? OR ("user" IS NULL AND session IN ?)', list[Any]([list(query.names)] * 2)
     if query.pattern:
         where, values = f"{where} OR match({_TEXT}, ?)", [*values, f"(?i){query.pattern}"]
     if query.traces:
         where, values = f"{where} OR trace_id IN ?", [*values, list(query.traces)]
     rows = ask(f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND ({where})", [query.project, *values])
     named = [t for (t,) in rows]
-    if not named:
+    if not named and not query.sessions:
         return Theirs((), ())
-    sessions = ask(
-        "SELECT DISTINCT session FROM spans WHERE project = ? AND session IS NOT NULL AND trace_id IN ? AND session NOT IN "
-        f"(SELECT session FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IS NOT NULL"
-        ' AND "user" IS NOT NULL AND "user" NOT IN ?)',
-        [query.project, named, query.project, list(query.names)],
+    met = ask("SELECT DISTINCT session FROM spans WHERE project = ? AND session IS NOT NULL AND trace_id IN ?", [query.project, named])
+    known = {*query.sessions, *(s for (s,) in met)}
+    others = ask(
+        f"SELECT DISTINCT session FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IN ?"
+        ' AND "user" IS NOT NULL AND "user" NOT IN ?',
+        [query.project, sorted(known), list(query.names)],
     )
-    whole = ask(
-        f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IN ?",
-        [query.project, [s for (s,) in sessions]],
-    )
+    sessions = sorted(known - {s for (s,) in others})
+    whole = ask(f"SELECT DISTINCT trace_id FROM spans WHERE project = ? AND {OF_A_TRACE} AND session IN ?", [query.project, sessions])
     traces = sorted({*named, *(t for (t,) in whole)})
     said = ask(
         f"SELECT DISTINCT input FROM spans WHERE project = ? AND trace_id IN ? AND input IS NOT NULL AND {OUTERMOST} LIMIT {SAID}",
         [query.project, traces],
     )
-    return Theirs(tuple(traces), tuple(text for (text,) in said))
+    return Theirs(tuple(traces), tuple(text for (text,) in said), tuple(sessions))
 
 
 def common(ask: Ask, query: CommonQuery) -> list[str]:

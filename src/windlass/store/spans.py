@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -153,20 +153,22 @@ class ScoreSeen(msgspec.Struct, array_like=True):
 
 
 class SubjectQuery(msgspec.Struct, omit_defaults=True):
-    """Whose traces: those with one of `names` as user, those already known, and where there is a `pattern` (RE2) those in which it is
-    found."""
+    """Whose traces: those with one of `names` as user, or as session where no other user is told; those already known; and where there is
+    a `pattern` (RE2) those in which it is found. `sessions` are known from elsewhere."""
 
     project: str
     names: tuple[str, ...]
     traces: tuple[str, ...] = ()
     pattern: str = ""
+    sessions: tuple[str, ...] = ()
 
 
 class Theirs(msgspec.Struct):
-    """Ids of a person's traces, and what was asked in their outermost steps."""
+    """Ids of a person's traces, what was asked in their outermost steps, and sessions in which no span is anybody else's."""
 
     traces: tuple[str, ...]
     said: tuple[str, ...]
+    sessions: tuple[str, ...] = ()
 
 
 class CommonQuery(msgspec.Struct):
@@ -196,7 +198,7 @@ class Forget(msgspec.Struct, omit_defaults=True):
 
 class PortionQuery(msgspec.Struct, omit_defaults=True):
     """Some of a project's rows from `cursor` on, empty at the beginning, to be written to a `file` of Parquet that is not there: these
-    columns of those that began from `since_ns` to before `until_ns`. Ids as OpenTelemetry writes them."""
+    columns of those that began, or were measured, from `since_ns` to before `until_ns`. Ids as OpenTelemetry writes them."""
 
     project: str
     columns: tuple[str, ...]
@@ -204,6 +206,7 @@ class PortionQuery(msgspec.Struct, omit_defaults=True):
     cursor: str = ""
     since_ns: int | None = None
     until_ns: int | None = None
+    of: Literal["spans", "points"] = "spans"
 
 
 class Portion(msgspec.Struct):

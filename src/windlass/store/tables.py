@@ -191,6 +191,13 @@ deliveries = Table(
     Index("deliveries_due", "next_ns"),
 )  # fmt: skip
 
+metric_rules = Table(
+    "metric_rules", metadata,
+    _text("project"), _text("alert"), _text("rule"), _text("body"), _ns("next_ns"),
+    PrimaryKeyConstraint("project", "alert"),
+    Index("metric_rules_due", "next_ns"),
+)  # fmt: skip
+
 review_queues = Table(
     "review_queues", metadata,
     _text("project"), _text("name"), _text("kind"), Column("raters", Integer, nullable=False), _text("guidelines"), _text("seed"),

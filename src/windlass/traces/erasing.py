@@ -20,7 +20,7 @@ from windlass.store.span_erasing import pattern_of
 from windlass.store.span_ledger import HOUR_NS, OTHERS
 from windlass.store.spans import CommonQuery, Forget, MentionQuery, Spans, Standing, SubjectQuery
 from windlass.traces.envelope import ERASED, LOGS, METRICS, OTLP, REFUSED, SIGNALS, erased_from, seal_rest, unseal
-from windlass.traces.erasing_statements import STATEMENTS, alone, their_trace, theirs, without
+from windlass.traces.erasing_statements import STATEMENTS, alone, sessions_of, their_trace, theirs, without
 
 PART = 10_000  # traces in one question
 
@@ -47,8 +47,11 @@ class TraceRoom:
     async def find(self, subject: Subject) -> Sequence[Place]:
         await self._journal.settle()
         pattern = pattern_of(subject.spelled) if subject.mentions and subject.spelled else ""
-        found = await self._spans.theirs(SubjectQuery(subject.project, tuple(subject.names), tuple(sorted(subject.traces)), pattern))
+        theirs_too, others = await asyncio.to_thread(self._sessions, subject)
+        known = tuple(sorted((subject.sessions | theirs_too) - others))
+        found = await self._spans.theirs(SubjectQuery(subject.project, tuple(subject.names), tuple(sorted(subject.traces)), pattern, known))
         subject.traces.update(found.traces)
+        subject.sessions = set(found.sessions) - others
         for text in found.said:
             subject.heard(text)
         if texts := subject.texts:
@@ -57,25 +60,33 @@ class TraceRoom:
         said = await asyncio.to_thread(self._said, subject)
         return [Place(name, n) for name, n in (("traces", len(found.traces)), *said.items()) if n]
 
+    def _sessions(self, subject: Subject) -> tuple[set[str], set[str]]:
+        """Sessions of which log records or points say that they are theirs, and those of which some say that they are another's."""
+        mine, others = set[str](), set[str]()
+        for kind, data in self._stated(subject.project):
+            for session, is_theirs in sessions_of(kind, data, subject):
+                (mine if is_theirs else others).add(session)
+        return mine, others
+
+    def _stated(self, project: str) -> Iterator[tuple[int, bytes]]:
+        """Records of logs and metrics, each with its kind."""
+        for payload in self._records():
+            if payload[:1] in _STATED and (read := _read(payload, project)) and read[0] in STATEMENTS:
+                yield read
+
     def _said(self, subject: Subject) -> dict[str, int]:
         """How many log records and points of metrics are theirs. A trace of which a log says that it was theirs is."""
         found = dict.fromkeys(STATEMENTS.values(), 0)
-        for payload in self._records():
-            if payload[:1] in _STATED and (read := _read(payload, subject.project)) and read[0] in STATEMENTS:
-                for item in theirs(*read, subject):
-                    found[STATEMENTS[read[0]]] += 1
-                    if trace := their_trace(item, subject):
-                        subject.traces.add(trace)
+        for kind, data in self._stated(subject.project):
+            for item in theirs(kind, data, subject):
+                found[STATEMENTS[kind]] += 1
+                if trace := their_trace(item, subject):
+                    subject.traces.add(trace)
         return found
 
     def _alone(self, subject: Subject) -> set[str]:
         """What stands for the traces of their log records that are of none."""
-        return {
-            trace
-            for payload in self._records()
-            if payload[:1] in _STATED and (read := _read(payload, subject.project)) and read[0] == LOGS
-            for trace in alone(read[1], subject)
-        }
+        return {trace for kind, data in self._stated(subject.project) if kind == LOGS for trace in alone(data, subject)}
 
     def _records(self) -> Iterator[bytes]:
         yield from (record.payload for record in self._read_all())

@@ -1,18 +1,20 @@
 """What an erasure takes out of logs and metrics. A log record of a trace, or of a coding agent's turn, goes as spans do: when the trace is
 theirs, which it is when the record carries their name as its user. Any other, and a point of a metric, is one statement, as a row of a
-table is: it goes when it carries their name as its user, is about one of their traces, names them, or quotes them.
+table is: it goes when it carries their name as its user, a session of theirs and nobody else as its user, is about one of their traces,
+names them, or quotes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from windlass.govern.erasure import Subject
 from windlass.traces.conventions.tables import tables
 from windlass.traces.envelope import LOGS, METRICS
 from windlass.traces.log_records import alone_of, said_by
-from windlass.traces.otlp_values import around_of
+from windlass.traces.otlp_values import around_of, attributes_of
 
 STATEMENTS = {LOGS: "log records", METRICS: "points of metrics"}
 
@@ -35,6 +37,15 @@ def alone(data: bytes, subject: Subject) -> Iterator[str]:
             for record in scope.log_records:
                 if _is_theirs(record, (of.resource, scope.scope), subject) and _trace(record, subject) is None:
                     yield alone_of(said_by(record), process)
+
+
+def sessions_of(kind: int, data: bytes, subject: Subject) -> Iterator[tuple[str, bool]]:
+    """Each session that one names together with a user, and whether the user is theirs."""
+    for items, around in _lists(kind, _parsed(kind, data)):
+        for item in items:
+            holders = (item, *around[:2])
+            if (session := _told("session", holders)) is not None and (user := _told("user", holders)) is not None:
+                yield session, user in subject.names
 
 
 def without(kind: int, data: bytes, subject: Subject) -> bytes | None:
@@ -92,10 +103,14 @@ def _prune(kind: int, request: Any) -> None:
 
 def _is_theirs(item: Any, around: tuple[Any, ...], subject: Subject) -> bool:
     """Whether a record or point is theirs, by itself or by what it stands in."""
-    if any(_names(held, subject) for held in (item, *around[:2])):
+    holders = (item, *around[:2])
+    if any(_names(held, subject) for held in holders):
         return True
     if own := _trace(item, subject):
         return own in subject.traces
+    session = _told("session", holders)
+    if session is not None and (session in subject.sessions or session in subject.names) and _told("user", holders) is None:
+        return True
     traces = [e.trace_id for e in getattr(item, "exemplars", ())]
     return any(t.hex() in subject.traces for t in traces) or any(subject.touches(text) for text in _texts((item, *around)))
 
@@ -107,11 +122,27 @@ def _trace(item: Any, subject: Subject) -> str | None:
 
 def _names(held: Any, subject: Subject) -> bool:
     """Whether a record, a point or what it stands in carries one of their names as its user."""
-    told = [(a.key, a.value.string_value) for a in held.attributes if a.value.string_value]
     if hasattr(held, "severity_number") and (agent := said_by(held).agent):
-        return any(value in subject.names for key, value in told if key in agent.user)
-    user = next((value for name in tables().of("user") for key, value in told if key == name), None)
-    return user in subject.names
+        return any(a.value.string_value in subject.names for a in held.attributes if a.key in agent.user)
+    return _told("user", (held,)) in subject.names
+
+
+def _told(column: str, holders: Sequence[Any]) -> str | None:
+    """The user or session that the first of these tells which tells one."""
+    for held in holders:
+        if hasattr(held, "severity_number") and (agent := said_by(held).agent):
+            found = agent.who(attributes_of(held.attributes)).get(column)
+        else:
+            told = attributes_of(a for a in held.attributes if a.key in _attributes(column))
+            found = tables().read(told).get(column) if told else None
+        if found is not None and not found.startswith(tables().nothing):
+            return found
+    return None
+
+
+@functools.cache
+def _attributes(column: str) -> frozenset[str]:
+    return tables().of(column)
 
 
 def _texts(held: Any) -> Iterator[str]:

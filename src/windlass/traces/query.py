@@ -132,6 +132,11 @@ class Traces:
         await self._journal.settle()
         return await self._spans.audit(asked)
 
+    async def measured(self, query: MetricShow) -> MetricTold:
+        """For alerts on metrics, which act for nobody. Raises as the store does."""
+        await self._journal.settle()
+        return await self._spans.metric(query)
+
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:
         """For monitors, which act for nobody: runs as they came."""
         await self._journal.settle()

@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -74,7 +74,7 @@ class Sql:
         if "error" in found:
             raise Invalid(found["error"], where="sql", remedy="windlass sql lists what can be asked")
         columns = tuple(SqlColumn(**c) for c in found["columns"])
-        return SqlAnswer(columns, tuple(map(tuple, found["rows"])), found["more"], found["read"])
+        return SqlAnswer(columns, tuple(map(tuple, found["rows"])), found["more"], found["read"], found["measured"])
 
     async def _once(self, query: SqlQuery, folder: Path, whole: bool) -> dict[str, Any]:
         """What the process said last. With `whole` it gets every column."""
@@ -88,29 +88,30 @@ class Sql:
             wanted = await _say(child, asked)
             if "error" in wanted:
                 return wanted
-            read = await self._put(query, wanted, folder)
-            return {**await _say(child, {}), "read": read}
+            if "ledger" in wanted["views"]:
+                await self._put_ledger(query.project, folder / "ledger.json")
+            read = await self._put(query, "spans", wanted["spans"], folder)
+            measured = await self._put(query, "points", wanted["points"], folder)
+            return {**await _say(child, {}), "read": read, "measured": measured}
         finally:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
             await child.wait()
 
-    async def _put(self, query: SqlQuery, wanted: dict[str, Any], folder: Path) -> int:
-        """Put what is asked about into files. Returns how many spans that is. Between two pieces the store answers others."""
-        if "ledger" in wanted["views"]:
-            await self._put_ledger(query.project, folder / "ledger.json")
-        if not set(wanted["views"]) - {"ledger"}:
+    async def _put(self, query: SqlQuery, of: Literal["spans", "points"], columns: list[str], folder: Path) -> int:
+        """Put what is asked about into files. Returns how many rows that is. Between two pieces the store answers others."""
+        if not columns:
             return 0
         rows = size = number = 0
         cursor: str | None = ""
         while cursor is not None:
-            file = folder / "parts" / f"{number:05}.parquet"
-            asked = PortionQuery(query.project, tuple(wanted["stored"]), str(file), cursor, query.since_ns, query.until_ns)
+            file = folder / of / f"{number:05}.parquet"
+            asked = PortionQuery(query.project, tuple(columns), str(file), cursor, query.since_ns, query.until_ns, of)
             portion = await self._spans.portion(asked)
             rows, size, number, cursor = rows + portion.rows, size + portion.bytes, number + 1, portion.next
             if rows > MOST_ROWS or size > MOST_BYTES:
                 remedy = "ask for a shorter time (--since), or name fewer columns: input, output and attributes are the large ones"
-                said = f"this is about more than {MOST_ROWS:,} spans or {MOST_BYTES // 1_000_000:,} MB of them"
+                said = f"this is about more than {MOST_ROWS:,} {of} or {MOST_BYTES // 1_000_000:,} MB of them"
                 raise TooLarge(said, where="sql", remedy=remedy)
         return rows
 
@@ -128,7 +129,8 @@ class Sql:
 def _clear(all: Path, folder: Path) -> None:
     """Make a question's folder, empty; take away those that nobody asks of any more."""
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "parts").mkdir(parents=True, mode=0o700)
+    for of in ("spans", "points"):
+        (folder / of).mkdir(parents=True, mode=0o700)
     all.chmod(0o700)
     for left in all.iterdir():
         if left != folder and time.time() - left.stat().st_mtime > OLD:

@@ -2,8 +2,8 @@
 project and nothing else, and is ended with its question, however that ends.
 
 It reads two lines of JSON. To the first, `{"sql", "limit", "all", "memory_mb"}`, it answers which stored columns the question needs. Then
-`parts/*.parquet` have the rows and `ledger.json` the ledger, and to the second line, `{}`, it answers with the result. Before that it
-gives up every way out: files but those, the network, extensions and settings.
+`spans/*.parquet` and `points/*.parquet` have the rows and `ledger.json` the ledger, and to the second line, `{}`, it answers with the
+result. Before that it gives up every way out: files but those, the network, extensions and settings.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def main() -> None:
         views, columns = _read(db, asked["sql"])
         if asked["all"]:
             columns = None
-        stored = needed(views, columns)
-        _say({"stored": sorted(stored), "views": views, "all": columns is None})
+        spans, points = needed(views, columns)
+        _say({"spans": sorted(spans), "points": sorted(points), "views": views, "all": columns is None})
         sys.stdin.readline()
-        _fill(db, views, stored)
+        _fill(db, views, spans, points)
         _lock(db)
         _say(_answer(db, asked["sql"], asked["limit"]))
     except Refused as e:
@@ -130,24 +130,33 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
             todo += each
 
 
-def _fill(db: duckdb.DuckDBPyConnection, views: list[str], stored: set[str]) -> None:
+def _fill(db: duckdb.DuckDBPyConnection, views: list[str], spans: set[str], points: set[str]) -> None:
     if "ledger" in views:
         fates = ", ".join(f"{c} BIGINT" for c in VIEWS["ledger"].columns if c not in ("hour", "source", "signal"))
         db.execute(f"CREATE TABLE told ({LEDGER_TYPES}, {fates})")
         db.execute("INSERT INTO told BY NAME FROM read_json('ledger.json', format = 'newline_delimited')") if _lines() else None
-    if set(views) - {"ledger"}:
-        parts = sorted(str(p) for p in Path("parts").glob("*.parquet"))
-        db.execute(f"CREATE VIEW came AS FROM read_parquet({parts})")
-        db.execute(
-            "CREATE TABLE revised AS SELECT trace_id, span_id, max(receipt_ns) AS receipt_ns FROM came GROUP BY ALL HAVING count(*) > 1"
-        )
-        several = db.execute("SELECT 1 FROM revised LIMIT 1").fetchone()
-        once = "SELECT * FROM came ANTI JOIN revised USING (trace_id, span_id)"
-        last = "SELECT * FROM came SEMI JOIN revised USING (trace_id, span_id, receipt_ns)"
-        one = "QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY receipt_ns DESC) = 1"
-        db.execute("CREATE VIEW newest AS " + (f"{once} UNION ALL ({last} {one})" if several else "FROM came"))
+    if spans:
+        _newest(db, "newest", _parts("spans"), "trace_id, span_id", "receipt_ns DESC")
+    if points:
+        _newest(db, "newest_points", _parts("points"), "series, start_ns, time_ns", "receipt_ns DESC, digest")
     for view in views:
-        db.execute(create(view, stored))
+        db.execute(create(view, points if view == "points" else spans))
+
+
+def _newest(db: duckdb.DuckDBPyConnection, name: str, parts: list[str], key: str, order: str) -> None:
+    """Make a view of what files hold: of each key one row, the newest. Only what came more than once is sorted."""
+    came, revised = f"{name}_came", f"{name}_revised"
+    db.execute(f"CREATE VIEW {came} AS FROM read_parquet({parts})")
+    db.execute(f"CREATE TABLE {revised} AS SELECT {key}, max(receipt_ns) AS receipt_ns FROM {came} GROUP BY ALL HAVING count(*) > 1")
+    several = db.execute(f"SELECT 1 FROM {revised} LIMIT 1").fetchone()
+    once = f"SELECT * FROM {came} ANTI JOIN {revised} USING ({key})"
+    last = f"SELECT * FROM {came} SEMI JOIN {revised} USING ({key}, receipt_ns)"
+    one = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {order}) = 1"
+    db.execute(f"CREATE VIEW {name} AS " + (f"{once} UNION ALL ({last} {one})" if several else f"FROM {came}"))
+
+
+def _parts(folder: str) -> list[str]:
+    return sorted(str(p) for p in Path(folder).glob("*.parquet"))
 
 
 def _lines() -> bool:
@@ -155,8 +164,7 @@ def _lines() -> bool:
 
 
 def _lock(db: duckdb.DuckDBPyConnection) -> None:
-    parts = [str(p) for p in sorted(Path("parts").glob("*.parquet"))]
-    db.execute(f"SET allowed_paths = {parts}")
+    db.execute(f"SET allowed_paths = {_parts('spans') + _parts('points')}")
     db.execute("SET enable_external_access = false")
     db.execute("SET lock_configuration = true")
 

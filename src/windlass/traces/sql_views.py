@@ -1,4 +1,4 @@
-"""What can be asked in SQL: views with names that stay, and which columns of stored spans each of their columns needs."""
+"""What can be asked in SQL: views with names that stay, and which columns of stored spans or points each of their columns needs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from windlass.store.span_scores import WITHDRAWN
 from windlass.store.span_sessions import outer
 
 ALWAYS = ("trace_id", "span_id", "kind", "start_ns", "end_ns", "receipt_ns")
+OF_POINTS = ("series", "start_ns", "time_ns", "receipt_ns", "digest")
 LEDGER = ("waiting", "indexed", "again", "kept", "unreadable", "erased", "expired", "refused", "received", "turned_away")
 
 
@@ -109,11 +110,24 @@ _LEDGER = {
     "signal": Column("signal", "VARCHAR"),
     **{fate: Column(fate, "BIGINT") for fate in LEDGER},
 }
+_POINT = {
+    **_same("VARCHAR", "metric", "unit", "type", "temporality"),
+    **_same("BOOLEAN", "monotonic"),
+    **_same("VARCHAR", "service", "series"),
+    "started": Column(_time("nullif(start_ns, 0)"), "TIMESTAMP"),
+    "measured": Column(_time("time_ns"), "TIMESTAMP"),
+    **_same("DOUBLE", "value"),
+    **_same("BIGINT", "count"),
+    **{c: Column(f'"{of}"', "DOUBLE", (of,)) for c, of in (("sum", "total"), ("min", "low"), ("max", "high"))},
+    **{c: Column(f'"{c}"::JSON', "JSON", (c,)) for c in ("shape", "attributes", "resource")},
+    **_same("VARCHAR", "description"),
+}
 VIEWS = {
     "spans": View("steps of traces, of each the newest revision", _STEP),
     "traces": View("traces, summed up as the list of traces does", _TRACE),
     "scores": View("what was said of traces, steps and sessions; without what was withdrawn", _SCORE),
     "logs": View("log records, of a trace or of none; those that tell steps of coding agents are in spans", _LOG),
+    "points": View("what series of metrics measured: a cumulative one counts from started on, a delta since the point before", _POINT),
     "ledger": View("what was received in each hour (UTC), and what came of it", _LEDGER),
 }
 
@@ -122,18 +136,27 @@ def told() -> tuple[SqlView, ...]:
     return tuple(SqlView(n, v.about, tuple(SqlColumn(c, x.type) for c, x in v.columns.items())) for n, v in VIEWS.items())
 
 
-def needed(views: Iterable[str], columns: set[str] | None) -> set[str]:
-    """Stored columns for these columns of these views; None for all of them."""
-    asked = (x for view in views if view != "ledger" for c, x in VIEWS[view].columns.items() if columns is None or c in columns)
-    return {*ALWAYS, *(need for x in asked for need in x.needs)}
+def needed(views: Iterable[str], columns: set[str] | None) -> tuple[set[str], set[str]]:
+    """Stored columns of spans, and of points, for these columns of these views; None for all of them. None of what no view is of."""
+    found = set[str](), set[str]()
+    for view in views:
+        if view == "ledger":
+            continue
+        of, always = (found[1], OF_POINTS) if view == "points" else (found[0], ALWAYS)
+        of.update(always)
+        of.update(need for c, x in VIEWS[view].columns.items() if columns is None or c in columns for need in x.needs)
+    return found
 
 
 def create(view: str, stored: set[str]) -> str:
-    """SQL that makes a view of those of its columns for which there is what they need. `newest` has the rows."""
+    """SQL that makes a view of those of its columns for which there is what they need. `newest` has the rows, `newest_points` those of
+    metrics."""
     there = {n: x.sql for n, x in VIEWS[view].columns.items() if stored >= set(x.needs)}
     columns = ", ".join(f'{sql} AS "{name}"' for name, sql in there.items())
     if view == "ledger":
         source = "told"
+    elif view == "points":
+        source = "newest_points"
     elif view == "traces":
         inner = f"*, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost" if stored >= set(_SPENT) else "*"
         source = f"(WITH s AS (FROM newest WHERE kind <> 'log') SELECT {inner} FROM s) GROUP BY trace_id"

@@ -1,4 +1,4 @@
-"""Operations on alerts: what monitors find, whom it is told to, and what came of telling."""
+"""Operations on alerts: what monitors and alerts on metrics find, whom it is told to, and what came of telling."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from windlass.core.alert import LONGEST_QUIET, QUIET_SECONDS, Channel, EventKind, Severity
+from windlass.core.alert import LONGEST_QUIET, QUIET_SECONDS, Channel, EventKind, MetricRule, Severity
 from windlass.core.artifacts import AlertBody
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.operations import Limit, Operation, Page
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Something a monitor found. `title` is a few words, `sentence` says it in full, `path` is the page that shows it, `facts` are the
-    figures behind it, never a secret. `key` tells two findings of one kind by one monitor apart (a topic, a field): the same key again
-    is the same event again. `release` is the ref of what runs, where that is known."""
+    """Something a monitor found, or an alert on a metric, which stands as its `monitor` then. `title` is a few words, `sentence` says it
+    in full, `path` is the page that shows it, `facts` are the figures behind it, never a secret. `key` tells two findings of one kind
+    by one monitor apart (a topic, a field): the same key again is the same event again. `release` is the ref of what runs, where that
+    is known."""
 
     project: str
     kind: EventKind
@@ -103,7 +104,8 @@ class Acknowledge(msgspec.Struct, omit_defaults=True):
 class AlertSet(msgspec.Struct, omit_defaults=True):
     """An alert as it is to be from now on, whole. `secret` is the name of a variable of the server's environment that holds what a
     webhook is signed with; `quiet` are seconds in which the same event of the same monitor is not told again; `page`: events that it
-    is for stay open on the page until somebody acknowledges them; `off`: it is for nothing any more."""
+    is for stay open on the page until somebody acknowledges them; `off`: it is for nothing any more. With a `metric` it watches that, and
+    is for what it finds itself: `events` and `monitors` stay empty, and `severity` is how bad that is."""
 
     name: str
     events: tuple[EventKind, ...] = ()
@@ -115,6 +117,7 @@ class AlertSet(msgspec.Struct, omit_defaults=True):
     email: tuple[str, ...] = ()
     quiet: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_QUIET)] = QUIET_SECONDS
     off: bool = False
+    metric: MetricRule | None = None
     project: str = "default"
 
 
@@ -124,8 +127,28 @@ class AlertQuery(msgspec.Struct, omit_defaults=True):
     limit: Limit = 50
 
 
+class MetricLook(msgspec.Struct, omit_defaults=True):
+    """What an alert on a metric says of it. `unmeasured`: nothing was measured, or not enough is known, and that is not 0; `value` is None
+    then. `cannot look`: the rule cannot be asked, as `said` says. `problem`: why the last look came to nothing, where what it says is of
+    one before. Since `since_ns` it says so; it looked last at `looked_ns`."""
+
+    status: Literal["not looked yet", "ok", "found", "unmeasured", "cannot look"] = "not looked yet"
+    said: str = ""
+    value: float | None = None
+    unit: str = ""
+    since_ns: int | None = None
+    looked_ns: int | None = None
+    problem: str = ""
+
+
+class AlertLook(msgspec.Struct, omit_defaults=True):
+    name: str
+    project: str = "default"
+
+
 class AlertState(msgspec.Struct, omit_defaults=True):
-    """An alert as it stands. `problems` say what keeps it from reaching somebody now; `last` is its newest delivery."""
+    """An alert as it stands. `problems` say what keeps it from reaching somebody now; `last` is its newest delivery; `look` is what one on
+    a metric says."""
 
     name: str
     ref: str
@@ -134,6 +157,7 @@ class AlertState(msgspec.Struct, omit_defaults=True):
     actor: str
     problems: tuple[str, ...] = ()
     last: Delivery | None = None
+    look: MetricLook | None = None
 
 
 class AlertPage(Page):
@@ -150,4 +174,5 @@ ALERTS = Operation("alerts.list", "GET", AlertQuery, AlertPage, "read")
 EVENTS = Operation("alerts.events", "GET", EventQuery, EventPage, "read")
 SHOW_EVENT = Operation("alerts.show", "GET", EventShow, EventDetail, "read")
 ACKNOWLEDGE = Operation("alerts.acknowledge", "POST", Acknowledge, EventState, "write")
+LOOK_ALERT = Operation("alerts.look", "POST", AlertLook, AlertState, "write")
 TEST_ALERT = Operation("alerts.test", "POST", AlertTest, EventDetail, "write")

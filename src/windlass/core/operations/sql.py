@@ -1,4 +1,4 @@
-"""Questions in SQL about the spans of one project."""
+"""Questions in SQL about the spans and points of one project."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ MOST = 100_000  # rows of an answer
 
 
 class SqlQuery(msgspec.Struct, omit_defaults=True):
-    """One SELECT over the views that `SqlViews` lists; without `sql` they are told, and nothing is asked. Of spans that began from
-    `since_ns` to before `until_ns` (UTC nanoseconds), where those are given. At most `limit` rows come back."""
+    """One SELECT over the views that `SqlViews` lists; without `sql` they are told, and nothing is asked. Of spans that began, and points
+    that were measured, from `since_ns` to before `until_ns` (UTC nanoseconds), where those are given. At most `limit` rows come back."""
 
     sql: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
     project: str = "default"
@@ -37,12 +37,14 @@ class SqlView(msgspec.Struct):
 
 class SqlAnswer(msgspec.Struct, omit_defaults=True):
     """Times are ISO 8601 in UTC, whole numbers beyond 64 bits and bytes are text, NaN and infinity None. `more`: there are more rows than
-    were asked for. `read` is how many spans were looked at, `took_ms` how long it all took. `views`: what can be asked."""
+    were asked for. `read` and `measured` are how many spans and points were looked at, `took_ms` how long it all took. `views`: what can be
+    asked."""
 
     columns: tuple[SqlColumn, ...] = ()
     rows: tuple[tuple[Any, ...], ...] = ()
     more: bool = False
     read: int = 0
+    measured: int = 0
     took_ms: int = 0
     views: tuple[SqlView, ...] = ()
 

@@ -1,4 +1,4 @@
-"""`sql`: questions in SQL about spans, traces, scores and the ledger."""
+"""`sql`: questions in SQL about spans, traces, scores, points of metrics and the ledger."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add(app: typer.Typer) -> None:
 def sql(
     session: Session,
     sql: Annotated[str, typer.Argument(help="One SELECT, in DuckDB's SQL; - reads it from the input. Without it, what can be asked.")] = "",
-    since: Annotated[str | None, typer.Option("--since", help="Of spans no older than this: 90s, 30min, 2h, 7d.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Of spans and points no older than this: 90s, 30min, 2h, 7d.")] = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=MOST, help="At most so many rows; with --to as many as there may be.")
     ] = 1_000,
@@ -60,7 +60,9 @@ def sql(
         rows = [[_cell(v) for v in row] for row in answer.rows]
         session.table([c.name for c in answer.columns], rows, right=numbers)
     more = f"; there are more than {limit:,}: --limit, or --to a file" if answer.more else ""
-    told = f"{words.many(len(answer.rows), 'row')} of {words.many(answer.read, 'span')} in {words.duration(answer.took_ms * 1e6)}{more}"
+    of = words.many(answer.read, "span") if answer.read or not answer.measured else ""
+    of += (" and " * bool(of) + words.many(answer.measured, "point")) if answer.measured else ""
+    told = f"{words.many(len(answer.rows), 'row')} of {of} in {words.duration(answer.took_ms * 1e6)}{more}"
     (session.warn if as_csv else session.print)(told)
 
 

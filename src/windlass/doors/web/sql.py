@@ -30,6 +30,10 @@ EXAMPLES = (
         "Failures by hour",
         "SELECT date_trunc('hour', started) AS hour, count(*) FROM traces WHERE status = 'error' GROUP BY ALL ORDER BY hour",
     ),
+    (
+        "The last value of each gauge",
+        "SELECT metric, unit, service, arg_max(value, measured) AS last, max(measured) FROM points WHERE type = 'gauge' GROUP BY ALL",
+    ),
     ("What people said", "SELECT name, label, count(*), avg(value) FROM scores GROUP BY ALL ORDER BY ALL"),
 )
 

@@ -193,7 +193,7 @@ class Monitors(Group):
 class Alerts(Group):
     def set(self, name: str, **what: Any) -> alerts.AlertState:
         """The alert as it is to be, whole; `what` are the further fields of `AlertSet`. Operation `alerts.set`."""
-        return self._client.call(alerts.SET_ALERT, alerts.AlertSet(name, project=self._project, **what))
+        return self._client.call(alerts.SET_ALERT, taken(alerts.AlertSet, {"name": name, "project": self._project} | what))
 
     def list(self, cursor: str | None = None, limit: int = 50) -> alerts.AlertPage:
         """Operation `alerts.list`."""
@@ -210,6 +210,10 @@ class Alerts(Group):
     def acknowledge(self, event: str, note: str = "") -> alerts.EventState:
         """Operation `alerts.acknowledge`."""
         return self._client.call(alerts.ACKNOWLEDGE, alerts.Acknowledge(event, note, self._project))
+
+    def look(self, name: str) -> alerts.AlertState:
+        """Ask what the metric of an alert is now; what is found is told. Operation `alerts.look`."""
+        return self._client.call(alerts.LOOK_ALERT, alerts.AlertLook(name, self._project))
 
     def test(self, name: str) -> alerts.EventDetail:
         """Send a test event through one alert, and see what came of it. Operation `alerts.test`."""
