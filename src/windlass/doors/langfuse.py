@@ -32,7 +32,6 @@ from windlass.doors.auth import headers_of, read_body
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.senders import Sender
 from windlass.platform import Platform
-from windlass.traces.foreign_runs import run_trace
 
 SENDER = Sender("/api/public", ("basic", "bearer"))
 WORDS = ("TEXT", "CORRECTION")  # kinds whose value is longer than a category
@@ -169,15 +168,14 @@ def _theirs(name: str, found: PromptVersion, asked: set[str]) -> dict[str, Any]:
 def _request(score: _Score, id: str, project: str) -> ScoreRequest:
     """One of theirs as one of ours. Raises `Invalid`."""
     trace, span = whole_trace(score.trace_id) if score.trace_id else None, whole_span(score.observation_id)
-    if trace is None and score.dataset_run_id:
-        trace = run_trace(project, score.dataset_run_id)
     value, comment = score.value, score.comment or None
     if score.data_type == "BOOLEAN" and value in (0, 1):
         value = bool(value)
     elif score.data_type in WORDS and isinstance(value, str):
         value, comment = None, "\n\n".join(text for text in (value, comment) if text)
-    session = (score.session_id or None) if trace is None else None
-    return ScoreRequest(score.name.strip(), value, comment, trace, span, session, id, project=project)
+    run = (score.dataset_run_id or None) if trace is None else None
+    session = (score.session_id or None) if trace is None and run is None else None
+    return ScoreRequest(score.name.strip(), value, comment, trace, span, session, id, project=project, run=run)
 
 
 def whole_trace(given: str) -> str:
