@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -120,17 +121,20 @@ class ForeignDatasets:
             raise Conflict(f"several datasets have an item {id!r}: {names}", where="id", remedy="give items ids of their own")
         return found[0]
 
-    async def edit(self, actor: Actor, on: VersionDetail, set: Iterable[Row] = (), remove: Iterable[str] = ()) -> Edited:
-        """`on`: what was read before. Raises `Conflict` where somebody changed one of these rows since."""
+    async def edit(
+        self, actor: Actor, on: VersionDetail, set: Iterable[Row] = (), remove: Iterable[str] = (), whole: bool = False
+    ) -> Edited:  # fmt: skip
+        """`on`: what was read before. Raises `Conflict` where somebody changed one of these rows since, unless they are set `whole`: then
+        nothing of what was read is in them."""
         asked = EditRequest(
-            f"dataset/{on.version.name}", tuple(set), tuple(remove), actor.project, expected=on.version.digest,
+            f"dataset/{on.version.name}", tuple(set), tuple(remove), actor.project, expected=None if whole else on.version.digest,
             message=f"by {self._product}'s SDK", drift=True,
         )  # fmt: skip
         edited: Edited = await self._platform.ask(EDIT, actor, asked)
         return edited
 
-    async def put_into_runs(self, actor: Actor, items: Iterable[RunItem]) -> None:
-        """Each as a span of its trace, on disk when this returns. Raises `Busy`, `Unavailable`."""
+    async def put_into_runs(self, actor: Actor, items: Iterable[RunItem], name: str = ITEM) -> None:
+        """Each as a span of its trace, called so, on disk when this returns. Raises `Busy`, `Unavailable`."""
         made = ExportTraceServiceRequest()
         of = made.resource_spans.add()
         of.resource.attributes.add(key="service.name", value=AnyValue(string_value=self._product.lower()))
@@ -138,7 +142,7 @@ class ForeignDatasets:
         for item in items:
             span = scope.spans.add(
                 trace_id=bytes.fromhex(item.trace), span_id=bytes.fromhex(item.span), parent_span_id=bytes.fromhex(item.parent or ""),
-                name=ITEM, start_time_unix_nano=item.at_ns, end_time_unix_nano=item.at_ns,
+                name=name, start_time_unix_nano=item.at_ns, end_time_unix_nano=item.at_ns,
             )  # fmt: skip
             for name, value in item.said.items():
                 if value is not None:
@@ -147,6 +151,11 @@ class ForeignDatasets:
         with self._intake.share() as share:
             share.add(len(sent))
             await self._intake.take(SIGNALS["traces"], actor.project, sent, PROTOBUF, "")
+
+
+def iso(at_ns: int) -> str:
+    """A time as both tell theirs."""
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def of_run(run: str, name: str, dataset: str, key: str, **more: Any) -> dict[str, str | None]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -33,7 +32,7 @@ from windlass.core.operations.traces import TRACE, TraceShow
 from windlass.core.ref import check_name
 from windlass.doors import api
 from windlass.doors.auth import headers_of
-from windlass.doors.foreign_datasets import LONGEST_ID, ForeignDatasets, RunItem, of_run
+from windlass.doors.foreign_datasets import LONGEST_ID, ForeignDatasets, RunItem, iso, of_run
 from windlass.doors.langfuse import SENDER, converted, read_json, told, whole_span, whole_trace
 from windlass.doors.otlp import Intake
 from windlass.platform import Platform
@@ -226,7 +225,7 @@ class LangfuseDatasets:
         )  # fmt: skip
         at = await self._began(actor, trace)
         await self._sets.put_into_runs(actor, [RunItem(trace, observation, span_id(), at, said)])
-        now = _time(now_ns())
+        now = iso(now_ns())
         return {
             "id": span_id(), "datasetRunId": run, "datasetRunName": asked.run_name, "datasetItemId": row["key"], "traceId": trace,
             "observationId": observation, "createdAt": now, "updatedAt": now,
@@ -271,7 +270,7 @@ def _row(item: _Item, id: str, before: dict[str, Any]) -> dict[str, Any]:
 
 def _told_item(row: dict[str, Any], shown: VersionDetail, status: str = ACTIVE) -> dict[str, Any]:
     origin = row.get(ORIGIN) if isinstance(row.get(ORIGIN), dict) else {}
-    at, name = _time(shown.created_ns), shown.version.name
+    at, name = iso(shown.created_ns), shown.version.name
     return {
         "id": row["key"], "status": status, "input": row[INPUT] if INPUT in row else {k: v for k, v in row.items() if k not in _OWN},
         "expectedOutput": row.get(EXPECTED), "metadata": row.get(METADATA), "sourceTraceId": (origin or {}).get("trace"),
@@ -281,13 +280,9 @@ def _told_item(row: dict[str, Any], shown: VersionDetail, status: str = ACTIVE) 
 
 
 def _dataset(shown: VersionDetail, actor: Actor) -> dict[str, Any]:
-    version, at = shown.version, _time(shown.created_ns)
+    version, at = shown.version, iso(shown.created_ns)
     return {
         "id": foreign_runs.dataset_id(version.name), "name": version.name, "description": version.neutral.get("description") or None,
         "metadata": version.neutral.get("metadata"), "projectId": actor.project, "createdAt": at, "updatedAt": at,
         "inputSchema": None, "expectedOutputSchema": None,
     }  # fmt: skip
-
-
-def _time(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -3,7 +3,6 @@
     POST  /api/v1/private/{traces,spans}[/batch]    whole ones, or as they begin: 204; 400 where some are not kept, which says which
     PATCH /api/v1/private/{traces,spans}/{id}       what is new of one, before or after it is told: 204
     PUT   /api/v1/private/{traces,spans}/feedback-scores, and traces/threads/feedback-scores
-    GET   /api/is-alive/ping, and /api/v1/session/redirect/projects, which the SDK prints: to the page of the trace
 
 They become OTLP and go the way of all OTLP: masked, in the journal before they are acknowledged, in the ledger. A row is what was told of
 it last, whole; so what an update leaves out is put to it here: from what came of late, else from what is kept. What they call a thread is
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from windlass.core.actor import Actor
@@ -83,9 +82,6 @@ class Opik:
         return [
             *listed,
             Route(f"{base}/traces/threads/feedback-scores", self._taking(self._scores("threads"), "scores"), methods=["PUT"]),
-            Route(f"{base}/{{rest:path}}", api.answering(_unserved), methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
-            Route("/api/is-alive/ping", _alive, methods=["GET"]),
-            Route("/api/v1/session/redirect/projects/", _printed, methods=["GET"]),
         ]
 
     def _taking(self, endpoint: Endpoint, listed: str = "") -> Callable[[Request], Awaitable[Response]]:
@@ -204,6 +200,15 @@ class Opik:
             spans |= {one.span_id: one for one in found.spans}
             if (cursor := found.next) is None:
                 return spans
+
+    async def began(self, actor: Actor, id: str) -> int | None:
+        """When a trace did, in nanoseconds; None where it has not come."""
+        if (known := self._lately(actor, id)) is not None and (at := {**known.whole, **known.updates}.get("start_time")):
+            return opik_spans.ns(at, "start_time")
+        try:
+            return (await self._platform.traces.found(TraceShow(opik_spans.trace_hex(id), actor.project, limit=1))).summary.start_ns
+        except NotFound:
+            return None
 
     def _lately(self, actor: Actor, id: str) -> _Known | None:
         known = self._known.get((actor.project, id))
@@ -328,17 +333,3 @@ def _newest(before: Told, said: Told) -> Told:
 
 def _not_yet(what: str) -> Unavailable:
     return Unavailable(f"{what} has not come", where="scores", remedy="send the score again once it has", retry_after_s=_AGAIN_S)
-
-
-async def _unserved(request: Request) -> Response:
-    remedy = "traces, spans and their scores are; docs/tracing.md says what else is"
-    raise NotFound("this of Opik's interface is not served here", where=request.url.path, remedy=remedy)
-
-
-async def _alive(request: Request) -> Response:
-    return Response(b'{"message":"Healthy Server","healthy":true}', media_type=api.JSON)
-
-
-async def _printed(request: Request) -> Response:
-    id = opik_spans.trace_hex(request.query_params.get("trace_id", ""))
-    return RedirectResponse(f"/traces/{id}" if id.isalnum() else "/traces")

@@ -84,6 +84,8 @@ def asked(q: TraceQuery) -> Asked:
     where, given = ["project = ?"], list[Any]([q.project])
     if q.evaluation is None:
         where.append("evaluation IS NULL")
+    elif q.evaluation == DATASET_RUN:  # of all of them
+        where.append(f"starts_with(evaluation, '{DATASET_RUN}')")
     elif q.evaluation == "*":
         where.append(f"NOT coalesce(starts_with(evaluation, '{DATASET_RUN}'), false)")
     else:

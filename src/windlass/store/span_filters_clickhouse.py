@@ -61,6 +61,8 @@ def filters_of(q: TraceQuery) -> Filters:
     where, w = ["project = ?", f"kind != '{LOG}'"], list[Any]([q.project])
     if q.evaluation is None:
         where.append("evaluation IS NULL")
+    elif q.evaluation == DATASET_RUN:
+        where.append(f"startsWith(ifNull(evaluation, ''), '{DATASET_RUN}')")
     elif q.evaluation == "*":
         where.append(f"NOT startsWith(ifNull(evaluation, ''), '{DATASET_RUN}')")
     else:
