@@ -31,6 +31,7 @@ from windlass.doors.openid import OpenIdLogin
 from windlass.doors.opik import Opik
 from windlass.doors.opik_datasets import OpikDatasets
 from windlass.doors.opik_experiments import OpikExperiments
+from windlass.doors.opik_prompts import OpikPrompts
 from windlass.doors.otlp import Intake, Otlp
 from windlass.doors.web import app as web
 from windlass.doors.web.render import respond_error, respond_login
@@ -156,6 +157,7 @@ class Application:
                 *LangfuseDatasets(self.platform, self.intake).routes(),
                 *OpikExperiments(self.platform, self.intake, opik.began).routes(),
                 *OpikDatasets(self.platform, self.intake).routes(),
+                *OpikPrompts(self.platform, self.intake).routes(),
                 *opik.routes(),
                 *opik_about.routes(self.intake),
                 *api.routes(self.platform, self._stopping),

@@ -32,12 +32,12 @@ from windlass.doors.auth import headers_of, read_body
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.senders import Sender
 from windlass.platform import Platform
+from windlass.sdk.importing.prompt_bodies import is_plain
 
 SENDER = Sender("/api/public", ("basic", "bearer"))
 WORDS = ("TEXT", "CORRECTION")  # kinds whose value is longer than a category
 LOGS = "sdk-log"  # an event about the SDK itself
 PRODUCTION, LATEST = "production", "latest"
-_HELD = re.compile(r"\{\{\s*[A-Za-z_]\w*\s*\}\}")
 _WHOLE, _SPAN = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{16}")
 
 
@@ -154,7 +154,7 @@ class Langfuse:
 
 def _theirs(name: str, found: PromptVersion, asked: set[str]) -> dict[str, Any]:
     """One of our prompts as one of theirs. Raises `Invalid` for one whose texts their SDK cannot fill in."""
-    if found.rows or any(left for m in found.body.messages if (left := _HELD.sub("", m.text)) and ("{{" in left or "{%" in left)):
+    if found.rows or not all(is_plain(m.text) for m in found.body.messages):
         why = "has examples" if found.rows else "has more in its texts than {{ name }}"
         raise Invalid(f"prompt/{name} {why}", where="prompt", remedy=f'windlass.prompt("{name}") renders it')
     said = [{"role": m.role, "content": m.text} for m in found.body.messages]
