@@ -12,6 +12,7 @@ from tests.store.test_span_scores import id_of
 
 from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import Forbidden, Invalid, NotFound, WindlassError
+from windlass.core.foreign_runs import run_trace
 from windlass.core.ids import now_ns
 from windlass.core.operations.datasets import HARVEST, HarvestRequest
 from windlass.core.operations.figures import FIGURES, FiguresQuery
@@ -40,7 +41,6 @@ from windlass.store.home import Home
 from windlass.store.journal import JournalReader
 from windlass.store.segments import Position
 from windlass.store.spans import ScoreQuery
-from windlass.traces.foreign_runs import run_trace
 
 APP = Actor("key/app", "caller")
 ANN = Actor("ann", "developer")

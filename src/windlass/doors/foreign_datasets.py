@@ -1,5 +1,5 @@
 """Datasets as others' SDKs have them: an item is a row and its id the key, each change a version, and a run the traces that name it
-(`traces/foreign_runs.py`). What Langfuse's door and Opik's do alike; what they say on the wire is theirs.
+(`core/foreign_runs.py`). What Langfuse's door and Opik's do alike; what they say on the wire is theirs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
+from windlass.core import foreign_runs
 from windlass.core.actor import Actor
 from windlass.core.errors import Conflict, NotFound
 from windlass.core.operations.datasets import EDIT, ROWS, About, Edited, EditRequest, RowsQuery
@@ -21,7 +22,6 @@ from windlass.core.ref import check_name
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.wire import PROTOBUF, SIGNALS
 from windlass.platform import Platform
-from windlass.traces import foreign_runs
 
 LONGEST_ID = 255
 MOST = 200  # rows of one answer of ours

@@ -1,4 +1,4 @@
-"""Datasets as Langfuse's SDKs make, fill and read them, and runs of them (`traces/foreign_runs.py`). An item is a row, and its id the key.
+"""Datasets as Langfuse's SDKs make, fill and read them, and runs of them (`core/foreign_runs.py`). An item is a row, and its id the key.
 
     GET  /api/public/projects                 the key's own
     GET  /api/public/v2/datasets[/{name}]     what `main` points to; ?page= and ?limit= of all
@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from windlass.core import foreign_runs
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.ids import now_ns, span_id, uuid7
@@ -37,7 +38,6 @@ from windlass.doors.langfuse import SENDER, converted, read_json, told, whole_sp
 from windlass.doors.otlp import Intake
 from windlass.platform import Platform
 from windlass.registry.origins import FIELD as ORIGIN
-from windlass.traces import foreign_runs
 
 ACTIVE, ARCHIVED = "ACTIVE", "ARCHIVED"
 PAGE, LARGEST_PAGE = 50, 100

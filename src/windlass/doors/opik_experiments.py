@@ -1,4 +1,4 @@
-"""Experiments as Opik's SDK makes them: runs of a dataset, as Langfuse's are (`traces/foreign_runs.py`), on the same page.
+"""Experiments as Opik's SDK makes them: runs of a dataset, as Langfuse's are (`core/foreign_runs.py`), on the same page.
 
 POST  /experiments                      201; what it says is kept beside the run, in a trace that is in no list
 POST  /experiments/items                puts traces into it, each as a span of that trace
@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from windlass.core import foreign_runs
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound, Unavailable, WindlassError
 from windlass.core.filter import Term, printed
@@ -32,7 +33,7 @@ from windlass.doors.opik_datasets import FILTERS, item_of
 from windlass.doors.opik_wire import BASE, Heard, Partly, Told, not_taken, page_of, serving, text_of
 from windlass.doors.otlp import Intake
 from windlass.platform import Platform
-from windlass.traces import foreign_runs, opik_spans
+from windlass.traces import opik_spans
 
 SAID = "opik.experiment"  # all that was said of one, as JSON
 UNNAMED = "experiment"

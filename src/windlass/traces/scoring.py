@@ -7,6 +7,7 @@ import hashlib
 import re
 from typing import Any
 
+from windlass.core import foreign_runs
 from windlass.core import span as names
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound
@@ -15,7 +16,6 @@ from windlass.core.operations.traces import ScoreGiven, ScoreKept, ScoreRequest,
 from windlass.core.span import Span
 from windlass.govern.permissions import guard
 from windlass.store.span_scores import WITHDRAWN
-from windlass.traces import foreign_runs
 from windlass.traces.query import Traces
 from windlass.traces.recorder import Recorder
 

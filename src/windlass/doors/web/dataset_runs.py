@@ -8,13 +8,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from windlass.core import foreign_runs
 from windlass.core.errors import NotFound
 from windlass.core.filter import Term, printed
 from windlass.core.ids import now_ns
 from windlass.core.operations.figures import ATTRIBUTE, FIGURES, Figure, FigureGroup, Figures, FiguresQuery
 from windlass.core.operations.traces import TRACE, ScoreGiven, Trace, TraceShow
 from windlass.doors.web.render import Asker, Handler, query, respond
-from windlass.traces import foreign_runs
 
 DAY_S = 86_400
 DAYS = 365  # runs that began in them are told

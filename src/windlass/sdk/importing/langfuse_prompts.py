@@ -27,8 +27,9 @@ WORKSPACE = "langfuse"
 Refs = dict[tuple[str, int], str]  # name and number there → exact ref here
 
 
-def bring_prompts(client: Client, server: Foreign, left: Counter[Left]) -> tuple[Refs, int]:
-    """Bring all prompts. Returns which is which, and how many versions are new here. Raises what reading and pushing do."""
+def bring_prompts(client: Client, server: Foreign, left: Counter[Left], dry: bool = False) -> tuple[Refs, int]:
+    """Bring all prompts, or with `dry` see what would come. Returns which is which, and how many versions are new here. Raises what reading
+    and pushing do."""
     refs, new, page = Refs(), 0, 1
     while True:
         try:
@@ -36,13 +37,13 @@ def bring_prompts(client: Client, server: Foreign, left: Counter[Left]) -> tuple
         except (NotFound, Invalid):  # of before there were any
             return refs, new
         for said in told["data"]:
-            new += _bring(client, server, str(said["name"]), sorted(int(n) for n in said["versions"]), refs, left)
+            new += _bring(client, server, str(said["name"]), sorted(int(n) for n in said["versions"]), refs, left, dry)
         page += 1
         if page > int((told.get("meta") or {}).get("totalPages", 0)):
             return refs, new
 
 
-def _bring(client: Client, server: Foreign, name: str, numbers: list[int], refs: Refs, left: Counter[Left]) -> int:
+def _bring(client: Client, server: Foreign, name: str, numbers: list[int], refs: Refs, left: Counter[Left], dry: bool) -> int:
     """One prompt, all of its versions or none."""
     try:
         if not is_name(name):
@@ -53,7 +54,7 @@ def _bring(client: Client, server: Foreign, name: str, numbers: list[int], refs:
         if here != wanted[: len(here)]:
             raise Invalid("a prompt of that name is here already, and says something else")
         by_digest = {version.digest: version for version in reversed(made.values())}
-        for digest in wanted[len(here) :]:
+        for digest in [] if dry else wanted[len(here) :]:
             _push(client, by_digest[digest])
     except Forbidden:
         left[Left("prompts", "the key here may not write")] += 1
