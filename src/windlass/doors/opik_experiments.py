@@ -186,10 +186,13 @@ class OpikExperiments:
 
     async def _stream(self, heard: Heard) -> Response:
         """A line for each whose name has this in it, the newest first, after an id."""
+        limit = heard.said.get("limit") or LARGEST
+        if not isinstance(limit, int) or limit < 1:
+            raise Invalid("this is no number of experiments", where="limit", remedy="give one from 1")
         found, after = await self._found(heard.actor, text_of(heard.said, "name"), ""), heard.said.get("last_retrieved_id")
         ids = [one.id for one in found]
         rest = found[ids.index(after) + 1 :] if after in ids else found
-        some = rest[: heard.said.get("limit") or LARGEST]
+        some = rest[:limit]
         return Response(b"".join(msgspec.json.encode(experiment(one)) + b"\n" for one in some), media_type="application/octet-stream")
 
     async def _found(self, actor: Actor, name: str, dataset: str) -> list[_Experiment]:
