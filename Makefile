@@ -84,7 +84,7 @@ clean:
 # Tracing libraries of others, which send to Windlass as they are: those most have, 600 MB, and with sdks-all as many again that go together
 # with nothing, 2.5 GB. What cannot be installed is said, and its tests are skipped.
 SDKS := tests/traces/sdks
-.stamps/sdks: .stamps/sdks-python .stamps/sdks-node
+.stamps/sdks: .stamps/sdks-python .stamps/sdks-node .stamps/sdks-opik-itself
 .stamps/sdks-all: .stamps/sdks .stamps/sdks-node6 .stamps/sdks-traceloop \
 	$(patsubst $(SDKS)/requirements-%.txt,.stamps/sdks-%,$(wildcard $(SDKS)/requirements-*.txt))
 
@@ -96,6 +96,11 @@ SDKS := tests/traces/sdks
 	@{ sh scripts/node.sh && mkdir -p .sdks/$* && cp $< .sdks/$*/package.json \
 		&& npm install --prefix .sdks/$* --no-audit --no-fund --silent && touch $@; } \
 		|| { rm -rf .sdks/$*; echo "no .sdks/$*: tests of what it holds will be skipped"; }
+
+# Opik's SDK without what its datasets do not need, 80 MB: see requirements-opik-alone.txt.
+.stamps/sdks-opik-itself: .stamps/sdks-opik-alone
+	@test ! -e $< || { .sdks/opik-alone/bin/pip install -q --no-deps "opik>=2.2,<3" && touch $@; } \
+		|| { rm -rf .sdks/opik-alone $<; echo "no .sdks/opik-alone: tests of Opik's datasets by its SDK will be skipped"; }
 
 # Its own list of what it needs cannot be installed together: see requirements-openllmetry.txt.
 .stamps/sdks-traceloop: .stamps/sdks-openllmetry

@@ -235,6 +235,7 @@ def test_a_trace_is_put_into_a_run(sender: Sender, server: Server) -> None:
     with server.http(authorization=f"Bearer {sender.client.keys.create('r', role='viewer').secret}") as http:
         found = until(lambda: http.get("/datasets/runs.json?of=capitals").json()["sets"])
         assert [(s["name"], s["value"]) for s in found[0]["runs"][0]["said"]] == [("whole", 0.5)]
+    assert [t.trace_id for t in sender.client.traces.list().items] == [trace], "what is of the run as a whole is no trace"
 
 
 def test_who_may(sender: Sender, server: Server) -> None:

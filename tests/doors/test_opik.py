@@ -138,7 +138,7 @@ def test_what_is_wrong_costs_nothing_else_and_is_in_the_ledger(app: App) -> None
     for body in (b"{", b"[]", b'{"spans": 7}', b"[" * 100_000, b"\xff"):
         assert app.http.post(f"{BASE}/spans/batch", content=body).status_code == 400
     assert app.http.post(f"{BASE}/spans/batch", content=b"x", headers={"content-encoding": "br"}).status_code == 400
-    assert app.http.get(f"{BASE}/datasets").status_code == 404
+    assert app.http.get(f"{BASE}/optimizations").status_code == 404
 
 
 def test_who_is_refused_and_what_leads_where(app: App, server: Server) -> None:

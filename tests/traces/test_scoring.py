@@ -12,8 +12,10 @@ from tests.store.test_span_scores import id_of
 
 from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import Forbidden, Invalid, NotFound, WindlassError
+from windlass.core.foreign_runs import run_trace
 from windlass.core.ids import now_ns
 from windlass.core.operations.datasets import HARVEST, HarvestRequest
+from windlass.core.operations.figures import FIGURES, FiguresQuery
 from windlass.core.operations.ledger import LEDGER, LedgerQuery
 from windlass.core.operations.sessions import SESSION as SHOW_SESSION
 from windlass.core.operations.sessions import SessionShow
@@ -209,6 +211,23 @@ def test_it_belongs_to_the_evaluation_of_its_run(scored: Scored) -> None:
     assert {t.trace_id for t in listed} == {RUN, OTHER}
 
 
+def test_a_score_of_a_run_as_a_whole_is_in_no_list_of_traces(scored: Scored) -> None:
+    trace = run_trace("default", "r1")
+    kept = scored.give(trace=None, run="r1", value=0.5, comment="of all")
+    assert (kept.trace, kept.arrived) == (trace, False)
+    assert scored.said(trace) == [("key/app", "helpful", 0.5, "of all", None)]
+    for evaluation in (None, "*"):
+        listed = scored.do(scored.platform.ask(TRACES, OWNER, TraceQuery(evaluation=evaluation))).items
+        assert {t.trace_id for t in listed} == {RUN, OTHER}
+    assert scored.do(scored.platform.ask(FIGURES, OWNER, FiguresQuery())).whole.traces == 2
+    scored.give(trace=None, run="r1", value=0.25)
+    assert [value for _, _, value, _, _ in scored.said(trace)] == [0.25], "the same again replaces"
+    scored.give(trace=None, run="r1", withdraw=True)
+    assert scored.said(trace) == []
+    with pytest.raises(NotFound, match="gave no score"):
+        scored.give(trace=None, run="r2", withdraw=True)
+
+
 def test_what_is_no_score_is_refused_with_a_way_out(scored: Scored) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"value": float("nan")}, "finite"),
@@ -226,10 +245,14 @@ def test_what_is_no_score_is_refused_with_a_way_out(scored: Scored) -> None:
         ({"value": "a\tb"}, "no category"),
         ({"value": 1, "comment": "x" * 10_001}, "at most 10,000"),
         ({"value": 1, "id": ""}, "no id"),
-        ({"value": 1, "trace": None}, "one trace or one session"),
-        ({"value": 1, "session": "talk"}, "one trace or one session"),
-        ({"value": 1, "trace": None, "session": "talk", "span": STEP}, "not of a session"),
+        ({"value": 1, "trace": None}, "one trace, session or run"),
+        ({"value": 1, "session": "talk"}, "one trace, session or run"),
+        ({"value": 1, "trace": None, "session": "talk", "span": STEP}, "part of a trace"),
         ({"value": 1, "trace": None, "session": " "}, "needs a name"),
+        ({"value": 1, "run": "r"}, "one trace, session or run"),
+        ({"value": 1, "trace": None, "run": "r", "session": "talk"}, "one trace, session or run"),
+        ({"value": 1, "trace": None, "run": "r", "span": STEP}, "part of a trace"),
+        ({"value": 1, "trace": None, "run": ""}, "no id of a run"),
         ({"value": 1, "withdraw": True}, "not both"),
         ({"value": 1, "span": "xyz1"}, "not a span id"),
         ({"value": 1, "span": "0" * 16}, "not a span id"),

@@ -20,7 +20,7 @@ from windlass.core import span as names
 from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import Forbidden, Invalid, TooLarge
 from windlass.core.operations.sql import SqlAnswer, SqlQuery
-from windlass.core.operations.traces import TraceQuery
+from windlass.core.operations.traces import TraceQuery, TraceShow
 from windlass.store import span_portions, span_portions_clickhouse
 from windlass.store.segments import Position
 from windlass.store.spans import Portion, PortionQuery, SpanStore
@@ -28,7 +28,7 @@ from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces import sql, sql_process
 from windlass.traces.points import points
 from windlass.traces.sql import Sql
-from windlass.traces.sql_views import VIEWS
+from windlass.traces.sql_views import ALWAYS, VIEWS
 
 DAYS = ("2027-01-15", "2027-01-16")
 SECRET = "of another project"
@@ -122,6 +122,23 @@ def test_it_says_what_lists_say(asking: Callable[..., SqlAnswer]) -> None:
     assert asking("SELECT count(*) FROM spans JOIN traces USING (trace_id)").rows == ((4,),)
     assert asking("SELECT count(*) FROM spans", since_ns=NOW + SECOND, until_ns=NOW + 2 * SECOND).rows == ((2,),)
     assert asking("SELECT started FROM traces WHERE kind = 'agent'").rows == (("2027-01-15T08:00:00Z",),)
+
+
+def test_what_is_of_a_run_of_a_dataset_as_a_whole_is_in_no_list_of_traces(asking: Callable[..., SqlAnswer]) -> None:
+    """Its record and its scores; on both engines."""
+    before = {view: asking(f"SELECT count(*) FROM {view}").rows for view in ("spans", "traces")}
+    said = {names.SCORED: "share", names.SCORE: 0.5, names.GIVEN: "number", names.GIVEN_TO: "run"}
+    of_run = {"evaluation": names.DATASET_RUN + "r1", "end_ns": NOW}
+    new = [
+        span("e", 20, None, NOW, digest="20", **of_run),
+        span("e", 21, f"{20:016x}", NOW, kind="evaluator", digest="21", attributes=msgspec.json.encode(said).decode(), **of_run),
+    ]
+    asking.store.write(DAYS[0], new, "of runs", Position(1, 0))
+    assert {view: asking(f"SELECT count(*) FROM {view}").rows for view in before} == before
+    assert asking("SELECT value FROM scores WHERE name = 'share'").rows == ((0.5,),)
+    for evaluation in (None, "*"):
+        assert id_of("e") not in {t.trace_id for t in asking.store.traces(TraceQuery(evaluation=evaluation)).items}
+    assert [s.value for s in asking.store.trace(TraceShow(id_of("e"))).scores] == [0.5]
 
 
 @pytest.mark.parametrize("view", ["spans", "traces", "scores", "logs"])
@@ -226,11 +243,9 @@ def test_the_engine_keeps_it_in_by_itself(alone: Callable[..., SqlAnswer], monke
     """What a question is read for saves work: were it read wrongly, nothing more could be reached."""
     (tmp_path / "here" / "spans").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    alone.direct.store.portion(
-        PortionQuery("default", ("trace_id", "span_id", "kind", "start_ns", "end_ns", "receipt_ns"), "spans/0.parquet")
-    )
+    alone.direct.store.portion(PortionQuery("default", ALWAYS, "spans/0.parquet"))
     db = duckdb.connect(config={"python_enable_replacements": False, "autoload_known_extensions": False, "temp_directory": "spill"})
-    sql_process._fill(db, ["spans"], {"trace_id", "span_id", "kind", "start_ns", "end_ns", "receipt_ns"}, set())
+    sql_process._fill(db, ["spans"], {*ALWAYS}, set())
     sql_process._lock(db)
     assert db.execute("SELECT count(*) FROM spans").fetchone()[0] > 0
     for text in (*OUT, "ATTACH 'x.db'", "COPY (SELECT 1) TO 'x.csv'", "INSTALL httpfs", "LOAD httpfs", "SET memory_limit = '9GB'",

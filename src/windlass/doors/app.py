@@ -21,7 +21,7 @@ from starlette.routing import Mount, Route
 
 import windlass
 from windlass.core.errors import Unauthenticated, WindlassError
-from windlass.doors import api
+from windlass.doors import api, opik_about
 from windlass.doors.auth import Doorkeeper, Login, headers_of, identify
 from windlass.doors.gateway import Gateway
 from windlass.doors.langfuse import Langfuse
@@ -29,6 +29,9 @@ from windlass.doors.langfuse_datasets import LangfuseDatasets
 from windlass.doors.mcp import Mcp
 from windlass.doors.openid import OpenIdLogin
 from windlass.doors.opik import Opik
+from windlass.doors.opik_datasets import OpikDatasets
+from windlass.doors.opik_experiments import OpikExperiments
+from windlass.doors.opik_prompts import OpikPrompts
 from windlass.doors.otlp import Intake, Otlp
 from windlass.doors.web import app as web
 from windlass.doors.web.render import respond_error, respond_login
@@ -139,6 +142,7 @@ class Application:
     def _assemble(self) -> ASGI:
         login = Login(self.platform.actors)
         pages = web.build(self.platform.ask)
+        opik = Opik(self.platform, self.intake)
 
         async def front(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["path"] == "/" and scope["method"] == "GET" and b"once=" in scope["query_string"]:
@@ -151,7 +155,11 @@ class Application:
             routes=[
                 *Langfuse(self.platform, self.intake).routes(),
                 *LangfuseDatasets(self.platform, self.intake).routes(),
-                *Opik(self.platform, self.intake).routes(),
+                *OpikExperiments(self.platform, self.intake, opik.began).routes(),
+                *OpikDatasets(self.platform, self.intake).routes(),
+                *OpikPrompts(self.platform, self.intake).routes(),
+                *opik.routes(),
+                *opik_about.routes(self.intake),
                 *api.routes(self.platform, self._stopping),
                 Route("/mcp/{agent:path}", self._agent, methods=["GET", "POST", "DELETE"]),
                 Route("/login", _paged(login.form), methods=["POST"]),

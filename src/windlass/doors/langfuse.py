@@ -32,13 +32,12 @@ from windlass.doors.auth import headers_of, read_body
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.senders import Sender
 from windlass.platform import Platform
-from windlass.traces.foreign_runs import run_trace
+from windlass.sdk.importing.prompt_bodies import is_plain
 
 SENDER = Sender("/api/public", ("basic", "bearer"))
 WORDS = ("TEXT", "CORRECTION")  # kinds whose value is longer than a category
 LOGS = "sdk-log"  # an event about the SDK itself
 PRODUCTION, LATEST = "production", "latest"
-_HELD = re.compile(r"\{\{\s*[A-Za-z_]\w*\s*\}\}")
 _WHOLE, _SPAN = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{16}")
 
 
@@ -155,7 +154,7 @@ class Langfuse:
 
 def _theirs(name: str, found: PromptVersion, asked: set[str]) -> dict[str, Any]:
     """One of our prompts as one of theirs. Raises `Invalid` for one whose texts their SDK cannot fill in."""
-    if found.rows or any(left for m in found.body.messages if (left := _HELD.sub("", m.text)) and ("{{" in left or "{%" in left)):
+    if found.rows or not all(is_plain(m.text) for m in found.body.messages):
         why = "has examples" if found.rows else "has more in its texts than {{ name }}"
         raise Invalid(f"prompt/{name} {why}", where="prompt", remedy=f'windlass.prompt("{name}") renders it')
     said = [{"role": m.role, "content": m.text} for m in found.body.messages]
@@ -169,15 +168,14 @@ def _theirs(name: str, found: PromptVersion, asked: set[str]) -> dict[str, Any]:
 def _request(score: _Score, id: str, project: str) -> ScoreRequest:
     """One of theirs as one of ours. Raises `Invalid`."""
     trace, span = whole_trace(score.trace_id) if score.trace_id else None, whole_span(score.observation_id)
-    if trace is None and score.dataset_run_id:
-        trace = run_trace(project, score.dataset_run_id)
     value, comment = score.value, score.comment or None
     if score.data_type == "BOOLEAN" and value in (0, 1):
         value = bool(value)
     elif score.data_type in WORDS and isinstance(value, str):
         value, comment = None, "\n\n".join(text for text in (value, comment) if text)
-    session = (score.session_id or None) if trace is None else None
-    return ScoreRequest(score.name.strip(), value, comment, trace, span, session, id, project=project)
+    run = (score.dataset_run_id or None) if trace is None else None
+    session = (score.session_id or None) if trace is None and run is None else None
+    return ScoreRequest(score.name.strip(), value, comment, trace, span, session, id, project=project, run=run)
 
 
 def whole_trace(given: str) -> str:

@@ -1,4 +1,4 @@
-"""Datasets as Langfuse's SDKs make, fill and read them, and runs of them (`traces/foreign_runs.py`). An item is a row, and its id the key.
+"""Datasets as Langfuse's SDKs make, fill and read them, and runs of them (`core/foreign_runs.py`). An item is a row, and its id the key.
 
     GET  /api/public/projects                 the key's own
     GET  /api/public/v2/datasets[/{name}]     what `main` points to; ?page= and ?limit= of all
@@ -15,38 +15,32 @@ more than a row can (schemas, a version by its time) it is refused.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from windlass.core import foreign_runs
 from windlass.core.actor import Actor
-from windlass.core.errors import Conflict, Invalid, NotFound
+from windlass.core.errors import Invalid, NotFound
 from windlass.core.ids import now_ns, span_id, uuid7
-from windlass.core.operations.datasets import EDIT, ROWS, About, EditRequest, RowsQuery
-from windlass.core.operations.registry import ARTIFACTS, SHOW, ArtifactQuery, RefQuery, VersionDetail
+from windlass.core.operations.registry import VersionDetail
 from windlass.core.operations.traces import TRACE, TraceShow
 from windlass.core.ref import check_name
 from windlass.doors import api
 from windlass.doors.auth import headers_of
+from windlass.doors.foreign_datasets import LONGEST_ID, ForeignDatasets, RunItem, iso, of_run
 from windlass.doors.langfuse import SENDER, converted, read_json, told, whole_span, whole_trace
 from windlass.doors.otlp import Intake
-from windlass.doors.otlp.wire import PROTOBUF, SIGNALS
 from windlass.platform import Platform
 from windlass.registry.origins import FIELD as ORIGIN
-from windlass.traces import foreign_runs
 
 ACTIVE, ARCHIVED = "ACTIVE", "ARCHIVED"
-PAGE, LARGEST_PAGE, LONGEST_ID = 50, 100, 255
-REMEMBERED = 256  # pages whose end is known, so that the next begins there
+PAGE, LARGEST_PAGE = 50, 100
 INPUT, EXPECTED, METADATA = "input", "expected_output", "metadata"
 PRINTED = {  # addresses that their SDKs print, and our pages
     "experiments/results": "/datasets/runs",
@@ -107,7 +101,7 @@ class LangfuseDatasets:
     def __init__(self, platform: Platform, intake: Intake) -> None:
         self._platform = platform
         self._intake = intake
-        self._ends: OrderedDict[tuple[str, str, int, int], str] = OrderedDict()  # project, exact ref, limit, page → its last key
+        self._sets = ForeignDatasets(platform, intake, "Langfuse")
 
     def routes(self) -> list[Route]:
         listed: tuple[tuple[str, str, Callable[[Request, Actor], Awaitable[Any]]], ...] = (
@@ -136,12 +130,12 @@ class LangfuseDatasets:
     # ── datasets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _all(self, request: Request, actor: Actor) -> Any:
-        page, names = _page(request), await self._names(actor)
+        page, names = _page(request), await self._sets.names(actor)
         some = names[(page.number - 1) * page.limit : page.number * page.limit]
-        return {"data": [_dataset(await self._shown(actor, name), actor) for name in some], "meta": page.meta(len(names))}
+        return {"data": [_dataset(await self._sets.shown(actor, name), actor) for name in some], "meta": page.meta(len(names))}
 
     async def _one(self, request: Request, actor: Actor) -> Any:
-        return _dataset(await self._shown(actor, request.path_params["name"]), actor)
+        return _dataset(await self._sets.shown(actor, request.path_params["name"]), actor)
 
     async def _make(self, request: Request, actor: Actor) -> Any:
         asked: _Dataset = converted(await read_json(request, self._platform), _Dataset)
@@ -150,13 +144,12 @@ class LangfuseDatasets:
                 raise Invalid(
                     "rows are not held against a schema here", where=name, remedy="leave it out, and check items before they are sent"
                 )
-        name, about = check_name(asked.name, what="name of a dataset"), About(asked.description or "", asked.metadata)
+        name = check_name(asked.name, what="name of a dataset")
         try:
-            there = await self._shown(actor, name)
+            there = await self._sets.shown(actor, name)
         except NotFound:
-            new = EditRequest(f"dataset/{name}", project=actor.project, about=about, message="made by Langfuse's SDK")
-            await self._platform.ask(EDIT, actor, new)
-            there = await self._shown(actor, name)
+            await self._sets.make(actor, name, asked.description or "", asked.metadata)
+            there = await self._sets.shown(actor, name)
         for field, said in (("description", asked.description), ("metadata", asked.metadata)):
             if said is not None and said != (there.version.neutral.get(field) or None):
                 # no conflict: their SDK would send that again and again
@@ -164,21 +157,6 @@ class LangfuseDatasets:
                     f"dataset/{name} is there already, with another {field}", where=field, remedy="leave it out, or take another name"
                 )
         return _dataset(there, actor)
-
-    async def _shown(self, actor: Actor, name: str) -> VersionDetail:
-        """What `main` points to. Raises `NotFound`, `Invalid`, `Forbidden`."""
-        found: VersionDetail = await self._platform.ask(
-            SHOW, actor, RefQuery(f"dataset/{check_name(name, what='name of a dataset')}", actor.project)
-        )
-        return found
-
-    async def _names(self, actor: Actor) -> list[str]:
-        names, cursor = list[str](), None
-        while True:
-            page = await self._platform.ask(ARTIFACTS, actor, ArtifactQuery(actor.project, "dataset", cursor=cursor, limit=200))
-            names += [one.name for one in page.items]
-            if not (cursor := page.next):
-                return names
 
     # ── items ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,36 +171,12 @@ class LangfuseDatasets:
                 raise Invalid("items are not chosen by this here", where=name, remedy=remedy)
         if not asked.get("datasetName"):
             raise Invalid("items are told of one dataset", where="datasetName", remedy="name it")
-        shown = await self._shown(actor, asked["datasetName"])
-        ref = str(shown.version.ref)
-        rows: list[dict[str, Any]] = []
-        if (page.number - 1) * page.limit < shown.version.body["count"]:
-            cursor = await self._before(actor, ref, page)
-            told_ = await self._platform.ask(ROWS, actor, RowsQuery(ref, actor.project, cursor=cursor, limit=page.limit))
-            rows = list(told_.items)
-            self._remember(actor, ref, page, told_.next)
+        shown = await self._sets.shown(actor, asked["datasetName"])
+        rows = await self._sets.page(actor, shown, page.number, page.limit)
         return {"data": [_told_item(row, shown) for row in rows], "meta": page.meta(shown.version.body["count"])}
 
-    async def _before(self, actor: Actor, ref: str, page: _Page) -> str | None:
-        """The last key of the page before: as remembered, or by reading on from the nearest that is."""
-        number = page.number - 1
-        while number and (actor.project, ref, page.limit, number) not in self._ends:
-            number -= 1
-        cursor = self._ends.get((actor.project, ref, page.limit, number))
-        for passed in range(number + 1, page.number):
-            read = await self._platform.ask(ROWS, actor, RowsQuery(ref, actor.project, cursor=cursor, limit=page.limit))
-            cursor = read.next
-            self._remember(actor, ref, _Page(passed, page.limit), cursor)
-        return cursor
-
-    def _remember(self, actor: Actor, ref: str, page: _Page, end: str | None) -> None:
-        if end is not None:
-            self._ends[actor.project, ref, page.limit, page.number] = end
-        while len(self._ends) > REMEMBERED:
-            self._ends.popitem(last=False)
-
     async def _item(self, request: Request, actor: Actor) -> Any:
-        return _told_item(*await self._found(actor, request.path_params["id"]))
+        return _told_item(*await self._sets.found(actor, request.path_params["id"]))
 
     async def _set(self, request: Request, actor: Actor) -> Any:
         item: _Item = converted(await read_json(request, self._platform), _Item)
@@ -231,54 +185,26 @@ class LangfuseDatasets:
             raise Invalid("this is no id of an item", where="id", remedy=f"take 1 to {LONGEST_ID} characters without line breaks")
         if item.status not in (None, ACTIVE, ARCHIVED):
             raise Invalid(f"{item.status[:40]!r} is no status", where="status", remedy=f"give {ACTIVE} or {ARCHIVED}")
-        shown = await self._shown(actor, item.dataset_name)
-        before = await self._row(actor, shown, id)
+        shown = await self._sets.shown(actor, item.dataset_name)
+        before = await self._sets.row(actor, shown, id)
         row = _row(item, id, before or {})
         if item.status == ARCHIVED:
             if before is None:
                 remedy = "set it first; older versions of the dataset keep what is archived"
                 raise NotFound(f"dataset/{item.dataset_name} has no item {id!r} to archive", where="id", remedy=remedy)
-            await self._edit(actor, shown, remove=(id,))
+            await self._sets.edit(actor, shown, remove=(id,))
         else:
             if INPUT not in row and not any(f not in _OWN for f in row):
                 remedy = "give its input; one that was archived is set again with all it says"
                 raise Invalid("an item needs an input", where="input", remedy=remedy)
             if row != before:
-                await self._edit(actor, shown, set=(row,))
-        return _told_item(row, await self._shown(actor, item.dataset_name), item.status or ACTIVE)
+                await self._sets.edit(actor, shown, set=(row,))
+        return _told_item(row, await self._sets.shown(actor, item.dataset_name), item.status or ACTIVE)
 
     async def _remove(self, request: Request, actor: Actor) -> Any:
-        row, shown = await self._found(actor, request.path_params["id"])
-        await self._edit(actor, shown, remove=(row["key"],))
+        row, shown = await self._sets.found(actor, request.path_params["id"])
+        await self._sets.edit(actor, shown, remove=(row["key"],))
         return {"message": "Dataset item successfully deleted"}
-
-    async def _edit(self, actor: Actor, on: VersionDetail, set: tuple[Any, ...] = (), remove: tuple[str, ...] = ()) -> None:
-        """`on`: what was read before. Raises `Conflict` where somebody changed the row since."""
-        await self._platform.ask(
-            EDIT, actor,
-            EditRequest(
-                f"dataset/{on.version.name}", set, remove, actor.project, expected=on.version.digest,
-                message="by Langfuse's SDK", drift=True,
-            ),
-        )  # fmt: skip
-
-    async def _row(self, actor: Actor, shown: VersionDetail, key: str) -> dict[str, Any] | None:
-        found = await self._platform.ask(ROWS, actor, RowsQuery(str(shown.version.ref), actor.project, key=key))
-        return found.items[0] if found.items else None
-
-    async def _found(self, actor: Actor, id: str) -> tuple[dict[str, Any], VersionDetail]:
-        """The item of this id in whichever dataset has it. Raises `NotFound`, and `Conflict` where several do."""
-        found = []
-        for name in await self._names(actor):
-            shown = await self._shown(actor, name)
-            if (row := await self._row(actor, shown, id)) is not None:
-                found.append((row, shown))
-        if not found:
-            raise NotFound(f"no dataset of {actor.project} has an item {id[:LONGEST_ID]!r}", where="id", remedy="ids are keys of rows")
-        if len(found) > 1:
-            names = ", ".join(shown.version.name for _, shown in found[:5])
-            raise Conflict(f"several datasets have an item {id!r}: {names}", where="id", remedy="give items ids of their own")
-        return found[0]
 
     # ── runs ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -290,20 +216,16 @@ class LangfuseDatasets:
             remedy = "give the trace in which the item was run"
             raise Invalid("a trace is put into a run, not an observation alone", where="traceId", remedy=remedy)
         trace, observation = whole_trace(asked.trace_id), whole_span(asked.observation_id)
-        row, shown = await self._found(actor, asked.dataset_item_id)
+        row, shown = await self._sets.found(actor, asked.dataset_item_id)
         dataset = foreign_runs.dataset_id(shown.version.name)
         run = foreign_runs.run_id(actor.project, dataset, asked.run_name)
-        said = {
-            foreign_runs.RUN_ID: run, foreign_runs.RUN_NAME: asked.run_name, foreign_runs.DATASET: dataset, foreign_runs.ITEM: row["key"],
-            foreign_runs.DESCRIPTION: asked.run_description, foreign_runs.VERSION: asked.dataset_version,
-            foreign_runs.METADATA: None if asked.metadata is None else msgspec.json.encode(asked.metadata).decode(),
-        }  # fmt: skip
+        said = of_run(
+            run, asked.run_name, dataset, row["key"], description=asked.run_description, version=asked.dataset_version,
+            metadata=asked.metadata,
+        )  # fmt: skip
         at = await self._began(actor, trace)
-        sent = _span(trace, observation, at, {name: value for name, value in said.items() if value is not None})
-        with self._intake.share() as share:
-            share.add(len(sent))
-            await self._intake.take(SIGNALS["traces"], actor.project, sent, PROTOBUF, "")
-        now = _time(now_ns())
+        await self._sets.put_into_runs(actor, [RunItem(trace, observation, span_id(), at, said)])
+        now = iso(now_ns())
         return {
             "id": span_id(), "datasetRunId": run, "datasetRunName": asked.run_name, "datasetItemId": row["key"], "traceId": trace,
             "observationId": observation, "createdAt": now, "updatedAt": now,
@@ -348,7 +270,7 @@ def _row(item: _Item, id: str, before: dict[str, Any]) -> dict[str, Any]:
 
 def _told_item(row: dict[str, Any], shown: VersionDetail, status: str = ACTIVE) -> dict[str, Any]:
     origin = row.get(ORIGIN) if isinstance(row.get(ORIGIN), dict) else {}
-    at, name = _time(shown.created_ns), shown.version.name
+    at, name = iso(shown.created_ns), shown.version.name
     return {
         "id": row["key"], "status": status, "input": row[INPUT] if INPUT in row else {k: v for k, v in row.items() if k not in _OWN},
         "expectedOutput": row.get(EXPECTED), "metadata": row.get(METADATA), "sourceTraceId": (origin or {}).get("trace"),
@@ -358,27 +280,9 @@ def _told_item(row: dict[str, Any], shown: VersionDetail, status: str = ACTIVE) 
 
 
 def _dataset(shown: VersionDetail, actor: Actor) -> dict[str, Any]:
-    version, at = shown.version, _time(shown.created_ns)
+    version, at = shown.version, iso(shown.created_ns)
     return {
         "id": foreign_runs.dataset_id(version.name), "name": version.name, "description": version.neutral.get("description") or None,
         "metadata": version.neutral.get("metadata"), "projectId": actor.project, "createdAt": at, "updatedAt": at,
         "inputSchema": None, "expectedOutputSchema": None,
     }  # fmt: skip
-
-
-def _span(trace: str, parent: str | None, at: int, said: dict[str, str]) -> bytes:
-    """What puts a trace into a run, as OTLP."""
-    made = ExportTraceServiceRequest()
-    of = made.resource_spans.add()
-    of.resource.attributes.add(key="service.name", value=AnyValue(string_value="langfuse"))
-    span = of.scope_spans.add().spans.add(
-        trace_id=bytes.fromhex(trace), span_id=bytes.fromhex(span_id()), parent_span_id=bytes.fromhex(parent or ""),
-        name="dataset run item", start_time_unix_nano=at, end_time_unix_nano=at,
-    )  # fmt: skip
-    for name, value in said.items():
-        span.attributes.add(key=name, value=AnyValue(string_value=value))
-    return made.SerializeToString()
-
-
-def _time(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -3,7 +3,6 @@
     POST  /api/v1/private/{traces,spans}[/batch]    whole ones, or as they begin: 204; 400 where some are not kept, which says which
     PATCH /api/v1/private/{traces,spans}/{id}       what is new of one, before or after it is told: 204
     PUT   /api/v1/private/{traces,spans}/feedback-scores, and traces/threads/feedback-scores
-    GET   /api/is-alive/ping, and /api/v1/session/redirect/projects, which the SDK prints: to the page of the trace
 
 They become OTLP and go the way of all OTLP: masked, in the journal before they are acknowledged, in the ledger. A row is what was told of
 it last, whole; so what an update leaves out is put to it here: from what came of late, else from what is kept. What they call a thread is
@@ -14,14 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from windlass.core.actor import Actor
@@ -30,26 +29,20 @@ from windlass.core.operations.traces import GIVE_SCORE, TRACES, ScoreRequest, Tr
 from windlass.core.span import StoredSpan
 from windlass.doors import api
 from windlass.doors.auth import headers_of
+from windlass.doors.opik_wire import SENDER, Endpoint, Heard, Partly, Told, aside, heard, refusal
 from windlass.doors.otlp import Intake
-from windlass.doors.otlp.http import Body
 from windlass.doors.otlp.intake import wait_after
-from windlass.doors.otlp.senders import RAW, Sender
-from windlass.doors.otlp.unpacking import ENCODINGS
 from windlass.doors.otlp.wire import PROTOBUF, SIGNALS
 from windlass.platform import Platform
 from windlass.sdk.importing.spans import FOREIGN_SPAN
 from windlass.traces import opik_spans
 
-SENDER = Sender("/api/v1/private", (RAW, "bearer"))
 REMEMBERED = 32_000_000  # bytes, of what came of late
 LATE_S = 300.0  # for how long; then it is read where it is kept, from which it may have been erased
-TOLD = 5  # of what is not kept, in one answer
 SPANS, TRACES_ = "spans", "traces"
 _AGAIN_S = 2
 
-Told = dict[str, Any]
 _Read = dict[str, dict[str, StoredSpan]]  # trace → its spans by their ids
-Endpoint = Callable[[Request, Actor, Any], Awaitable[None]]
 
 
 class _Known(NamedTuple):
@@ -81,39 +74,32 @@ class Opik:
         base, listed = SENDER.base, list[Route]()
         for what in (TRACES_, SPANS):
             listed += [
-                Route(f"{base}/{what}/batch", self._taking(self._batch(what)), methods=["POST"]),
+                Route(f"{base}/{what}/batch", self._taking(self._batch(what), what), methods=["POST"]),
                 Route(f"{base}/{what}", self._taking(self._single(what)), methods=["POST"]),
-                Route(f"{base}/{what}/feedback-scores", self._taking(self._scores(what)), methods=["PUT"]),
+                Route(f"{base}/{what}/feedback-scores", self._taking(self._scores(what), "scores"), methods=["PUT"]),
                 Route(f"{base}/{what}/{{id:uuid}}", self._taking(self._update(what)), methods=["PATCH"]),
             ]
         return [
             *listed,
-            Route(f"{base}/traces/threads/feedback-scores", self._taking(self._scores("threads")), methods=["PUT"]),
-            Route(f"{base}/{{rest:path}}", api.answering(_unserved), methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
-            Route("/api/is-alive/ping", _alive, methods=["GET"]),
-            Route("/api/v1/session/redirect/projects/", _printed, methods=["GET"]),
+            Route(f"{base}/traces/threads/feedback-scores", self._taking(self._scores("threads"), "scores"), methods=["PUT"]),
         ]
 
-    def _taking(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    def _taking(self, endpoint: Endpoint, listed: str = "") -> Callable[[Request], Awaitable[Response]]:
         """The endpoint with who sends and what; its refusals counted as those of OTLP are."""
 
         async def answer(request: Request) -> Response:
             self._intake.came("traces")
-            headers, actor = headers_of(request.scope), None
+            actor = None
             try:
-                actor = await self._intake.admit(SENDER, headers)
-                encoding = headers.get("content-encoding", "").strip().lower()
-                if encoding not in ("", "identity", *ENCODINGS):
-                    raise Invalid(f"{encoding[:100]!r} is not an encoding we read", remedy=f"send {', '.join(ENCODINGS)}, or none")
+                actor = await self._intake.admit(SENDER, headers_of(request.scope))
                 with self._intake.share() as share:
-                    known = encoding if encoding in ENCODINGS else ""
-                    await endpoint(request, actor, _json(await Body(request.receive).whole(share, known, self._intake.limit)))
-            except _Partly as e:
-                return api.error_response(e)
+                    await endpoint(await heard(request, actor, share, self._intake.limit, listed))
+            except Partly as e:  # counted one by one
+                return refusal(e)
             except Exception as e:
                 error = e if isinstance(e, WindlassError) else api.defect(request.url.path)
                 self._intake.turned_away("traces", error, actor)
-                answered = api.error_response(error)
+                answered = refusal(error)
                 if (wait := wait_after(error)) is not None:
                     answered.headers.setdefault("retry-after", str(wait))
                 return answered
@@ -122,80 +108,66 @@ class Opik:
         return answer
 
     def _batch(self, what: str) -> Endpoint:
-        async def take(request: Request, actor: Actor, said: Any) -> None:
-            items = said.get(what) if isinstance(said, dict) else None
+        async def take(heard: Heard) -> None:
+            items = heard.said.get(what)
             if not isinstance(items, list):
                 raise Invalid(f"there is no list of {what}", where=what, remedy="send what Opik's SDK does")
-            await self._keep(actor, what, items)
+            await self._keep(heard.actor, what, items, heard.size)
 
         return take
 
     def _single(self, what: str) -> Endpoint:
-        async def take(request: Request, actor: Actor, said: Any) -> None:
-            await self._keep(actor, what, [said])
+        async def take(heard: Heard) -> None:
+            await self._keep(heard.actor, what, [heard.said], heard.size)
 
         return take
 
     def _update(self, what: str) -> Endpoint:
-        async def take(request: Request, actor: Actor, said: Any) -> None:
-            if not isinstance(said, dict):
-                raise Invalid("an update is an object", where="body")
-            id = str(request.path_params["id"])
+        async def take(heard: Heard) -> None:
+            actor, said, id = heard.actor, heard.said, str(heard.request.path_params["id"])
             async with self._lock:
                 known = await self._before(actor, what, id, said)
                 whole, updates = (known.whole, known.updates) if known else ({}, {})
                 made = _updated({**whole, **updates}, said) | {"id": id}
-                await self._take(actor, [self._step(what, made)])
                 named = {*updates, *said, *(("tags",) if _TAGS & said.keys() else ())} - _TAGS
                 told = {field: made[field] for field in named if field in made}
-                self._remember(actor, id, whole, told)
+                sent, _ = await aside(heard.size, _built, what, [made])
+                await self._take(actor, sent)
+                self._remember(actor, id, _Known(whole, told, _size(whole, told), time.monotonic()))
 
         return take
 
     # ── keeping ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _keep(self, actor: Actor, what: str, items: list[Any]) -> None:
-        """Raises `_Partly` naming those that are no traces or spans; the others are kept."""
-        wrong, refused = list[str](), Counter[str]()
+    async def _keep(self, actor: Actor, what: str, items: list[Any], size: int) -> None:
+        """Raises `Partly` naming those that are no traces or spans; the others are kept."""
+        checked, wrong = await aside(size, _checked, what, items)
+        refused = len(wrong)
         async with self._lock:
-            steps, known = list[tuple[str, Any]](), list[tuple[str, Told, Told]]()
             news, read = dict[str, tuple[Told, Told]](), _Read()
-            for number, item in enumerate(items):
+            for number, id, item in checked:
                 try:
-                    if not isinstance(item, dict):
-                        raise Invalid("it is no object")
-                    item = {field: value for field, value in item.items() if value is not None}
-                    id = opik_spans.uuid_of(item.get("id"), "id")
-                    if not item.get("start_time"):
-                        raise Invalid("there is no time", where="start_time", remedy="give the time at which it began")
-                    self._step(what, item)
                     before = news.get(id)
                     if before is None:
                         found = await self._before(actor, what, id, item, read) if self._may_lack() else self._lately(actor, id)
                         before = (found.whole, found.updates) if found else ({}, {})
                     news[id] = (_newest(before[0], item), before[1])
                 except Invalid as e:
-                    wrong.append(f"{what}[{number}]: {e}")
-                    refused["malformed"] += 1
-            for id, (whole, updates) in news.items():
-                steps.append(self._step(what, {**whole, **updates}))
-                known.append((id, whole, updates))
-            for reason, many in refused.items():
-                self._intake.refuse("traces", actor.project, "opik", reason, many)
-            if steps:
-                wrong += await self._take(actor, steps)
-            for id, whole, updates in known:
-                self._remember(actor, id, whole, updates)
-        if wrong:
-            some = "; ".join(wrong[:TOLD]) + (f"; and {len(wrong) - TOLD} more" if len(wrong) > TOLD else "")
-            raise _Partly(some, where="body", remedy="what is not named here was kept")
+                    wrong[number] = f"{what}[{number}]: {e}"
+                    refused += 1
+            if refused:
+                self._intake.refuse("traces", actor.project, "opik", "malformed", refused)
+            said = [wrong[number] for number in sorted(wrong)]
+            if news:
+                sent, sizes = await aside(size, _built, what, [{**whole, **updates} for whole, updates in news.values()])
+                said += await self._take(actor, sent)
+            for (id, (whole, updates)), many in zip(news.items(), sizes if news else (), strict=True):
+                self._remember(actor, id, _Known(whole, updates, many, time.monotonic()))
+        if said:
+            raise Partly(said, where="body")
 
-    def _step(self, what: str, told: Told) -> tuple[str, Any]:
-        return str(told.get("project_name") or ""), opik_spans.step(told, is_span=what == SPANS)
-
-    async def _take(self, actor: Actor, steps: list[tuple[str, Any]]) -> list[str]:
+    async def _take(self, actor: Actor, sent: bytes) -> list[str]:
         """What is not kept of them. Raises `Unavailable`."""
-        sent = opik_spans.request(steps).SerializeToString()
         answer = ExportTraceServiceResponse.FromString(await self._intake.take(SIGNALS["traces"], actor.project, sent, PROTOBUF, ""))
         return [answer.partial_success.error_message] if answer.partial_success.rejected_spans else []
 
@@ -229,6 +201,15 @@ class Opik:
             if (cursor := found.next) is None:
                 return spans
 
+    async def began(self, actor: Actor, id: str) -> int | None:
+        """When a trace did, in nanoseconds; None where it has not come."""
+        if (known := self._lately(actor, id)) is not None and (at := {**known.whole, **known.updates}.get("start_time")):
+            return opik_spans.ns(at, "start_time")
+        try:
+            return (await self._platform.traces.found(TraceShow(opik_spans.trace_hex(id), actor.project, limit=1))).summary.start_ns
+        except NotFound:
+            return None
+
     def _lately(self, actor: Actor, id: str) -> _Known | None:
         known = self._known.get((actor.project, id))
         return known if known is not None and time.monotonic() - known.at < LATE_S else None
@@ -237,14 +218,13 @@ class Opik:
         """Whether something came of late that is not remembered. Else whole ones need not be looked for, which is most of what is sent."""
         return time.monotonic() - self._since < LATE_S
 
-    def _remember(self, actor: Actor, id: str, whole: Told, updates: Told) -> None:
-        key, size = (actor.project, id), len(msgspec.json.encode((whole, updates)))
+    def _remember(self, actor: Actor, id: str, known: _Known) -> None:
+        key = (actor.project, id)
         if (old := self._known.pop(key, None)) is not None:
             self._bytes -= old.size
-        self._known[key] = _Known(whole, updates, size, time.monotonic())
-        self._bytes += size
-        now = time.monotonic()
-        while self._known and (self._bytes > REMEMBERED or now - next(iter(self._known.values())).at > LATE_S):
+        self._known[key] = known
+        self._bytes += known.size
+        while self._known and (self._bytes > REMEMBERED or known.at - next(iter(self._known.values())).at > LATE_S):
             gone = self._known.popitem(last=False)[1]
             self._bytes -= gone.size
             self._since = max(self._since, gone.at)
@@ -252,8 +232,8 @@ class Opik:
     # ── scores ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _scores(self, what: str) -> Endpoint:
-        async def take(request: Request, actor: Actor, said: Any) -> None:
-            items = said.get("scores") if isinstance(said, dict) else None
+        async def take(heard: Heard) -> None:
+            actor, items = heard.actor, heard.said.get("scores")
             if not isinstance(items, list):
                 raise Invalid("there is no list of scores", where="scores", remedy="send what Opik's SDK does")
             wrong = []
@@ -265,7 +245,7 @@ class Opik:
                 except WindlassError as e:
                     wrong.append(f"scores[{number}]: {e}")
             if wrong:
-                raise _Partly("; ".join(wrong[:TOLD]), where="scores", remedy="what is not named here was kept")
+                raise Partly(wrong, where="scores")
 
         return take
 
@@ -301,8 +281,32 @@ class Opik:
         return str(found.items[0].trace_id)
 
 
-class _Partly(Invalid):
-    """Some of what was sent is not kept, and was counted one by one."""
+def _checked(what: str, items: list[Any]) -> tuple[list[tuple[int, str, Told]], dict[int, str]]:
+    """Those that are traces or spans, by their number and id, and what is wrong with the others."""
+    found, wrong = list[tuple[int, str, Told]](), dict[int, str]()
+    for number, item in enumerate(items):
+        try:
+            if not isinstance(item, dict):
+                raise Invalid("it is no object")
+            item = {field: value for field, value in item.items() if value is not None}
+            id = opik_spans.uuid_of(item.get("id"), "id")
+            if not item.get("start_time"):
+                raise Invalid("there is no time", where="start_time", remedy="give the time at which it began")
+            opik_spans.step(item, is_span=what == SPANS)
+            found.append((number, id, item))
+        except Invalid as e:
+            wrong[number] = f"{what}[{number}]: {e}"
+    return found, wrong
+
+
+def _built(what: str, whole: list[Told]) -> tuple[bytes, list[int]]:
+    """They as OTLP, and how many bytes each takes where it is remembered."""
+    steps = [(str(one.get("project_name") or ""), opik_spans.step(one, is_span=what == SPANS)) for one in whole]
+    return opik_spans.request(steps).SerializeToString(), [_size(one, {}) for one in whole]
+
+
+def _size(whole: Told, updates: Told) -> int:
+    return len(msgspec.json.encode((whole, updates)))
 
 
 _TAGS = {"tags_to_add", "tags_to_remove"}
@@ -329,24 +333,3 @@ def _newest(before: Told, said: Told) -> Told:
 
 def _not_yet(what: str) -> Unavailable:
     return Unavailable(f"{what} has not come", where="scores", remedy="send the score again once it has", retry_after_s=_AGAIN_S)
-
-
-def _json(data: bytes) -> Any:
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Invalid(f"the body must be JSON: {e}", where="body") from e
-
-
-async def _unserved(request: Request) -> Response:
-    remedy = "traces, spans and their scores are; docs/tracing.md says what else is"
-    raise NotFound("this of Opik's interface is not served here", where=request.url.path, remedy=remedy)
-
-
-async def _alive(request: Request) -> Response:
-    return Response(b'{"message":"Healthy Server","healthy":true}', media_type=api.JSON)
-
-
-async def _printed(request: Request) -> Response:
-    id = opik_spans.trace_hex(request.query_params.get("trace_id", ""))
-    return RedirectResponse(f"/traces/{id}" if id.isalnum() else "/traces")

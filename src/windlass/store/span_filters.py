@@ -11,6 +11,7 @@ from windlass.core.filter import Node, fields_in
 from windlass.core.filter_reading import conditions_of
 from windlass.core.operations.traces import TraceQuery
 from windlass.core.ref import Ref
+from windlass.core.span import DATASET_RUN
 from windlass.store.span_conditions import LONG, TOTALS, Condition, Dialect, rarity, step_of, whole_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
 
@@ -83,7 +84,11 @@ def asked(q: TraceQuery) -> Asked:
     where, given = ["project = ?"], list[Any]([q.project])
     if q.evaluation is None:
         where.append("evaluation IS NULL")
-    elif q.evaluation != "*":
+    elif q.evaluation == DATASET_RUN:  # of all of them
+        where.append(f"starts_with(evaluation, '{DATASET_RUN}')")
+    elif q.evaluation == "*":
+        where.append(f"NOT coalesce(starts_with(evaluation, '{DATASET_RUN}'), false)")
+    else:
         where.append("evaluation = ?")
         given.append(q.evaluation)
     conditions = sorted(conditions_of(q), key=rarity)

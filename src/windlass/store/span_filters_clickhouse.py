@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from windlass.core.filter import fields_in
 from windlass.core.filter_reading import conditions_of
 from windlass.core.operations.traces import TraceQuery
-from windlass.core.span import LOG
+from windlass.core.span import DATASET_RUN, LOG
 from windlass.store.span_conditions import TOTALS, Condition, Dialect, rarity, step_of, whole_of
 from windlass.store.span_filters import LATEST, STEPS, began_before, versions_of
 from windlass.store.spans import ArrivalQuery, ScoreQuery
@@ -61,7 +61,11 @@ def filters_of(q: TraceQuery) -> Filters:
     where, w = ["project = ?", f"kind != '{LOG}'"], list[Any]([q.project])
     if q.evaluation is None:
         where.append("evaluation IS NULL")
-    elif q.evaluation != "*":
+    elif q.evaluation == DATASET_RUN:
+        where.append(f"startsWith(ifNull(evaluation, ''), '{DATASET_RUN}')")
+    elif q.evaluation == "*":
+        where.append(f"NOT startsWith(ifNull(evaluation, ''), '{DATASET_RUN}')")
+    else:
         where.append("evaluation = ?")
         w.append(q.evaluation)
     conditions = sorted(conditions_of(q), key=rarity)

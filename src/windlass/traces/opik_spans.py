@@ -37,6 +37,11 @@ def trace_hex(id: str) -> str:
     return id.replace("-", "")
 
 
+def trace_uuid(trace: Any) -> str | None:
+    """The id of a trace as theirs are written; None for what is none."""
+    return str(uuid.UUID(trace)) if isinstance(trace, str) and len(trace) == 32 and set(trace) <= set("0123456789abcdef") else None
+
+
 def span_hex(id: str) -> str:
     """The id of a span, or of the step that stands for a trace: 16 hex digits."""
     return spans.identity(id, spans.SPAN_BYTES).hex()
@@ -51,9 +56,9 @@ def step(told: Mapping[str, Any], *, is_span: bool) -> Span:
     for field in ("name", "project_name"):
         if not isinstance(told.get(field) or "", str):
             raise Invalid("this is no text", where=field)
-    start = _ns(told.get("start_time"), "start_time") or _made(id)
+    start = ns(told.get("start_time"), "start_time") or made_ns(id)
     made = Span(name=told.get("name") or UNKNOWN, start_time_unix_nano=start)
-    made.end_time_unix_nano = max(_ns(told.get("end_time"), "end_time") or start, start)
+    made.end_time_unix_nano = max(ns(told.get("end_time"), "end_time") or start, start)
     spans.name(made, trace_hex(trace), id, parent)
     spans.put(made.attributes, {PREFIX + field: _attribute(field, value) for field, value in told.items()})
     _failed(made, told.get("error_info"))
@@ -127,7 +132,8 @@ def _failed(made: Span, error: Any) -> None:
     spans.put(event.attributes, {name: value for name, value in said.items() if value})
 
 
-def _ns(told: Any, field: str) -> int:
+def ns(told: Any, field: str) -> int:
+    """A time of theirs in nanoseconds. Raises `Invalid`."""
     try:
         at = spans.ns(told)
     except Invalid as e:
@@ -137,7 +143,7 @@ def _ns(told: Any, field: str) -> int:
     return at
 
 
-def _made(id: str) -> int:
+def made_ns(id: str) -> int:
     """When an id of version 7 was made, by its first 48 bits; 0 for others. RFC 9562."""
     value = uuid.UUID(id)
     return (value.int >> 80) * 10**6 if value.version == 7 else 0

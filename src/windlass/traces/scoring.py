@@ -7,6 +7,7 @@ import hashlib
 import re
 from typing import Any
 
+from windlass.core import foreign_runs
 from windlass.core import span as names
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound
@@ -48,6 +49,8 @@ class Scoring:
         _check(request)
         if request.session is not None:
             return await self._of_session(actor, request, request.session)
+        if request.run is not None:
+            return await self._of_run(actor, request, request.run)
         id = (request.trace or "").strip().lower()
         if not _TRACE.fullmatch(id):
             guard(actor, "read", request.project)  # who may only send learns no ids
@@ -82,6 +85,16 @@ class Scoring:
         await self._recorder.keep(request.project, made)
         return _kept(request, made[0], arrived=True)
 
+    async def _of_run(self, actor: Actor, request: ScoreRequest, run: str) -> ScoreKept:
+        """Of a run as a whole, which may not have begun yet."""
+        trace = foreign_runs.run_trace(request.project, run)
+        found = await self._trace(request, trace)
+        if request.withdraw and (found is None or not _gave(actor, request, found)):
+            raise _no_score(request)
+        made = _made(actor, request, trace, None, None)
+        await self._recorder.keep(request.project, [made])
+        return _kept(request, made, arrived=found is not None and _first(found) is not None)
+
 
 def _check(request: ScoreRequest) -> None:
     """Raises `Invalid`."""
@@ -90,10 +103,12 @@ def _check(request: ScoreRequest) -> None:
             f"{request.name[:40]!r} is no name of a score", where="name",
             remedy=f"take 1 to {LONGEST_NAME} characters without < > = ! and line breaks, such as helpful",
         )  # fmt: skip
-    if (request.trace is None) == (request.session is None):
-        raise Invalid("a score is about one trace or one session", where="trace", remedy="give `trace` or `session`")
-    if request.span is not None and request.session is not None:
-        raise Invalid("a span is part of a trace, not of a session", where="span", remedy="give its `trace`")
+    if sum(of is not None for of in (request.trace, request.session, request.run)) != 1:
+        raise Invalid("a score is about one trace, session or run of a dataset", where="trace", remedy="give `trace`, `session` or `run`")
+    if request.span is not None and request.trace is None:
+        raise Invalid("a span is part of a trace", where="span", remedy="give its `trace`")
+    if request.run is not None and not _plain(request.run, LONGEST_ID):
+        raise Invalid("this is no id of a run of a dataset", where="run", remedy="give the id that the SDK told when it made it")
     if request.session is not None and not request.session.strip():
         raise Invalid("a session needs a name", where="session")
     if request.id is not None and not _plain(request.id, LONGEST_ID):
@@ -150,8 +165,10 @@ def _made(actor: Actor, request: ScoreRequest, trace: str, found: Trace | None, 
     first = _first(found) if found else None
     if first and span == first.span_id and first.parent is None:
         span = None
-    of = "session" if request.session is not None else "span" if span else "trace"
+    of = "session" if request.session is not None else "run" if request.run is not None else "span" if span else "trace"
     told: dict[str, Any] = {names.SESSION: request.session}
+    if request.run is not None:
+        told[names.EVALUATION] = foreign_runs.evaluation(request.run)
     if found and first:
         s = found.summary
         told |= {name: first.attributes.get(name, first.resource.get(name)) for name in _SHARED}

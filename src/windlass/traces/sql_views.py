@@ -12,8 +12,9 @@ from windlass.store.span_filters import STEPS, TOOK
 from windlass.store.span_scores import WITHDRAWN
 from windlass.store.span_sessions import outer
 
-ALWAYS = ("trace_id", "span_id", "kind", "start_ns", "end_ns", "receipt_ns")
+ALWAYS = ("trace_id", "span_id", "kind", "start_ns", "end_ns", "receipt_ns", "evaluation")
 OF_POINTS = ("series", "start_ns", "time_ns", "receipt_ns", "digest")
+RUNS = f" AND NOT coalesce(starts_with(evaluation, '{names.DATASET_RUN}'), false)"  # is left out: what is of runs of datasets as a whole
 LEDGER = ("waiting", "indexed", "again", "kept", "unreadable", "erased", "expired", "refused", "received", "turned_away")
 
 
@@ -159,10 +160,10 @@ def create(view: str, stored: set[str]) -> str:
         source = "newest_points"
     elif view == "traces":
         inner = f"*, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost" if stored >= set(_SPENT) else "*"
-        source = f"(WITH s AS (FROM newest WHERE kind <> 'log') SELECT {inner} FROM s) GROUP BY trace_id"
+        source = f"(WITH s AS (FROM newest WHERE kind <> 'log'{RUNS}) SELECT {inner} FROM s) GROUP BY trace_id"
     else:
         which = {
-            "spans": f"kind <> 'log' AND ({STEPS})",
+            "spans": f"kind <> 'log' AND ({STEPS}){RUNS}",
             "logs": "kind = 'log'",
             "scores": f"kind = 'evaluator' AND {said(names.SCORED)} IS NOT NULL AND coalesce({said(names.GIVEN)}, '') <> '{WITHDRAWN}'",
         }[view]

@@ -14,7 +14,7 @@ from windlass.doors.local import open_local
 from windlass.sdk.client import Client
 from windlass.sdk.importing import bring as module
 from windlass.sdk.importing.bring import bring
-from windlass.sdk.importing.source import Left, Marks, Page, scored
+from windlass.sdk.importing.source import Left, Marks, Page, Versioned, scored
 from windlass.sdk.importing.spans import request
 from windlass.store.segments import Position
 from windlass.store.spans_duckdb import DuckSpans
@@ -48,8 +48,8 @@ class Three:
             page.spans.append(span)
             yield page
 
-    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
-        return {}, 0
+    def versioned(self, client: Client, left: Counter[Left], *, again: bool, dry: bool) -> Versioned:
+        return Versioned()
 
     def rest(self) -> Counter[Left]:
         return Counter({Left("files", "they are not read"): 2})

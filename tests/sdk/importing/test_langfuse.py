@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import pytest
 from tests.sdk.importing.served import Asked, Told, served, told
 
+from windlass.core import foreign_runs
 from windlass.core.errors import NotFound, Unauthenticated
 from windlass.core.operations.traces import Trace
 from windlass.core.span import kind_of
@@ -96,6 +97,23 @@ PROMPTS: dict[str, dict[int, Any]] = {
 }  # fmt: skip
 
 
+DATASETS: dict[str, dict[str, Any]] = {
+    "capitals": {"id": "d1", "description": "Of countries", "metadata": {"by": "ann"}}, "Two Words": {"id": "d2"}, "empty": {"id": "d3"},
+}  # fmt: skip
+ITEMS: dict[str, list[dict[str, Any]]] = {
+    "capitals": [
+        {"id": "i1", "input": {"q": "France"}, "expectedOutput": "Paris", "metadata": None, "status": "ACTIVE"},
+        {"id": "i2", "input": "Italy", "expectedOutput": None, "metadata": {"n": 1}, "sourceTraceId": f"{1:032x}", "status": "ACTIVE"},
+        {"id": "i3", "input": None, "expectedOutput": None, "metadata": None, "status": "ACTIVE"},
+        {"id": "i4", "input": "gone", "status": "ARCHIVED"},
+        {"id": "x" * 256, "input": "long"},
+        {"id": "i5", "input": ["@@@langfuseMedia:type=image/png|id=1|source=base64@@@"]},
+    ],
+    "Two Words": [], "empty": [],
+}  # fmt: skip
+RUNS = {"run-1": "first", "run-2": "second"}  # each has traces 1 and 2
+
+
 class Server:
     """One of Langfuse 4, or with `old` of Langfuse 3."""
 
@@ -104,6 +122,8 @@ class Server:
         self.asked: list[Asked] = []
         self.observations, self.scores = _observations(), SCORES
         self.prompts: dict[str, dict[int, Any]] = {name: dict(prompts) for name, prompts in PROMPTS.items()}
+        self.datasets: dict[str, dict[str, Any]] = {}
+        self.items: dict[str, list[dict[str, Any]]] = {name: list(items) for name, items in ITEMS.items()}
 
     def __call__(self, asked: Asked) -> Told:
         self.asked.append(asked)
@@ -117,8 +137,14 @@ class Server:
             return told({"data": [PROJECT]})
         if asked.path.startswith("/api/public/v2/prompts"):
             return self._prompts(asked, query)
+        if asked.path == "/api/public/v2/datasets":
+            return told(numbered([{"name": name, **more} for name, more in self.datasets.items()], query))
+        if asked.path == "/api/public/dataset-items":
+            return told(numbered(self.items[query["datasetName"]], query))
         if self.old:
             return self._old(asked, query)
+        if asked.path == "/api/public/experiment-items" and self.datasets:
+            return told(page_of(_items_of_runs(), query, "startTime", "fromStartTime", "toStartTime"))
         if asked.path == "/api/public/v2/observations":
             return told(page_of(self.observations, query, "startTime", "fromStartTime", "toStartTime"))
         if asked.path == "/api/public/v3/scores":
@@ -143,10 +169,36 @@ class Server:
             size, number = int(query["limit"]), int(query["page"])
             meta = {"page": number, "limit": size, "totalItems": len(found), "totalPages": -(-len(found) // size)}
             return told({"data": found[size * (number - 1) : size * number], "meta": meta})
+        if asked.path == "/api/public/datasets/capitals/runs":
+            return told(numbered([{"id": id, "name": name} for id, name in RUNS.items()], query))
+        for id, name in RUNS.items():
+            if asked.path == f"/api/public/datasets/capitals/runs/{name}":
+                items = [{"datasetItemId": f"i{n}", "traceId": _trace_id(n), "observationId": None} for n in (1, 2)]
+                return told({"id": id, "name": name, "datasetRunItems": items})
+        if asked.path.endswith("/runs"):
+            return told(numbered([], query))
         for number in range(TRACES):
             if asked.path == f"/api/public/traces/{_trace_id(number)}":
                 return told(_old_trace(number) | {"observations": _old_observations(number), "scores": _old_scores(number)})
         return told({"message": "not available"}, 404)
+
+
+def _items_of_runs() -> list[dict[str, Any]]:
+    """As the list tells them, the newest first."""
+    return [
+        {
+            "id": f"a{n:015x}", "traceId": _trace_id(n), "startTime": _at(n * 100), "level": "DEFAULT", "environment": "production",
+            "experimentId": run, "experimentName": name, "experimentItemId": f"i{n}", "experimentDatasetId": "d1",
+            "experimentMetadata": {"m": 1}, "experimentDescription": None,
+        }
+        for n in (2, 1) for run, name in RUNS.items()
+    ]  # fmt: skip
+
+
+def numbered(found: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
+    """A page by its number, of two."""
+    at, pages = int(query["page"]) - 1, -(-len(found) // 2)
+    return {"data": found[2 * at : 2 * at + 2], "meta": {"page": at + 1, "limit": 2, "totalItems": len(found), "totalPages": pages}}
 
 
 def page_of(found: list[dict[str, Any]], query: dict[str, str], time: str, since: str, until: str) -> dict[str, Any]:
@@ -199,10 +251,10 @@ def test_observations_and_scores_of_today(client: Client, tmp_path: Path) -> Non
     with served(server) as address:
         done = _bring(client, address, folder)
         again = [_bring(client, address, folder, again=whole) for whole in (False, True)]
-    assert (done.version, done.traces, done.spans, done.scores, done.projects) == ("4.2.0", TRACES, 2 * TRACES, 6, {"shop": TRACES})
+    assert (done.version, done.traces, done.spans, done.scores, done.projects) == ("4.2.0", TRACES, 2 * TRACES, 7, {"shop": TRACES})
     assert (again[0].spans, again[0].scores, again[0].went_on) == (0, 0, True) and again[1].spans == 2 * TRACES
     assert {(n.what, n.count) for n in done.left} == {
-        ("prompts", 1), ("scores", 1), ("observations' metadata", 1), ("observations' media", 1),
+        ("prompts", 1), ("observations' metadata", 1), ("observations' media", 1),
     }  # fmt: skip
     found = _found(client)
     assert [t.summary.trace_id for t in found] == [OLD_TRACE.replace("-", ""), *[_trace_id(n) for n in range(1, TRACES)]]
@@ -220,7 +272,7 @@ def test_observations_and_scores_of_today(client: Client, tmp_path: Path) -> Non
         "output": (None, "It is 7.\n\n(human ann)", None), "faithful": (0.75, "(judge)", None), "settled": (True, "(api)", "s1"),
     }  # fmt: skip
     lines = client.traces.ledger(0).items
-    assert sum(line.indexed for line in lines) == 2 * TRACES + 6 and not any(line.missing for line in lines), "nothing is there twice"
+    assert sum(line.indexed for line in lines) == 2 * TRACES + 7 and not any(line.missing for line in lines), "nothing is there twice"
     assert {one.verb for one in server.asked} == {"GET"}
 
 
@@ -228,7 +280,7 @@ def test_prompts_are_versions_in_their_order_and_spans_name_them(client: Client,
     server, folder = Server(), tmp_path / "imports"
     with served(server) as address:
         dry = _bring(client, address, folder, dry=True)
-        assert (dry.prompts, client.artifacts.list("prompt").items) == (0, ())
+        assert (dry.prompts, client.artifacts.list("prompt").items) == (3, ())
         done = _bring(client, address, folder)
         server.prompts["greeting"][4] = "Hi {{name}}"
         more, nothing = (_bring(client, address, folder) for _ in range(2))
@@ -258,6 +310,86 @@ def test_a_prompt_of_which_two_versions_say_the_same_says_so(client: Client, tmp
         done = _bring(client, address, tmp_path / "imports")
     assert (done.prompts, {(n.what, n.count) for n in done.left if "prompt" in n.what}) == (2, {("prompts' numbers", 1)})
     assert len(client.traces.list(filter=f"uses:{client.prompts.get('greeting', number=2).ref}").items) == TRACES, "theirs is 3"
+
+
+def of_runs(client: Client) -> dict[str, set[tuple[str, str]]]:
+    """Runs by their id: traces, and keys of rows."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for trace in client.traces.list(filter=f"has:attr.{foreign_runs.RUN_ID}", limit=200).items:
+        for span in client.traces.show(trace.trace_id).spans:
+            if (run := span.attributes.get(foreign_runs.RUN_ID)) is not None:
+                assert span.attributes[foreign_runs.DATASET] == "dataset/capitals"
+                found.setdefault(str(run), set()).add((trace.trace_id, str(span.attributes[foreign_runs.ITEM])))
+    return found
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["today", "before"])
+def test_datasets_their_items_and_runs(client: Client, tmp_path: Path, old: bool) -> None:
+    server, folder = Server(old), tmp_path / "imports"
+    server.datasets = DATASETS
+    with served(server) as address:
+        dry = _bring(client, address, folder, dry=True)
+        assert (dry.datasets, dry.rows, client.artifacts.list("dataset").items) == (2, 3, ())
+        done = _bring(client, address, folder)
+        versions = client.versions.list("dataset/capitals").items
+        nothing = _bring(client, address, folder, again=True)
+    assert (done.datasets, done.rows, nothing.datasets, nothing.rows) == (2, 3, 0, 0)
+    assert client.versions.list("dataset/capitals").items == versions, "twice is the same rows"
+    assert list(client.datasets.all("capitals")) == [
+        {"key": "i1", "input": {"q": "France"}, "expected_output": "Paris"},
+        {"key": "i2", "input": "Italy", "metadata": {"n": 1}, "origin": {"trace": f"{1:032x}"}},
+        {"key": "i5", "input": ["@@@langfuseMedia:type=image/png|id=1|source=base64@@@"]},
+    ]
+    assert {a.name for a in client.artifacts.list("dataset").items} == {"capitals", "empty"}
+    shown = client.versions.show("dataset/capitals").version
+    assert (shown.neutral["description"], shown.neutral["metadata"]) == ("Of countries", {"by": "ann"})
+    told = {(n.what, n.why): n.count for n in done.left if "dataset" in n.what or "items" in n.what}
+    assert told == {
+        ("datasets", "Two Words: their names have other letters than lower-case ones, digits, '-', '_' and '.'"): 1,
+        ("items of datasets", "capitals: i3: it says nothing"): 1,
+        ("items of datasets", f"capitals: {'x' * 60}: its id is none of 1 to 255 characters without line breaks"): 1,
+        ("items of datasets", "they are archived there"): 1,
+        ("items' media", "files are not kept with a row here; their names stay in the texts"): 1,
+    }
+    both = {(_trace_id(n), f"i{n}") for n in (1, 2)}
+    assert of_runs(client) == {"run-1": both, "run-2": both}
+    listed = {t.trace_id: t for t in client.traces.list(limit=200).items}
+    assert len(listed) == TRACES, "what is of a run as a whole is no trace"
+    assert {listed[_trace_id(n)].duration_ns for n in (1, 2)} == {5 * 10**9}, "no trace is longer for it"
+    assert {listed[_trace_id(n)].name for n in (1, 2)} == {"answer"}
+    if not old:
+        whole = client.traces.show(foreign_runs.run_trace(client.project, "run-1"))
+        assert [(s.name, s.value) for s in whole.scores] == [("run", 1.0)]
+
+
+def test_what_is_here_is_not_overwritten(client: Client, tmp_path: Path) -> None:
+    server, folder = Server(), tmp_path / "imports"
+    server.datasets = DATASETS
+    client.datasets.edit("empty", [{"key": "mine", "input": 1}])
+    with served(server) as address:
+        assert "empty: a dataset of that name is here already, and did not come this way" in {
+            n.why for n in _bring(client, address, folder).left
+        }
+        client.datasets.edit("capitals", [{"key": "i1", "input": "changed here"}, {"key": "mine", "input": 1}])
+        server.items["capitals"] += [{"id": "i6", "input": "new there"}, {"id": "i7", "input": "newer"}]
+        more = _bring(client, address, folder)
+        assert (more.datasets, more.rows) == (1, 2)
+        assert "capitals: i1: it says something else here; --again sets it as it is there" in {n.why for n in more.left}
+        rows = {r["key"]: r["input"] for r in client.datasets.all("capitals")}
+        assert (rows["i1"], rows["mine"], rows["i6"]) == ("changed here", 1, "new there")
+        assert _bring(client, address, folder, again=True).rows == 1
+    assert {r["key"]: r["input"] for r in client.datasets.all("capitals")} == rows | {"i1": {"q": "France"}}
+    assert [r["key"] for r in client.datasets.all("empty")] == ["mine"]
+
+
+def test_very_many_bad_items_are_told_by_number(client: Client, tmp_path: Path) -> None:
+    server = Server()
+    server.datasets, server.items = {"empty": {"id": "d3"}}, {"empty": [{"id": f"i{n}"} for n in range(50)] + [{"id": "ok", "input": 1}]}
+    with served(server) as address:
+        done = _bring(client, address, tmp_path / "imports")
+    assert done.rows == 1
+    told = [n for n in done.left if n.what == "items of datasets"]
+    assert (len(told), sum(n.count for n in told)) == (21, 50)
 
 
 def test_a_reading_that_is_cut_off_goes_on_and_then_reads_what_came_since(client: Client, tmp_path: Path) -> None:
@@ -317,19 +449,23 @@ def test_no_key(client: Client, tmp_path: Path) -> None:
 def test_what_is_scripted_is_what_its_sdk_reads() -> None:
     asked = {"limit": "100"}
     observations = page_of(_observations(), asked, "startTime", "fromStartTime", "toStartTime")
+    ran = page_of(_items_of_runs(), asked, "startTime", "fromStartTime", "toStartTime")
     scores = page_of(SCORES, asked, "timestamp", "fromTimestamp", "toTimestamp")
     script = (
         "import json, sys\n"
         "from langfuse.api.observations.types.observations_v2response import ObservationsV2Response\n"
         "from langfuse.api.scores.types.get_scores_v3response import GetScoresV3Response\n"
+        "from langfuse.api.experiments.types.experiment_items_response import ExperimentItemsResponse\n"
         "from langfuse.api.core.pydantic_utilities import parse_obj_as\n"
         "told = json.load(sys.stdin)\n"
         "first = parse_obj_as(ObservationsV2Response, told[0]).data[0]\n"
         "kinds = [type(s).__name__ + ' ' + s.subject.kind for s in parse_obj_as(GetScoresV3Response, told[1]).data]\n"
-        "print(json.dumps([first.trace_id, first.usage_details, first.model, kinds]))\n"
+        "ran = parse_obj_as(ExperimentItemsResponse, told[2]).data[0]\n"
+        "print(json.dumps([first.trace_id, first.usage_details, first.model, kinds, [ran.experiment_id, ran.experiment_dataset_id]]))\n"
     )
-    given = json.dumps([observations, scores])
+    given = json.dumps([observations, scores, ran])
     done = subprocess.run([SDK, "-c", script], input=given, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
-    trace, usage, model, kinds = json.loads(done.stdout)
+    trace, usage, model, kinds, of_run = json.loads(done.stdout)
+    assert of_run == ["run-1", "d1"]
     assert (trace, usage["total"], model) == (_trace_id(TRACES - 1), 42, "gpt-5-mini") and len(kinds) == len(SCORES)

@@ -147,11 +147,12 @@ class Trace(Page):
 
 
 class ScoreRequest(msgspec.Struct, omit_defaults=True):
-    """A score or a comment on a trace, on one of its spans, or on a session. `value` is a number, true or false, or a category; with none,
-    `comment` stands alone. The same name given again to the same by the same actor replaces, so does the same `id`, with which one actor
-    gives several of a name; `withdraw` takes it back. `trace` is an id of 32 hex digits, which need not have arrived yet, or the start of
-    one that has; `span` likewise with 16. A session must have arrived: its score stands at its newest run. `at_ns`, in UTC nanoseconds, is
-    when it was given, where that was elsewhere and before."""
+    """A score or a comment on a trace, on one of its spans, on a session, or on a run of a dataset as a whole. `value` is a number, true
+    or false, or a category; with none, `comment` stands alone. The same name given again to the same by the same actor replaces, so does
+    the same `id`, with which one actor gives several of a name; `withdraw` takes it back. `trace` is an id of 32 hex digits, which need
+    not have arrived yet, or the start of one that has; `span` likewise with 16. A session must have arrived: its score stands at its
+    newest run. `run` is the id of a run that Langfuse's or Opik's SDK made. `at_ns`, in UTC nanoseconds, is when it was given, where that
+    was elsewhere and before."""
 
     name: str
     value: bool | float | str | None = None
@@ -163,6 +164,7 @@ class ScoreRequest(msgspec.Struct, omit_defaults=True):
     withdraw: bool = False
     project: str = "default"
     at_ns: int | None = None
+    run: str | None = None
 
     def __post_init__(self) -> None:
         """Raises `Invalid` for a value that is not finite: JSON has none, and on its way it would become a score without a value."""

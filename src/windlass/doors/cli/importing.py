@@ -54,8 +54,11 @@ def import_(
         session.print(f"{of} has nothing new" + (f"; {words.many(done.scores, 'score')} came" if done.scores else ""))
     else:
         session.print(f"{told} came from {of}" + (", after those that had come before" if done.went_on else ""))
-    if done.prompts:
-        session.print(f"{words.many(done.prompts, 'version')} of prompts came too")
+    versioned = (
+        f"{words.many(done.prompts, 'version')} of prompts, {words.many(done.rows, 'row')} of {words.many(done.datasets, 'dataset')}"
+    )
+    if done.prompts or done.datasets:
+        session.print(f"{versioned} {'would come' if dry else 'came'} too")
     if len(done.projects) > 1:
         session.table(("of theirs", "traces"), [(name, f"{n:,}") for name, n in done.projects.items()], right=frozenset({1}))
     if done.left:

@@ -1,4 +1,4 @@
-"""Runs of datasets that Langfuse's SDKs made: how many items each answered, how well, how fast and how dear; side by side."""
+"""Runs of datasets that Langfuse's and Opik's SDKs made: how many items each answered, how well, how fast and how dear; side by side."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from windlass.core import foreign_runs
 from windlass.core.errors import NotFound
+from windlass.core.filter import Term, printed
 from windlass.core.ids import now_ns
 from windlass.core.operations.figures import ATTRIBUTE, FIGURES, Figure, FigureGroup, Figures, FiguresQuery
 from windlass.core.operations.traces import TRACE, ScoreGiven, Trace, TraceShow
 from windlass.doors.web.render import Asker, Handler, query, respond
-from windlass.traces import foreign_runs
 
 DAY_S = 86_400
 DAYS = 365  # runs that began in them are told
@@ -58,22 +59,19 @@ async def _runs_of(ask: Asker, of: FigureGroup) -> RunsOf:
     """The runs of one dataset; those of none where the group has no value."""
     prefix = foreign_runs.dataset_id("")
     within = _term(foreign_runs.DATASET, of.value) if of.value else f"has:attr.{foreign_runs.RUN_ID} -has:attr.{foreign_runs.DATASET}"
-    found = await _by(ask, foreign_runs.RUN_NAME, within)
-    made = [await _run(ask, of.value, within, group) for group in found.groups if group.value is not None]
+    found = await _by(ask, foreign_runs.RUN_ID, within)
+    made = [await _run(ask, within, group.value, group) for group in found.groups if group.value is not None]
     made.sort(key=lambda run: -run.day_ns)
     names = dict.fromkeys(score.name for run in made for score in run.figure.scores)
     return RunsOf((of.value or "").removeprefix(prefix), tuple(made), tuple(names), found.more)
 
 
-async def _run(ask: Asker, dataset: str | None, within: str, group: FigureGroup) -> ForeignRun:
-    name = group.value or ""
-    meant = f"{within} {_term(foreign_runs.RUN_NAME, name)}"
-    ids = [g.value for g in (await _by(ask, foreign_runs.RUN_ID, meant)).groups if g.value is not None]
-    if dataset:  # what was said of it may have come before its spans
-        ids.append(foreign_runs.run_id(ask.actor.project, dataset, name))
-    said = [score for id in dict.fromkeys(ids) for score in await _said(ask, id)]
+async def _run(ask: Asker, within: str, id: str, group: FigureGroup) -> ForeignRun:
+    """By its id: Opik's may be called alike."""
+    meant = f"{within} {_term(foreign_runs.RUN_ID, id)}"
+    names = [g.value for g in (await _by(ask, foreign_runs.RUN_NAME, meant)).groups if g.value is not None]
     begun = min((bucket.start_ns for bucket in group.buckets), default=0)
-    return ForeignRun(name, group.whole, begun, tuple(said), query("/traces", filter=meant))
+    return ForeignRun(names[0] if names else id, group.whole, begun, tuple(await _said(ask, id)), query("/traces", filter=meant))
 
 
 async def _said(ask: Asker, run: str) -> Sequence[ScoreGiven]:
@@ -103,8 +101,7 @@ async def _by(ask: Asker, attribute: str, filter: str) -> Figures:
 
 
 def _term(attribute: str, value: str) -> str:
-    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'attr.{attribute}:"{quoted}"'
+    return printed(Term(f"attr.{attribute}", value))
 
 
 PAGES: tuple[tuple[str, Handler], ...] = (("/datasets/runs", runs),)

@@ -42,7 +42,7 @@ class LeftBehind(msgspec.Struct, frozen=True):
 
 
 class Brought(msgspec.Struct):
-    """What came of it. `spans` were sent and taken, those that were here already too. `dry`: nothing was sent."""
+    """What came of it. `spans` were sent and taken, those that were here already too. `dry`: nothing was sent, and all this would be."""
 
     product: str
     version: str
@@ -51,6 +51,8 @@ class Brought(msgspec.Struct):
     spans: int = 0
     scores: int = 0
     prompts: int = 0  # versions that are new here
+    datasets: int = 0  # that have something new here
+    rows: int = 0  # of them
     projects: dict[str, int] = {}  # of theirs, by traces
     left: list[LeftBehind] = []
     went_on: bool = False
@@ -102,10 +104,9 @@ def bring(
     kept.since_ns = since_ns if not kept.marks else kept.since_ns
     left: Counter[Left] = Counter()
     say(f"reading {source.product}", 0, 0)
-    refs: dict[tuple[str, int], str] = {}
-    if not dry:  # first, so that spans can be linked to them
-        refs, done.prompts = source.prompts(client, left)
-    links = PromptLinks(lambda project, name, number: refs.get((name, number)))
+    came = source.versioned(client, left, again=again, dry=dry)  # first, so that spans can be linked to it
+    done.prompts, done.datasets, done.rows = came.prompts, came.datasets, came.rows
+    links = PromptLinks(lambda project, name, number: came.refs.get((name, number)))
     for page in source.pages(kept.marks, since_ns, project):
         if not dry:
             left.update(_send(client, source.product, page.project, page.spans, links))

@@ -1,12 +1,13 @@
 """Langfuse: its observations, and scores of observations, traces and sessions. A key is of one project.
 
 GET /api/public/v2/observations     observations, the newest first; a cursor leads on       (Langfuse 4, and its cloud)
+GET /api/public/experiment-items    which traces are items of which run of a dataset
 GET /api/public/v3/scores           scores, the newest first
 GET /api/public/traces, traces/{id} traces, and one with its observations and scores        (Langfuse 3)
 
-How far it was read is, of observations and of scores, the time up to which nothing is missing (`done`, in nanoseconds), and of a reading
-that was cut off the time that it goes up to (`top`) and where it goes on (`cursor`). What is sent late is looked for an hour back. Of
-Langfuse 3 it is when the newest trace began that was read (`traces`).
+How far it was read is, of observations, items of runs and scores, the time up to which nothing is missing (`done`, in nanoseconds), and
+of a reading that was cut off the time that it goes up to (`top`) and where it goes on (`cursor`). What is sent late is looked for an hour
+back. Of Langfuse 3 it is when the newest trace began that was read (`traces`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from windlass.core.ids import now_ns
 from windlass.sdk.client import Client
 from windlass.sdk.importing import spans as otlp
 from windlass.sdk.importing.foreign import Foreign, Query
-from windlass.sdk.importing.langfuse_prompts import Refs, bring_prompts
-from windlass.sdk.importing.source import Left, Marks, Page, scored
+from windlass.sdk.importing.langfuse_datasets import ItemOfRun, bring_datasets, item_of_run, items_of_runs, span_of
+from windlass.sdk.importing.langfuse_prompts import bring_prompts
+from windlass.sdk.importing.source import Left, Marks, Page, Versioned, scored
 
 OBSERVATIONS, SCORES, TRACES = 200, 100, 50  # of one page
 LATE_NS = 3_600 * 10**9
@@ -34,6 +36,7 @@ PUBLIC, SECRET = "LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"
 VARIABLES = f"{PUBLIC} and {SECRET}"
 FIELDS = "core,basic,time,io,metadata,model,usage,prompt,trace_context"
 MEDIA = "@@@langfuseMedia:"
+RUN_ITEMS = "/api/public/experiment-items"
 SHORTENED = 200  # characters of a value of metadata, as it is told in a list
 _JSON = {"usageDetails": "usage_details", "costDetails": "cost_details", "modelParameters": "model.parameters"}
 _PLAIN = {
@@ -57,6 +60,7 @@ class Langfuse:
 
     def __init__(self, server: Foreign) -> None:
         self._server = server
+        self._names: dict[str, str] = {}  # of datasets: id there → name here
 
     def version(self) -> str:
         try:
@@ -74,15 +78,25 @@ class Langfuse:
             return
         for what, path, query, add in (
             ("observations", "/api/public/v2/observations", [("fields", FIELDS), ("limit", str(OBSERVATIONS))], _observed),
+            ("runs", RUN_ITEMS, [("fields", "core,dataset,experimentMetadata"), ("limit", str(SCORES))], self._ran),
             ("scores", "/api/public/v3/scores", [("fields", "details,subject,annotation"), ("limit", str(SCORES))], _scored),
         ):
-            times = ("fromStartTime", "toStartTime") if what == "observations" else ("fromTimestamp", "toTimestamp")
-            for found, of_this in self._reading(path, query, times, dict(marks.get(what, {})), since_ns):
-                marks = {**marks, what: of_this}
-                page = Page(name, marks)
-                for said in found:
-                    add(page, said)
-                yield page
+            times = ("fromTimestamp", "toTimestamp") if what == "scores" else ("fromStartTime", "toStartTime")
+            try:
+                for found, of_this in self._reading(path, query, times, dict(marks.get(what, {})), since_ns, always=what == "runs"):
+                    marks = {**marks, what: of_this}
+                    page = Page(name, marks)
+                    for said in found:
+                        add(page, said)
+                    yield page
+            except (NotFound, Invalid):
+                if what != "runs":  # which are told from some version on
+                    raise
+                if self._names:
+                    yield Page(name, marks, left=Counter({Left("runs of datasets", "this server does not tell their items"): 1}))
+
+    def _ran(self, page: Page, said: dict[str, Any]) -> None:
+        page.spans.append(span_of(item_of_run(said, self._names), otlp.ns(said["startTime"])))
 
     def _project(self, asked: str | None) -> str:
         found = self._server.get("/api/public/projects")["data"]
@@ -103,14 +117,14 @@ class Langfuse:
         return True
 
     def _reading(
-        self, path: str, query: Query, times: tuple[str, str], marks: Marks, since_ns: int
+        self, path: str, query: Query, times: tuple[str, str], marks: Marks, since_ns: int, always: bool = False
     ) -> Iterator[tuple[list[dict[str, Any]], Marks]]:
         """From now, or from where it was cut off, down to what was brought before; one that was cut off is followed by what came since."""
         again = "cursor" in marks
         while True:
             done, top, cursor = int(marks.get("done", 0)), int(marks.get("top", now_ns())), marks.get("cursor")
             first = max(since_ns, done - LATE_NS)
-            bounds = [(times[0], otlp.iso(first))] if first > 0 else []
+            bounds = [(times[0], otlp.iso(first))] if first > 0 or always else []
             while True:
                 asked = [*query, *bounds, (times[1], otlp.iso(top)), *([("cursor", cursor)] if cursor else [])]
                 told = self._server.get(path, asked)
@@ -125,14 +139,14 @@ class Langfuse:
 
     def _by_traces(self, name: str, marks: Marks, since_ns: int) -> Iterator[Page]:
         """As Langfuse 3 tells them, the oldest first: each trace takes a question of its own."""
-        number, first = 1, max(since_ns, int(marks.get("traces", 0)))
+        number, first, runs = 1, max(since_ns, int(marks.get("traces", 0))), items_of_runs(self._server, self._names)
         while True:
             query = [("page", str(number)), ("limit", str(TRACES)), ("orderBy", "timestamp.asc"), ("fields", "core")]
             told = self._server.get("/api/public/traces", [*query, *([("fromTimestamp", otlp.iso(first))] if first else [])])
             page = Page(name, marks)
             for summary in told["data"]:
                 trace = self._server.get(f"/api/public/traces/{quote(summary['id'], safe='')}")
-                _traced(page, trace)
+                _traced(page, trace, runs.get(trace["id"], []))
                 page.marks = marks = {**marks, "traces": otlp.ns(trace["timestamp"])}
             if told["data"]:
                 yield page
@@ -140,16 +154,14 @@ class Langfuse:
             if number > int((told.get("meta") or {}).get("totalPages", 0)):
                 return
 
-    def prompts(self, client: Client, left: Counter[Left]) -> tuple[Refs, int]:
-        return bring_prompts(client, self._server, left)
+    def versioned(self, client: Client, left: Counter[Left], *, again: bool, dry: bool) -> Versioned:
+        refs, prompts = bring_prompts(client, self._server, left, dry)
+        came = bring_datasets(client, self._server, left, again=again, dry=dry)
+        self._names = came.names
+        return Versioned(refs, prompts, came.datasets, came.rows)
 
     def rest(self) -> Counter[Left]:
-        try:
-            told = self._server.get("/api/public/v2/datasets", [("limit", "1")])
-        except (NotFound, Invalid):
-            return Counter()
-        why = "download their items there, and name the file in a workspace"
-        return +Counter({Left("datasets", why): int((told.get("meta") or {}).get("totalItems", 0))})
+        return Counter()
 
 
 def _observed(page: Page, said: dict[str, Any], listed: bool = True) -> None:
@@ -183,16 +195,18 @@ def _observed(page: Page, said: dict[str, Any], listed: bool = True) -> None:
         page.left[Left("observations' media", "files are not kept with a trace here; their names stay in the texts")] += 1
 
 
-def _traced(page: Page, trace: dict[str, Any]) -> None:
-    """A trace of Langfuse 3. Where it has one outermost observation, that stands for it; else a span is made that does."""
+def _traced(page: Page, trace: dict[str, Any], runs: list[ItemOfRun]) -> None:
+    """A trace of Langfuse 3, with the runs that it is an item of. Where it has one outermost observation, that stands for it; else a span
+    is made that does."""
     found, traces = list(trace.get("observations") or []), page.traces + 1
     known = {o["id"] for o in found}
     outer = [o["id"] for o in found if o.get("parentObservationId") not in known]
     about = {"sessionId": trace.get("sessionId"), "userId": trace.get("userId"), "tags": trace.get("tags"), "release": trace.get("release")}
     about |= {"traceName": trace.get("name"), "environment": trace.get("environment")}
     whole = {field: trace.get(field) for field in ("input", "output", "metadata")}
-    above = None
+    above, start = None, min((otlp.ns(o["startTime"]) for o in found), default=otlp.ns(trace["timestamp"]))
     if len(outer) != 1:
+        start = otlp.ns(trace["timestamp"])
         above = f"trace {trace['id']}"
         end = max([o.get("endTime") or o["startTime"] for o in found], key=otlp.ns, default=trace["timestamp"])
         made = {"id": above, "traceId": trace["id"], "type": "SPAN", "name": trace.get("name"), "startTime": trace["timestamp"]}
@@ -203,6 +217,7 @@ def _traced(page: Page, trace: dict[str, Any]) -> None:
             told = (whole if above is None else {}) | told | {"parentObservationId": above}
         _observed(page, about | told, listed=False)
     page.traces = traces
+    page.spans += [span_of(run if run.observation else run._replace(observation=above or outer[0]), start) for run in runs]
     for score in trace.get("scores") or []:
         _scored(page, {"traceId": trace["id"], **score})
 
@@ -213,10 +228,10 @@ def _scored(page: Page, said: dict[str, Any]) -> None:
     kind, id = subject.get("kind"), subject.get("id")
     trace = id if kind == "trace" else subject.get("traceId") if kind == "observation" else said.get("traceId")
     span = id if kind == "observation" else said.get("observationId")
-    session = id if kind == "session" else said.get("sessionId") if not trace else None
-    if not trace and not session:
-        why = "runs of datasets are not kept here" if kind == "experiment" or said.get("datasetRunId") else "they are about no trace"
-        page.left[Left("scores", why)] += 1
+    run = id if kind == "experiment" else said.get("datasetRunId") if not trace else None
+    session = id if kind == "session" else said.get("sessionId") if not (trace or run) else None
+    if not (trace or session or run):
+        page.left[Left("scores", "they are about no trace")] += 1
         return
     value, comment, form = said.get("value"), said.get("comment"), said.get("dataType")
     if form in ("CATEGORICAL", "TEXT", "CORRECTION"):
@@ -230,5 +245,5 @@ def _scored(page: Page, said: dict[str, Any]) -> None:
         page, id=f"langfuse {said['id']}", name=said["name"], value=value, comment=comment,
         by=f"{by} {said.get('authorUserId') or ''}".strip(), at_ns=otlp.ns(said.get("timestamp")),
         trace=otlp.identity(trace, otlp.TRACE_BYTES).hex() if trace else None,
-        span=otlp.identity(span, otlp.SPAN_BYTES).hex() if span and trace else None, session=session,
+        span=otlp.identity(span, otlp.SPAN_BYTES).hex() if span and trace else None, session=session, run=run,
     )  # fmt: skip

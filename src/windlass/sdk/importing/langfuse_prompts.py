@@ -6,32 +6,30 @@ registry's prompts cannot say (more than `{{ name }}`, placeholders, names of ot
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 from urllib.parse import quote
 
-from windlass.core.artifacts import PromptBody, TemplateMessage, Version, make_version
+from windlass.core.artifacts import Version, make_version
 from windlass.core.digest import canonical, digest_bytes
 from windlass.core.errors import Forbidden, Invalid, NotFound
 from windlass.core.operations.registry import PUSH, VERSIONS, Bundle, VersionQuery
 from windlass.core.ref import is_name
 from windlass.sdk.client import Client
 from windlass.sdk.importing.foreign import Foreign
+from windlass.sdk.importing.prompt_bodies import body_of
 from windlass.sdk.importing.source import Left
-from windlass.sdk.prompts import ENGINE
 
 PATH = "/api/public/v2/prompts"
 PAGE = 100
 WORKSPACE = "langfuse"
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_NAMED = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 
 Refs = dict[tuple[str, int], str]  # name and number there → exact ref here
 
 
-def bring_prompts(client: Client, server: Foreign, left: Counter[Left]) -> tuple[Refs, int]:
-    """Bring all prompts. Returns which is which, and how many versions are new here. Raises what reading and pushing do."""
+def bring_prompts(client: Client, server: Foreign, left: Counter[Left], dry: bool = False) -> tuple[Refs, int]:
+    """Bring all prompts, or with `dry` see what would come. Returns which is which, and how many versions are new here. Raises what reading
+    and pushing do."""
     refs, new, page = Refs(), 0, 1
     while True:
         try:
@@ -39,13 +37,13 @@ def bring_prompts(client: Client, server: Foreign, left: Counter[Left]) -> tuple
         except (NotFound, Invalid):  # of before there were any
             return refs, new
         for said in told["data"]:
-            new += _bring(client, server, str(said["name"]), sorted(int(n) for n in said["versions"]), refs, left)
+            new += _bring(client, server, str(said["name"]), sorted(int(n) for n in said["versions"]), refs, left, dry)
         page += 1
         if page > int((told.get("meta") or {}).get("totalPages", 0)):
             return refs, new
 
 
-def _bring(client: Client, server: Foreign, name: str, numbers: list[int], refs: Refs, left: Counter[Left]) -> int:
+def _bring(client: Client, server: Foreign, name: str, numbers: list[int], refs: Refs, left: Counter[Left], dry: bool) -> int:
     """One prompt, all of its versions or none."""
     try:
         if not is_name(name):
@@ -56,7 +54,7 @@ def _bring(client: Client, server: Foreign, name: str, numbers: list[int], refs:
         if here != wanted[: len(here)]:
             raise Invalid("a prompt of that name is here already, and says something else")
         by_digest = {version.digest: version for version in reversed(made.values())}
-        for digest in wanted[len(here) :]:
+        for digest in [] if dry else wanted[len(here) :]:
             _push(client, by_digest[digest])
     except Forbidden:
         left[Left("prompts", "the key here may not write")] += 1
@@ -77,21 +75,7 @@ def _told(server: Foreign, name: str, number: int) -> dict[str, Any]:
 
 def _version(client: Client, name: str, said: dict[str, Any], number: int) -> Version:
     """Raises `Invalid` for what cannot be said here."""
-    prompt = said.get("prompt")
-    messages = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
-    inputs, texts = dict[str, Any](), list[TemplateMessage]()
-    for message in messages:
-        text, role = message.get("content"), ROLES.get(str(message.get("role")))
-        if not isinstance(text, str) or role is None:
-            raise Invalid("they have placeholders, or messages of other roles than system, user and assistant")
-        if any(mark in _NAMED.sub("", text) for mark in ("{{", "{%", "{#")):
-            raise Invalid("they have more in their texts than {{ name }}")
-        inputs |= {variable: {} for variable in _NAMED.findall(text)}
-        texts.append(TemplateMessage(role, text))  # type: ignore[arg-type]
-    config = said.get("config") or {}
-    if not isinstance(config, dict):
-        raise Invalid("their config is no object")
-    body = PromptBody(tuple(texts), inputs, ENGINE, config)
+    body = body_of(said.get("prompt"), said.get("config"))
     note = f"version {number} in Langfuse" + (f": {said['commitMessage']}" if said.get("commitMessage") else "")
     return make_version("prompt", name, body, neutral={"message": note}, project=client.project)
 

@@ -23,7 +23,7 @@ from windlass.core.ids import now_ns
 from windlass.sdk.client import Client
 from windlass.sdk.importing import spans as otlp
 from windlass.sdk.importing.foreign import Foreign
-from windlass.sdk.importing.source import Left, Marks, Page, scored
+from windlass.sdk.importing.source import Left, Marks, Page, Versioned, scored
 
 TRACES = 100  # asked for at once
 BATCH = 20  # of which spans are asked for at once
@@ -151,8 +151,8 @@ class MLflow:
         for said in info.get("assessments", []):
             _assessed(page, said, root.trace_id.hex(), id)
 
-    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
-        return {}, 0  # they are told by `rest`
+    def versioned(self, client: Client, left: Counter[Left], *, again: bool, dry: bool) -> Versioned:
+        return Versioned()  # they are told by `rest`
 
     def rest(self) -> Counter[Left]:
         """Counted where it answers; other stores of it do not."""

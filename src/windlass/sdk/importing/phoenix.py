@@ -24,7 +24,7 @@ from windlass.core.errors import Invalid, NotFound
 from windlass.sdk.client import Client
 from windlass.sdk.importing import spans as otlp
 from windlass.sdk.importing.foreign import Foreign, Query
-from windlass.sdk.importing.source import Left, Marks, Page, scored
+from windlass.sdk.importing.source import Left, Marks, Page, Versioned, scored
 
 SPANS = 200  # of one page: what is annotated is asked for by their ids, in the address
 LISTED = 100
@@ -145,8 +145,8 @@ class Phoenix:
             if not (cursor := told.get("next_cursor")):
                 return
 
-    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
-        return {}, 0  # they are told by `rest`
+    def versioned(self, client: Client, left: Counter[Left], *, again: bool, dry: bool) -> Versioned:
+        return Versioned()  # they are told by `rest`
 
     def rest(self) -> Counter[Left]:
         left: Counter[Left] = Counter()

@@ -37,6 +37,16 @@ class Page:
     left: Counter[Left] = field(default_factory=Counter)
 
 
+class Versioned(NamedTuple):
+    """What came of what has versions. `refs`: by name and number of a prompt there which exact ref it is here. The others are new here:
+    versions of prompts, datasets that have something new, and their rows."""
+
+    refs: dict[tuple[str, int], str] = {}
+    prompts: int = 0
+    datasets: int = 0
+    rows: int = 0
+
+
 class Source(Protocol):
     """One product's server."""
 
@@ -51,9 +61,9 @@ class Source(Protocol):
         project that is not there, and what reading raises."""
         ...
 
-    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
-        """Bring its prompts. Returns by name and number there which exact ref each is here, and how many versions are new. What is not
-        carried is put to `left`."""
+    def versioned(self, client: Client, left: Counter[Left], *, again: bool, dry: bool) -> Versioned:
+        """Bring its prompts and datasets, before `pages` are asked for; with `dry` count what would come, and with `again` take what is
+        here already as it is there. What is not carried is put to `left`."""
         ...
 
     def rest(self) -> Counter[Left]:
@@ -63,7 +73,7 @@ class Source(Protocol):
 
 def scored(
     page: Page, *, id: str, name: str, value: Any, comment: str | None, by: str, at_ns: int, trace: str | None = None,
-    span: str | None = None, session: str | None = None,
+    span: str | None = None, session: str | None = None, run: str | None = None,
 ) -> None:  # fmt: skip
     """Add a score of theirs as one of ours. Who gave it there is told in the comment; a text too long for a category is one."""
     words = [comment or ""]
@@ -84,4 +94,5 @@ def scored(
     if len(told) > LONGEST_COMMENT:
         page.left[Left("scores' comments", f"all but their first {LONGEST_COMMENT:,} characters")] += 1
     given = value if value is None or isinstance(value, (bool, str)) else float(value)
-    page.scores.append(ScoreRequest(name.strip(), given, told[:LONGEST_COMMENT] or None, trace, span, session, id, at_ns=at_ns or None))
+    about = ScoreRequest(name.strip(), given, told[:LONGEST_COMMENT] or None, trace, span, session, id, at_ns=at_ns or None, run=run)
+    page.scores.append(about)

@@ -77,9 +77,10 @@ class Traces(Group):
     def score(
         self, trace: str | None, name: str, value: bool | float | str | None = None, *, comment: str | None = None, **more: Any
     ) -> traces.ScoreKept:  # fmt: skip
-        """Give a score to a trace by its id, which need not have arrived yet; with `span` to a span of it; with None and `session` to a
-        session. `value` is a number, True or False, or a category; none with a comment alone. The same name again replaces; `withdraw`
-        takes it back. `more` are the fields of `ScoreRequest`. It is on disk when this returns. Operation `traces.score`."""
+        """Give a score to a trace by its id, which need not have arrived yet; with `span` to a span of it; with None and `session` or `run`
+        to a session, or to a run of a dataset by the id that its SDK told. `value` is a number, True or False, or a category; none with a
+        comment alone. The same name again replaces; `withdraw` takes it back. `more` are the fields of `ScoreRequest`. It is on disk when
+        this returns. Operation `traces.score`."""
         asked = {"trace": trace, "name": name, "value": value, "comment": comment, "project": self._project} | more
         return self._client.call(traces.GIVE_SCORE, taken(traces.ScoreRequest, asked))
 

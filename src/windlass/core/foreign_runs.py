@@ -1,5 +1,5 @@
-"""Runs of datasets that Langfuse's SDKs made: traces that name one. What such a run is called, and where what is said of it as a whole is
-kept: as scores of a trace that has nothing else, whose id is made of the run's.
+"""Runs of datasets that Langfuse's and Opik's SDKs made: traces that name one, in the words of Langfuse, whose came first. What such a run
+is called, and where what is said of it as a whole is kept: in a trace whose id is made of the run's, and which is in no list of traces.
 """
 
 from __future__ import annotations
@@ -7,6 +7,8 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
+
+from windlass.core.span import DATASET_RUN
 
 RUN_ID, RUN_NAME = "langfuse.experiment.id", "langfuse.experiment.name"
 DATASET, ITEM = "langfuse.experiment.dataset.id", "langfuse.experiment.item.id"
@@ -26,5 +28,10 @@ def run_id(project: str, dataset: str, name: str) -> str:
 
 
 def run_trace(project: str, run: str) -> str:
-    """The trace whose scores are those of the run as a whole: 32 hex digits."""
+    """The trace that has what is said of the run as a whole: 32 hex digits."""
     return hashlib.sha256(f"windlass dataset run\0{project}\0{run}".encode()).hexdigest()[:32]
+
+
+def evaluation(run: str) -> str:
+    """What the spans of that trace name as their evaluation."""
+    return DATASET_RUN + run
