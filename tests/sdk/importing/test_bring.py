@@ -48,7 +48,7 @@ class Three:
             page.spans.append(span)
             yield page
 
-    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
+    def prompts(self, client: Client, left: Counter[Left], *, dry: bool) -> tuple[dict[tuple[str, int], str], int]:
         return {}, 0
 
     def rest(self) -> Counter[Left]:

@@ -11,7 +11,7 @@ from tests.sdk.importing.served import Asked, Told, replaying, served, told
 
 from windlass.core.ids import now_ns
 from windlass.sdk.client import Client
-from windlass.sdk.importing import mlflow
+from windlass.sdk.importing import mlflow, mlflow_spans
 from windlass.sdk.importing import spans as otlp
 from windlass.sdk.importing.bring import Brought, source_of
 from windlass.sdk.importing.source import Left
@@ -95,7 +95,7 @@ def test_spans_that_lie_with_artifacts_and_traces_that_still_run() -> None:
 
 def test_an_id_that_is_none_is_made_one() -> None:
     wide = base64.b64encode(b"\x05" * 20).decode()
-    span = mlflow._parsed({"trace_id": wide, "span_id": "AQIDBAUGBwg=", "name": "n", "start_time_unix_nano": "5"})
+    span = mlflow_spans.parsed({"trace_id": wide, "span_id": "AQIDBAUGBwg=", "name": "n", "start_time_unix_nano": "5"})
     assert span.trace_id == otlp.identity((b"\x05" * 20).hex(), 16) and span.attributes[0].key == otlp.FOREIGN_TRACE
 
 

@@ -102,9 +102,7 @@ def bring(
     kept.since_ns = since_ns if not kept.marks else kept.since_ns
     left: Counter[Left] = Counter()
     say(f"reading {source.product}", 0, 0)
-    refs: dict[tuple[str, int], str] = {}
-    if not dry:  # first, so that spans can be linked to them
-        refs, done.prompts = source.prompts(client, left)
+    refs, done.prompts = source.prompts(client, left, dry=dry)  # first, so that spans can be linked to them
     links = PromptLinks(lambda project, name, number: refs.get((name, number)))
     for page in source.pages(kept.marks, since_ns, project):
         if not dry:

@@ -25,7 +25,8 @@ from windlass.core.ids import now_ns
 from windlass.sdk.client import Client
 from windlass.sdk.importing import spans as otlp
 from windlass.sdk.importing.foreign import Foreign, Query
-from windlass.sdk.importing.langfuse_prompts import Refs, bring_prompts
+from windlass.sdk.importing.langfuse_prompts import bring_prompts
+from windlass.sdk.importing.prompts import Refs
 from windlass.sdk.importing.source import Left, Marks, Page, scored
 
 OBSERVATIONS, SCORES, TRACES = 200, 100, 50  # of one page
@@ -140,8 +141,8 @@ class Langfuse:
             if number > int((told.get("meta") or {}).get("totalPages", 0)):
                 return
 
-    def prompts(self, client: Client, left: Counter[Left]) -> tuple[Refs, int]:
-        return bring_prompts(client, self._server, left)
+    def prompts(self, client: Client, left: Counter[Left], *, dry: bool) -> tuple[Refs, int]:
+        return bring_prompts(client, self._server, left, dry=dry)
 
     def rest(self) -> Counter[Left]:
         try:

@@ -145,7 +145,7 @@ class Phoenix:
             if not (cursor := told.get("next_cursor")):
                 return
 
-    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
+    def prompts(self, client: Client, left: Counter[Left], *, dry: bool) -> tuple[dict[tuple[str, int], str], int]:
         return {}, 0  # they are told by `rest`
 
     def rest(self) -> Counter[Left]:

@@ -51,9 +51,9 @@ class Source(Protocol):
         project that is not there, and what reading raises."""
         ...
 
-    def prompts(self, client: Client, left: Counter[Left]) -> tuple[dict[tuple[str, int], str], int]:
-        """Bring its prompts. Returns by name and number there which exact ref each is here, and how many versions are new. What is not
-        carried is put to `left`."""
+    def prompts(self, client: Client, left: Counter[Left], *, dry: bool) -> tuple[dict[tuple[str, int], str], int]:
+        """Bring its prompts; `dry`: only count them. Returns by name and number there which exact ref each is here, and how many versions
+        are new. What is not carried is put to `left`."""
         ...
 
     def rest(self) -> Counter[Left]:
