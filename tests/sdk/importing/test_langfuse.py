@@ -228,7 +228,7 @@ def test_prompts_are_versions_in_their_order_and_spans_name_them(client: Client,
     server, folder = Server(), tmp_path / "imports"
     with served(server) as address:
         dry = _bring(client, address, folder, dry=True)
-        assert (dry.prompts, client.artifacts.list("prompt").items) == (0, ())
+        assert (dry.prompts, client.artifacts.list("prompt").items) == (3, ())
         done = _bring(client, address, folder)
         server.prompts["greeting"][4] = "Hi {{name}}"
         more, nothing = (_bring(client, address, folder) for _ in range(2))

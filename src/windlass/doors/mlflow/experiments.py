@@ -29,9 +29,9 @@ class Experiments:
     def routes(self) -> list[Route]:
         base, route = f"{V2}/experiments", self._door.route
         return [
-            route("GET", f"{base}/get", self._experiment, "trace"),
-            route("GET", f"{base}/get-by-name", self._by_name, "trace"),
-            route("POST", f"{base}/create", self._create, "trace"),
+            route("GET", f"{base}/get", self._experiment),
+            route("GET", f"{base}/get-by-name", self._by_name),
+            route("POST", f"{base}/create", self._create),
             *(route(verb, f"{base}/search", self._search) for verb in ("GET", "POST")),
         ]
 

@@ -50,7 +50,7 @@ class Prompts:
             route("POST", f"{models}/create", self._create, "write"),
             route("GET", f"{models}/get", self._model),
             route("GET", f"{models}/search", self._models),
-            route("POST", f"{models}/set-tag", self._set_tag, "write"),
+            route("POST", f"{models}/set-tag", self._set_tag),
             route("GET", f"{models}/alias", self._by_alias),
             route("POST", f"{models}/alias", self._set_alias, "write"),
             route("POST", f"{versions}/create", self._create_version, "write"),
@@ -87,8 +87,8 @@ class Prompts:
         return {"registered_models": found, **({"next_page_token": page.next} if page.next else {})}
 
     async def _set_tag(self, actor: Actor, asked: Asked) -> Any:
-        key, name = text_in(asked, "key"), text_in(asked, "name")
-        if key != EXPERIMENTS and (await self._found(actor, name)).tags.get(key) != asked.get("value"):
+        key, found = text_in(asked, "key"), await self._found(actor, text_in(asked, "name"))
+        if key != EXPERIMENTS and found.tags.get(key) != asked.get("value"):
             remedy = "leave it out, or register a version with another text and this tag"
             raise Invalid("tags are a version's here, and stay as they came", where=f"tags.{key[:60]}", remedy=remedy)
         return {}

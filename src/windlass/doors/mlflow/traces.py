@@ -27,6 +27,7 @@ from windlass.core.operations.traces import TEXT, TRACE, TRACES, TextShow, Trace
 from windlass.core.span import StoredSpan, make_whole
 from windlass.doors.mlflow.door import V2, V3, Asked, Door, listed, number_in, text_in
 from windlass.doors.otlp.senders import FOREIGN_PROJECT
+from windlass.govern.permissions import explain, guard
 from windlass.sdk.importing.mlflow_spans import from_artifact
 from windlass.sdk.importing.prompt_links import LINKED, linked_in
 from windlass.traces import mlflow_records as records
@@ -76,7 +77,13 @@ class Traces:
         return {"trace": {"trace_info": {**info, "tags": tags | {"mlflow.trace.spansLocation": "TRACKING_STORE"}}}}
 
     async def _info(self, actor: Actor, asked: Asked) -> Any:
-        return {"trace": {"trace_info": (await self._told(actor, asked["trace_id"], OF_INFO))[0]}}
+        """Who may only send is told that it is there: their SDK asks that before it says which prompts a trace used."""
+        if explain(actor, "read", actor.project) is None:
+            return {"trace": {"trace_info": (await self._told(actor, asked["trace_id"], OF_INFO))[0]}}
+        guard(actor, "trace", actor.project)
+        trace = records.trace_hex(asked["trace_id"])
+        await self._door.platform.traces.found(TraceShow(trace, actor.project, limit=1))
+        return {"trace": {"trace_info": {"trace_id": records.PREFIX + trace, "tags": {"mlflow.trace.spansLocation": "TRACKING_STORE"}}}}
 
     async def _trace(self, actor: Actor, asked: Asked) -> Any:
         return {"trace": await self._whole(actor, asked.get("trace_id"))}

@@ -15,7 +15,7 @@ import msgspec
 from windlass.core.span import VERSIONS
 
 NAME, NUMBER = "langfuse.observation.prompt.name", "langfuse.observation.prompt.version"
-LINKED = "mlflow.linkedPrompts"  # JSON text: [{"name": …, "version": "3"}, …]
+LINKED = "mlflow.linkedPrompts"  # [{"name": …, "version": "3"}, …], as JSON text or as it is
 MARKS = (NAME.encode(), LINKED.encode())  # bytes without any of these need not be looked through
 REMEMBERED = 1_000
 UNKNOWN_S = 10.0  # for which one that was not there is not asked for again
@@ -43,7 +43,7 @@ class PromptLinks:
         said = {a.key: a.value for a in span.attributes if a.key in (NAME, NUMBER, LINKED, VERSIONS)}
         if VERSIONS in said:
             return
-        named = linked_in(said[LINKED].string_value) if LINKED in said else []
+        named = _listed(said[LINKED]) if LINKED in said else []
         if NAME in said and NUMBER in said:
             number = said[NUMBER].int_value or _number(said[NUMBER].string_value)
             named.append((said[NAME].string_value, number))
@@ -73,6 +73,17 @@ def linked_in(text: str) -> list[tuple[str, int]]:
         told = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return []
+    return _named(told)
+
+
+def _listed(value: Any) -> list[tuple[str, int]]:
+    """As `linked_in`, of OTLP's value."""
+    if not value.HasField("array_value"):
+        return linked_in(value.string_value)
+    return _named([{pair.key: pair.value.string_value for pair in one.kvlist_value.values} for one in value.array_value.values])
+
+
+def _named(told: Any) -> list[tuple[str, int]]:
     listed = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
     return [(str(one.get("name")), _number(str(one.get("version")))) for one in listed]
 
