@@ -195,7 +195,7 @@ def told_span(span: StoredSpan) -> dict[str, Any]:
         end_time_unix_nano=span.end_ns, parent_span_id=bytes.fromhex(span.parent or ""),
     )  # fmt: skip
     made.status.code, made.status.message = _CODES[span.status], span.status_message
-    spans.put(made.attributes, attributes_of(span))
+    spans.put(made.attributes, attributes_of(span), nulls=True)
     for event in span.events:
         spans.put(made.events.add(name=event.name, time_unix_nano=event.time_ns).attributes, event.attributes)
     for link in span.links:

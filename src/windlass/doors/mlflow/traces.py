@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -188,9 +188,20 @@ class Traces:
 def _spans(told: Sequence[Any]) -> list[Span]:
     """Raises `Invalid` for what is no span."""
     try:
-        return [from_artifact(one) for one in told]
+        return [from_artifact({**one, "attributes": _plain(one.get("attributes") or {})}) for one in told]
     except (ValueError, TypeError, AttributeError) as e:
         raise Invalid(f"a span cannot be read: {e}", where="spans", remedy="send the traces.json that MLflow's SDK writes") from e
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes that are JSON text, as today's SDKs send them by OTLP."""
+    made = dict[str, Any]()
+    for key, value in attributes.items():
+        try:
+            made[key] = msgspec.json.decode(value) if isinstance(value, str) else value
+        except msgspec.DecodeError:
+            made[key] = value
+    return made
 
 
 def _located(locations: Sequence[Any]) -> list[Node]:
