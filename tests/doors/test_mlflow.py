@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,9 +26,67 @@ pytestmark = pytest.mark.slow
 V2, V3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
 CAPTURED = Path(__file__).parents[1] / "traces" / "sdks" / "captured" / "mlflow-3.17.2"
 SENT = sorted(CAPTURED.glob("*.otlp"))
-TOLD = json.loads((CAPTURED / "004.json").read_bytes())
+INDEX = {entry["path"]: entry["file"] for entry in json.loads((CAPTURED / "requests.json").read_bytes())}
+TOLD = json.loads((CAPTURED / INDEX["/api/3.0/mlflow/traces"]).read_bytes())
 TRACE = TOLD["trace"]["trace_info"]["trace_id"]
 IS_PROMPT = "mlflow.prompt.is_prompt"
+PYTHON = Path(__file__).parents[2] / ".sdks" / "mlflow" / "bin" / "python"
+WALK = """
+import json, mlflow
+from mlflow.entities import AssessmentSource, Feedback
+
+mlflow.set_experiment("my shop")
+mlflow.genai.register_prompt("answer", "Answer {{ question }}", commit_message="first", tags={"author": "ann"})
+chat = [{"role": "system", "content": "Be {{ how }}"}, {"role": "user", "content": "{{question}}"}]
+mlflow.genai.register_prompt("answer", chat, tags={"author": "ann"}, model_config={"temperature": 0.2})
+mlflow.genai.set_prompt_alias("answer", alias="best", version=1)
+told = {"prompts": [mlflow.genai.load_prompt(f"prompts:/answer{which}").version for which in ("@best", "@latest", "/2")]}
+told["listed"] = [prompt.name for prompt in mlflow.genai.search_prompts()]
+
+
+@mlflow.trace(span_type="TOOL")
+def look(order):
+    return {"found": order}
+
+
+@mlflow.trace(name="answer", span_type="AGENT")
+def answer(question):
+    prompt = mlflow.genai.load_prompt("answer", version=2)
+    about = {"mlflow.trace.session": "s-1", "mlflow.trace.user": "u-7", "team": "blue"}
+    mlflow.update_current_trace(tags={"shop": "north", "late": "no"}, metadata=about)
+    with mlflow.start_span("inner") as span:
+        span.set_inputs({"question": question})
+        span.set_outputs(prompt.format(how="kind", question=question))
+        look(7)
+    return "done"
+
+
+answer("Where?")
+mlflow.flush_trace_async_logging()
+trace = mlflow.get_last_active_trace_id()
+given = mlflow.log_feedback(trace_id=trace, name="helpful", value=True, rationale="says when", source=AssessmentSource("HUMAN", "ann"))
+mlflow.log_expectation(trace_id=trace, name="expected", value={"a": 1})
+stars = mlflow.log_feedback(trace_id=trace, name="stars", value=3)
+mlflow.override_feedback(trace_id=trace, assessment_id=stars.assessment_id, value=5)
+gone = mlflow.log_feedback(trace_id=trace, name="gone", value="x")
+mlflow.delete_assessment(trace_id=trace, assessment_id=gone.assessment_id)
+mlflow.update_assessment(trace_id=trace, assessment_id=given.assessment_id, assessment=Feedback(name="helpful", value=False))
+mlflow.set_trace_tag(trace, "shop", "south")
+mlflow.delete_trace_tag(trace, "late")
+whole = mlflow.get_trace(trace)
+told["tags"] = {key: value for key, value in whole.info.tags.items() if not key.startswith("mlflow.")}
+told["session"], told["state"] = whole.info.trace_metadata["mlflow.trace.session"], str(whole.info.state)
+told["spans"] = [[span.name, span.span_type, span.inputs, span.outputs] for span in whole.data.spans]
+told["said"] = sorted([a.name, a.value, a.valid] for a in whole.info.assessments)
+asked = "tags.shop = 'south' AND metadata.team = 'blue' AND name = 'answer' AND feedback.stars > 4"
+told["found"] = [len(mlflow.search_traces(filter_string=filter, return_type="list")) for filter in (asked, "tags.shop = 'north'")]
+told["experiments"] = [experiment.name for experiment in mlflow.search_experiments()]
+try:
+    mlflow.start_run()
+except Exception as error:
+    told["run"] = str(error)
+print(json.dumps(told))
+"""
 
 
 class App(NamedTuple):
@@ -422,3 +481,32 @@ def test_what_is_no_trace_is_refused(app: App, info: Any) -> None:
     answer = app.http.post(f"{V3}/traces", json={"trace": {"trace_info": info}})
     assert answer.status_code in (400, 404) and answer.json()["error_code"] in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
     assert app.client.traces.list().items == ()
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not PYTHON.exists(), reason="there is no .sdks/mlflow here: make .stamps/sdks-all installs it")
+def test_its_client_is_told_the_address_alone(app: App, server: Server, tmp_path: Path) -> None:
+    key = app.client.keys.create("walk", role="developer").secret or ""
+    environ = {
+        "MLFLOW_TRACKING_URI": server.address,
+        "MLFLOW_TRACKING_USERNAME": "any",
+        "MLFLOW_TRACKING_PASSWORD": key,
+        "PATH": "/usr/bin:/bin",
+    }
+    done = subprocess.run([PYTHON, "-c", WALK], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["prompts"], told["listed"], told["found"]) == ([1, 2, 2], ["answer"], [1, 0])
+    assert (told["tags"], told["session"], told["state"]) == ({"shop": "south"}, "s-1", "OK")
+    said = [{"role": "system", "content": "Be kind"}, {"role": "user", "content": "Where?"}]
+    assert told["spans"] == [
+        ["answer", "AGENT", {"question": "Where?"}, "done"], ["inner", "UNKNOWN", {"question": "Where?"}, said],
+        ["look", "TOOL", {"order": 7}, {"found": 7}],
+    ]  # fmt: skip
+    assert told["said"] == [["expected", {"a": 1}, None], ["helpful", False, True], ["stars", 3, False], ["stars", 5, True]]
+    assert told["experiments"] == ["Default", "my shop"] and "NOT_IMPLEMENTED" in told["run"]
+    (trace,) = app.client.traces.list().items
+    assert (trace.name, trace.spans, trace.session, trace.user) == ("answer", 3, "s-1", "u-7")
+    scores = {s.name: s.value for s in app.client.traces.show(trace.trace_id).scores}
+    assert scores == {"helpful": False, "stars": 5.0, "expected": None}
+    assert app.client.traces.show(trace.trace_id).versions == (app.client.prompts.get("answer", number=2).ref,)
