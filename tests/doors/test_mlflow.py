@@ -510,3 +510,21 @@ def test_its_client_is_told_the_address_alone(app: App, server: Server, tmp_path
     scores = {s.name: s.value for s in app.client.traces.show(trace.trace_id).scores}
     assert scores == {"helpful": False, "stars": 5.0, "expected": None}
     assert app.client.traces.show(trace.trace_id).versions == (app.client.prompts.get("answer", number=2).ref,)
+
+
+def test_prompts_are_linked_for_who_takes_this_for_its_server(app: App) -> None:
+    """By the header that MLflow's client sends; a number of another server would name a version by chance."""
+    app.register("answer", "Say {{ what }}")
+    sent = ExportTraceServiceRequest()
+    ids = {known: bytes.fromhex(trace_id()) for known in (True, False)}
+    for known, id in ids.items():
+        sent.Clear()
+        span = (
+            sent.resource_spans.add().scope_spans.add().spans.add(trace_id=id, span_id=b"\x01" * 8, name="ask", start_time_unix_nano=10**18)
+        )
+        span.attributes.add(key="mlflow.linkedPrompts").value.string_value = '[{"name": "answer", "version": "1"}]'
+        headers = {"content-type": "application/x-protobuf"} | ({"x-mlflow-client-version": "3.17.2"} if known else {})
+        assert app.http.post("/v1/traces", content=sent.SerializeToString(), headers=headers).status_code == 200
+    ref = app.client.prompts.get("answer").ref
+    assert [t.trace_id for t in app.client.traces.list(filter=f"uses:{ref}").items] == [ids[True].hex()]
+    assert len(app.client.traces.list().items) == 2
