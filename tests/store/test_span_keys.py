@@ -68,7 +68,11 @@ def asked(store: DuckSpans, what: Callable[[], Any]) -> tuple[Any, list[str]]:
 
 
 def answers(store: DuckSpans) -> list[Any]:
-    found: list[Any] = [store.traces(TraceQuery(limit=5)), store.traces(TraceQuery(search="said", limit=50)), store.sessions(SessionQuery())]
+    found: list[Any] = [
+        store.traces(TraceQuery(limit=5)),
+        store.traces(TraceQuery(search="said", limit=50)),
+        store.sessions(SessionQuery()),
+    ]
     for id in (*IDS[::3], IDS[0][:4], IDS[8][:4], IDS[3][:16], IDS[1][:20]):
         try:
             found.append(store.trace(TraceShow(id)))

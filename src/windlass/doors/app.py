@@ -1,7 +1,7 @@
 """One ASGI application for all doors. It only assembles: who knocks is `auth`'s affair, what happens behind is each door's.
 
 /healthz   /api/v1   /v1 and /invoke: gateway   …/v1/traces, logs, metrics: OTLP   /api/public: Langfuse's   /mcp/{agent}
-/api/v1/private: Opik's   /login /logout   everything else: pages
+/api/v1/private: Opik's   /version, /api/2.0 and /api/3.0: MLflow's   /login /logout   everything else: pages
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from starlette.routing import Mount, Route
 
 import windlass
 from windlass.core.errors import Unauthenticated, WindlassError
-from windlass.doors import api, opik_about
+from windlass.doors import api, mlflow, opik_about
 from windlass.doors.auth import Doorkeeper, Login, headers_of, identify
 from windlass.doors.gateway import Gateway
 from windlass.doors.langfuse import Langfuse
@@ -77,8 +77,8 @@ class Application:
             guard=guard, listed=platform.listed, keep=platform.blobs.put, body_limit=platform.settings.body_limit,
         )  # fmt: skip
         settings = platform.settings
-        links = PromptLinks(platform.prompts.ref_of)
-        self.intake = Intake(platform.journal, known, guard, settings.otlp_limit, settings.otlp_pending, platform.masking, links)
+        self._links = PromptLinks(platform.prompts.ref_of)
+        self.intake = Intake(platform.journal, known, guard, settings.otlp_limit, settings.otlp_pending, platform.masking, self._links)
         self._otlp = Otlp(self.intake)
         self._mcp = Mcp(platform.outside, platform.settings.body_limit)
         self._rest = self._assemble()
@@ -160,6 +160,7 @@ class Application:
                 *OpikPrompts(self.platform, self.intake).routes(),
                 *opik.routes(),
                 *opik_about.routes(self.intake),
+                *mlflow.routes(self.platform, self.intake, self._links),
                 *api.routes(self.platform, self._stopping),
                 Route("/mcp/{agent:path}", self._agent, methods=["GET", "POST", "DELETE"]),
                 Route("/login", _paged(login.form), methods=["POST"]),

@@ -37,7 +37,10 @@ class Prompts:
         body = msgspec.convert(version.body, PromptBody)
         there, labels = self._versions.in_order(exact)
         number = there.index(version.digest) + 1
-        return PromptVersion(str(exact), body, tuple(self._examples(version, body)), number, len(there), labels)
+        note, tags = version.neutral.get("message"), version.neutral.get("tags")
+        said = {k: v for k, v in tags.items() if isinstance(v, str)} if isinstance(tags, dict) else {}
+        examples = tuple(self._examples(version, body))
+        return PromptVersion(str(exact), body, examples, number, len(there), labels, note if isinstance(note, str) else "", said)
 
     def ref_of(self, project: str, name: str, number: int) -> str | None:
         """The exact ref of a version by its number, from 1; None where there is none. For what is received, which asked for leave."""

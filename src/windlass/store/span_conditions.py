@@ -14,7 +14,7 @@ import msgspec
 
 from windlass.core.filter import And, Judgement, Node, Not, Or, Term, attribute_of, fields_in, judgement, spellings
 from windlass.core.ref import Ref
-from windlass.core.span import GIVEN, GIVEN_TO, LABEL, SCORE, SCORED
+from windlass.core.span import GIVEN, GIVEN_TO, LABEL, SCORE, SCORED, TOLD
 
 Condition = tuple[str, list[Any]]  # SQL with a mark for each value, and the values
 
@@ -193,7 +193,7 @@ def _has(what: str, project: str, d: Dialect) -> Condition | None:
         case "tag":
             return d.listed.format("tags"), []
         case "score":
-            return f"kind = 'evaluator' AND coalesce({d.said.format(GIVEN)}, '') <> 'withdrawn'", []
+            return f"kind = 'evaluator' AND coalesce({d.said.format(GIVEN)}, '') NOT IN ('withdrawn', '{TOLD}')", []
         case "prompt":
             return f"coalesce(prompt, '') <> '' OR {d.one_begins.format('versions')}", [str(Ref("prompt", "", None, None, project))]
     return f"coalesce({COLUMNS.get(what, what)}, '') <> ''", []

@@ -10,6 +10,12 @@ TRACES = 7
 mlflow.set_experiment("shop")
 
 
+mlflow.genai.register_prompt("greeting", "Hello {{name}}", tags={"team": "shop"})
+said = [{"role": "system", "content": "Be {{ how }}."}, {"role": "user", "content": "{{name}}"}]
+mlflow.genai.register_prompt("greeting", said, commit_message="politer", model_config={"temperature": 0.5})
+mlflow.genai.register_prompt("Other", "A name that stays there")
+
+
 @mlflow.trace(name="docs", span_type=SpanType.RETRIEVER)
 def docs(question: str) -> list[str]:
     return [f"what {question} says"]
@@ -29,6 +35,7 @@ def chat(question: str) -> str:
 def answer(question: str, number: int) -> str:
     about = {"mlflow.trace.session": f"s{number % 2}", "mlflow.trace.user": "ann"}
     mlflow.update_current_trace(tags={"shop": "north"}, metadata=about)
+    mlflow.genai.load_prompt("greeting", version=2)
     docs(question)
     if number == 3:
         raise ValueError("no such order")
@@ -53,5 +60,4 @@ for number in range(TRACES):
     if number == 1:
         span = next(s for s in mlflow.get_trace(trace).data.spans if s.name == "chat")
         mlflow.log_feedback(trace_id=trace, span_id=span.span_id, name="faithful", value=0.75, source=judge)
-mlflow.genai.register_prompt("greeting", "Hello {{name}}", tags={"team": "shop"})
 mlflow.flush_trace_async_logging()

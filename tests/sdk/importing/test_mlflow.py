@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.sdk.importing.served import Asked, Told, replaying, served, told
 
 from windlass.core.ids import now_ns
 from windlass.sdk.client import Client
-from windlass.sdk.importing import mlflow
+from windlass.sdk.importing import mlflow, mlflow_spans
 from windlass.sdk.importing import spans as otlp
 from windlass.sdk.importing.bring import Brought, source_of
 from windlass.sdk.importing.source import Left
@@ -33,6 +34,14 @@ def test_a_server_that_runs(client: Client, tmp_path: Path, small_pages: None) -
 
 
 def _check(client: Client, brought: Brought) -> None:
+    early, late = (client.prompts.get("greeting", number=number) for number in (1, 2))
+    assert [m.text for m in late.body.messages] == ["Be {{ how }}.", "{{name}}"] and late.body.parameters == {"temperature": 0.5}
+    assert (early.tags, late.note, late.versions) == ({"team": "shop"}, "version 2 in MLflow: politer", 2)
+    linked = client.traces.list(filter=f"uses:{late.ref}", limit=200).items
+    assert (len(linked), client.traces.list(filter=f"uses:{early.ref}").items) == (7, ()), "all of them loaded the second"
+    assert {n.why for n in brought.left if n.what == "prompts"} == {
+        "their names have other letters than lower-case ones, digits, '-', '_' and '.'"
+    }
     assert {(n.what, n.count) for n in brought.left} == {("prompts", 1), ("scores", 1)} and len(brought.left) == 3
     first = client.traces.list(limit=200).items[-1]
     trace = client.traces.show(first.trace_id)
@@ -95,7 +104,7 @@ def test_spans_that_lie_with_artifacts_and_traces_that_still_run() -> None:
 
 def test_an_id_that_is_none_is_made_one() -> None:
     wide = base64.b64encode(b"\x05" * 20).decode()
-    span = mlflow._parsed({"trace_id": wide, "span_id": "AQIDBAUGBwg=", "name": "n", "start_time_unix_nano": "5"})
+    span = mlflow_spans.parsed({"trace_id": wide, "span_id": "AQIDBAUGBwg=", "name": "n", "start_time_unix_nano": "5"})
     assert span.trace_id == otlp.identity((b"\x05" * 20).hex(), 16) and span.attributes[0].key == otlp.FOREIGN_TRACE
 
 
@@ -103,3 +112,13 @@ def test_the_key_is_read_as_mlflows_own_client_does() -> None:
     assert mlflow.headers_of({"MLFLOW_TRACKING_TOKEN": "t"}) == {"authorization": "Bearer t"}
     assert mlflow.headers_of({"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "p"})["authorization"].startswith("Basic ")
     assert mlflow.headers_of({}) == {}
+
+
+def test_prompts_are_counted_and_come_once(client: Client, tmp_path: Path, small_pages: None) -> None:
+    with served(replaying(servers.CAPTURED["mlflow"])) as address:
+        source = source_of("mlflow", address, {})
+        told: list[tuple[int, int]] = []
+        for dry in (True, False, True, False):
+            _, new = source.prompts(client, Counter(), dry=dry)
+            told.append((new, len(client.artifacts.list("prompt").items)))
+    assert told == [(2, 0), (2, 1), (0, 1), (0, 1)]

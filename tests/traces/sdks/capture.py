@@ -65,9 +65,9 @@ SDKS = {
     "phoenix": Sdk("phoenix_register.py", "arize-phoenix-otel"),
     "langfuse-python": Sdk("langfuse_python.py", "langfuse"),
     "openllmetry": Sdk("openllmetry.py", "traceloop-sdk", venv="openllmetry"),
-    "mlflow": Sdk("mlflow_tracing.py", "mlflow", venv="mlflow"),
-    "mlflow-otlp": Sdk("mlflow_tracing.py", "mlflow", {"MLFLOW_TO": "otlp"}, "mlflow"),
-    "mlflow-genai": Sdk("mlflow_tracing.py", "mlflow", {"MLFLOW_TO": "otlp", "MLFLOW_ENABLE_OTEL_GENAI_SEMCONV": "true"}, "mlflow"),
+    "mlflow": Sdk("mlflow_tracing.py", "mlflow-skinny", venv="mlflow"),
+    "mlflow-otlp": Sdk("mlflow_tracing.py", "mlflow-skinny", {"MLFLOW_TO": "otlp"}, "mlflow"),
+    "mlflow-genai": Sdk("mlflow_tracing.py", "mlflow-skinny", {"MLFLOW_TO": "otlp", "MLFLOW_ENABLE_OTEL_GENAI_SEMCONV": "true"}, "mlflow"),
     "logfire": Sdk(
         "logfire_pydantic.py",
         "logfire",
@@ -153,6 +153,8 @@ def answer_to(path: str, body: bytes) -> Any:
         return {
             "experiment": {"experiment_id": "7", "name": "shop", "artifact_location": "mlflow-artifacts:/7", "lifecycle_stage": "active"}
         }
+    if path.endswith("/assessments"):
+        return {"assessment": json.loads(body)["assessment"] | {"assessment_id": "a-1"}}
     if path == "/api/3.0/mlflow/traces":
         kept = json.loads(body)
         kept["trace"]["trace_info"]["tags"]["mlflow.trace.spansLocation"] = "TRACKING_STORE"  # or it wants to upload spans as a file, too

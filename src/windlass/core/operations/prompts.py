@@ -19,7 +19,7 @@ class PromptQuery(RefQuery, omit_defaults=True):
 
 class PromptVersion(msgspec.Struct, omit_defaults=True):
     """A version with all that rendering needs. `ref` is exact; `rows` are its few-shot examples in key order; `number` is which version
-    of its name it is, of `versions`."""
+    of its name it is, of `versions`. `note` and `tags` are what was said of it when it came."""
 
     ref: str
     body: PromptBody
@@ -27,6 +27,8 @@ class PromptVersion(msgspec.Struct, omit_defaults=True):
     number: int = 0
     versions: int = 0
     labels: tuple[str, ...] = ()
+    note: str = ""
+    tags: dict[str, str] = {}
 
 
 GET = Operation("prompts.get", "GET", PromptQuery, PromptVersion, "call")

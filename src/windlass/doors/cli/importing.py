@@ -36,8 +36,8 @@ def import_(
     again: Annotated[bool, typer.Option("--again", help="From the beginning, for scores given since; nothing shows twice.")] = False,
     dry: Annotated[bool, typer.Option("--dry-run", help="Count what there is, and bring nothing.")] = False,
 ) -> None:
-    """Bring traces and scores of another platform here, with their ids and times. Done again, or after it was cut off, it goes on; at the
-    end it says what could not be carried, and why. Keys: MLFLOW_TRACKING_TOKEN (or …_USERNAME and …_PASSWORD), PHOENIX_API_KEY,
+    """Bring traces, scores and prompts of another platform here, with their ids and times. Done again, or after it was cut off, it goes on;
+    at the end it says what could not be carried, and why. Keys: MLFLOW_TRACKING_TOKEN (or …_USERNAME and …_PASSWORD), PHOENIX_API_KEY,
     LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY."""
     from windlass.sdk.importing.bring import Brought, bring, source_of  # with OTLP's types, which no other command needs
 

@@ -15,7 +15,7 @@ from windlass.core.errors import Invalid, Unauthenticated, WindlassError
 from windlass.doors import api
 from windlass.doors.auth import headers_of
 from windlass.doors.otlp.intake import Intake, Share, wait_after
-from windlass.doors.otlp.senders import PATHS, project_of
+from windlass.doors.otlp.senders import PATHS, project_of, reads_prompts
 from windlass.doors.otlp.unpacking import ENCODINGS, Unpacker, too_large
 from windlass.doors.otlp.wire import JSON, PROTOBUF, SIGNALS, status
 
@@ -53,7 +53,8 @@ class Otlp:
             encoding = _checked(kind, headers.get("content-encoding", "").strip().lower())
             with self._intake.share() as share:
                 data = await body.whole(share, encoding, self._intake.limit)
-                said = await self._intake.take(SIGNALS[name], actor.project, data, kind, project_of(sender, headers), sender.reads_prompts)
+                foreign, linked = project_of(sender, headers), reads_prompts(sender, headers)
+                said = await self._intake.take(SIGNALS[name], actor.project, data, kind, foreign, linked)
         except Exception as e:
             await self._refuse(e if isinstance(e, WindlassError) else api.defect(scope["path"]), name, kind, body, send, actor)
         else:

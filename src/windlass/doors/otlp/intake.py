@@ -13,7 +13,7 @@ from windlass.doors.otlp import wire
 from windlass.doors.otlp.senders import Sender, key_of
 from windlass.govern.masking import Masking
 from windlass.govern.openid import looks_like_token
-from windlass.sdk.importing.prompt_links import MARK, PromptLinks
+from windlass.sdk.importing.prompt_links import MARKS, PromptLinks
 from windlass.store.journal import Journal
 from windlass.traces.envelope import seal
 from windlass.traces.masked import mask_otlp
@@ -78,7 +78,7 @@ class Intake:
     async def take(self, signal: wire.Signal, project: str, body: bytes, kind: str, foreign: str, reads_prompts: bool = False) -> bytes:
         """Keep what can be kept of a request; the answer. Of who reads prompts here, spans that name one are linked to its version. Raises
         `Invalid`, and `Unavailable` where it could not be made durable."""
-        work, linked = self._made, reads_prompts and signal.name == "traces" and MARK in body
+        work, linked = self._made, reads_prompts and signal.name == "traces" and any(mark in body for mark in MARKS)
         if linked or len(body) > INLINE:
             payload, outcome = await asyncio.to_thread(work, signal, project, body, kind, foreign, linked)
         else:

@@ -65,6 +65,11 @@ def project_of(sender: Sender, headers: Mapping[str, str]) -> str:
     return "/".join(headers[name] for name in sender.project if headers.get(name))[:FOREIGN_LONGEST]
 
 
+def reads_prompts(sender: Sender, headers: Mapping[str, str]) -> bool:
+    """Whether who sends this reads its prompts here. MLflow's client says by a header that it takes this for its server."""
+    return sender.reads_prompts or (not sender.base and "x-mlflow-client-version" in headers)
+
+
 def _password(encoded: str, sender: Sender) -> str:
     try:
         said = base64.b64decode(encoded, validate=True).decode()

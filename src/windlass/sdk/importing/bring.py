@@ -50,7 +50,7 @@ class Brought(msgspec.Struct):
     traces: int = 0
     spans: int = 0
     scores: int = 0
-    prompts: int = 0  # versions that are new here
+    prompts: int = 0  # versions that are new here; dry: that would be
     datasets: int = 0  # that have something new here
     rows: int = 0  # of them
     projects: dict[str, int] = {}  # of theirs, by traces

@@ -155,7 +155,7 @@ class Langfuse:
                 return
 
     def versioned(self, client: Client, left: Counter[Left], *, again: bool, dry: bool) -> Versioned:
-        refs, prompts = bring_prompts(client, self._server, left, dry)
+        refs, prompts = bring_prompts(client, self._server, left, dry=dry)
         came = bring_datasets(client, self._server, left, again=again, dry=dry)
         self._names = came.names
         return Versioned(refs, prompts, came.datasets, came.rows)

@@ -3,6 +3,7 @@
 POST /api/3.0/mlflow/traces/search             traces of an experiment, without their spans, the oldest first
 GET  /api/3.0/mlflow/traces/batchGet           traces with spans, as OTLP's JSON with ids in base64
 GET  /ajax-api/3.0/mlflow/get-trace-artifact   spans of one trace, where they lie with its artifacts
+GET  /api/2.0/mlflow/registered-models/search, model-versions/search    prompts, and their versions
 
 How far it was read is, for each experiment, when the newest trace began that was read (`at`, in milliseconds), and which began then.
 """
@@ -15,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from google.protobuf import json_format
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from windlass.core.errors import Invalid, NotFound, Unavailable
@@ -23,7 +23,10 @@ from windlass.core.ids import now_ns
 from windlass.sdk.client import Client
 from windlass.sdk.importing import spans as otlp
 from windlass.sdk.importing.foreign import Foreign
-from windlass.sdk.importing.source import Left, Marks, Page, Versioned, scored
+from windlass.sdk.importing.mlflow_prompts import bring_prompts
+from windlass.sdk.importing.mlflow_spans import assessed, from_artifact, parsed
+from windlass.sdk.importing.prompt_links import LINKED
+from windlass.sdk.importing.source import Left, Marks, Page, Versioned
 
 TRACES = 100  # asked for at once
 BATCH = 20  # of which spans are asked for at once
@@ -119,7 +122,7 @@ class MLflow:
         except (Invalid, NotFound, Unavailable):  # of one of them the spans lie elsewhere, or cannot be read
             found = {}
         for info in infos:
-            spans = [_parsed(s) for s in found.get(info["trace_id"], [])]
+            spans = [parsed(s) for s in found.get(info["trace_id"], [])]
             if not spans and not _runs(info):
                 spans = self._artifact(info["trace_id"])
             if spans:
@@ -134,14 +137,17 @@ class MLflow:
             told = self._server.get("/ajax-api/3.0/mlflow/get-trace-artifact", [("request_id", id)])
         except (Invalid, NotFound, Unavailable):
             return []
-        return [_from_artifact(s) for s in told.get("spans", [])] if isinstance(told, dict) else []
+        return [from_artifact(s) for s in told.get("spans", [])] if isinstance(told, dict) else []
 
     def _trace(self, page: Page, info: dict[str, Any], found: list[Span]) -> None:
         id, about = info["trace_id"], info.get("trace_metadata", {})
         root = next((s for s in found if not s.parent_span_id), found[0])
         known = {pair.key for pair in root.attributes}
         otlp.put(root.attributes, {k: v for k, v in about.items() if k not in _OWN and k not in known})
-        tags = [f"{k}={v}" if v else k for k, v in info.get("tags", {}).items() if not k.startswith("mlflow.")]
+        told = info.get("tags", {})
+        tags = [f"{k}={v}" if v else k for k, v in told.items() if not k.startswith("mlflow.")]
+        if LINKED in told and LINKED not in known:  # the prompts that it used
+            otlp.put(root.attributes, {LINKED: told[LINKED]})
         if tags:
             otlp.put(root.attributes, {"tag.tags": tags})
         if any(ATTACHMENT.encode() in s.SerializeToString() for s in found):
@@ -149,23 +155,13 @@ class MLflow:
         page.traces += 1
         page.spans += found
         for said in info.get("assessments", []):
-            _assessed(page, said, root.trace_id.hex(), id)
+            assessed(page, said, root.trace_id.hex(), id)
 
     def versioned(self, client: Client, left: Counter[Left], *, again: bool, dry: bool) -> Versioned:
-        return Versioned()  # they are told by `rest`
+        return Versioned(*bring_prompts(client, self._server, left, dry=dry))
 
     def rest(self) -> Counter[Left]:
-        """Counted where it answers; other stores of it do not."""
-        left: Counter[Left] = Counter()
-        prompts = self._many("/api/2.0/mlflow/registered-models/search", "registered_models", "tags.`mlflow.prompt.is_prompt` = 'true'")
-        left[Left("prompts", "write them as prompts/NAME.md of a workspace, and push it")] = prompts
-        return +left
-
-    def _many(self, path: str, what: str, filter: str) -> int:
-        try:
-            return len(self._server.get(path, [("max_results", "1000"), ("filter", filter)]).get(what, []))
-        except (Invalid, NotFound, Unavailable):
-            return 0
+        return Counter()
 
 
 def _known(names: list[str]) -> str:
@@ -179,64 +175,3 @@ def _began(info: dict[str, Any]) -> int:
 
 def _runs(info: dict[str, Any]) -> bool:
     return info.get("state") == "IN_PROGRESS" and now_ns() - otlp.ns(info["request_time"]) < RUNNING_NS
-
-
-def _parsed(told: dict[str, Any]) -> Span:
-    """Of OTLP's JSON as Protobuf writes it: with ids in base64, which may be too wide."""
-    ids = [otlp.from_base64(told.get(field) or "") for field in ("trace_id", "span_id", "parent_span_id")]
-    inside = {k: v for k, v in told.items() if k not in ("trace_id", "span_id", "parent_span_id")}
-    try:
-        span: Span = json_format.ParseDict(inside, Span(), ignore_unknown_fields=True)
-    except json_format.ParseError as e:
-        raise Invalid(f"a span cannot be read: {e}", where="MLflow") from e
-    otlp.name(span, *ids)
-    return span
-
-
-def _from_artifact(told: dict[str, Any]) -> Span:
-    """Of a file, of any of the three forms that MLflow wrote: every attribute is JSON text."""
-    old = told.get("context")
-    if isinstance(old, dict):
-        ids = [_hex(old.get("trace_id")), _hex(old.get("span_id")), _hex(told.get("parent_id"))]
-        start, end = told.get("start_time"), told.get("end_time")
-        code, message = told.get("status_code", ""), told.get("status_message", "")
-    else:
-        ids = [_hex(told.get(field)) for field in ("trace_id", "span_id", "parent_span_id")]
-        start, end = told.get("start_time_unix_nano"), told.get("end_time_unix_nano")
-        code, message = (told.get("status") or {}).get("code", ""), (told.get("status") or {}).get("message", "")
-    span = Span(name=told.get("name", ""), start_time_unix_nano=int(start or 0), end_time_unix_nano=int(end or start or 0))
-    otlp.ended(span, code.removeprefix("STATUS_CODE_"), message)
-    otlp.put(span.attributes, told.get("attributes") or {})
-    for event in told.get("events") or []:
-        at = event.get("time_unix_nano", event.get("timestamp"))
-        made = span.events.add(name=event.get("name", ""), time_unix_nano=int(at or 0))
-        otlp.put(made.attributes, event.get("attributes") or {})
-    otlp.name(span, *ids)
-    return span
-
-
-def _hex(told: Any) -> str:
-    text = str(told or "").removeprefix("tr-").removeprefix("0x")
-    return otlp.from_base64(text) if text.endswith("=") else text
-
-
-def _assessed(page: Page, said: dict[str, Any], trace: str, id: str) -> None:
-    """Feedback as a score; what was expected as a comment."""
-    if said.get("valid") is False:  # another stands in its place
-        return
-    source = said.get("source") or {}
-    by = f"{str(source.get('source_type', '')).lower().replace('_', ' ')} {source.get('source_id', '')}".strip()
-    feedback, expected = said.get("feedback"), said.get("expectation")
-    if feedback and feedback.get("error"):
-        page.left[Left("scores", "they could not be measured there")] += 1
-        return
-    value, comment = (feedback or {}).get("value"), said.get("rationale")
-    if expected is not None:
-        told = expected.get("value", (expected.get("serialized_value") or {}).get("value"))
-        value, comment = None, otlp.text(told)
-    at = otlp.ns(said.get("create_time"))
-    span = said.get("span_id")
-    scored(
-        page, id=f"mlflow {said.get('assessment_id') or id}", name=said.get("assessment_name", ""), value=value, comment=comment, by=by,
-        at_ns=at, trace=trace, span=otlp.identity(span, otlp.SPAN_BYTES).hex() if span else None,
-    )  # fmt: skip

@@ -19,8 +19,9 @@ def is_plain(text: str) -> bool:
     return not any(mark in left for mark in ("{{", "{%", "{#"))
 
 
-def body_of(prompt: Any, config: Any = None) -> PromptBody:
-    """A text, or a list of messages with `role` and `content`. Raises `Invalid` for what cannot be said here."""
+def body_of(prompt: Any, config: Any = None, output: Any = None) -> PromptBody:
+    """A text, or a list of messages with `role` and `content`; `output` is the schema of an answer. Raises `Invalid` for what cannot be
+    said here."""
     messages = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
     inputs, texts = dict[str, Any](), list[TemplateMessage]()
     for message in messages:
@@ -32,6 +33,6 @@ def body_of(prompt: Any, config: Any = None) -> PromptBody:
             raise Invalid("they have more in their texts than {{ name }}")
         inputs |= {variable: {} for variable in _NAMED.findall(text)}
         texts.append(TemplateMessage(role, text))  # type: ignore[arg-type]
-    if not isinstance(config or {}, dict):
-        raise Invalid("their config is no object")
-    return PromptBody(tuple(texts), inputs, ENGINE, config or {})
+    if not isinstance(config or {}, dict) or not isinstance(output or {}, dict):
+        raise Invalid("their settings of a model, or their form of an answer, are no object")
+    return PromptBody(tuple(texts), inputs, ENGINE, config or {}, output or None)

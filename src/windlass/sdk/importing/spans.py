@@ -58,14 +58,14 @@ def ended(span: Span, code: str, message: str | None) -> None:
     span.status.message = message or ""
 
 
-def put(pairs: Any, values: Mapping[str, Any]) -> None:
-    """Add JSON values to OTLP's list of KeyValue; those that are None are left out."""
+def put(pairs: Any, values: Mapping[str, Any], *, nulls: bool = False) -> None:
+    """Add JSON values to OTLP's list of KeyValue. Those that are None are left out, or with `nulls` are a key without a value."""
     for key, value in values.items():
-        if value is not None:
-            _fill(pairs.add(key=key).value, value)
+        if value is not None or nulls:
+            _fill(pairs.add(key=key).value, value, nulls)
 
 
-def _fill(to: Any, value: Any) -> None:
+def _fill(to: Any, value: Any, nulls: bool) -> None:
     if isinstance(value, str):
         to.string_value = value
     elif isinstance(value, bool):
@@ -76,11 +76,11 @@ def _fill(to: Any, value: Any) -> None:
         to.double_value = float(value)
     elif isinstance(value, Mapping):
         to.kvlist_value.SetInParent()
-        put(to.kvlist_value.values, value)
+        put(to.kvlist_value.values, value, nulls=nulls)
     elif isinstance(value, (list, tuple)):
         to.array_value.SetInParent()
         for inner in value:
-            _fill(to.array_value.values.add(), inner)
+            _fill(to.array_value.values.add(), inner, nulls)
 
 
 def text(value: Any) -> str | None:
