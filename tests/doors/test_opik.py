@@ -121,6 +121,26 @@ def test_scores_of_traces_spans_and_threads(app: App) -> None:
     assert (early.status_code, "retry-after" in early.headers) == (503, True), "their SDK sends it again"
 
 
+def test_a_trace_is_read_back_as_it_was_told(app: App) -> None:
+    reader = app.client.keys.create("reader", role="viewer").secret or ""
+    trace = uuid7()
+    told = {"id": trace, "name": "run", "project_name": "shop", "input": {"q": [1]}, "output": {"a": "x"}, "tags": ["t"], **TIMES}
+    assert app.put("traces", told | {"metadata": {"m": 1}}).status_code == 204
+    scores = [{"id": trace, "name": "helpful", "value": 0.9, "reason": "says when"}]
+    assert app.http.put(f"{BASE}/traces/feedback-scores", json={"scores": scores}).status_code == 204
+    assert app.http.get(f"{BASE}/traces/{trace}").status_code == 403, "a key that may send need not be one that may read"
+    headers = {"authorization": reader}
+    read = app.http.get(f"{BASE}/traces/{trace}", headers=headers).json()
+    assert {field: read[field] for field in told} == told
+    assert (read["metadata"], read["project_id"], read["duration"]) == ({"m": 1}, "shop", 1000.0)
+    assert [(s["name"], s["value"], s["reason"]) for s in read["feedback_scores"]] == [("helpful", 0.9, "says when")]
+    assert app.http.get(f"{BASE}/traces/{uuid7()}", headers=headers).status_code == 404
+    assert app.http.get(f"{BASE}/projects/shop", headers=headers).json()["name"] == "shop"
+    assert app.http.get(f"{BASE}/auth/workspace", headers=headers).json() == {"workspace_name": app.client.project}
+    assert app.http.post(f"{BASE}/auth", json={}, headers={"authorization": "wl_nonsense"}).status_code == 401
+    assert app.http.get("/api/is-alive/ver").json()["version"].startswith("2.2.")
+
+
 def test_what_is_wrong_costs_nothing_else_and_is_in_the_ledger(app: App) -> None:
     trace = uuid7()
     told: dict[str, Any] = {"trace_id": trace, "name": "ok", **TIMES}

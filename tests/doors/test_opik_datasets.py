@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,6 +53,13 @@ runs = [
 ]
 opik.flush_tracker()
 client.flush()
+
+class Long(base_metric.BaseMetric):
+    def score(self, output, **more):
+        return score_result.ScoreResult(name="long", value=float(len(output)))
+
+again = opik.evaluate_experiment(experiment_name="b", scoring_metrics=[Long(name="long", track=False)], verbose=0)
+client.flush()
 one = client.get_experiment_by_id(runs[0].experiment_id)
 answers = one.get_items()
 print(json.dumps({
@@ -62,7 +70,8 @@ print(json.dumps({
     "of": [e.id for e in client.get_dataset_experiments("capitals")], "said": one.get_experiment_data().metadata,
     "answers": [[a.dataset_item_data["country"], a.evaluation_task_output,
                  [[s["name"], s["value"], s["reason"]] for s in a.feedback_scores]] for a in answers],
-    "url": runs[0].experiment_url, "datasets": [d.name for d in client.get_datasets()],
+    "url": runs[0].experiment_url,
+    "scored anew": sorted(t.score_results[0].value for t in again.test_results), "datasets": [d.name for d in client.get_datasets()],
 }))
 """
 
@@ -127,10 +136,12 @@ def test_an_experiment_of_the_sdk_is_a_run_of_traces(server: Server) -> None:
         assert {c: (o["output"], *s) for c, o, s in told["answers"]} == {
             c: (o, ["right", value, "as told"]) for c, (o, value) in right.items()
         }
+        assert told["scored anew"] == [4.0, 5.0, 5.0]
         for run, traces in zip(told["runs"], told["traces"], strict=True):
             listed = client.traces.list(filter=f'attr.langfuse.experiment.id:"{run}"').items
             assert sorted(t.trace_id for t in listed) == [t.replace("-", "") for t in traces]
-        assert len(client.traces.list().items) == 9, "what is of a run as a whole is no trace"
+        names = Counter(t.name for t in client.traces.list().items)
+        assert names == {"evaluation_task": 9, "metrics_calculation": 3}, "what is of a run as a whole is no trace"
         reader = client.keys.create("reader", role="viewer").secret
         with server.http(authorization=f"Bearer {reader}") as http:
             (of,) = http.get("/datasets/runs.json?of=capitals").json()["sets"]

@@ -138,6 +138,7 @@ def test_what_is_of_a_run_of_a_dataset_as_a_whole_is_in_no_list_of_traces(asking
     assert asking("SELECT value FROM scores WHERE name = 'share'").rows == ((0.5,),)
     for evaluation in (None, "*"):
         assert id_of("e") not in {t.trace_id for t in asking.store.traces(TraceQuery(evaluation=evaluation)).items}
+    assert [t.trace_id for t in asking.store.traces(TraceQuery(evaluation=names.DATASET_RUN)).items] == [id_of("e")], "asked for alone"
     assert [s.value for s in asking.store.trace(TraceShow(id_of("e"))).scores] == [0.5]
 
 

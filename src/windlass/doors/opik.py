@@ -2,6 +2,7 @@
 
     POST  /api/v1/private/{traces,spans}[/batch]    whole ones, or as they begin: 204; 400 where some are not kept, which says which
     PATCH /api/v1/private/{traces,spans}/{id}       what is new of one, before or after it is told: 204
+    GET   /api/v1/private/traces/{id}               one by its id, with its scores
     PUT   /api/v1/private/{traces,spans}/feedback-scores, and traces/threads/feedback-scores
 
 They become OTLP and go the way of all OTLP: masked, in the journal before they are acknowledged, in the ledger. A row is what was told of
@@ -25,11 +26,11 @@ from starlette.routing import Route
 
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound, Unavailable, WindlassError
-from windlass.core.operations.traces import GIVE_SCORE, TRACES, ScoreRequest, TraceQuery, TraceShow
+from windlass.core.operations.traces import GIVE_SCORE, TRACE, TRACES, ScoreRequest, TraceQuery, TraceShow
 from windlass.core.span import StoredSpan
 from windlass.doors import api
 from windlass.doors.auth import headers_of
-from windlass.doors.opik_wire import SENDER, Endpoint, Heard, Partly, Told, aside, heard, refusal
+from windlass.doors.opik_wire import SENDER, Endpoint, Heard, Partly, Told, aside, heard, refusal, serving
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.intake import wait_after
 from windlass.doors.otlp.wire import PROTOBUF, SIGNALS
@@ -81,6 +82,7 @@ class Opik:
             ]
         return [
             *listed,
+            Route(f"{base}/traces/{{id:uuid}}", serving(self._intake, self._show, needs="read"), methods=["GET"]),
             Route(f"{base}/traces/threads/feedback-scores", self._taking(self._scores("threads"), "scores"), methods=["PUT"]),
         ]
 
@@ -200,6 +202,13 @@ class Opik:
             spans |= {one.span_id: one for one in found.spans}
             if (cursor := found.next) is None:
                 return spans
+
+    async def _show(self, heard: Heard) -> Told:
+        """A trace as it was told. Raises `NotFound`, also for one that came another way."""
+        id = str(heard.request.path_params["id"])
+        trace, span = opik_spans.trace_hex(id), opik_spans.span_hex(id)
+        found = await self._platform.ask(TRACE, heard.actor, TraceShow(trace, heard.actor.project, limit=1, span=span))
+        return opik_spans.trace_told(found.spans[0], found.scores)
 
     async def began(self, actor: Actor, id: str) -> int | None:
         """When a trace did, in nanoseconds; None where it has not come."""

@@ -240,7 +240,7 @@ class OpikExperiments:
         own = {
             "id": f"{run}:{id}", "experiment_id": run, "dataset_item_id": key, "trace_id": id,
             "output": _decoded(output_of(root)) if root else None,
-            "feedback_scores": [told for s in found.scores if s.span is None and (told := _told_score(s))],
+            "feedback_scores": [told for s in found.scores if s.span is None and (told := opik_spans.score_told(s))],
         }  # fmt: skip
         return (item_of(row, shown) if row else {"id": key, "source": "sdk", "data": {}}) | {"experiment_items": [own]}
 
@@ -285,13 +285,6 @@ def _score(said: Any, one: _Experiment, actor: Actor) -> ScoreRequest:
     if not isinstance(said, dict) or isinstance(said.get("value"), bool) or not isinstance(said.get("value"), int | float):
         raise Invalid("a score has a name, and a number as its value", where="value")
     return ScoreRequest(text_of(said, "name").strip(), float(said["value"]), project=actor.project, run=one.id)
-
-
-def _told_score(score: ScoreGiven) -> Told | None:
-    """One of ours as one of theirs, which are numbers; None for another."""
-    if not isinstance(score.value, float | bool):
-        return None
-    return {"name": score.name, "value": float(score.value), "reason": score.comment or None, "source": "sdk"}
 
 
 def _term(attribute: str, value: str) -> str:

@@ -16,7 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from windlass.core.errors import Invalid
-from windlass.core.span import Span as Kept
+from windlass.core.operations.traces import ScoreGiven
+from windlass.core.span import StoredSpan as Kept
 from windlass.sdk.importing import spans
 
 PREFIX = "opik."
@@ -74,6 +75,23 @@ def fields(span: Kept) -> dict[str, Any]:
     if isinstance(usage := told.get("usage"), dict):
         told["usage"] = _flat(usage)
     return told
+
+
+def trace_told(span: Kept, scores: Iterable[ScoreGiven]) -> dict[str, Any]:
+    """The step that stands for a trace, as theirs reads it back, with what was said of the trace. A project's id is its name."""
+    told = fields(span)
+    for field in ("input", "output", "metadata"):
+        if isinstance(text := told.get(field), str) and text[:1] in ("{", "["):
+            told[field] = _decoded(text)
+    said = [scored for one in scores if one.span is None and one.session is None and (scored := score_told(one))]
+    return told | {"project_id": told.get("project_name"), "duration": (span.end_ns - span.start_ns) / 1e6, "feedback_scores": said}
+
+
+def score_told(score: ScoreGiven) -> dict[str, Any] | None:
+    """One of ours as one of theirs, which are numbers; None for another."""
+    if not isinstance(score.value, float | bool):
+        return None
+    return {"name": score.name, "value": float(score.value), "reason": score.comment or None, "source": "sdk"}
 
 
 def request(steps: Iterable[tuple[str, Span]]) -> ExportTraceServiceRequest:
