@@ -6,7 +6,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -72,25 +72,32 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="session")
 def chdb_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the ClickHouse engine that runs in this process: one for all, as it wants it."""
+    """The folder of the ClickHouse engine that runs in this process: one for all, as it wants it. It knows clusters of itself, as
+    `clickhouse_cluster.py` says."""
     pytest.importorskip("chdb", reason="there is no chDB here: make .stamps/clickhouse installs it")
-    import clickhouse_connect
+    from tests.clickhouse_cluster import CONFIGURED
 
     folder = tmp_path_factory.mktemp("chdb")
-    held = clickhouse_connect.get_client(interface="chdb", path=str(folder))
+    folder.with_suffix(".xml").write_text(CONFIGURED)
+    held = chdb_client(folder)
     yield folder
     held.close()
 
 
-def clickhouse_spans(folder: Path, database: str) -> SpanStore:
+def chdb_client(folder: Path, **more: Any) -> Any:
     import clickhouse_connect
 
+    options = {"config-file": str(folder.with_suffix(".xml"))}
+    return clickhouse_connect.get_client(interface="chdb", path=str(folder), chdb_options=options, **more)
+
+
+def clickhouse_spans(folder: Path, database: str) -> SpanStore:
     from windlass.store.spans_clickhouse import ClickHouseSpans
 
-    made = clickhouse_connect.get_client(interface="chdb", path=str(folder))
+    made = chdb_client(folder)
     made.command(f"CREATE DATABASE IF NOT EXISTS {database}")
     made.close()
-    return ClickHouseSpans(lambda: clickhouse_connect.get_client(interface="chdb", path=str(folder), database=database), database)
+    return ClickHouseSpans(lambda: chdb_client(folder, database=database), database)
 
 
 @pytest.fixture(params=["duckdb", "clickhouse"])

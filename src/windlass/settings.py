@@ -58,6 +58,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spans: Annotated[str, _says("Where spans are asked: empty for DuckDB in the data folder, or clickhouse://user@host:8123/database.")] = (
         ""
     )
+    spans_cluster: Annotated[
+        str, _says("The cluster over which ClickHouse spreads spans, by its name in remote_servers; empty for one server.")
+    ] = ""
+    spans_replica_path: Annotated[
+        str, _says("Where a table of such a cluster stands in Keeper, with ClickHouse's macros; one that differs by {shard} and {table}.")
+    ] = "/clickhouse/tables/{shard}/{database}/{table}"
+    spans_replica_name: Annotated[str, _says("How a node of such a cluster is called among the replicas of its shard.")] = "{replica}"
     span_memory: Annotated[int, _says("Megabytes DuckDB may use in the projector.", ge=64)] = 256
     retention_days: Annotated[
         int, _says("Days (UTC) for which traces are kept after the one on which they came; 0 for ever.", ge=0, le=36_500)

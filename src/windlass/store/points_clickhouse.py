@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
 from windlass.core.digest import digest_json
 from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
+from windlass.store.clickhouse_tables import Table
 from windlass.store.point_measuring import chosen, held_to, measured, page_of, planned, seen
 from windlass.store.point_sql import Words, deltas, listed, named, reduced, row_of, series
 from windlass.store.points import COLUMNS, PointRow
@@ -25,6 +25,12 @@ _TYPES = {
     "shape": "Nullable(String)",
 }  # fmt: skip
 TYPES = {column: _TYPES.get(column, "String") for column in COLUMNS}
+POINTS = Table(
+    "points",
+    f"""day Date, place Int64, {", ".join(f'"{c}" {t}' for c, t in TYPES.items())},
+    INDEX by_place place TYPE minmax GRANULARITY 1, INDEX by_receipt receipt_ns TYPE minmax GRANULARITY 1""",
+    "MergeTree", "PARTITION BY day ORDER BY (project, metric, time_ns, digest)", key="series", once=True,
+)  # fmt: skip
 _ALL = ", ".join(f'"{c}"' for c in COLUMNS)
 AT_ONCE = 1_000  # points in one mutation
 _DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -42,16 +48,6 @@ _WORDS = Words(
     newest="SELECT * FROM {0} ORDER BY receipt_ns DESC, digest LIMIT 1 BY series, start_ns, time_ns",
     holds="position(lowerUTF8({0}), ?) > 0",
 )
-
-
-def table(kept: str) -> str:
-    """Its definition; `kept` are settings by which rows are on disk when they are acknowledged."""
-    columns = ", ".join(f'"{c}" {t}' for c, t in TYPES.items())
-    return (
-        f"CREATE TABLE IF NOT EXISTS points (day Date, place Int64, {columns}, INDEX by_place place TYPE minmax GRANULARITY 1,"
-        " INDEX by_receipt receipt_ns TYPE minmax GRANULARITY 1) ENGINE = MergeTree PARTITION BY day"
-        f" ORDER BY (project, metric, time_ns, digest) SETTINGS {kept}, non_replicated_deduplication_window = 1000"
-    )
 
 
 def new(ask: Ask, day: str, rows: Sequence[PointRow]) -> tuple[list[PointRow], dict[int, PointRow]]:
@@ -89,7 +85,7 @@ def held(ask: Ask, day: str, project: str, digests: Sequence[str]) -> list[Point
     return [msgspec.convert(dict(zip(COLUMNS, row, strict=True)), PointRow) for row in rows]
 
 
-def forget(ask: Ask, enter: Enter, command: Callable[[str], Any], asked: Forget) -> None:
+def forget(ask: Ask, enter: Enter, alter: Callable[[str, str], None], asked: Forget) -> None:
     """Take points out, some at a time, each time entered before it is done: cut off anywhere it can be done again, and is entered once. A
     mutation takes no parameters, so digests are held to be digests."""
     gone: list[tuple[int, str]] = []
@@ -102,4 +98,4 @@ def forget(ask: Ask, enter: Enter, command: Callable[[str], Any], asked: Forget)
         where = f"(receipt_ns, digest) IN ({', '.join(f'({receipt:d}, {digest!r})' for receipt, digest in some)})"
         name = digest_json(["points", asked.project, where]).partition(":")[2]
         enter(NOBODY, 5, int(name[:15], 16), (0, 0), moved(ask, f"project = ? AND {where}", [asked.project], "erased", points=True))
-        command(f"ALTER TABLE points DELETE WHERE project = '{quoted}' AND {where} SETTINGS mutations_sync = 2")
+        alter("points", f"DELETE WHERE project = '{quoted}' AND {where} SETTINGS mutations_sync = 2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from windlass.store import points_clickhouse
+from windlass.store.clickhouse_tables import Table
 from windlass.store.spans import SpanRow
 
 _NUMBERS = {
@@ -24,20 +25,24 @@ TYPES = {
     for kind in (_SPECIAL.get(name, "Int64" if name in _NUMBERS else "String"),)
 }
 COLUMNS = ", ".join(f'"{c}"' for c in TYPES)
-KEPT = "fsync_after_insert = 1, fsync_part_directory = 1"  # a table's rows are on disk when an insert is acknowledged
+SPANS = Table(
+    "spans",
+    f"""day Date, place Int64, {", ".join(f'"{c}" {t}' for c, t in TYPES.items())},
+    INDEX by_trace trace_id TYPE bloom_filter GRANULARITY 1, INDEX by_place place TYPE minmax GRANULARITY 1""",
+    "MergeTree", "PARTITION BY day ORDER BY (project, start_ns, trace_id)",
+    key="trace_id", once=True, later=tuple(f"{c} {TYPES[c]} {d}" for c, d in _LATER.items()),
+)  # fmt: skip
 TABLES = (
-    f"""CREATE TABLE IF NOT EXISTS spans (day Date, place Int64, {", ".join(f'"{c}" {t}' for c, t in TYPES.items())},
-    INDEX by_trace trace_id TYPE bloom_filter GRANULARITY 1, INDEX by_place place TYPE minmax GRANULARITY 1)
-    ENGINE = MergeTree PARTITION BY day ORDER BY (project, start_ns, trace_id)
-    SETTINGS {KEPT}, non_replicated_deduplication_window = 1000""",
-    f"""CREATE TABLE IF NOT EXISTS positions (writer String, segment Int64, "read" Int64)
-    ENGINE = ReplacingMergeTree ORDER BY (writer, segment, "read") SETTINGS {KEPT}""",
-    "ALTER TABLE spans " + ", ".join(f"ADD COLUMN IF NOT EXISTS {c} {TYPES[c]} {d}" for c, d in _LATER.items()),
-    points_clickhouse.table(KEPT),
+    SPANS,
+    Table(
+        "positions", 'writer String, segment Int64, "read" Int64', "ReplacingMergeTree", 'ORDER BY (writer, segment, "read")',
+        # what is entered in the ledger with a write, and the places of its rows: `span_ledger_clickhouse.py`
+        later=('"first" Int64', '"last" Int64', "ledger Array(Tuple(String, Int64, String, String, String, Int64))"),
+    ),
+    points_clickhouse.POINTS,
     # where a write is to end, told before its rows: done again after a crash, it ends there too
-    f"""CREATE TABLE IF NOT EXISTS intents (writer String, segment Int64, "read" Int64, reached Int64)
-    ENGINE = ReplacingMergeTree(reached) ORDER BY writer SETTINGS {KEPT}""",
-    # what is entered in the ledger with a write, and the places of its rows: `span_ledger_clickhouse.py`
-    'ALTER TABLE positions ADD COLUMN IF NOT EXISTS "first" Int64, ADD COLUMN IF NOT EXISTS "last" Int64,'
-    " ADD COLUMN IF NOT EXISTS ledger Array(Tuple(String, Int64, String, String, String, Int64))",
+    Table(
+        "intents", 'writer String, segment Int64, "read" Int64, reached Int64', "ReplacingMergeTree", "ORDER BY writer",
+        arguments="reached",
+    ),
 )  # fmt: skip

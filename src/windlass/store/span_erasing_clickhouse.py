@@ -50,7 +50,7 @@ def common(ask: Ask, query: CommonQuery) -> list[str]:
     return sorted(said_among(iter([[(str(text),) for (text,) in asked]]), query.texts))
 
 
-def forget(ask: Ask, command: Callable[[str], Any], asked: Forget) -> int:
+def forget(ask: Ask, alter: Callable[[str, str], None], asked: Forget) -> int:
     """A mutation takes no parameters, so ids are held to be ids."""
     traces = [t for t in asked.traces if _ID.fullmatch(t)]
     ((count,),) = ask("SELECT count() FROM spans WHERE project = ? AND trace_id IN ?", [asked.project, traces])
@@ -59,7 +59,7 @@ def forget(ask: Ask, command: Callable[[str], Any], asked: Forget) -> int:
     project = asked.project.replace("\\", "\\\\").replace("'", "\\'")
     for start in range(0, len(traces), AT_ONCE):
         some = ", ".join(f"'{t}'" for t in traces[start : start + AT_ONCE])
-        command(f"ALTER TABLE spans DELETE WHERE project = '{project}' AND trace_id IN ({some}) SETTINGS mutations_sync = 2")
+        alter("spans", f"DELETE WHERE project = '{project}' AND trace_id IN ({some}) SETTINGS mutations_sync = 2")
     return int(count)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from windlass.core.digest import digest_json
+from windlass.store.clickhouse_tables import Lies
 from windlass.store.span_ledger import DAY_HOURS, GONE, Entry, hour_of
 from windlass.store.span_ledger_clickhouse import NOBODY, Ask, Enter, moved
 
 
-def expire(ask: Ask, enter: Enter, command: Callable[[str], Any], day: str) -> int:
+def expire(ask: Ask, enter: Enter, alter: Callable[[str, str], None], day: str) -> int:
     """Enter that a day's rows are expired, and remove them. Cut off in between it is done again, and entered once. Returns how many rows
     go. `day` is one that `days` told."""
     first = hour_of(day)
@@ -28,7 +28,7 @@ def expire(ask: Ask, enter: Enter, command: Callable[[str], Any], day: str) -> i
     if kept := _kept(ask, first):  # they have no rows, so they are told by what is entered of them
         enter(NOBODY, 4, time.time_ns(), (0, 0), kept)
     for table in ("spans", "points"):
-        command(f"ALTER TABLE {table} DROP PARTITION '{day}'")
+        alter(table, f"DROP PARTITION '{day}'")
     return int(count) + int(measured)
 
 
@@ -43,6 +43,6 @@ def _kept(ask: Ask, first: int) -> list[Entry]:
     return [Entry(project, hour, source, signal, what, sign * n) for project, hour, source, signal, n in rows for what, sign in fates]
 
 
-def days(ask: Ask) -> list[str]:
-    of = "FROM system.parts WHERE active AND database = currentDatabase() AND table IN ('spans', 'points')"
+def days(ask: Ask, lies: Lies) -> list[str]:
+    of = f"{lies.parts} AND table IN ('{lies.holds('spans')}', '{lies.holds('points')}')"
     return [str(day) for (day,) in ask(f"SELECT DISTINCT partition {of} ORDER BY partition", [])]

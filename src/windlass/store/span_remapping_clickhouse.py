@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from windlass.core.operations.traces import Remapped
+from windlass.store.clickhouse_tables import Lies
+from windlass.store.span_columns_clickhouse import SPANS
 from windlass.store.span_remapping import CHANGING, SLICE
 from windlass.store.spans import SpanRow
 
@@ -18,14 +20,20 @@ Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
 
 class ClickHouseRemapping:
-    """Days on their way, one after the other. `insert` puts rows, by day and place, into a table; `command` does what answers nothing."""
+    """Days on their way, one after the other. `insert` puts rows, by day and place, into a table; `command` does what answers nothing;
+    `lies` says where tables are."""
 
     def __init__(
-        self, ask: Ask, command: Callable[[str], Any], insert: Callable[[str, list[dict[str, Any]]], None], columns: Sequence[str]
+        self,
+        ask: Ask,
+        command: Callable[[str], Any],
+        insert: Callable[[str, list[dict[str, Any]]], None],
+        columns: Sequence[str],
+        lies: Lies,
     ) -> None:
-        self._ask, self._command, self._insert, self._columns = ask, command, insert, columns
-        command(f"DROP TABLE IF EXISTS {BESIDE}")
-        command(f"CREATE TABLE {BESIDE} AS spans")
+        self._ask, self._command, self._insert, self._columns, self._lies = ask, command, insert, columns, lies
+        for sql in (*lies.dropped(BESIDE), *lies.beside(BESIDE, SPANS)):
+            command(sql)
         self._left = [str(day) for (day,) in ask("SELECT DISTINCT day FROM spans ORDER BY day", [])]
         self._done, self._reached, self._of_day = 0, 0, 0
         self._changed: Counter[str] = Counter()
@@ -43,13 +51,14 @@ class ClickHouseRemapping:
             self._write(day, found, read)
             return False
         if self._of_day:
-            self._command(f"ALTER TABLE spans REPLACE PARTITION '{day}' FROM {BESIDE}")
+            self._command(self._lies.altered("spans", f"REPLACE PARTITION '{day}' FROM {self._lies.holds(BESIDE)}"))
         self._changed += self._of_this
         self._done += self._of_day
         self._left.pop(0)
         self._begin()
         if not self._left:
-            self._command(f"DROP TABLE {BESIDE}")
+            for sql in self._lies.dropped(BESIDE):
+                self._command(sql)
         return not self._left
 
     def again(self) -> None:
@@ -61,7 +70,7 @@ class ClickHouseRemapping:
         return Remapped(self._done + self._of_day, total, dict(self._changed + self._of_this), not self._left)
 
     def _begin(self) -> None:
-        self._command(f"TRUNCATE TABLE {BESIDE}")
+        self._command(self._lies.emptied(BESIDE))
         self._reached, self._of_day, self._of_this = 0, 0, Counter()
 
     def _write(self, day: str, found: list[tuple[Any, ...]], read: Callable[[SpanRow], SpanRow]) -> None:

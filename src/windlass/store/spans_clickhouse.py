@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -49,6 +49,7 @@ from windlass.store import (
     span_records_clickhouse,
     span_traces_clickhouse,
 )
+from windlass.store.clickhouse_tables import SETTINGS, Cluster, Lies, OneServer, on_cluster
 from windlass.store.points import PointRow, Row, apart
 from windlass.store.segments import Position
 from windlass.store.span_columns_clickhouse import COLUMNS, TABLES, TYPES
@@ -91,7 +92,7 @@ REMEDY = "write clickhouse://user@host:8123/database"
 BY_TYPE = {bool: "Bool", int: "Int64", str: "String", float: "Float64", list: "Array(String)"}
 
 
-def open_clickhouse(setting: str, environ: Mapping[str, str] = os.environ) -> ClickHouseSpans:
+def open_clickhouse(setting: str, environ: Mapping[str, str] = os.environ, cluster: Cluster | None = None) -> ClickHouseSpans:
     """The store by the setting `spans`: `clickhouse://user@host:8123/database`, with `?secure=1` for TLS. The password comes from
     `WINDLASS_SPANS_PASSWORD`. Raises `Invalid`, which does not repeat the setting, and `Unavailable`."""
     parts = urlsplit(setting)
@@ -119,21 +120,24 @@ def open_clickhouse(setting: str, environ: Mapping[str, str] = os.environ) -> Cl
             form_encode_query_params=True, autogenerate_session_id=False, query_retries=0,
         )  # fmt: skip
 
-    return ClickHouseSpans(connect, f"clickhouse://{parts.hostname}/{database}")
+    return ClickHouseSpans(connect, f"clickhouse://{parts.hostname}/{database}", cluster)
 
 
 class ClickHouseSpans:
     """`SpanStore` in a ClickHouse database. `connect` makes a client; raises what opening raises."""
 
-    def __init__(self, connect: Callable[[], Client], where: str) -> None:
+    def __init__(self, connect: Callable[[], Client], where: str, cluster: Cluster | None = None) -> None:
         self._connect = connect
         self._where = where
+        self._settings = SETTINGS if cluster else {}
         self._made: Client | None = None
         self._place: int | None = None  # of the last row; None where an insert may have come through and was not acknowledged
         self._remapping: ClickHouseRemapping | None = None
         self._hears: bool | None = None  # not asked yet
-        for sql in TABLES:
-            self._command(sql)
+        self._lies: Lies = on_cluster(self._ask, cluster) if cluster else OneServer()
+        for table in TABLES:
+            for sql in self._lies.created(table):
+                self._command(sql)
         span_ledger_clickhouse.begin(self._ask, self._enter)
 
     @property
@@ -142,6 +146,8 @@ class ClickHouseSpans:
             self._made = self._connect()
             if CONDITION_CACHE in self._made.server_settings:
                 self._made.set_client_setting(CONDITION_CACHE, 0)
+            for name, value in self._settings.items():
+                self._made.set_client_setting(name, value)
         return self._made
 
     def _do(self, what: Callable[[], Any]) -> Any:
@@ -174,16 +180,18 @@ class ClickHouseSpans:
                 self._place = self._last_place()
             self._intend(writer, position)
             first = first or self._place + 1
-            for table, some in (("spans", new), ("points", measured)):
-                last = self._append(table, day, some, digest_json([day, writer, *position, *(_key(r) for r in some)])) if some else last
+            for table, rows_of in (("spans", new), ("points", measured)):
+                for shard, some in self._lies.apart(cast(Sequence[Row], rows_of), _spread):
+                    token = digest_json([day, writer, *position, *(_key(r) for r in some)])
+                    last = self._append(table, day, some, token, shard)
         self._enter(writer, *position, (first, last), account([*cut_off.values(), *new, *measured]))
         return len(new)
 
-    def _append(self, table: str, day: str, rows: Sequence[Row], token: str) -> int:
-        """Insert rows at the next places. Returns the last of these."""
+    def _append(self, table: str, day: str, rows: Sequence[Row], token: str, shard: int) -> int:
+        """Insert rows of one shard at the next places. Returns the last of these."""
         place = self._place or 0
         lines = [msgspec.json.encode({"day": day, "place": place + n, **msgspec.structs.asdict(r)}) for n, r in enumerate(rows, 1)]
-        self._insert(table, b"\n".join(lines), {**WHOLE, "insert_deduplication_token": token})
+        self._insert(table, b"\n".join(lines), {**WHOLE, "insert_deduplication_token": token}, shard)
         self._place = place + len(rows)
         return self._place
 
@@ -208,8 +216,9 @@ class ClickHouseSpans:
         row = {"writer": writer, "segment": segment, "read": read, "first": places[0], "last": places[1], "ledger": entries}
         self._insert("positions", msgspec.json.encode(row), {})
 
-    def _insert(self, table: str, lines: bytes, settings: dict[str, Any]) -> None:
-        self._do(lambda: self._client.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=settings))
+    def _insert(self, table: str, lines: bytes, settings: dict[str, Any], shard: int = 1) -> None:
+        to = {**settings, **self._lies.to(shard)}
+        self._do(lambda: self._client.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=to))
 
     def _new(self, day: str, rows: Sequence[SpanRow]) -> tuple[list[SpanRow], dict[int, SpanRow]]:
         """Those that are not there, each once; and by place those that are."""
@@ -253,7 +262,7 @@ class ClickHouseSpans:
         return {"spans": total - logs, "traces": traces, "logs": logs}
 
     def size(self) -> int:
-        return int(self._ask("SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()")[0][0])
+        return int(self._ask(f"SELECT sum(bytes_on_disk) {self._lies.parts}")[0][0])
 
     def traces(self, query: TraceQuery) -> TracePage:
         return span_traces_clickhouse.traces_of(self._ask, query)
@@ -347,9 +356,9 @@ class ClickHouseSpans:
         """Returns how many spans it was. Parts are written anew; the server drops the old ones minutes later."""
         if self._remapping is not None:  # what it has read may be theirs
             self._remapping.again()
-        points_clickhouse.forget(self._ask, self._enter, self._command, asked)
+        points_clickhouse.forget(self._ask, self._enter, self._alter, asked)
         span_ledger_clickhouse.erasing(self._ask, self._enter, asked)
-        return span_erasing_clickhouse.forget(self._ask, self._command, asked)
+        return span_erasing_clickhouse.forget(self._ask, self._alter, asked)
 
     def ledger(self, project: str, since: int) -> list[Entry]:
         return span_ledger_clickhouse.read(self._ask, project, since)
@@ -362,7 +371,7 @@ class ClickHouseSpans:
         return None
 
     def days(self) -> list[str]:
-        return span_expiring_clickhouse.days(self._ask)
+        return span_expiring_clickhouse.days(self._ask, self._lies)
 
     def index(self, seconds: float) -> bool:
         return False  # ClickHouse makes its own, of columns that have one
@@ -370,7 +379,7 @@ class ClickHouseSpans:
     def expire(self, day: str) -> int:
         if self._remapping is not None:
             return 0
-        return span_expiring_clickhouse.expire(self._ask, self._enter, self._command, day)
+        return span_expiring_clickhouse.expire(self._ask, self._enter, self._alter, day)
 
     def rows_by_hour(self, project: str) -> list[tuple[int, str, int]]:
         return span_ledger_clickhouse.rows_by_hour(self._ask, project)
@@ -387,7 +396,7 @@ class ClickHouseSpans:
     def remap(self, read: Callable[[SpanRow], SpanRow], seconds: float) -> Remapped:
         """As DuckDB's."""
         if self._remapping is None:
-            self._remapping = ClickHouseRemapping(self._ask, self._command, self._put, list(TYPES))
+            self._remapping = ClickHouseRemapping(self._ask, self._command, self._put, list(TYPES), self._lies)
         end = time.monotonic() + seconds
         while not self._remapping.step(read) and time.monotonic() < end:
             pass
@@ -399,8 +408,12 @@ class ClickHouseSpans:
     def _command(self, sql: str) -> None:
         self._do(lambda: self._client.command(sql))
 
+    def _alter(self, table: str, what: str) -> None:
+        self._command(self._lies.altered(table, what))
+
     def _put(self, table: str, rows: list[dict[str, Any]]) -> None:
-        self._insert(table, b"\n".join(map(msgspec.json.encode, rows)), WHOLE)
+        for shard, some in self._lies.apart(rows, lambda row: str(row["trace_id"])):
+            self._insert(table, b"\n".join(map(msgspec.json.encode, some)), WHOLE, shard)
 
     def mentions(self, query: MentionQuery) -> int:
         return span_erasing_clickhouse.mentions(self._ask, query)
@@ -433,6 +446,11 @@ def _named(sql: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
 def _key(row: Row) -> list[str]:
     """What tells it from others of its project."""
     return [row.project, row.digest] if isinstance(row, PointRow) else [row.project, row.trace_id, row.span_id, row.digest]
+
+
+def _spread(row: Row) -> str:
+    """By what it is given to a shard."""
+    return row.series if isinstance(row, PointRow) else row.trace_id
 
 
 def _first(e: Exception) -> str:

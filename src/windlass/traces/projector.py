@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from windlass.core.errors import Unavailable, WindlassError
+from windlass.core.errors import Invalid, Unavailable, WindlassError
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.govern.prices import Prices
 from windlass.settings import Settings, load_settings
@@ -268,10 +268,14 @@ def open_projection(home: Home, settings: Settings) -> Projection:
     """Raises what opening the store raises."""
     store: SpanStore
     if settings.spans:
+        from windlass.store.clickhouse_tables import cluster_of
         from windlass.store.spans_clickhouse import open_clickhouse
 
-        store = open_clickhouse(settings.spans)
+        cluster = cluster_of(settings.spans_cluster, settings.spans_replica_path, settings.spans_replica_name)
+        store = open_clickhouse(settings.spans, cluster=cluster)
     else:
+        if settings.spans_cluster:
+            raise Invalid("no ClickHouse is named", where="spans_cluster", remedy="set spans to clickhouse://user@host:8123/database too")
         from windlass.store.spans_duckdb import DuckSpans  # brings DuckDB, which a command that asks for no spans never needs
 
         store = DuckSpans(home.path / "spans", settings.span_memory)
