@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from tests.registry.sources.postgresql_server import PASSWORD, PostgreSqlServer, binaries
@@ -16,6 +17,11 @@ from windlass.store.spans import SpanStore
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
+
+
+# how long an example takes is the machine's affair
+hypothesis.settings.register_profile("windlass", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("windlass")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
