@@ -294,6 +294,9 @@ def test_somebody_elses_feedback_stays(app: App, server: Server) -> None:
         assert another.call("DELETE", f"{V3}/traces/{trace}/assessments/{id}", 403)["error_code"] == "PERMISSION_DENIED"
         said = {"assessment_name": "helpful", "feedback": {"value": False}, "overrides": id}
         another.call("POST", f"{V3}/traces/{trace}/assessments", 403, assessment=said)
+        said = {"assessment_name": "helpful", "feedback": {"value": False}, "assessment_id": id}
+        another.call("POST", f"{V3}/traces/{trace}/assessments", 403, assessment=said)
+    assert app.assess(trace, "helpful", feedback={"value": True}, assessment_id=id)["assessment_id"] == id
     assert [s.value for s in app.client.traces.show(trace[3:]).scores] == [True]
 
 
