@@ -225,7 +225,13 @@ def test_a_trace_is_searched_in_their_words(app: App) -> None:
     first = app.call("POST", f"{V3}/traces/search", max_results=1, order_by=["timestamp_ms DESC"])
     second = app.call("POST", f"{V3}/traces/search", max_results=1, page_token=first["next_page_token"])
     assert [t["trace_id"] for page in (first, second) for t in page["traces"]] == [two, one] and "next_page_token" not in second
-    for wrong in ({"filter": "run_id = 'x'"}, {"order_by": ["timestamp_ms ASC"]}, {"max_results": "x"}, {"locations": [{}]}):
+    for wrong in (
+        {"filter": "run_id = 'x'"},
+        {"order_by": ["timestamp_ms ASC"]},
+        {"max_results": "x"},
+        {"locations": [{}]},
+        {"page_token": ["x"]},
+    ):
         said = app.call("POST", f"{V3}/traces/search", 400, **wrong)
         assert said["error_code"] == "INVALID_PARAMETER_VALUE" and next(iter(wrong)) in said["message"]
 
@@ -288,6 +294,9 @@ def test_somebody_elses_feedback_stays(app: App, server: Server) -> None:
         assert another.call("DELETE", f"{V3}/traces/{trace}/assessments/{id}", 403)["error_code"] == "PERMISSION_DENIED"
         said = {"assessment_name": "helpful", "feedback": {"value": False}, "overrides": id}
         another.call("POST", f"{V3}/traces/{trace}/assessments", 403, assessment=said)
+        said = {"assessment_name": "helpful", "feedback": {"value": False}, "assessment_id": id}
+        another.call("POST", f"{V3}/traces/{trace}/assessments", 403, assessment=said)
+    assert app.assess(trace, "helpful", feedback={"value": True}, assessment_id=id)["assessment_id"] == id
     assert [s.value for s in app.client.traces.show(trace[3:]).scores] == [True]
 
 
@@ -528,3 +537,41 @@ def test_prompts_are_linked_for_who_takes_this_for_its_server(app: App) -> None:
     ref = app.client.prompts.get("answer").ref
     assert [t.trace_id for t in app.client.traces.list(filter=f"uses:{ref}").items] == [ids[True].hex()]
     assert len(app.client.traces.list().items) == 2
+
+
+ODD = (None, True, -1, 10**30, 1.5, "", "x", [], [1], {}, {"a": 1}, "a" * 300)
+WHOLE: dict[str, tuple[str, str, Any]] = {
+    "a trace": ("POST", f"{V3}/traces", TOLD),
+    "an assessment": ("POST", f"{V3}/traces/{TRACE}/assessments", {"assessment": {
+        "assessment_name": "n", "feedback": {"value": 1}, "source": {"source_type": "HUMAN", "source_id": "ann"}, "span_id": "ab" * 8,
+        "rationale": "r", "metadata": {"a": "b"}, "create_time": "2026-11-30T08:00:00Z", "overrides": "a-1",
+    }}),
+    "a file": ("PUT", file_of(TRACE), {"spans": [stepped(TRACE)]}),
+    "a prompt": ("POST", f"{V2}/model-versions/create", {"name": "odd", "description": "d", "tags": [
+        {"key": IS_PROMPT, "value": "true"}, {"key": "mlflow.prompt.text", "value": "x"}, {"key": "_mlflow_prompt_type", "value": "chat"},
+    ]}),
+    "an alias": ("POST", f"{V2}/registered-models/alias", {"name": "odd", "alias": "best", "version": "1"}),
+    "a search": ("POST", f"{V3}/traces/search", {
+        "filter": "status = 'OK'", "order_by": ["timestamp_ms DESC"], "max_results": 5, "page_token": "1-a",
+        "locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}],
+    }),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WHOLE)
+def test_nothing_odd_is_a_defect(app: App, what: str) -> None:
+    """Each part of what is sent, in the place of which something else stands: taken, or refused with a reason."""
+    verb, path, whole = WHOLE[what]
+    for place, odd in itertools.product(places(whole), ODD):
+        sent = at = json.loads(json.dumps(whole))
+        for step in place[:-1]:
+            at = at[step]
+        at[place[-1]] = odd
+        answer = app.http.request(verb, path, json=sent)
+        assert answer.status_code < 500 and (answer.status_code == 200 or answer.json()["message"]), (place, odd, answer.text)
+
+
+def places(told: Any) -> Iterator[list[Any]]:
+    for key in told if isinstance(told, dict) else range(len(told)) if isinstance(told, list) else ():
+        yield [key]
+        yield from ([key, *rest] for rest in places(told[key]))

@@ -6,6 +6,7 @@ whole, so that it is told again as it was.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -48,7 +49,10 @@ class Assessments:
         if not isinstance(said, dict):
             raise Invalid("there is no assessment", where="assessment", remedy="send what MLflow's SDK does")
         told = {"create_time": now, "last_update_time": now, **said, "valid": True, "trace_id": asked["trace_id"]}
-        told["assessment_id"] = records.assessment_id(said) or f"a-{uuid4().hex}"
+        if id := records.assessment_id(said):  # their client sends none; one that is there is its giver's to replace
+            with contextlib.suppress(NotFound):
+                await self._known(actor, trace, id, actor.id)
+        told["assessment_id"] = id or f"a-{uuid4().hex}"
         before = await self._known(actor, trace, str(said["overrides"]), actor.id) if said.get("overrides") else None
         await self._score(actor, trace, told)
         if before:

@@ -135,6 +135,11 @@ def text_in(asked: Asked, field: str, *, empty: bool = False) -> str:
     return value
 
 
+def cursor_in(asked: Asked) -> str | None:
+    """Where to go on. Raises `Invalid`."""
+    return text_in(asked, "page_token") if asked.get("page_token") else None
+
+
 def listed(asked: Asked, field: str) -> list[Any]:
     """What is asked once or several times."""
     value = asked.get(field) or []
@@ -146,7 +151,7 @@ def number_in(asked: Asked, field: str, usual: int, most: int) -> int:
     value = asked.get(field) or usual
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         value = int(value[:9])
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or value is True or value < 1:
         raise Invalid(f"{str(value)[:20]!r} is no number of them", where=field, remedy=f"give 1 to {most}")
     return min(value, most)
 

@@ -30,7 +30,7 @@ from windlass.core.operations.registry import (
     VersionSummary,
 )  # fmt: skip
 from windlass.core.ref import check_label, check_name, parse_ref
-from windlass.doors.mlflow.door import V2, Asked, Door, Taken, number_in, text_in
+from windlass.doors.mlflow.door import V2, Asked, Door, Taken, cursor_in, number_in, text_in
 from windlass.sdk.importing.mlflow_prompts import EXPERIMENTS, IS_PROMPT, tags_in, tags_of, version_of
 from windlass.traces.mlflow_search import Clause, clauses
 
@@ -76,9 +76,7 @@ class Prompts:
         search = ""
         for c in clauses(str(asked.get("filter") or "")):
             search = _named(c) or search
-        query = ArtifactQuery(
-            actor.project, "prompt", search or None, asked.get("page_token") or None, number_in(asked, "max_results", AT_ONCE, MOST)
-        )
+        query = ArtifactQuery(actor.project, "prompt", search or None, cursor_in(asked), number_in(asked, "max_results", AT_ONCE, MOST))
         page, found = await self._door.ask(ARTIFACTS, actor, query), []
         for one in page.items:
             if all(_fits(c, one.name) for c in clauses(str(asked.get("filter") or ""))):
@@ -130,9 +128,7 @@ class Prompts:
         name = next((str(c.value) for c in asks if (c.room, c.key, c.op) == ("", "name", "=")), "")
         if not name or any(c.key not in ("name", IS_PROMPT) for c in asks):
             raise Invalid("versions are told of one prompt, by its name", where="filter", remedy="write name = 'answer'")
-        query = VersionQuery(
-            f"prompt/{check_name(name)}", actor.project, asked.get("page_token") or None, number_in(asked, "max_results", AT_ONCE, MOST)
-        )
+        query = VersionQuery(f"prompt/{check_name(name)}", actor.project, cursor_in(asked), number_in(asked, "max_results", AT_ONCE, MOST))
         page = await self._door.ask(VERSIONS, actor, query)
         found = [(one, await self._found(actor, f"{name}@{one.digest}")) for one in page.items]
         told = [_told(name, version, one) for one, version in found]

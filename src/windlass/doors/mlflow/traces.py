@@ -25,7 +25,7 @@ from windlass.core.errors import Invalid, NotFound
 from windlass.core.filter import Node, Not, Term, all_of, any_of, printed
 from windlass.core.operations.traces import TEXT, TRACE, TRACES, TextShow, Trace, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import StoredSpan, make_whole
-from windlass.doors.mlflow.door import V2, V3, Asked, Door, listed, number_in, text_in
+from windlass.doors.mlflow.door import V2, V3, Asked, Door, cursor_in, listed, number_in, text_in
 from windlass.doors.otlp.senders import FOREIGN_PROJECT
 from windlass.govern.permissions import explain, guard
 from windlass.sdk.importing.mlflow_spans import from_artifact
@@ -115,7 +115,7 @@ class Traces:
         search, limit = search_of(str(asked.get("filter") or "")), number_in(asked, "max_results", AT_ONCE, MOST)
         parts = [*_located(listed(asked, "locations")), *search.parts]
         query = TraceQuery(
-            actor.project, printed(all_of(parts)) if parts else "", since_ns=search.since_ns, cursor=asked.get("page_token") or None,
+            actor.project, printed(all_of(parts)) if parts else "", since_ns=search.since_ns, cursor=cursor_in(asked),
             until_ns=None if search.until_ns is None else search.until_ns - 1, limit=limit,
         )  # fmt: skip
         page = await self._door.ask(TRACES, actor, query)
