@@ -37,6 +37,7 @@ from windlass.traces import opik_spans
 
 SAID = "opik.experiment"  # all that was said of one, as JSON
 UNNAMED = "experiment"
+LONGEST = 500_000  # bytes of what is said of one
 LARGEST = 200  # experiments of a page
 STEPS = 50  # of an item's trace that are read together
 
@@ -104,7 +105,12 @@ class OpikExperiments:
         """Its record: a span of the trace that has the scores of the whole. The same again is a revision."""
         said = of_run(one.id, one.name, foreign_runs.dataset_id(one.dataset), "", metadata=one.said.get("metadata"))
         del said[foreign_runs.ITEM]
-        said |= {SAID: msgspec.json.encode(one.said).decode(), EVALUATION: foreign_runs.evaluation(one.id)}
+        text = msgspec.json.encode(one.said)
+        if len(text) > LONGEST:
+            raise Invalid(
+                f"an experiment says at most {LONGEST:,} bytes of itself", where="metadata", remedy="put the rest where it can be read"
+            )
+        said |= {SAID: text.decode(), EVALUATION: foreign_runs.evaluation(one.id)}
         span = hashlib.sha256(f"experiment\0{one.id}".encode()).hexdigest()[:16]
         trace = foreign_runs.run_trace(actor.project, one.id)
         await self._sets.put_into_runs(actor, [RunItem(trace, None, span, one.made_ns, said)], name=one.name)
@@ -264,7 +270,8 @@ def _read(found: Trace) -> _Experiment | None:
     """The experiment that the trace of a run as a whole has the record of; None where only scores of it came."""
     for span in found.spans:
         if isinstance(text := span.attributes.get(SAID), str):
-            said, told = msgspec.json.decode(text, type=Told), span.attributes
+            said, told = _decoded(text), span.attributes
+            said = said if isinstance(said, dict) else {}  # what was masked in it may have left no JSON
             dataset = str(told[foreign_runs.DATASET]).removeprefix(foreign_runs.dataset_id(""))
             return _Experiment(str(told[foreign_runs.RUN_ID]), str(told[foreign_runs.RUN_NAME]), dataset, said, span.start_ns, found.scores)
     return None
