@@ -30,7 +30,7 @@ from windlass.core.operations.traces import GIVE_SCORE, TRACE, TRACES, ScoreGive
 from windlass.core.span import DATASET_RUN, EVALUATION, StoredSpan, output_of
 from windlass.doors.foreign_datasets import ForeignDatasets, RunItem, iso, of_run
 from windlass.doors.opik_datasets import FILTERS, item_of
-from windlass.doors.opik_wire import BASE, Heard, Partly, Told, not_taken, page_of, serving, text_of
+from windlass.doors.opik_wire import BASE, Heard, Partly, Told, made_whole, not_taken, page_of, serving, text_of
 from windlass.doors.otlp import Intake
 from windlass.platform import Platform
 from windlass.traces import opik_spans
@@ -245,7 +245,7 @@ class OpikExperiments:
         row, id = await self._sets.row(actor, shown, key), opik_spans.trace_uuid(trace)
         own = {
             "id": f"{run}:{id}", "experiment_id": run, "dataset_item_id": key, "trace_id": id,
-            "output": _decoded(output_of(root)) if root else None,
+            "output": _decoded(output_of(await made_whole(self._platform, actor, root))) if root else None,
             "feedback_scores": [told for s in found.scores if s.span is None and (told := opik_spans.score_told(s))],
         }  # fmt: skip
         return (item_of(row, shown) if row else {"id": key, "source": "sdk", "data": {}}) | {"experiment_items": [own]}
