@@ -230,11 +230,14 @@ def test_a_trace_is_put_into_a_run(sender: Sender, server: Server) -> None:
     (span,) = sender.client.traces.show(trace).spans
     assert span.attributes["langfuse.experiment.item.id"] == "a"
     assert span.attributes["langfuse.experiment.metadata"] == '{"m":1}'
+    both = sender.http.post("/api/public/dataset-run-items", json=said | {"runName": "a second"}).json()
+    assert both["datasetRunId"] != told["datasetRunId"]
     score = {"datasetRunId": told["datasetRunId"], "name": "whole", "value": 0.5, "dataType": "NUMERIC"}
     assert sender.http.post("/api/public/scores", json=[score]).status_code == 202
     with server.http(authorization=f"Bearer {sender.client.keys.create('r', role='viewer').secret}") as http:
         found = until(lambda: http.get("/datasets/runs.json?of=capitals").json()["sets"])
-        assert [(s["name"], s["value"]) for s in found[0]["runs"][0]["said"]] == [("whole", 0.5)]
+        runs = {run["name"]: [(s["name"], s["value"]) for s in run["said"]] for run in found[0]["runs"]}
+        assert runs == {"by hand": [("whole", 0.5)], "a second": []}, "one trace in two runs"
     assert [t.trace_id for t in sender.client.traces.list().items] == [trace], "what is of the run as a whole is no trace"
 
 

@@ -124,7 +124,8 @@ def test_scores_of_traces_spans_and_threads(app: App) -> None:
 def test_a_trace_is_read_back_as_it_was_told(app: App) -> None:
     reader = app.client.keys.create("reader", role="viewer").secret or ""
     trace = uuid7()
-    told = {"id": trace, "name": "run", "project_name": "shop", "input": {"q": [1]}, "output": {"a": "x"}, "tags": ["t"], **TIMES}
+    long = {"a": "x" * 1_200_000}
+    told = {"id": trace, "name": "run", "project_name": "shop", "input": {"q": [1]}, "output": long, "tags": ["t"], **TIMES}
     assert app.put("traces", told | {"metadata": {"m": 1}}).status_code == 204
     scores = [{"id": trace, "name": "helpful", "value": 0.9, "reason": "says when"}]
     assert app.http.put(f"{BASE}/traces/feedback-scores", json={"scores": scores}).status_code == 204

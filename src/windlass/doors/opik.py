@@ -30,7 +30,7 @@ from windlass.core.operations.traces import GIVE_SCORE, TRACE, TRACES, ScoreRequ
 from windlass.core.span import StoredSpan
 from windlass.doors import api
 from windlass.doors.auth import headers_of
-from windlass.doors.opik_wire import SENDER, Endpoint, Heard, Partly, Told, aside, heard, refusal, serving
+from windlass.doors.opik_wire import SENDER, Endpoint, Heard, Partly, Told, aside, heard, made_whole, refusal, serving
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.intake import wait_after
 from windlass.doors.otlp.wire import PROTOBUF, SIGNALS
@@ -208,7 +208,7 @@ class Opik:
         id = str(heard.request.path_params["id"])
         trace, span = opik_spans.trace_hex(id), opik_spans.span_hex(id)
         found = await self._platform.ask(TRACE, heard.actor, TraceShow(trace, heard.actor.project, limit=1, span=span))
-        return opik_spans.trace_told(found.spans[0], found.scores)
+        return opik_spans.trace_told(await made_whole(self._platform, heard.actor, found.spans[0]), found.scores)
 
     async def began(self, actor: Actor, id: str) -> int | None:
         """When a trace did, in nanoseconds; None where it has not come."""

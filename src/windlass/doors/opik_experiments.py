@@ -30,13 +30,14 @@ from windlass.core.operations.traces import GIVE_SCORE, TRACE, TRACES, ScoreGive
 from windlass.core.span import DATASET_RUN, EVALUATION, StoredSpan, output_of
 from windlass.doors.foreign_datasets import ForeignDatasets, RunItem, iso, of_run
 from windlass.doors.opik_datasets import FILTERS, item_of
-from windlass.doors.opik_wire import BASE, Heard, Partly, Told, not_taken, page_of, serving, text_of
+from windlass.doors.opik_wire import BASE, Heard, Partly, Told, made_whole, not_taken, page_of, serving, text_of
 from windlass.doors.otlp import Intake
 from windlass.platform import Platform
 from windlass.traces import opik_spans
 
 SAID = "opik.experiment"  # all that was said of one, as JSON
 UNNAMED = "experiment"
+LONGEST = 500_000  # bytes of what is said of one
 LARGEST = 200  # experiments of a page
 STEPS = 50  # of an item's trace that are read together
 
@@ -104,7 +105,12 @@ class OpikExperiments:
         """Its record: a span of the trace that has the scores of the whole. The same again is a revision."""
         said = of_run(one.id, one.name, foreign_runs.dataset_id(one.dataset), "", metadata=one.said.get("metadata"))
         del said[foreign_runs.ITEM]
-        said |= {SAID: msgspec.json.encode(one.said).decode(), EVALUATION: foreign_runs.evaluation(one.id)}
+        text = msgspec.json.encode(one.said)
+        if len(text) > LONGEST:
+            raise Invalid(
+                f"an experiment says at most {LONGEST:,} bytes of itself", where="metadata", remedy="put the rest where it can be read"
+            )
+        said |= {SAID: text.decode(), EVALUATION: foreign_runs.evaluation(one.id)}
         span = hashlib.sha256(f"experiment\0{one.id}".encode()).hexdigest()[:16]
         trace = foreign_runs.run_trace(actor.project, one.id)
         await self._sets.put_into_runs(actor, [RunItem(trace, None, span, one.made_ns, said)], name=one.name)
@@ -239,7 +245,7 @@ class OpikExperiments:
         row, id = await self._sets.row(actor, shown, key), opik_spans.trace_uuid(trace)
         own = {
             "id": f"{run}:{id}", "experiment_id": run, "dataset_item_id": key, "trace_id": id,
-            "output": _decoded(output_of(root)) if root else None,
+            "output": _decoded(output_of(await made_whole(self._platform, actor, root))) if root else None,
             "feedback_scores": [told for s in found.scores if s.span is None and (told := opik_spans.score_told(s))],
         }  # fmt: skip
         return (item_of(row, shown) if row else {"id": key, "source": "sdk", "data": {}}) | {"experiment_items": [own]}
@@ -264,7 +270,8 @@ def _read(found: Trace) -> _Experiment | None:
     """The experiment that the trace of a run as a whole has the record of; None where only scores of it came."""
     for span in found.spans:
         if isinstance(text := span.attributes.get(SAID), str):
-            said, told = msgspec.json.decode(text, type=Told), span.attributes
+            said, told = _decoded(text), span.attributes
+            said = said if isinstance(said, dict) else {}  # what was masked in it may have left no JSON
             dataset = str(told[foreign_runs.DATASET]).removeprefix(foreign_runs.dataset_id(""))
             return _Experiment(str(told[foreign_runs.RUN_ID]), str(told[foreign_runs.RUN_NAME]), dataset, said, span.start_ns, found.scores)
     return None

@@ -12,6 +12,8 @@ from starlette.responses import Response
 
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, WindlassError
+from windlass.core.operations.traces import TEXT, TextShow
+from windlass.core.span import StoredSpan, make_whole
 from windlass.doors import api
 from windlass.doors.auth import headers_of
 from windlass.doors.otlp import Intake
@@ -19,6 +21,7 @@ from windlass.doors.otlp.http import Body
 from windlass.doors.otlp.intake import INLINE, Share
 from windlass.doors.otlp.senders import RAW, Sender
 from windlass.doors.otlp.unpacking import ENCODINGS
+from windlass.platform import Platform
 
 SENDER = Sender("/api/v1/private", (RAW, "bearer"))
 BASE = SENDER.base
@@ -109,6 +112,16 @@ def refusal(error: WindlassError) -> Response:
     answer.body = msgspec.json.encode({"code": error.status, "message": str(error), "errors": [str(error)], **error.as_dict()})
     answer.headers["content-length"] = str(len(answer.body))
     return answer
+
+
+async def made_whole(platform: Platform, actor: Actor, span: StoredSpan) -> StoredSpan:
+    """A span with its long texts, which are shortened where many are told."""
+    asked = (
+        TextShow(span.trace_id, span.span_id, of, actor.project)  # type: ignore[arg-type]
+        for of in span.cut
+    )
+    make_whole(span, {one.of: (await platform.ask(TEXT, actor, one)).text for one in asked})
+    return span
 
 
 def page_of(request: Request, largest: int = LARGEST_PAGE) -> tuple[int, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -60,27 +58,32 @@ async def _runs_of(ask: Asker, of: FigureGroup) -> RunsOf:
     prefix = foreign_runs.dataset_id("")
     within = _term(foreign_runs.DATASET, of.value) if of.value else f"has:attr.{foreign_runs.RUN_ID} -has:attr.{foreign_runs.DATASET}"
     found = await _by(ask, foreign_runs.RUN_ID, within)
-    made = [await _run(ask, within, group.value, group) for group in found.groups if group.value is not None]
+    made = [await _run(ask, of.value, within, group.value, group) for group in found.groups if group.value is not None]
     made.sort(key=lambda run: -run.day_ns)
     names = dict.fromkeys(score.name for run in made for score in run.figure.scores)
     return RunsOf((of.value or "").removeprefix(prefix), tuple(made), tuple(names), found.more)
 
 
-async def _run(ask: Asker, within: str, id: str, group: FigureGroup) -> ForeignRun:
-    """By its id: Opik's may be called alike."""
+async def _run(ask: Asker, dataset: str | None, within: str, id: str, group: FigureGroup) -> ForeignRun:
+    """By its id: Opik's may be called alike, and a trace may be in several."""
     meant = f"{within} {_term(foreign_runs.RUN_ID, id)}"
     names = [g.value for g in (await _by(ask, foreign_runs.RUN_NAME, meant)).groups if g.value is not None]
+    whole = await _whole(ask, id)
+    known = [n for n in names if dataset and foreign_runs.run_id(ask.actor.project, dataset, n) == id]
+    told = [str(s.attributes[foreign_runs.RUN_NAME]) for s in (whole.spans if whole else ()) if foreign_runs.RUN_NAME in s.attributes]
     begun = min((bucket.start_ns for bucket in group.buckets), default=0)
-    return ForeignRun(names[0] if names else id, group.whole, begun, tuple(await _said(ask, id)), query("/traces", filter=meant))
+    name = next(iter([*known, *told, *names]), id)
+    return ForeignRun(name, group.whole, begun, whole.scores if whole else (), query("/traces", filter=meant))
 
 
-async def _said(ask: Asker, run: str) -> Sequence[ScoreGiven]:
+async def _whole(ask: Asker, run: str) -> Trace | None:
+    """What is of a run as a whole: its record, where the SDK made one, and its scores."""
     project = ask.actor.project
     try:
         found: Trace = await ask(TRACE, TraceShow(foreign_runs.run_trace(project, run), project, limit=1))
     except NotFound:
-        return ()
-    return found.scores
+        return None
+    return found
 
 
 async def _by(ask: Asker, attribute: str, filter: str) -> Figures:

@@ -73,7 +73,7 @@ def bring_datasets(client: Client, server: Foreign, left: Counter[Left], *, agai
             except Forbidden:
                 left[Left("datasets", "the key here may not write")] += 1
                 continue
-            except Invalid as e:
+            except (Invalid, NotFound) as e:  # it may have gone meanwhile
                 left[Left("datasets", f"{name[:60]}: {e.message[:200]}")] += 1
                 continue
             names[str(said["id"])] = name
