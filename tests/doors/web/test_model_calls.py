@@ -103,6 +103,8 @@ def test_the_playground_opens_on_it_and_claims_no_version(server: Server) -> Non
         twin = http.get(f"/playground.json?trace={TRACE}&span={CALL}").json()
         page = http.get(f"/playground?trace={TRACE}&span={CALL}").text
         whole = http.get(f"/playground?trace={TRACE}").text
+        wrong = [http.get(f"/playground?trace={t}&span={s}").status_code for t, s in ((TRACE, "x"), ("x", ""), (TRACE, "f" * 16))]
+    assert wrong == [400, 400, 404]
     assert f'href="/playground?trace={TRACE}&amp;span={CALL}"' in shown and "Be kind." in shown
     assert twin["call"]["model"] == "openai/gpt-4o" and [m["role"] for m in twin["call"]["messages"]] == ["system", "user"]
     assert "When does the shop open?" in page and "in the version that ran" not in page + whole

@@ -48,8 +48,8 @@ def test_a_step_is_scored_where_it_is_looked_at(wide: Opened, toured: Server) ->
     page = wide.go(f"/traces/{trace}?span={step.span_id}")
     page.get_by_label("Comment on this step").fill("the wrong order")
     with page.expect_navigation():
-        page.get_by_role("button", name="Not helpful").last.click()
-    assert page.url.endswith(f"?span={step.span_id}#scores")
+        page.locator("#step").get_by_role("button", name="Not helpful").click()
+    assert page.url.endswith(f"?span={step.span_id}#step")
     assert page.locator("tr.on", has_text="helpful no").count() == 1
     assert page.locator("#scores li").count() == 0, "it is of the step"
     assert "the wrong order" in page.locator(".split").inner_text()

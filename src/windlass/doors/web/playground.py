@@ -15,6 +15,7 @@ from starlette.responses import Response
 from windlass.core import span as names
 from windlass.core.conversation import gist
 from windlass.core.operations import Empty
+from windlass.core.operations.query import taken
 from windlass.core.operations.registry import ARTIFACTS, SHOW, ArtifactQuery, ArtifactSummary, RefQuery, VersionDetail
 from windlass.core.operations.runs import MODELS, RUN_STREAM
 from windlass.core.operations.traces import TEXT, TRACE, TextShow, TraceShow
@@ -97,7 +98,7 @@ def _shown(value: Any) -> str:
 async def _step(ask: Asker, trace: str, span: str) -> tuple[StoredSpan | None, str]:
     """A step of a trace, its outermost by default, and all that it was given. Raises `NotFound`, and `Invalid` for ids that are none."""
     project = ask.actor.project
-    found = await ask(TRACE, TraceShow(trace, project, span=span))
+    found = await ask(TRACE, taken(TraceShow, {"id": trace, "project": project, "span": span}))
     step = next((s for s in found.spans if s.span_id == span or (not span and s.parent is None)), None)
     if step is None:
         return None, ""

@@ -38,7 +38,7 @@ def shown(scores: Iterable[ScoreGiven], me: str) -> ScoresShown:
 async def of_trace(request: Request, ask: Asker) -> Response:
     id, span = request.path_params["id"], request.query_params.get("span") or None
     await _give(request, ask, trace=id, span=span)
-    return RedirectResponse(query(f"/traces/{quote(id)}", span=span) + "#scores", 303)
+    return RedirectResponse(query(f"/traces/{quote(id)}", span=span) + ("#step" if span else "#scores"), 303)
 
 
 async def of_session(request: Request, ask: Asker) -> Response:
