@@ -24,8 +24,9 @@ DISTRIBUTED = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+)  AS (\w+) ENGINE = 
 
 
 def alone(sql: str) -> str:
-    """A statement without what needs Keeper."""
-    return REPLICATED.sub(lambda m: f"{m[1]}({m[2]})", re.sub(r"ON CLUSTER '\w+'", "", sql))
+    """A statement without what needs Keeper. A replicated table drops an insert that comes again; one that is not does when it is told."""
+    plain, replicated = REPLICATED.subn(lambda m: f"{m[1]}({m[2]})", re.sub(r"ON CLUSTER '\w+'", "", sql))
+    return f"{plain}, non_replicated_deduplication_window = 1000" if replicated else plain
 
 
 class Node:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.clickhouse_cluster import cluster_spans
 from tests.conftest import chdb_client, clickhouse_spans
@@ -15,10 +16,19 @@ from tests.store.test_spans_stores import NOW, SECOND, id_of, span
 from tests.traces.test_points import NOW as METRICS_NOW
 from tests.traces.test_points import gauge, sums
 
-from windlass.store.clickhouse_tables import Cluster, OnCluster
+from windlass.core.errors import Invalid
+from windlass.core.operations.calls import CallsShow
+from windlass.core.operations.figures import FiguresQuery
+from windlass.core.operations.logs import LogQuery
+from windlass.core.operations.metrics import MetricQuery, MetricShow
+from windlass.core.operations.sessions import SessionQuery
+from windlass.core.operations.traces import FieldQuery, LiveQuery, TraceQuery, TraceShow
+from windlass.core.operations.trees import TreeShow
+from windlass.store.clickhouse_tables import PATH, REPLICA, Cluster, OnCluster, cluster_of, on_cluster
+from windlass.store.points import PointRow
 from windlass.store.segments import Position
 from windlass.store.span_columns_clickhouse import SPANS, TABLES
-from windlass.store.spans import SpanStore
+from windlass.store.spans import ArrivalQuery, CommonQuery, Forget, MentionQuery, ScoreQuery, SpanRow, SpanStore, Standing, SubjectQuery
 from windlass.store.spans_clickhouse import ClickHouseSpans
 from windlass.traces.points import points
 
@@ -91,15 +101,6 @@ def filled(store: SpanStore) -> None:
 
 
 def answers(store: SpanStore) -> dict[str, Any]:
-    from windlass.core.operations.calls import CallsShow
-    from windlass.core.operations.figures import FiguresQuery
-    from windlass.core.operations.logs import LogQuery
-    from windlass.core.operations.metrics import MetricQuery, MetricShow
-    from windlass.core.operations.sessions import SessionQuery
-    from windlass.core.operations.traces import FieldQuery, LiveQuery, TraceQuery, TraceShow
-    from windlass.core.operations.trees import TreeShow
-    from windlass.store.spans import ArrivalQuery, CommonQuery, MentionQuery, ScoreQuery, SubjectQuery
-
     times = {"since_ns": NOW - SECOND, "until_ns": NOW + 100 * SECOND}
     measured = {"since_ns": METRICS_NOW - 3600 * SECOND, "until_ns": METRICS_NOW + 3600 * SECOND}
     asked: dict[str, Callable[[], Any]] = {
@@ -111,9 +112,8 @@ def answers(store: SpanStore) -> dict[str, Any]:
         "trace": lambda: store.trace(TraceShow(id_of("a"))),
         "tree": lambda: store.tree(TreeShow(id_of("b"))),
         "calls": lambda: store.calls(CallsShow(id_of("b"))),
-        "live": lambda: store.live(LiveQuery(hours=87_000)).runs,
-        "figures": lambda: [store.figures(FiguresQuery(by=by, **times)) for by in (None, "model", "user", "tool", "session", "tag")],
-        "steps": lambda: store.figures(FiguresQuery(by="tool", steps=True, **times)),
+        "live": lambda: msgspec.structs.replace(store.live(LiveQuery(hours=8_000)), series=()),
+        "figures": lambda: store.figures(FiguresQuery(measures=("calls",), **times)),
         "sessions": lambda: store.sessions(SessionQuery()),
         "logs": lambda: store.logs(LogQuery()),
         "metrics": lambda: store.metrics(MetricQuery(hours=0)),
@@ -154,4 +154,69 @@ def test_a_cluster_answers_what_one_server_does(plain: SpanStore, spread: ClickH
     for name, answer in expected.items():
         assert told[name] == answer, name
     filled(spread)  # again: nothing is there twice
-    assert answers(spread)["counts"] == expected["counts"]
+    assert spread.counts() == expected["counts"]
+
+
+def test_what_is_taken_out_goes_from_every_shard(spread: ClickHouseSpans, plain: SpanStore) -> None:
+    """Erased, read anew, and expired; opened again, it is there as it was."""
+    for store in (plain, spread):
+        filled(store)
+        gone = store.held_points("2027-01-16", "default", [r.digest for r in rows() if isinstance(r, PointRow)])[0]
+        store.forget(Forget("default", (id_of("a"), id_of("e")), (), (Standing(gone.receipt_ns, ()),)))
+        while not store.remap(lambda row: msgspec.structs.replace(row, name=row.name.upper()), 0.0).finished:
+            pass
+    asked = TraceShow(id_of("b"))
+    assert spread.trace(asked) == plain.trace(asked) and spread.trace(asked).spans[0].name == "RUN 1"
+    assert spread.traces(TraceQuery()) == plain.traces(TraceQuery()) and len(spread.traces(TraceQuery()).items) == 4
+    assert spread.metrics(MetricQuery(hours=0)) == plain.metrics(MetricQuery(hours=0))
+    for day in ("2027-01-15", "2027-01-16"):
+        assert spread.expire(day) == plain.expire(day) > 0
+    assert spread.days() == [] and spread.counts() == plain.counts() and spread.counts()["spans"] == 0
+    assert sorted(map(repr, spread.ledger("default", 0))) == sorted(map(repr, plain.ledger("default", 0)))
+
+
+def test_an_insert_that_comes_again_with_its_token_is_dropped(chdb_folder: Path) -> None:
+    """Through the Distributed table, with the shard that it is for; as the server may go on with the first when it is sent again."""
+    store = cluster_spans(chdb_folder, f"t{secrets.token_hex(6)}", "one")
+    some = [r for r in rows() if isinstance(r, SpanRow)][:5]
+    for _ in range(2):
+        store._append("spans", "2027-01-15", some, "the same", 1)
+        store._place = 0  # what had become of it was not known
+    assert store.counts()["spans"] == 5
+    store._append("spans", "2027-01-15", some, "another", 1)
+    assert store.counts()["spans"] == 10, "by the token, not by what it holds"
+    store.close()
+
+
+def test_it_is_said_on_every_node_and_asked_of_all(chdb_folder: Path) -> None:
+    said, database = list[str](), f"t{secrets.token_hex(6)}"
+    for _ in range(2):  # also where tables are there already
+        store = cluster_spans(chdb_folder, database, "one", said)
+        filled(store)
+        store.forget(Forget("default", (id_of("a"),)))
+        store.close()
+    assert said and all("ON CLUSTER 'one'" in sql for sql in said)
+    assert all("_local" in sql for sql in said if sql.startswith("ALTER") and "ADD COLUMN" not in sql)
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        (("a'b", PATH, REPLICA), "spans_cluster"), (("main", "/x/{shard}", REPLICA), "spans_replica_path"),
+        (("main", "/x/{table}", REPLICA), "spans_replica_path"), (("main", PATH + "'", REPLICA), "spans_replica_path"),
+        (("main", PATH, ""), "spans_replica_name"), (("main", PATH, "x y"), "spans_replica_name"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_would_not_do_is_refused(given: tuple[str, str, str], where: str) -> None:
+    with pytest.raises(Invalid) as found:
+        cluster_of(*given)
+    assert found.value.where == where and found.value.remedy
+    assert cluster_of("", PATH, REPLICA) is None and cluster_of("main", PATH, REPLICA) == Cluster("main")
+
+
+def test_a_cluster_that_is_not_there_or_writes_to_every_replica_is_refused(chdb_folder: Path) -> None:
+    with pytest.raises(Invalid, match="knows no such cluster"):
+        cluster_spans(chdb_folder, f"t{secrets.token_hex(6)}", "other")
+    answers = iter([[("windlass",)], [(2, 2, 0)]])
+    with pytest.raises(Invalid, match="every replica"):
+        on_cluster(lambda sql, values: next(answers), Cluster("main"))
