@@ -1,11 +1,12 @@
 """Traces in, until they can be asked for: spans a second acknowledged, spans a second in the tables, and how far the tables lag.
 
-    python -m bench.traces [--seconds 10] [--masking off|secrets|personal] [--peers]
+    python -m bench.traces [--seconds 10] [--masking off|secrets|personal] [--steady 10000] [--peers]
     python -m bench.traces --board 4          # the dashboard's questions over so many million spans: bench/board.py
 
 A whole server as `windlass up` starts it, with one worker. Four connections send requests of 120 spans of about 2 kB, ten to a trace, with
 text in ordinary words and ids that are new each time. Every half second one more connection asks how many spans there are: what was
-acknowledged before it asked must be counted, so the time that takes is what somebody waits who asks for what was just sent. With peers
+acknowledged before it asked must be counted, so the time that takes is what somebody waits who asks for what was just sent. `--steady`:
+lists of traces again and again, first while nothing comes, then while so many spans a second do. With peers
 Phoenix and MLflow take the same requests afterwards (bench/ingest_peers.py).
 """
 
@@ -120,6 +121,51 @@ async def newest(http: Any) -> float:
     return time.perf_counter() - began
 
 
+LISTS = ({}, {"filter": "status:error"}, {"filter": "user:u7"}, {"filter": "has:session latency>500ms"})
+
+
+async def steadily(
+    port: int, key: str, owner: str, bodies: list[bytes], rate: float, seconds: float
+) -> tuple[list[float], list[float], float]:
+    """Seconds that lists took while nothing came, and while spans came at a rate; and how many did, a second."""
+    numbers, sent = itertools.count(random.randrange(1 << 30)), 0
+    head = {"content-type": "application/x-protobuf", "authorization": f"Bearer {key}"}
+    limits = httpx2.Limits(max_connections=CONNECTIONS)
+    async with (
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {owner}"}, timeout=120) as asking,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=head, timeout=120, limits=limits) as sending,
+    ):
+
+        async def lists(until: float) -> list[float]:
+            took = list[float]()
+            for query in itertools.cycle(LISTS):
+                began = time.perf_counter()
+                if began > until:
+                    return took
+                (await asking.get("/api/v1/traces/list", params={"limit": 50, **query})).raise_for_status()
+                took.append(time.perf_counter() - began)
+            raise AssertionError("lists go on until their time is over")
+
+        async def send(first: float, until: float) -> None:
+            """One of the connections: each request at its time, or at once where that has passed."""
+            nonlocal sent
+            for n, body in enumerate(itertools.cycle(bodies)):
+                at = first + n * CONNECTIONS * SPANS / rate
+                if at > until:
+                    return
+                await asyncio.sleep(max(0.0, at - time.perf_counter()))
+                made = body.replace(MARK, next(numbers).to_bytes(4, "big"))
+                (await sending.post("/v1/traces", content=made)).raise_for_status()
+                sent += SPANS
+
+        await newest(asking)
+        quiet = await lists(time.perf_counter() + seconds)
+        began = time.perf_counter()
+        senders = [send(began + n * SPANS / rate, began + seconds) for n in range(CONNECTIONS)]
+        busy, *_ = await asyncio.gather(lists(began + seconds), *senders)
+        return quiet, busy, sent / (time.perf_counter() - began)
+
+
 def processor(home: Path) -> dict[str, tuple[float, float]]:
     """Of each process of the server: seconds of processor, and MB that it holds."""
     found = {}
@@ -135,6 +181,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=10.0)
     arguments.add_argument("--masking", choices=tuple(MASKING), default="secrets")
+    arguments.add_argument("--steady", type=float, default=0.0, metavar="SPANS_A_SECOND")
     arguments.add_argument("--peers", action="store_true")
     arguments.add_argument("--board", type=float, default=0.0, metavar="MILLIONS")
     given = arguments.parse_args()
@@ -152,6 +199,7 @@ def main() -> None:
         before = processor(home)
         f = uvloop.run(load(way.port, way.key, owner, bodies, given.seconds))
         after = processor(home)
+        steady = uvloop.run(steadily(way.port, way.key, owner, bodies, given.steady, given.seconds)) if given.steady else None
         stored = sum(p.stat().st_size for p in (home / "spans").rglob("*") if p.is_file())
     size = sum(map(len, bodies)) / BODIES / SPANS / 1000
     print(f"spans of {size:.2f} kB, masking {given.masking}; {os.cpu_count()} cores, load {loaded:.1f} before")
@@ -160,6 +208,10 @@ def main() -> None:
     for name, (spent, held) in after.items():
         print(f"  {name}: {(spent - before[name][0]) / f['spans'] * 1e6:.1f} µs of processor a span, {held:.0f} MB")
     print(f"  files of spans {stored / 1e6:,.0f} MB")
+    if steady:
+        quiet, busy, rate = steady
+        for what, took in (("while nothing comes", quiet), (f"while {rate:,.0f} spans/s come", busy)):
+            print(f"lists {what}: p50 {percentile(took, 0.5):.0f} ms, p95 {percentile(took, 0.95):.0f} ms ({len(took)} of them)")
     if given.peers:
         numbers = itertools.count(1)
         requests = (b.replace(MARK, next(numbers).to_bytes(4, "big")) for b in itertools.cycle(bodies))
