@@ -84,8 +84,8 @@ def pieces(db: duckdb.DuckDBPyConnection, files: Sequence[File], since: int, unt
 
 def place(db: duckdb.DuckDBPyConnection, files: Sequence[File], key: str, project: str, since: int) -> None:
     """Fills `lying` with the places of all spans whose key, a column of `traces`, is among `candidates`; but of keys of which nothing
-    began from a time on. `places` has where all of them lie, and when."""
-    wanted = f"{key} AS key, first_row, last_row, start_ns, last_ns"
+    began from a time on. `places` has where all of them lie, and when, and of which evaluation they are."""
+    wanted = f"{key} AS key, project, evaluation, first_row, last_row, start_ns, last_ns"
     asked = _with_candidates(db, files) or [0]
     parts = [f"SELECT {n} AS file, {wanted} FROM {files[n].name}.traces WHERE project = ?" for n in asked]
     db.execute(

@@ -121,7 +121,9 @@ def _fitting(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, beg
     place(db, files, "trace_id", project, max(q.since, EARLIEST if began_after is None else began_after))
     if q.newest:
         leave_revised(db, files, q.spans)
-    spans, values = lying(db, files, q.spans)
+        spans, values = lying(db, files, q.spans)
+    else:  # when its spans began is all that is asked of a trace
+        spans, values = f"SELECT key AS trace_id, start_ns FROM places WHERE {q.spans[0]}", [*q.spans[1]]
     if q.totals:
         spans = f"WITH s AS ({spans}) SELECT *, (trace_id, span_id) NOT IN ({outer('s')}) AS innermost FROM s"
     conditions = [*((f"bool_or({c})", given) for c, given in q.steps), *q.whole, ("min(start_ns) BETWEEN ? AND ?", [q.since, q.until])]
