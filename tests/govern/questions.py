@@ -6,7 +6,7 @@ import hashlib
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from tests.govern.world import MARK, World
+from tests.govern.world import MARK, OPIK, World
 
 from windlass.core.digest import TAG
 from windlass.doors.otlp.senders import PATHS
@@ -271,7 +271,49 @@ def doors(w: World) -> dict[str, Asked]:
         "PUT /api/v1/private/traces/threads/feedback-scores": Asked(
             "trace", "PUT", "/api/v1/private/traces/threads/feedback-scores", b'{"scores": []}'
         ),
-        "ANY /api/v1/private/{rest:path}": Asked("nothing", "GET", "/api/v1/private/datasets"),
+        **{
+            f"{method} /api/v1/private/{path}": Asked(
+                needs,
+                method,
+                f"/api/v1/private/{path.replace('{id:uuid}', OPIK).replace('{id}', name)}",
+                body.encode(),
+                query={"experiment_ids": f'["{OPIK}"]'} if path.endswith("experiments/items") and method == "GET" else {},
+            )
+            for needs, method, path, name, body in (
+                ("read", "GET", "traces/{id:uuid}", "", ""),
+                ("read", "GET", "datasets", "", ""),
+                ("read", "GET", "datasets/{id}", "rows", ""),
+                ("read", "POST", "datasets/retrieve", "", '{"dataset_name": "rows"}'),
+                ("read", "GET", "datasets/{id}/items", "rows", ""),
+                ("read", "POST", "datasets/items/stream", "", '{"dataset_name": "rows"}'),
+                ("read", "GET", "datasets/{id}/versions", "rows", ""),
+                ("read", "POST", "datasets/{id}/versions/retrieve", "rows", '{"version_name": "abcd"}'),
+                ("write", "POST", "datasets", "", '{"name": "new-set"}'),
+                ("write", "PUT", "datasets/items", "", '{"dataset_name": "rows", "items": [{"id": "r1", "data": {"input": 1}}]}'),
+                ("write", "POST", "datasets/items/delete", "", '{"dataset_name": "rows", "item_ids": ["r39"]}'),
+                ("run", "POST", "experiments", "", f'{{"id": "{OPIK}", "name": "a", "dataset_name": "rows"}}'),
+                ("trace", "POST", "experiments/items", "", '{"experiment_items": []}'),
+                ("trace", "POST", "experiments/finish", "", "{}"),
+                ("trace", "PATCH", "experiments/{id:uuid}", "", '{"metadata": {}}'),
+                ("read", "GET", "experiments", "", ""),
+                ("read", "GET", "experiments/{id:uuid}", "", ""),
+                ("read", "POST", "experiments/stream", "", '{"name": "a"}'),
+                ("read", "GET", "datasets/{id}/items/experiments/items", "rows", ""),
+                ("write", "POST", "prompts", "", '{"name": "new", "template": "x"}'),
+                ("read", "GET", "prompts", "", ""),
+                ("write", "POST", "prompts/versions", "", '{"name": "new", "version": {"template": "x"}}'),
+                ("call", "POST", "prompts/versions/retrieve", "", '{"name": "note"}'),
+                ("run", "GET", "prompts/{id}/versions", "note", ""),
+                ("read", "GET", "auth/workspace", "", ""),
+                ("trace", "POST", "auth", "", "{}"),
+                ("read", "POST", "projects/retrieve", "", '{"name": "shop"}'),
+                ("read", "GET", "projects/{id}", "shop", ""),
+            )
+        },
+        "ANY /api/v1/private/{rest:path}": Asked("nothing", "GET", "/api/v1/private/optimizations"),
+        "GET /api/is-alive/ver": Asked("public", "GET", "/api/is-alive/ver"),
+        "GET /{workspace}/experiments/{name}/compare": Asked("leads", "GET", "/default/experiments/rows/compare"),
+        "GET /{workspace}/projects/{project}/datasets/{name}/items": Asked("leads", "GET", "/default/projects/p/datasets/rows/items"),
         "GET /api/is-alive/ping": Asked("public", "GET", "/api/is-alive/ping"),
         "GET /api/v1/session/redirect/projects/": Asked("leads", "GET", "/api/v1/session/redirect/projects/", query={"trace_id": OPIK}),
         "GET /project/{project}/traces/{id}": Asked("leads", "GET", "/project/p/traces/abc"),
@@ -289,7 +331,6 @@ def doors(w: World) -> dict[str, Asked]:
     }
 
 
-OPIK = "01a22b6a-df15-7b39-a930-05d75c1c456a"
 NEW_BLOB = b"what nobody has sent yet"
 NEW_DIGEST = hashlib.sha256(NEW_BLOB).hexdigest()
 

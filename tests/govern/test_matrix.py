@@ -35,6 +35,9 @@ PUBLIC = {
     "GET /static": "style sheets and scripts, which are in the wheel",
     "GET /api/v1/openapi.json": "what can be asked, which is in the wheel; not what there is",
     "GET /api/is-alive/ping": "that it runs, for Opik's SDK",
+    "GET /api/is-alive/ver": "which version of Opik's server it speaks like",
+    "GET /{workspace}/experiments/{name}/compare": "an address that Opik's SDK prints, which leads to a page",
+    "GET /{workspace}/projects/{project}/datasets/{name}/items": "likewise",
     "GET /api/v1/session/redirect/projects/": "an address that Opik's SDK prints, which leads to a page",
     "GET /project/{project}/traces/{id}": "one that Langfuse's prints, likewise",
     "GET /project/{project}/experiments/results": "likewise",
@@ -120,7 +123,9 @@ def test_every_other_route_has_a_row(world: World) -> None:
             methods = route.methods - {"HEAD"}
             found.add(f"{'ANY' if len(methods) > 1 else next(iter(methods))} {route.path}")
     for route in world.app._rest.routes:  # type: ignore[attr-defined]
-        if route.path.startswith(("/mcp", "/log", "/api/public", "/api/v1/private", "/api/is-alive", "/api/v1/session/", "/project")):
+        if route.path.startswith(
+            ("/mcp", "/log", "/api/public", "/api/v1/private", "/api/is-alive", "/api/v1/session/", "/project", "/{workspace}")
+        ):
             methods = route.methods - {"HEAD"}
             found.add(f"{'ANY' if len(methods) > 1 else next(iter(methods))} {route.path}")
     found |= {f"POST {path}" for path in gateway.ROUTES} | {f"{method} {path}" for path, method in gateway.OTHERS.items()}

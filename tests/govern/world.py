@@ -87,6 +87,7 @@ def _metric() -> bytes:
     return made.SerializeToString()
 
 
+OPIK = "01a22b6a-df15-7b39-a930-05d75c1c456a"  # of a trace and an experiment that Opik's SDK told
 ROLES = ("owner", "developer", "viewer", "caller", "run", "grant", "other", "scoped", "revoked", "nobody")
 
 
@@ -158,6 +159,8 @@ class World:
         self.run = self.client.run("release/answer:production", "who approves travel?", user="ann")
         self.span = self.client.traces.show(self.run.trace).spans[0].span_id
         self.platform.journal.append(seal("default", _metric(), METRICS))
+        self._opik("traces", id=OPIK, name=MARK, start_time="2026-11-30T07:45:53Z")
+        self._opik("experiments", id=OPIK, name=MARK, dataset_name="rows")
         self.client.datasets.harvest("harvested", [self.run.trace], {"split": MARK})
         self.client.monitors.set("watch", "answers")
         self.client.alerts.set("slow", metric={"name": MARK, "aggregate": "last", "above": 1})
@@ -170,6 +173,10 @@ class World:
         self.client.pins.add("files", str(self.folder / "pinned"))
         self.look = self.client.call(COMPARE_PIN, PinCompare("files"))
         self._done(self.look, self.client.pins.job)
+
+    def _opik(self, path: str, **said: str) -> None:
+        answer = self.transport.send("POST", f"/api/v1/private/{path}", body=msgspec.json.encode(said), kind="application/json")
+        assert answer.status in (201, 204), b"".join(answer.body)
 
     def _agents(self) -> None:
         tool = {"tool": "tool/refund", "arguments": {"properties": {"order": {"const": MARK}}}, "on_miss": "ask"}

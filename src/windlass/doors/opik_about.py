@@ -1,7 +1,7 @@
 """What Opik's SDK asks of the server itself, and an answer to whatever is not served.
 
 GET  /api/is-alive/{ping,ver}           that it is there; which version of theirs it speaks like
-GET  /api/v1/private/auth/workspace     the key's project, which stands for their workspace; POST /auth: whether the key is known
+GET  /api/v1/private/auth/workspace     the key's project, which stands for their workspace; POST /auth: whether the key may send
 POST /api/v1/private/projects/retrieve  what they call a project is a word of theirs: its id is its name
 GET  /api/v1/session/redirect/projects  an address that the SDK prints: to the page of the trace
 """
@@ -37,10 +37,10 @@ SERVED = "2.2.122"  # the version of their server that is spoken like; from 2.2.
 def routes(intake: Intake) -> list[Route]:
     """After those of the other doors: the last takes all that is left."""
     return [
-        Route(f"{BASE}/auth/workspace", serving(intake, _workspace), methods=["GET"]),
-        Route(f"{BASE}/auth", serving(intake, _known), methods=["POST"]),
-        Route(f"{BASE}/projects/retrieve", serving(intake, _named), methods=["POST"]),
-        Route(f"{BASE}/projects/{{id}}", serving(intake, _project), methods=["GET"]),
+        Route(f"{BASE}/auth/workspace", serving(intake, _workspace, needs="read"), methods=["GET"]),
+        Route(f"{BASE}/auth", serving(intake, _known, needs="trace"), methods=["POST"]),
+        Route(f"{BASE}/projects/retrieve", serving(intake, _named, needs="read"), methods=["POST"]),
+        Route(f"{BASE}/projects/{{id}}", serving(intake, _project, needs="read"), methods=["GET"]),
         Route(f"{BASE}/{{rest:path}}", _unserved, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
         Route("/api/is-alive/ver", _version, methods=["GET"]),
         Route("/api/is-alive/ping", _alive, methods=["GET"]),

@@ -71,15 +71,16 @@ class OpikExperiments:
 
     def routes(self) -> list[Route]:
         listed = (
-            ("GET", "experiments", self._all, ""), ("POST", "experiments", self._make, ""),
-            ("POST", "experiments/items", self._put_in, "experiment_items"), ("POST", "experiments/stream", self._stream, ""),
-            ("POST", "experiments/finish", _nothing, ""), ("GET", "experiments/{id:uuid}", self._one, ""),
-            ("PATCH", "experiments/{id:uuid}", self._update, ""), ("GET", "datasets/{id}/items/experiments/items", self._answers, ""),
+            ("GET", "experiments", self._all, "", "read"), ("POST", "experiments", self._make, "", "trace"),
+            ("POST", "experiments/items", self._put_in, "experiment_items", "trace"),
+            ("POST", "experiments/stream", self._stream, "", "read"), ("POST", "experiments/finish", _nothing, "", "trace"),
+            ("GET", "experiments/{id:uuid}", self._one, "", "read"), ("PATCH", "experiments/{id:uuid}", self._update, "", "trace"),
+            ("GET", "datasets/{id}/items/experiments/items", self._answers, "", "read"),
         )  # fmt: skip
         return [
             *(
-                Route(f"{BASE}/{path}", serving(self._intake, ask, many, "trace" if method != "GET" else "read"), methods=[method])
-                for method, path, ask, many in listed
+                Route(f"{BASE}/{path}", serving(self._intake, ask, many, needs), methods=[method])
+                for method, path, ask, many, needs in listed
             ),
             Route("/{workspace}/experiments/{name}/compare", _leading("/datasets/runs?of={name}"), methods=["GET"]),
             Route("/{workspace}/projects/{project}/datasets/{name}/items", _leading("/datasets/dataset/{name}"), methods=["GET"]),
