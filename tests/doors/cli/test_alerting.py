@@ -50,6 +50,19 @@ def test_events_are_read_and_acknowledged(shell: Shell) -> None:
     assert shell.json("alert", "events", "--all", "--monitor", "questions")["items"][0]["note"] == "a new product"
 
 
+def test_a_metric_is_watched_and_one_that_never_came_is_unmeasured(shell: Shell) -> None:
+    said = shell(
+        "alert", "set", "slow", "--metric", "took", "--aggregate", "p95", "--above", "2", "--window", "10m", "-w", "service:till"
+    ).stdout
+    assert "p95 of took above 2 in 10 min of service:till" in said and "next: windlass alert look slow" in said
+    said = shell("alert", "look", "slow", code=1).stdout
+    assert "unmeasured" in said and "No point of took has come." in said
+    (event,) = shell.json("alert", "events", "--for", "metric")["items"]
+    assert event["event"]["monitor"] == "slow" and event["event"]["key"] == "unmeasured"
+    (alert,) = shell.json("alert", "list")["items"]
+    assert alert["look"]["status"] == "unmeasured" and "value" not in alert["look"] and alert["body"]["metric"]["window"] == 600
+
+
 def test_wrong_questions_are_answered_in_a_sentence(shell: Shell) -> None:
     for arguments, said in (
         (("set", "x", "--webhook", "https://h/?token=hunter2", "--secret", "S"), "looks like a secret"),
@@ -58,6 +71,11 @@ def test_wrong_questions_are_answered_in_a_sentence(shell: Shell) -> None:
         (("set", "x", "--webhook", "http://169.254.169.254/", "--secret", "S"), "no alert may ask"),
         (("set", "x", "--email", "nobody"), "no e-mail address"),
         (("set", "x", "--for", "skwe"), "skwe"),
+        (("set", "x", "--above", "2"), "--metric NAME"),
+        (("set", "x", "--metric", "took", "--above", "2"), "one of increase"),
+        (("set", "x", "--metric", "took", "--aggregate", "p94", "--above", "2"), "nothing that a metric tells"),
+        (("set", "x", "--metric", "took", "--aggregate", "p95"), "`above` or `below`"),
+        (("look", "nobody"), "no alert/nobody"),
         (("set", "x", "--severity", "bad"), "bad"),
         (("set", "x", "--quiet", "soon"), "no length of time"),
         (("set", "x", "--quiet", "99d"), "quiet"),

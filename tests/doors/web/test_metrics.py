@@ -51,6 +51,31 @@ def test_what_was_measured_is_found_and_drawn(server: Server, opened: Opened) ->
     assert opened.complaints == []
 
 
+def test_an_alert_on_it_is_set_looked_at_and_changed(opened: Opened) -> None:
+    page = opened.go("/metrics/gen_ai.client.operation.duration")
+    page.get_by_role("link", name="Tell somebody when").click()
+    assert page.get_by_label("Metric", exact=True).input_value() == "gen_ai.client.operation.duration"
+    page.get_by_label("Name", exact=True).fill("slow")
+    page.get_by_label("Its").select_option("p95")
+    page.get_by_label("is above", exact=True).fill("0.5")
+    page.locator("select[name=window]").select_option("1 day")
+    page.get_by_label("Of points that fit").fill("has:attr.gen_ai.request.model")
+    page.get_by_role("button", name="Set it").click()
+    page.wait_for_url("**/alerts#rules")
+    page.get_by_role("button", name="Look at slow now").click()
+    page.locator(".tag", has_text="found").wait_for()
+    assert "above 0.5 s" in page.locator("main").inner_text()
+    page.get_by_role("link", name="Change slow").click()
+    assert (
+        page.get_by_label("is above", exact=True).input_value() == "0.5" and page.get_by_label("or below", exact=True).input_value() == ""
+    )
+    page.get_by_label("is above", exact=True).fill("50")
+    page.get_by_role("button", name="Change it").click()
+    page.get_by_role("button", name="Look at slow now").click()
+    page.locator(".tag", has_text="ok").wait_for()
+    assert opened.complaints == []
+
+
 def test_a_level_below_nothing_is_drawn_and_a_name_may_be_odd(opened: Opened) -> None:
     page = opened.go("/metrics")
     page.get_by_role("link", name="cold").click()
