@@ -33,6 +33,7 @@ from windlass.store.span_words import Search, sought
 from windlass.store.spans import READ, SHOWN, TALKING, cursor_of, no_span, span_of, summary_of, told
 
 FIRST, MORE = 4, 8  # spans looked at for each trace of a page, and how many times as many when that was too few
+PLACED = 2  # where rows of `traces` are looked at, of which most traces have one
 ROUND = 250_000  # spans that are looked at together, so that they fit into memory
 RANGES = 200  # places of one trace in a file that are read apart
 LIGHT = (
@@ -63,7 +64,8 @@ def traces_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], query: Trace
 def newest_of(db: duckdb.DuckDBPyConnection, files: Sequence[File], q: Asked, most: int, first: int) -> list[str]:
     """The newest traces that fit, at most so many; `lying` has the places of their spans, and of others. History is read backwards, more
     at a time where little of it fits; `first` is how many spans are looked at to begin with, for each trace."""
-    found, size, again = list[str](), min(most * first, ROUND // 10), False
+    placed = not q.steps or q.steps[0][0] in IN_PLACES
+    found, size, again = list[str](), min(most * (min(first, PLACED) if placed else first), ROUND // 10), False
     searched = pieces(db, files, q.since, q.until) if q.long else files
     wanted = sought(q.first) if q.first is not None else None
     parts = Search(db, wanted).parts if wanted else whole_file
