@@ -106,9 +106,11 @@ def again(row: SpanRow, prices: Prices | None, span: Span | None = None) -> Span
 
 
 def _from_otlp(sent: Any) -> Span:
-    start = min(sent.start_time_unix_nano, _LATEST)
+    start, end = sent.start_time_unix_nano, sent.end_time_unix_nano
+    if start > _LATEST or end > _LATEST:
+        start, end = min(start, _LATEST), min(end, _LATEST)
     return Span(
-        sent.trace_id.hex(), sent.span_id.hex(), sent.name, start, min(max(sent.end_time_unix_nano, start), _LATEST),
+        sent.trace_id.hex(), sent.span_id.hex(), sent.name, start, end if end > start else start,
         sent.parent_span_id.hex() or None, _STATUS.get(sent.status.code, "unset"), sent.status.message, attributes_of(sent.attributes),
         [SpanEvent(e.name, min(e.time_unix_nano, _LATEST), attributes_of(e.attributes)) for e in sent.events] if sent.events else [],
         links=[SpanLink(n.trace_id.hex(), n.span_id.hex(), attributes_of(n.attributes)) for n in sent.links] if sent.links else [],

@@ -71,7 +71,7 @@ class Slot(NamedTuple):
     convert: Convert | None
 
 
-Step = tuple[str, str, "Convert | None"]  # column, attribute, convert
+Step = tuple[str, str, "Convert | None", "str | None"]  # column, attribute, convert, and where the attribute's name is told if it is that
 
 
 def load() -> dict[str, Convention]:
@@ -123,7 +123,7 @@ class Tables:
         if (plan := self._plans.get(names)) is None:
             plan = self._planned(names)
         found: dict[str, Any] = {}
-        for column, name, convert in plan:
+        for column, name, convert, source in plan:
             if column in found:
                 continue
             value = attributes[name]
@@ -132,12 +132,12 @@ class Tables:
                 continue
             if column:
                 found[column] = read
-                if column in FROM and read is value:
-                    found[FROM[column]] = name
+                if source is not None and read is value:
+                    found[source] = name
             else:
                 for one, told in read.items():
                     found.setdefault(one, told)
-        for prefix, column, parts in self._lists.get(names, ()):
+        for prefix, column, parts in self._lists.get(names, ()) if self._lists else ():
             if column not in found:
                 found[column] = msgspec.json.encode(gathered(prefix, {n: attributes[n] for n in parts})).decode()
         return found
@@ -149,7 +149,7 @@ class Tables:
             self._lists.clear()
         slots = [(slot, name) for name in names for slot in self._slots.get(name, ())]
         slots.sort(key=lambda s: s[0].rank)
-        self._plans[names] = plan = tuple((slot.column, name, slot.convert) for slot, name in slots)
+        self._plans[names] = plan = tuple((slot.column, name, slot.convert, FROM.get(slot.column)) for slot, name in slots)
         lists: dict[str, tuple[Slot, list[str]]] = {}
         for name in names:
             if name not in self._slots and (part := self._part(name)) is not None:
