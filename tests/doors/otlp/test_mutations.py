@@ -233,7 +233,7 @@ async def test_a_million_mutated_bodies(tmp_path: Path) -> None:
         body = mutated(random_, body, others, kind)
         start = time.perf_counter()
         try:
-            payload, outcome = world.intake._made(SIGNALS[name], "shop", body, kind, "")
+            payload, outcome = world.intake._made(SIGNALS[name], "shop", body, kind, "", True)
         except Invalid:
             seen["refused whole"] += 1
         else:
