@@ -10,19 +10,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
 import pytest
-
-pytest.importorskip("ray", reason="there is no Ray here: make .stamps/ray installs it")
-import ray
 from sqlalchemy import select
 from tests.evaluate.application import App
 from tests.registry.sources.postgresql_server import PASSWORD, free_port
-from tests.s3_server import ENVIRONMENT, S3Server
 
 from windlass.core.errors import Invalid, Unavailable
 from windlass.evaluate.hands import Given
@@ -34,7 +31,13 @@ from windlass.store.meta import read
 from windlass.store.meta_postgres import PASSWORD as PASSWORD_VARIABLE
 from windlass.store.tables import outcomes
 
-pytestmark = pytest.mark.slow
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
+
+pytestmark = [  # found and not loaded, which takes a second of every worker's time
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="there is no Ray here: make .stamps/ray installs it"),
+]
 ROWS = 120
 
 
@@ -58,8 +61,10 @@ def _told_its_ports(start: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture(scope="module")
 def cluster(s3_server: S3Server) -> Iterator[str]:
     """Two nodes of one processor each, as two machines, for all tests of this file; their processes have what opens its stores."""
+    import ray
     from ray._private import services
     from ray.cluster_utils import Cluster
+    from tests.s3_server import ENVIRONMENT
 
     made = Cluster()
     with pytest.MonkeyPatch.context() as patch:
