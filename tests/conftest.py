@@ -3,7 +3,9 @@ engines of the stores, each started once and only where a test asks for it."""
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,15 @@ from windlass.store.spans import SpanStore
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
 
+# As for the parts of a server: there is a worker for each core, and pools of threads that wait for one another spend what all have.
+# NumPy reads it when it is first imported.
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
+
+# Workers load the same tests, and hundreds of processes the same modules: what one compiled is kept for the others, whatever the
+# environment says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # how long an example takes is the machine's affair
 hypothesis.settings.register_profile("windlass", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

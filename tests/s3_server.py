@@ -10,9 +10,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import boto3
-from moto.server import ThreadedMotoServer
-
 KEY, SECRET = "AKIAWINDLASSTESTS", "s3cret-of-the-bucket"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -23,6 +20,9 @@ class S3Server:
     """With a client of another make, which looks at what lies there."""
 
     def __init__(self) -> None:
+        import boto3  # and moto: half a second, which who imports this for a constant need not spend
+        from moto.server import ThreadedMotoServer
+
         self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._server.start()
         _, self.port = self._server.get_host_and_port()

@@ -5,11 +5,6 @@ import os
 import sys
 import time
 
-from fastmcp import FastMCP
-from fastmcp.server.dependencies import get_http_headers
-from fastmcp.server.middleware import Middleware
-from fastmcp.utilities.types import Image
-
 MODE = os.environ.get("MODE", "plain")
 if MODE == "rubbish":
     print("hello, this is no protocol\n{}\n[1, 2", flush=True)
@@ -17,6 +12,11 @@ if MODE == "hangs":
     time.sleep(600)
 if MODE == "ends":
     sys.exit(3)
+
+from fastmcp import FastMCP  # noqa: E402 - it takes a second to load
+from fastmcp.server.dependencies import get_http_headers  # noqa: E402
+from fastmcp.server.middleware import Middleware  # noqa: E402
+from fastmcp.utilities.types import Image  # noqa: E402
 
 SCHEMAS = {
     "recursive": {

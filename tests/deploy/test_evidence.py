@@ -12,7 +12,6 @@ from typing import Any
 import openlineage.client.generated.base as lineage
 import pytest
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from openlineage.client.generated.dataset_version_dataset import DatasetVersionDatasetFacet
 from prov.model import ProvActivity, ProvAgent, ProvDerivation, ProvDocument, ProvEntity
 from tests.deploy.test_approvals import Team
@@ -51,6 +50,8 @@ def text(evidence: ReleaseEvidence, name: str) -> str:
 
 def test_the_bill_of_materials_is_one_by_its_strict_schema(team: Team, evidence: ReleaseEvidence) -> None:
     told = text(evidence, "bom.cdx.json")
+    from cyclonedx.validation.json import JsonStrictValidator  # builds grammars as it is loaded, for seconds
+
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(told) is None
     bom = json.loads(told)
     assert bom["metadata"]["component"]["version"] == team.candidate.partition("@")[2]

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
 import pytest
-
-pytest.importorskip("ray", reason="there is no Ray here: make .stamps/ray installs it")
-import ray
 from sqlalchemy import select
 from tests.evaluate.application import App
+from tests.registry.sources.postgresql_server import PASSWORD, free_port
 
 from windlass.core.errors import Invalid, Unavailable
 from windlass.evaluate.hands import Given
@@ -28,38 +28,56 @@ from windlass.platform import Platform
 from windlass.settings import Settings
 from windlass.store.home import Home
 from windlass.store.meta import read
+from windlass.store.meta_postgres import PASSWORD as PASSWORD_VARIABLE
 from windlass.store.tables import outcomes
 
-pytestmark = pytest.mark.slow
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
+
+pytestmark = [  # found and not loaded, which takes a second of every worker's time
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="there is no Ray here: make .stamps/ray installs it"),
+]
 ROWS = 120
 
 
-def started(tries: int = 4) -> Any:
-    """A cluster; Ray gives each node 30 s to start, which is too little where much else runs."""
+PORTS = ("runtime_env_agent_port", "metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port")
+
+
+def _told_its_ports(start: Callable[..., Any]) -> Callable[..., Any]:
+    """Start a node that does not wait until its helpers say which ports they have. It ends after 15 s, in which Python loads a thousand
+    modules for each of them, and that is too little where much else runs. Of all but one it takes what it is given."""
+    from ray._raylet import persist_port
+
+    def told(*args: Any, **more: Any) -> Any:
+        given = inspect.signature(start).bind(*args, **more).arguments
+        last = PORTS[-1]
+        persist_port(given["session_dir"], given["node_id"], last, given[last])
+        return start(*args, **more)
+
+    return told
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_server: S3Server) -> Iterator[str]:
+    """Two nodes of one processor each, as two machines, for all tests of this file; their processes have what opens its stores."""
+    import ray
+    from ray._private import services
     from ray.cluster_utils import Cluster
+    from tests.s3_server import ENVIRONMENT
 
     made = Cluster()
-    try:
-        made.add_node(num_cpus=1, include_dashboard=False)
-        made.add_node(num_cpus=1)
-    except Exception:
-        made.shutdown()
-        if tries == 1:
-            raise
-        return started(tries - 1)
-    return made
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Two nodes of one processor each, as two machines; its processes have the environment of the test."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    made = started()
-    try:
-        yield made.address
-    finally:
-        ray.shutdown()
-        made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services, "start_raylet", _told_its_ports(services.start_raylet))
+        for name, value in {"RAY_USAGE_STATS_ENABLED": "0", PASSWORD_VARIABLE: PASSWORD, **ENVIRONMENT}.items():
+            patch.setenv(name, value)
+        try:
+            for _ in range(2):
+                made.add_node(num_cpus=1, include_dashboard=False, **{port: free_port() for port in PORTS})
+            yield made.address
+        finally:
+            ray.shutdown()
+            made.shutdown()
 
 
 @pytest.fixture

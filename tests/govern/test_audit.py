@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 import sqlite3
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, delete, select
 from tests.doors.cli.conftest import Shell
 from tests.doors.cli.conftest import shell as shell
+from tests.racing import racer
 from tests.stores import on_both
 
 from windlass.core.actor import OWNER, Actor
@@ -389,8 +389,7 @@ def _append(store: str, who: int, times: int) -> None:
 @on_both
 def test_eight_processes_that_append_at_once_make_one_chain(tmp_path: Path, database_setting: str) -> None:
     store = database_setting or f"sqlite:///{tmp_path / 'm.db'}"
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_append, args=(store, who, 20)) for who in range(8)]
+    writers = [racer(_append, store, who, 20) for who in range(8)]
     for w in writers:
         w.start()
     for w in writers:

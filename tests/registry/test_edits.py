@@ -1,12 +1,12 @@
 """Edits and merges: what is left out and named, what is merged, and that writers at once lose nothing."""
 
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.racing import racer
 from tests.registry.application import Registry
 from tests.stores import on_both
 
@@ -162,8 +162,7 @@ def _write(path: Path, database: str, writer: int) -> None:
 def test_writers_at_once_lose_nothing(registry: Registry) -> None:
     """Four processes, 100 edits of one branch: every row is there, every version verifies, every move follows the one before."""
     edit(registry, {"key": "first"})
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=(registry.home.path, registry.database, w)) for w in range(4)]
+    writers = [racer(_write, registry.home.path, registry.database, w) for w in range(4)]
     for w in writers:
         w.start()
     for w in writers:

@@ -1,11 +1,11 @@
 """Labels move by compare-and-set, also when eight processes want the same one."""
 
 import itertools
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.racing import CONTEXT, racer
 from tests.registry.application import Registry, application, prompt
 from tests.stores import on_both
 
@@ -39,11 +39,8 @@ def test_of_eight_racing_writers_one_wins_each_round_and_nothing_is_lost(registr
         for who in range(racers):
             registry.push(prompt(f"Answer {i} of {who}."), branch="other")
     registry.push(prompt("Start."), branch="race")
-    context = multiprocessing.get_context("spawn")
-    gate, results = context.Barrier(racers), context.Queue()
-    processes = [
-        context.Process(target=_race, args=(registry.home.path, registry.database, w, rounds, gate, results)) for w in range(racers)
-    ]
+    gate, results = CONTEXT.Barrier(racers), CONTEXT.Queue()
+    processes = [racer(_race, registry.home.path, registry.database, w, rounds, gate, results) for w in range(racers)]
     for p in processes:
         p.start()
     won = sorted(i for _ in processes for i in results.get(timeout=120))

@@ -1,12 +1,12 @@
 """Push on real SQLite and real blobs: what is registered, what is refused, and that a refusal leaves nothing."""
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.racing import CONTEXT, racer
 from tests.registry.application import MODEL, Registry, application, component, prompt
 
 from windlass.core.actor import OWNER, Actor
@@ -101,10 +101,9 @@ def _push_until_killed(path: Path, ready: Any) -> None:
 
 
 def test_a_killed_push_leaves_nothing_half_registered(registry: Registry) -> None:
-    context = multiprocessing.get_context("spawn")
     for _ in range(3):
-        ready = context.Event()
-        child = context.Process(target=_push_until_killed, args=(registry.home.path, ready))
+        ready = CONTEXT.Event()
+        child = racer(_push_until_killed, registry.home.path, ready)
         child.start()
         ready.wait(30)
         child.join(0.25)
@@ -246,9 +245,8 @@ def _push_once(path: Path, who: int, gate: Any, results: Any) -> None:
 
 
 def test_of_workspaces_that_push_a_name_at_once_one_has_the_branch_and_all_are_kept(registry: Registry) -> None:
-    context = multiprocessing.get_context("spawn")
-    gate, results = context.Barrier(4), context.Queue()
-    racers = [context.Process(target=_push_once, args=(registry.home.path, w, gate, results)) for w in range(4)]
+    gate, results = CONTEXT.Barrier(4), CONTEXT.Queue()
+    racers = [racer(_push_once, registry.home.path, w, gate, results) for w in range(4)]
     for r in racers:
         r.start()
     winners = [who for who, won in (results.get(timeout=60) for _ in racers) if won]

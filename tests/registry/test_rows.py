@@ -1,7 +1,6 @@
 """Layouts: what a version costs, checkpoints, packs joined; identity never changes by it."""
 
 import hashlib
-import multiprocessing
 import os
 import random
 import signal
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from tests.racing import CONTEXT, racer
 from tests.registry.application import Registry
 
 from windlass.core.dataset import Tree
@@ -138,9 +138,8 @@ def _keep_until_killed(path: Path, ready: Any) -> None:
 
 
 def test_what_a_killed_writer_kept_is_whole(registry: Registry) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    child = context.Process(target=_keep_until_killed, args=(registry.home.path, ready))
+    ready = CONTEXT.Event()
+    child = racer(_keep_until_killed, registry.home.path, ready)
     child.start()
     ready.wait(30)
     child.join(0.4)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.racing import CONTEXT, racer
 
 from windlass.core.errors import Invalid, NotFound, Unavailable
 from windlass.store.blobs import BlobStore, open_blobs
@@ -76,9 +76,8 @@ def _put(home: Path, setting: str, start: Any, digests: Any) -> None:
 
 
 def test_who_put_the_same_blobs_together_all_succeed(blobs: BlobStore, setting: str, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    start, digests = context.Event(), context.Queue()
-    racers = [context.Process(target=_put, args=(tmp_path / "home", setting, start, digests)) for _ in range(4)]
+    start, digests = CONTEXT.Event(), CONTEXT.Queue()
+    racers = [racer(_put, tmp_path / "home", setting, start, digests) for _ in range(4)]
     for r in racers:
         r.start()
     start.set()

@@ -1,12 +1,12 @@
 """Blobs are whole or not there, whatever the disk does."""
 
-import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.racing import CONTEXT, racer
 from tests.store.tiny_disk import run_on_tiny_disk
 
 from windlass.core.errors import Invalid, NotFound, Unavailable
@@ -63,9 +63,8 @@ def _put(folder: Path, start: Any, digests: Any) -> None:
 
 
 def test_who_put_the_same_blobs_together_all_succeed(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    start, digests = context.Event(), context.Queue()
-    racers = [context.Process(target=_put, args=(tmp_path, start, digests)) for _ in range(4)]
+    start, digests = CONTEXT.Event(), CONTEXT.Queue()
+    racers = [racer(_put, tmp_path, start, digests) for _ in range(4)]
     for r in racers:
         r.start()
     start.set()

@@ -1,6 +1,5 @@
 """The relational store, whichever engine has it: one state for a reader, all or nothing for a writer, who has it for itself."""
 
-import multiprocessing
 import threading
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, inspect, select
 from sqlalchemy.exc import DBAPIError
+from tests.racing import CONTEXT, racer
 from tests.store.newer import ROW, newer
 from tests.stores import on_both
 
@@ -158,9 +158,8 @@ def test_eight_processes_that_read_and_then_write_lose_nothing(store: str) -> No
     engine = open_meta(store)
     with write(engine) as c:
         c.execute(judgements.insert().values(project="p", key="sum", evaluator="e", score="0", created_ns=1))
-    context = multiprocessing.get_context("spawn")
-    gate = context.Barrier(8)
-    writers = [context.Process(target=_add, args=(store, who, 25, gate)) for who in range(8)]
+    gate = CONTEXT.Barrier(8)
+    writers = [racer(_add, store, who, 25, gate) for who in range(8)]
     for w in writers:
         w.start()
     for w in writers:

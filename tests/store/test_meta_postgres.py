@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError
+from tests.racing import CONTEXT, racer
 from tests.registry.sources.postgresql_server import OWNER, PASSWORD, READER, READERS, PostgreSqlServer, binaries
 
 from windlass.core.actor import OWNER as ACTOR
@@ -46,9 +46,8 @@ def _open(store: str, start: Any, said: Any) -> None:
 def test_who_open_an_empty_database_together_find_one_store(postgresql: PostgreSqlServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(meta_postgres.PASSWORD, PASSWORD)
     name = postgresql.empty_store(migrated=False)
-    context = multiprocessing.get_context("spawn")
-    start, said = context.Event(), context.Queue()
-    racers = [context.Process(target=_open, args=(postgresql.store_url(name), start, said)) for _ in range(6)]
+    start, said = CONTEXT.Event(), CONTEXT.Queue()
+    racers = [racer(_open, postgresql.store_url(name), start, said) for _ in range(6)]
     for r in racers:
         r.start()
     start.set()

@@ -30,6 +30,7 @@ from windlass.traces.points import points
 from windlass.traces.sql import Sql
 from windlass.traces.sql_views import ALWAYS, VIEWS
 
+pytestmark = pytest.mark.slow
 DAYS = ("2027-01-15", "2027-01-16")
 SECRET = "of another project"
 

@@ -28,6 +28,7 @@ from windlass.traces.erasing import TraceRoom
 from windlass.traces.local import LocalSpans
 from windlass.traces.tidying import Tidying
 
+pytestmark = pytest.mark.slow
 TODAY = 20_700 * DAY_NS + DAY_NS // 2
 
 

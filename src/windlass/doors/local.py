@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from windlass.store.home import Home
 @contextlib.contextmanager
 def open_local(folder: Path, project: str = "default") -> Iterator[Client]:
     """A client of a data folder that no server has. Raises `Conflict` when another process has it, `Invalid`, `Unavailable`."""
+    # as the parts of a server: what a monitor's look computes is many small things, over which pools of threads wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     home = Home(folder)
     home.lock()
     try:
