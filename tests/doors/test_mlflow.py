@@ -15,6 +15,7 @@ import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from tests.doors.odd import odd_ones
 from tests.doors.server import Server, until
 
 from windlass.core.ids import trace_id
@@ -539,7 +540,6 @@ def test_prompts_are_linked_for_who_takes_this_for_its_server(app: App) -> None:
     assert len(app.client.traces.list().items) == 2
 
 
-ODD = (None, True, -1, 10**30, 1.5, "", "x", [], [1], {}, {"a": 1}, "a" * 300)
 WHOLE: dict[str, tuple[str, str, Any]] = {
     "a trace": ("POST", f"{V3}/traces", TOLD),
     "an assessment": ("POST", f"{V3}/traces/{TRACE}/assessments", {"assessment": {
@@ -562,16 +562,6 @@ WHOLE: dict[str, tuple[str, str, Any]] = {
 def test_nothing_odd_is_a_defect(app: App, what: str) -> None:
     """Each part of what is sent, in the place of which something else stands: taken, or refused with a reason."""
     verb, path, whole = WHOLE[what]
-    for place, odd in itertools.product(places(whole), ODD):
-        sent = at = json.loads(json.dumps(whole))
-        for step in place[:-1]:
-            at = at[step]
-        at[place[-1]] = odd
+    for place, odd, sent in odd_ones(whole):
         answer = app.http.request(verb, path, json=sent)
         assert answer.status_code < 500 and (answer.status_code == 200 or answer.json()["message"]), (place, odd, answer.text)
-
-
-def places(told: Any) -> Iterator[list[Any]]:
-    for key in told if isinstance(told, dict) else range(len(told)) if isinstance(told, list) else ():
-        yield [key]
-        yield from ([key, *rest] for rest in places(told[key]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,3 +89,14 @@ def test_what_is_held_is_what_was_known() -> None:
         made.names, made.traces, made.rows, made.datasets, made.size,
     )  # fmt: skip
     assert again.touches(f"they said: {SAID}")
+
+
+@pytest.mark.parametrize("depth", [400, 950, 5_000])
+@pytest.mark.parametrize("inside", [('{"a":', "}"), ("[", "]")])
+def test_what_is_nested_too_deeply_is_replaced_whole(depth: int, inside: tuple[str, str]) -> None:
+    """An erasure that fails at one text leaves all that come after it."""
+    deep = f'{inside[0] * depth}"{SAID}"{inside[1] * depth}'
+    told = ann().scrub(deep)
+    assert SAID not in told and ERASED in told
+    other = deep.replace(SAID, "Can you move my bicycle?")
+    assert ann().scrub(other) == other

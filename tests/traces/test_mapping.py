@@ -111,3 +111,19 @@ def one(name: str, attributes: dict[str, Any], resource: dict[str, Any] | None =
             field = {str: "string_value", int: "int_value", float: "double_value"}[type(value)]
             setattr(pairs.add(key=key).value, field, value)
     return made.SerializeToString()
+
+
+@pytest.mark.parametrize("name", ["opik.usage", "gen_ai.input.messages", "llm.invocation_parameters", "langfuse.observation.usage_details"])
+def test_text_that_is_nested_too_deeply_hides_no_other_span(name: str) -> None:
+    """Else all that was sent with it would be kept, and seen by nobody."""
+    sent = ExportTraceServiceRequest()
+    spans = sent.resource_spans.add().scope_spans.add().spans
+    for number in (1, 2):
+        spans.add(
+            trace_id=bytes([number] * 16), span_id=bytes([number] * 8), name=str(number), start_time_unix_nano=1, end_time_unix_nano=2
+        )
+    deep = "[" * 5_000 + "]" * 5_000
+    spans[0].attributes.add(key=name).value.string_value = deep
+    found = list(rows(OTLP, "default", 1, sent.SerializeToString()))
+    assert [row.name for row in found] == ["1", "2"]
+    assert deep in (found[0].input or "") + found[0].attributes

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from windlass.core.json_text import json_said
+
 ROLES = {"human": "user", "ai": "assistant", "model": "assistant", "developer": "system", "function": "tool"}
 PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+\Z")
 NAMES = ("title", "name", "key", "id", "document", "document_id")  # by which a document that was found is known
@@ -86,12 +88,7 @@ def _turns(value: Any, role: str) -> tuple[Turn, ...]:
 
 
 def _decoded(text: str) -> Any:
-    if text.lstrip()[:1] not in ("{", "[", '"'):
-        return text
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return text
+    return json_said(text) if text.lstrip()[:1] in ("{", "[", '"') else text
 
 
 def _messages(value: Any, depth: int) -> list[dict[str, Any]] | None:

@@ -34,7 +34,7 @@ def _said(text: str | None) -> Iterator[str]:
         return
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         yield text
         return
     waiting = [value]

@@ -17,6 +17,7 @@ from windlass.core.actor import Actor
 from windlass.core.artifacts import IndexBody, Version
 from windlass.core.digest import digest_bytes
 from windlass.core.errors import Invalid, WindlassError
+from windlass.core.json_text import json_said
 from windlass.core.operations.graph import Reproduced, ReproduceRequest, Step
 from windlass.core.operations.runs import RunRequest, RunResult
 from windlass.core.operations.traces import TraceShow
@@ -107,10 +108,7 @@ class Reproductions:
 
 
 def _decoded(value: Any) -> Any:
-    try:
-        return msgspec.json.decode(value) if isinstance(value, str) else value
-    except msgspec.DecodeError:
-        return value
+    return json_said(value) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:

@@ -80,6 +80,6 @@ def passages(spans: Sequence[Span]) -> list[Given]:
 def _list(text: Any) -> list[dict[str, Any]]:
     try:
         value = msgspec.json.decode(text) if isinstance(text, str) else None
-    except msgspec.DecodeError:  # it was shortened
+    except (msgspec.DecodeError, RecursionError):  # it was shortened
         return []
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

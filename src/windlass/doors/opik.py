@@ -30,12 +30,12 @@ from windlass.core.operations.traces import GIVE_SCORE, TRACE, TRACES, ScoreRequ
 from windlass.core.span import StoredSpan
 from windlass.doors import api
 from windlass.doors.auth import headers_of
-from windlass.doors.opik_wire import SENDER, Endpoint, Heard, Partly, Told, aside, heard, made_whole, refusal, serving
+from windlass.doors.opik_wire import SENDER, Endpoint, Heard, Partly, Told, aside, heard, made_whole, number_of, refusal, serving
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.intake import wait_after
 from windlass.doors.otlp.wire import PROTOBUF, SIGNALS
 from windlass.platform import Platform
-from windlass.sdk.importing.spans import FOREIGN_SPAN
+from windlass.sdk.importing import spans
 from windlass.traces import opik_spans
 
 REMEMBERED = 32_000_000  # bytes, of what came of late
@@ -213,7 +213,7 @@ class Opik:
     async def began(self, actor: Actor, id: str) -> int | None:
         """When a trace did, in nanoseconds; None where it has not come."""
         if (known := self._lately(actor, id)) is not None and (at := {**known.whole, **known.updates}.get("start_time")):
-            return opik_spans.ns(at, "start_time")
+            return spans.ns(at, "start_time")
         try:
             return (await self._platform.traces.found(TraceShow(opik_spans.trace_hex(id), actor.project, limit=1))).summary.start_ns
         except NotFound:
@@ -262,11 +262,8 @@ class Opik:
         """Raises `Invalid`, and `Unavailable` where what it is about has not come."""
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             raise Invalid("a score has a name", where="name")
-        value = item.get("value")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise Invalid("a score of Opik's is a number", where="value")
         comment = "\n\n".join(str(item[field]) for field in ("category_name", "reason") if item.get(field)) or None
-        given = ScoreRequest(item["name"].strip(), float(value), comment, project=actor.project)
+        given = ScoreRequest(item["name"].strip(), number_of(item), comment, project=actor.project)
         if what == "threads":
             given.session = str(item.get("thread_id") or item.get("id") or "")
             if (
@@ -284,7 +281,7 @@ class Opik:
         """Of a span. Raises `Unavailable` where it has not come, `Forbidden` where that would have to be looked up and the key may not."""
         if (known := self._lately(actor, id)) is not None:
             return opik_spans.trace_hex(opik_spans.uuid_of({**known.whole, **known.updates}.get("trace_id"), "trace_id"))
-        found = await self._platform.ask(TRACES, actor, TraceQuery(actor.project, f'attr.{FOREIGN_SPAN}:"{id}"', limit=1))
+        found = await self._platform.ask(TRACES, actor, TraceQuery(actor.project, f'attr.{spans.FOREIGN_SPAN}:"{id}"', limit=1))
         if not found.items:
             raise _not_yet(f"the span {id}")
         return str(found.items[0].trace_id)
@@ -324,9 +321,9 @@ _TAGS = {"tags_to_add", "tags_to_remove"}
 def _updated(before: Mapping[str, Any], said: Told) -> Told:
     """What is known with an update put to it; what it leaves out, or says nothing of, is as before."""
     made = {**before, **{field: value for field, value in said.items() if value is not None and field not in _TAGS}}
-    added, removed = (set(said.get(name) or ()) for name in ("tags_to_add", "tags_to_remove"))
+    added, removed = (opik_spans.tags_in(said, name) for name in ("tags_to_add", "tags_to_remove"))
     if added or removed:
-        tags = [*(made.get("tags") or ()), *sorted(added)]
+        tags = [*opik_spans.tags_in(made, "tags"), *sorted(added)]
         made["tags"] = [tag for tag in dict.fromkeys(tags) if tag not in removed]
     return made
 

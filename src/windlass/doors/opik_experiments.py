@@ -25,12 +25,13 @@ from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound, Unavailable, WindlassError
 from windlass.core.filter import Term, printed
 from windlass.core.ids import now_ns
+from windlass.core.json_text import json_said
 from windlass.core.operations.registry import VersionDetail
 from windlass.core.operations.traces import GIVE_SCORE, TRACE, TRACES, ScoreGiven, ScoreRequest, Trace, TraceQuery, TraceShow
 from windlass.core.span import DATASET_RUN, EVALUATION, StoredSpan, output_of
 from windlass.doors.foreign_datasets import ForeignDatasets, RunItem, iso, of_run
 from windlass.doors.opik_datasets import FILTERS, item_of
-from windlass.doors.opik_wire import BASE, Heard, Partly, Told, made_whole, not_taken, page_of, serving, text_of
+from windlass.doors.opik_wire import BASE, Heard, Partly, Told, made_whole, not_taken, number_of, page_of, serving, text_of
 from windlass.doors.otlp import Intake
 from windlass.platform import Platform
 from windlass.traces import opik_spans
@@ -106,6 +107,8 @@ class OpikExperiments:
         """Its record: a span of the trace that has the scores of the whole. The same again is a revision."""
         said = of_run(one.id, one.name, foreign_runs.dataset_id(one.dataset), "", metadata=one.said.get("metadata"))
         del said[foreign_runs.ITEM]
+        if not isinstance(one.said.get("dataset_version_id") or "", str):
+            raise Invalid("this is no id of a version", where="dataset_version_id", remedy="give what the dataset's versions are told with")
         text = msgspec.json.encode(one.said)
         if len(text) > LONGEST:
             raise Invalid(
@@ -246,10 +249,15 @@ class OpikExperiments:
         row, id = await self._sets.row(actor, shown, key), opik_spans.trace_uuid(trace)
         own = {
             "id": f"{run}:{id}", "experiment_id": run, "dataset_item_id": key, "trace_id": id,
-            "output": _decoded(output_of(await made_whole(self._platform, actor, root))) if root else None,
+            "output": await self._output(actor, root) if root else None,
             "feedback_scores": [told for s in found.scores if s.span is None and (told := opik_spans.score_told(s))],
         }  # fmt: skip
         return (item_of(row, shown) if row else {"id": key, "source": "sdk", "data": {}}) | {"experiment_items": [own]}
+
+    async def _output(self, actor: Actor, root: StoredSpan) -> Any:
+        """As it was sent: an object, or a text."""
+        text = output_of(await made_whole(self._platform, actor, root))
+        return None if text is None else json_said(text)
 
     async def _spans(self, actor: Actor, trace: str, run: str) -> tuple[Trace, StoredSpan, StoredSpan | None]:
         """A trace, the step that puts it into this run, and the one above that, where it has come."""
@@ -270,11 +278,13 @@ class OpikExperiments:
 def _read(found: Trace) -> _Experiment | None:
     """The experiment that the trace of a run as a whole has the record of; None where only scores of it came."""
     for span in found.spans:
-        if isinstance(text := span.attributes.get(SAID), str):
-            said, told = _decoded(text), span.attributes
+        run, name, of, text = (
+            span.attributes.get(field) for field in (foreign_runs.RUN_ID, foreign_runs.RUN_NAME, foreign_runs.DATASET, SAID)
+        )
+        if isinstance(run, str) and isinstance(name, str) and isinstance(of, str) and isinstance(text, str):
+            said = json_said(text)
             said = said if isinstance(said, dict) else {}  # what was masked in it may have left no JSON
-            dataset = str(told[foreign_runs.DATASET]).removeprefix(foreign_runs.dataset_id(""))
-            return _Experiment(str(told[foreign_runs.RUN_ID]), str(told[foreign_runs.RUN_NAME]), dataset, said, span.start_ns, found.scores)
+            return _Experiment(run, name, of.removeprefix(foreign_runs.dataset_id("")), said, span.start_ns, found.scores)
     return None
 
 
@@ -290,28 +300,20 @@ def experiment(one: _Experiment) -> Told:
 
 
 def _score(said: Any, one: _Experiment, actor: Actor) -> ScoreRequest:
-    if not isinstance(said, dict) or isinstance(said.get("value"), bool) or not isinstance(said.get("value"), int | float):
+    if not isinstance(said, dict):
         raise Invalid("a score has a name, and a number as its value", where="value")
-    return ScoreRequest(text_of(said, "name").strip(), float(said["value"]), project=actor.project, run=one.id)
+    return ScoreRequest(text_of(said, "name").strip(), number_of(said), project=actor.project, run=one.id)
 
 
 def _term(attribute: str, value: str) -> str:
     return printed(Term(f"attr.{attribute}", value))
 
 
-def _decoded(text: str | None) -> Any:
-    """An output as it was sent: an object, or a text."""
-    try:
-        return msgspec.json.decode(text) if text is not None else None
-    except msgspec.DecodeError:
-        return text
-
-
 def _ids(text: str) -> list[str]:
     """Raises `Invalid`."""
     try:
         return [opik_spans.uuid_of(id, "experiment_ids") for id in msgspec.json.decode(text, type=list[str])]
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, RecursionError) as e:
         raise Invalid("this is no list of ids", where="experiment_ids", remedy="give them as JSON") from e
 
 

@@ -160,7 +160,7 @@ def _body(template: str, metadata: Any, chat: bool) -> PromptBody:
     if chat:
         try:
             prompt = msgspec.json.decode(template, type=list[Any])
-        except msgspec.DecodeError as e:
+        except (msgspec.DecodeError, RecursionError) as e:
             raise Invalid("a chat is a list of messages as JSON", where="template", remedy="give role and content of each") from e
     remedy = "write it in a workspace, where texts are Jinja, and `windlass push` it"
     try:

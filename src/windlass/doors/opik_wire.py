@@ -144,6 +144,17 @@ def text_of(said: Told, field: str) -> str:
     return value
 
 
+def number_of(score: Told) -> float:
+    """The value of a score. Raises `Invalid`."""
+    value = score.get("value")
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+    except OverflowError:
+        pass
+    raise Invalid("a score of Opik's is a number", where="value")
+
+
 def not_taken(said: Told, **why: str) -> None:
     """Raises `Invalid` for a field that says something and is not taken; `why` has what to do instead."""
     for field, remedy in why.items():

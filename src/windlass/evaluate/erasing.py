@@ -80,7 +80,7 @@ def _is_of(given: str, row: dict[str, Any]) -> bool:
     """Whether an outcome's input is a row's: each field of it, as the row has it."""
     try:
         fields = msgspec.json.decode(given)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return isinstance(fields, dict) and bool(fields) and all(name in row and row[name] == value for name, value in fields.items())
 

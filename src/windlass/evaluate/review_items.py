@@ -195,6 +195,6 @@ def read_passages(spans: Sequence[Span]) -> tuple[Passage, ...]:
 def _listed(text: Any) -> list[dict[str, Any]]:
     try:
         value = msgspec.json.decode(text) if isinstance(text, str) else None
-    except msgspec.DecodeError:  # it was shortened
+    except (msgspec.DecodeError, RecursionError):  # it was shortened
         return []
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

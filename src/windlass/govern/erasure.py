@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, select, update
 
+from windlass.core.json_text import json_said
 from windlass.core.operations.erasures import Affected, Left, Place
 from windlass.core.quoting import SHORTEST, beginnings, one_line
 from windlass.store.meta import read, write
@@ -140,11 +141,11 @@ class Subject:
     def scrub(self, text: str) -> str:
         """A text or JSON without what is theirs: an entry of a list that is of one of their traces is left out, a text that quotes or names
         them is replaced whole."""
+        value = json_said(text)
         try:
-            value = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            value = text
-        scrubbed = self._scrubbed(value)
+            scrubbed = self._scrubbed(value)
+        except RecursionError:  # what can be read may be too deep to be gone through
+            value, scrubbed = text, self._scrubbed(text)
         if scrubbed == value:
             return text
         return scrubbed if value is text else msgspec.json.encode(scrubbed).decode()

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from windlass.core.errors import Invalid
+from windlass.core.json_text import json_said
 from windlass.core.message import Message
 from windlass.runtime.inputs import arguments_of
 
@@ -27,10 +28,7 @@ def of_run(recorded: str | None, schema: dict[str, Any]) -> str | None:
     """What a run was asked, from its recorded input; None where it was not recorded whole, or asked nothing."""
     if not recorded:
         return None
-    try:
-        given = msgspec.json.decode(recorded)
-    except msgspec.DecodeError:
-        given = recorded  # a bare string is recorded as it is; so is what was shortened, which reads as text too
+    given = json_said(recorded)  # a bare string is recorded as it is; so is what was shortened, which reads as text too
     try:
         given = arguments_of(given, schema, "it") if schema else given
     except Invalid:

@@ -151,7 +151,7 @@ def _value(recorded: Any) -> Any:
         return None
     try:
         return msgspec.json.decode(recorded)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None if recorded.endswith(" characters)") else recorded
 
 

@@ -96,7 +96,7 @@ def row_of(trace: Trace) -> dict[str, Any]:
     text = input_of(span) if span else None
     try:
         given = msgspec.json.decode(text) if text is not None else None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         if span is not None and INPUT in span.attributes:
             raise Invalid("its input was shortened when it was recorded", remedy="write the row by hand") from None
         given = text  # of another library, which writes text as it is

@@ -15,6 +15,7 @@ import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from windlass.core import span as names
+from windlass.core.json_text import json_said
 from windlass.core.message import Usage
 from windlass.core.span import Span, SpanEvent, SpanLink, Status
 from windlass.govern.prices import Prices
@@ -216,14 +217,7 @@ def _message(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unquoted(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """A message's attributes; those that are JSON text as what they say."""
-    return {k: _decoded(v) if isinstance(v, str) and v[:1] in ("{", "[") else v for k, v in attributes.items()}
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
+    return {k: json_said(v) if isinstance(v, str) and v[:1] in ("{", "[") else v for k, v in attributes.items()}
 
 
 def _price(told: dict[str, Any], at_ns: int, prices: Prices) -> None:

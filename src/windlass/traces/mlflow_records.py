@@ -19,6 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from windlass.core import span as names
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.ids import now_ns
+from windlass.core.json_text import json_said
 from windlass.core.operations.traces import TraceSummary
 from windlass.core.span import LOG, StoredSpan, input_of, output_of
 from windlass.sdk.importing import spans
@@ -35,7 +36,6 @@ LONGEST_PREVIEW = 1_000  # characters, as their server has it
 _LARGE = frozenset({"mlflow.traceInputs", "mlflow.traceOutputs", "mlflow.trace.sizeStats"})  # metadata that nobody looks for
 _TRACE = re.compile("(?:tr-)?([0-9a-f]{32})")
 _MS = 10**6
-LATEST = 2**63 - _MS  # nanoseconds
 _TYPES = {
     "model": "CHAT_MODEL",
     "retrieval": "RETRIEVER",
@@ -70,7 +70,7 @@ def info(told: Any, find: Mapping[tuple[str, int], str]) -> list[Span]:
     """Spans that say a trace's info: itself, and each of its tags. `find` are refs of the prompts it names. Raises `Invalid`."""
     if not isinstance(told, dict):
         raise Invalid("there is no info of a trace", where="trace.trace_info", remedy="send what MLflow's SDK does")
-    trace, at = trace_hex(told.get("trace_id")), _time(told.get("request_time"), "request_time")
+    trace, at = trace_hex(told.get("trace_id")), spans.ns(told.get("request_time"), "request_time")
     about, tags = (_texts(told.get(field), field) for field in ("trace_metadata", "tags"))
     # not before the trace: its time is in whole milliseconds, that of its first span is not
     at = at + _MS if at else now_ns()
@@ -129,16 +129,6 @@ def _id(trace: str, what: str, key: str) -> str:
     return spans.identity(f"mlflow\0{trace}\0{what}\0{key}", spans.SPAN_BYTES).hex()
 
 
-def _time(told: Any, field: str) -> int:
-    try:
-        at = spans.ns(told)
-    except Invalid as e:
-        raise Invalid(e.message, where=field, remedy="give a time as ISO 8601 has it") from e
-    if not 0 <= at < LATEST:
-        raise Invalid(f"{str(told)[:40]!r} is not between 1970 and 2262", where=field)
-    return at
-
-
 def _texts(told: Any, field: str) -> dict[str, str]:
     if not isinstance(told or {}, dict) or any(not isinstance(value, str) for value in (told or {}).values()):
         raise Invalid("this must be an object of texts", where=field)
@@ -159,14 +149,14 @@ def told_info(summary: TraceSummary, found: Iterable[StoredSpan]) -> dict[str, A
     for span in found:
         experiment = experiment or str(span.resource.get(spans.FOREIGN_PROJECT) or "")
         if (text := span.attributes.get(INFO)) is not None:
-            base = _decoded(text)
+            base = decoded(text)
         elif (text := span.attributes.get(TAG)) is not None:
-            one = _decoded(text)
+            one = decoded(text)
             if (value := one.get("value")) is None:
                 gone.add(str(one.get("key")))
             else:
                 tags[str(one.get("key"))] = str(value)
-        elif (text := span.attributes.get(ASSESSMENT)) is not None and len(one := _decoded(text)) > 1:
+        elif (text := span.attributes.get(ASSESSMENT)) is not None and len(one := decoded(text)) > 1:
             assessments.append(one)
     about = {"mlflow.trace_schema.version": "3"}
     about |= {key: value for key, value in ((SESSION, summary.session), (USER, summary.user)) if value}
@@ -227,17 +217,10 @@ def attributes_of(span: StoredSpan) -> dict[str, Any]:
 
 
 def _object(text: str) -> Any:
-    if text[:1] not in ("{", "["):
-        return text
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
+    return json_said(text) if text[:1] in ("{", "[") else text
 
 
-def _decoded(text: Any) -> dict[str, Any]:
-    try:
-        told = msgspec.json.decode(text)
-    except (msgspec.DecodeError, TypeError):  # cut, masked, or of somebody else
-        return {}
+def decoded(text: Any) -> dict[str, Any]:
+    """An object that was told as JSON text; empty where it is none: cut, masked, or of somebody else."""
+    told = json_said(text) if isinstance(text, str) else None
     return told if isinstance(told, dict) else {}

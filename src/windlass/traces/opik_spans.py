@@ -11,11 +11,11 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from windlass.core.errors import Invalid
+from windlass.core.json_text import json_said
 from windlass.core.operations.traces import ScoreGiven
 from windlass.core.span import StoredSpan as Kept
 from windlass.sdk.importing import spans
@@ -54,16 +54,25 @@ def step(told: Mapping[str, Any], *, is_span: bool) -> Span:
     trace = uuid_of(told.get("trace_id"), "trace_id") if is_span else id
     above = told.get("parent_span_id")
     parent = (uuid_of(above, "parent_span_id") if above else trace) if is_span else None
-    for field in ("name", "project_name"):
+    for field in TEXTS:
         if not isinstance(told.get(field) or "", str):
             raise Invalid("this is no text", where=field)
-    start = ns(told.get("start_time"), "start_time") or made_ns(id)
+    tags_in(told, "tags")
+    start = spans.ns(told.get("start_time"), "start_time") or made_ns(id)
     made = Span(name=told.get("name") or UNKNOWN, start_time_unix_nano=start)
-    made.end_time_unix_nano = max(ns(told.get("end_time"), "end_time") or start, start)
+    made.end_time_unix_nano = max(spans.ns(told.get("end_time"), "end_time") or start, start)
     spans.name(made, trace_hex(trace), id, parent)
     spans.put(made.attributes, {PREFIX + field: _attribute(field, value) for field, value in told.items()})
     _failed(made, told.get("error_info"))
     return made
+
+
+def tags_in(told: Mapping[str, Any], field: str) -> list[str]:
+    """Raises `Invalid`."""
+    tags = told.get(field) or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise Invalid("tags are a list of texts", where=field)
+    return tags
 
 
 def fields(span: Kept) -> dict[str, Any]:
@@ -71,7 +80,7 @@ def fields(span: Kept) -> dict[str, Any]:
     told = {name[len(PREFIX) :]: value for name, value in span.attributes.items() if name.startswith(PREFIX)}
     for field in ("usage", "error_info"):
         if isinstance(text := told.get(field), str):
-            told[field] = _decoded(text)
+            told[field] = json_said(text)
     if isinstance(usage := told.get("usage"), dict):
         told["usage"] = _flat(usage)
     return told
@@ -82,7 +91,7 @@ def trace_told(span: Kept, scores: Iterable[ScoreGiven]) -> dict[str, Any]:
     told = fields(span)
     for field in ("input", "output", "metadata"):
         if isinstance(text := told.get(field), str) and text[:1] in ("{", "["):
-            told[field] = _decoded(text)
+            told[field] = json_said(text)
     said = [scored for one in scores if one.span is None and one.session is None and (scored := score_told(one))]
     return told | {"project_id": told.get("project_name"), "duration": (span.end_ns - span.start_ns) / 1e6, "feedback_scores": said}
 
@@ -111,7 +120,7 @@ def request(steps: Iterable[tuple[str, Span]]) -> ExportTraceServiceRequest:
 
 
 def _attribute(field: str, value: Any) -> Any:
-    if field in TEXTS or field == "tags" or isinstance(value, (bool, int, float)):
+    if isinstance(value, (bool, int, float)) or (field == "tags" and isinstance(value, list)):
         return value
     if field == "usage" and isinstance(value, dict):
         value = _nested(value)
@@ -146,29 +155,11 @@ def _failed(made: Span, error: Any) -> None:
     kind, message = str(error.get("exception_type") or "error"), str(error.get("message") or "")
     made.status.code, made.status.message = Status.STATUS_CODE_ERROR, f"{kind}: {message}" if message else kind
     event = made.events.add(name="exception", time_unix_nano=made.end_time_unix_nano)
-    said = {"exception.type": kind, "exception.message": message, "exception.stacktrace": error.get("traceback")}
+    said = {"exception.type": kind, "exception.message": message, "exception.stacktrace": spans.text(error.get("traceback"))}
     spans.put(event.attributes, {name: value for name, value in said.items() if value})
-
-
-def ns(told: Any, field: str) -> int:
-    """A time of theirs in nanoseconds. Raises `Invalid`."""
-    try:
-        at = spans.ns(told)
-    except Invalid as e:
-        raise Invalid(e.message, where=field, remedy="give a time as ISO 8601 has it") from e
-    if at < 0:
-        raise Invalid(f"{str(told)[:40]!r} is before 1970", where=field, remedy="give the time at which it was")
-    return at
 
 
 def made_ns(id: str) -> int:
     """When an id of version 7 was made, by its first 48 bits; 0 for others. RFC 9562."""
     value = uuid.UUID(id)
     return (value.int >> 80) * 10**6 if value.version == 7 else 0
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text

@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from windlass.core import span as names
+from windlass.core.json_text import json_said
 from windlass.core.operations.sessions import Outcome, SessionCall, SessionRun, SessionStep, Waited, Wanted
 from windlass.core.operations.traces import TraceSummary
 from windlass.core.span import Span, StoredSpan, input_of, kind_of, output_of
@@ -192,12 +191,7 @@ def _cost(spans: Iterable[Span]) -> float | None:
 
 def _json(text: Any) -> Any:
     """What a span keeps as JSON text; text that was shortened, or is none, as it is."""
-    if not isinstance(text, str):
-        return text
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return text
+    return json_said(text) if isinstance(text, str) else text
 
 
 def _short(text: str) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 from starlette.routing import Route
 
 from windlass.core.actor import Actor
@@ -49,12 +48,15 @@ class Assessments:
         if not isinstance(said, dict):
             raise Invalid("there is no assessment", where="assessment", remedy="send what MLflow's SDK does")
         told = {"create_time": now, "last_update_time": now, **said, "valid": True, "trace_id": asked["trace_id"]}
+        same = None
         if id := records.assessment_id(said):  # their client sends none; one that is there is its giver's to replace
             with contextlib.suppress(NotFound):
-                await self._known(actor, trace, id, actor.id)
+                same = await self._known(actor, trace, id, actor.id)
         told["assessment_id"] = id or f"a-{uuid4().hex}"
         before = await self._known(actor, trace, str(said["overrides"]), actor.id) if said.get("overrides") else None
         await self._score(actor, trace, told)
+        if same and _span(same) != _span(told):  # it was about another step
+            await self._give_up(actor, trace, same)
         if before:
             await self._give_up(actor, trace, before)
             await self._keep(actor, trace, {**before, "valid": False})
@@ -74,9 +76,7 @@ class Assessments:
         if odd := fields - CHANGED:
             raise Invalid(f"{sorted(odd)[0][:40]!r} cannot be changed", where="update_mask")
         told = {**before, **{field: said[field] for field in fields if field in said}, "last_update_time": otlp.iso(now_ns())}
-        if told["assessment_name"] != before["assessment_name"]:
-            await self._give_up(actor, trace, before)
-        await self._score(actor, trace, told)
+        await self._score(actor, trace, told)  # by its id it is the same, also under another name
         await self._keep(actor, trace, told)
         return {"assessment": told}
 
@@ -94,14 +94,14 @@ class Assessments:
             (span,) = (await self._door.platform.traces.found(show)).spans
         except NotFound:
             span = None
-        told = msgspec.json.decode(span.attributes[records.ASSESSMENT]) if span else {}
+        told = records.decoded(span.attributes.get(records.ASSESSMENT)) if span else {}
         if span is None or len(told) < 2:
             raise NotFound(
                 f"there is no assessment {id[:60]!r} of this trace", where="assessment_id", remedy="give the id it was answered with"
             )
         if by is not None and span.attributes.get(ACTOR) != by:
             raise Forbidden("somebody else gave this assessment", where="assessment_id", remedy="use the key that it was given with")
-        return dict(told)
+        return told
 
     async def _score(self, actor: Actor, trace: str, told: dict[str, Any]) -> None:
         """An assessment as a score of ours; what is no value of one is its comment. Raises as `traces.score` does."""

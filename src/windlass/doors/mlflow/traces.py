@@ -23,6 +23,7 @@ from starlette.routing import Route
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.filter import Node, Not, Term, all_of, any_of, printed
+from windlass.core.json_text import json_said
 from windlass.core.operations.traces import TEXT, TRACE, TRACES, TextShow, Trace, TraceQuery, TraceShow, TraceSummary
 from windlass.core.span import StoredSpan, make_whole
 from windlass.doors.mlflow.door import V2, V3, Asked, Door, cursor_in, listed, number_in, text_in
@@ -195,13 +196,7 @@ def _spans(told: Sequence[Any]) -> list[Span]:
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes that are JSON text, as today's SDKs send them by OTLP."""
-    made = dict[str, Any]()
-    for key, value in attributes.items():
-        try:
-            made[key] = msgspec.json.decode(value) if isinstance(value, str) else value
-        except msgspec.DecodeError:
-            made[key] = value
-    return made
+    return {key: json_said(value) if isinstance(value, str) else value for key, value in attributes.items()}
 
 
 def _located(locations: Sequence[Any]) -> list[Node]:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from windlass.core import span as names
 from windlass.core.conversation import gist
+from windlass.core.json_text import json_said
 from windlass.core.operations import Empty
 from windlass.core.operations.query import taken
 from windlass.core.operations.registry import ARTIFACTS, SHOW, ArtifactQuery, ArtifactSummary, RefQuery, VersionDetail
@@ -75,10 +76,7 @@ def asks_model(step: Span | None) -> bool:
 
 def filled(fields: tuple[Field, ...], told: str) -> tuple[tuple[Field, ...], tuple[str, ...]]:
     """Fields with what a step was given, and what of it has no field. A conversation's last question goes into the only text there is."""
-    try:
-        given = msgspec.json.decode(told)
-    except msgspec.DecodeError:
-        given = told
+    given = json_said(told)
     texts = [f.name for f in fields if f.kind == "text"]
     if not (isinstance(given, dict) and any(f.name in given for f in fields)) and len(texts) == 1:
         given = {texts[0]: given if isinstance(given, str) else gist(told)}

@@ -60,7 +60,7 @@ def question(summary_input: str) -> str:
     """The input as a person would read it: the only text in it, else its JSON."""
     try:
         value = msgspec.json.decode(summary_input)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return summary_input
     if isinstance(value, dict) and len(value) == 1:
         value = next(iter(value.values()))

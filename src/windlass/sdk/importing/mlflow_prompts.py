@@ -95,7 +95,7 @@ def _json(tags: Mapping[str, str], field: str) -> Any:
         return None
     try:
         return msgspec.json.decode(tags[field])
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, RecursionError) as e:
         raise Invalid("this is no JSON", where=field) from e
 
 

@@ -71,7 +71,7 @@ def linked_in(text: str) -> list[tuple[str, int]]:
     """Names and numbers of prompts, as MLflow lists them; what is no such list names none."""
     try:
         told = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     return _named(told)
 

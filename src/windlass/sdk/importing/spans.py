@@ -22,6 +22,8 @@ FOREIGN_TRACE = "windlass.foreign.trace_id"  # where theirs is not of OpenTeleme
 FOREIGN_SPAN = "windlass.foreign.span_id"
 TRACE_BYTES, SPAN_BYTES = 16, 8
 _STATUS = {"OK": Status.STATUS_CODE_OK, "ERROR": Status.STATUS_CODE_ERROR}
+LATEST = 2**63 - 10**6  # nanoseconds; a millisecond may still be added
+DEEPEST = 25  # objects in one another; Protobuf reads 100 messages in one another, and one of these is three
 _INT = range(-(2**63), 2**63)
 
 
@@ -62,10 +64,10 @@ def put(pairs: Any, values: Mapping[str, Any], *, nulls: bool = False) -> None:
     """Add JSON values to OTLP's list of KeyValue. Those that are None are left out, or with `nulls` are a key without a value."""
     for key, value in values.items():
         if value is not None or nulls:
-            _fill(pairs.add(key=key).value, value, nulls)
+            _fill(pairs.add(key=key).value, value, nulls, 0)
 
 
-def _fill(to: Any, value: Any, nulls: bool) -> None:
+def _fill(to: Any, value: Any, nulls: bool, depth: int) -> None:
     if isinstance(value, str):
         to.string_value = value
     elif isinstance(value, bool):
@@ -73,31 +75,45 @@ def _fill(to: Any, value: Any, nulls: bool) -> None:
     elif isinstance(value, int) and value in _INT:
         to.int_value = value
     elif isinstance(value, (int, float)):
-        to.double_value = float(value)
+        try:
+            to.double_value = float(value)
+        except OverflowError:  # of more digits than any number here
+            to.string_value = str(value)
+    elif isinstance(value, (Mapping, list, tuple)) and depth > DEEPEST:
+        to.string_value = text(value)
     elif isinstance(value, Mapping):
         to.kvlist_value.SetInParent()
-        put(to.kvlist_value.values, value, nulls=nulls)
+        for key, inner in value.items():
+            if inner is not None or nulls:
+                _fill(to.kvlist_value.values.add(key=key).value, inner, nulls, depth + 1)
     elif isinstance(value, (list, tuple)):
         to.array_value.SetInParent()
         for inner in value:
-            _fill(to.array_value.values.add(), inner, nulls)
+            _fill(to.array_value.values.add(), inner, nulls, depth + 1)
 
 
 def text(value: Any) -> str | None:
-    """A value as text: JSON where it is no text already."""
-    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+    """A value as text: JSON where it is no text already. Raises `Invalid` for what is nested too deeply."""
+    try:
+        return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+    except RecursionError as e:
+        raise Invalid("this is nested too deeply to be kept", where="span", remedy="send it as text") from e
 
 
-def ns(told: Any) -> int:
-    """A time in UTC nanoseconds, of ISO 8601 or of a datetime; 0 for none. Raises `Invalid`."""
+def ns(told: Any, where: str = "span") -> int:
+    """A time in UTC nanoseconds, of ISO 8601 or of a datetime; 0 for none. Raises `Invalid`, which says where it stands, also for one that
+    is not between 1970 and 2262."""
     if told is None or told == "":
         return 0
     try:
         time = told if isinstance(told, datetime) else datetime.fromisoformat(str(told).replace("Z", "+00:00"))
     except ValueError as e:
-        raise Invalid(f"{str(told)[:40]!r} is no time", where="span") from e
+        raise Invalid(f"{str(told)[:40]!r} is no time", where=where, remedy="give a time as ISO 8601 has it") from e
     since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
+    at = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
+    if not 0 <= at < LATEST:
+        raise Invalid(f"{str(told)[:40]!r} is not between 1970 and 2262", where=where, remedy="give the time at which it was")
+    return at
 
 
 def iso(at_ns: int) -> str:

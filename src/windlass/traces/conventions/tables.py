@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from windlass.core.json_text import json_said
+
 ORDER = ("windlass", "langfuse", "mlflow", "openinference", "vercel", "traceloop", "langsmith", "opik", "genai", "logfire", "mlflow_genai")
 COUNTS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_written", "tokens_reasoning")
 LISTS = ("tags",)
@@ -252,7 +254,7 @@ def _amount(value: Any) -> float | None:
 
 def _list(value: Any) -> list[str] | None:
     if isinstance(value, str) and value.startswith("["):
-        value = _decoded(value)
+        value = json_said(value)
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return [str(v) for v in value] if isinstance(value, list) else None
@@ -270,14 +272,7 @@ def _known(words: Mapping[str, str], value: Any) -> Any:
 
 def _unquoted(value: Any) -> Any:
     """JSON text as what it says; other text as it is."""
-    return _decoded(value) if isinstance(value, str) else value
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
+    return json_said(value) if isinstance(value, str) else value
 
 
 def _inside(shapes: tuple[Inside, ...], value: Any) -> dict[str, Any] | None:
