@@ -70,7 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, _says("Days (UTC) for which traces are kept after the one on which they came; 0 for ever.", ge=0, le=36_500)
     ] = 0
     rest_seconds: Annotated[float, _says("Seconds without work after which processes give memory back.", gt=0)] = 20.0
-    runner_processes: Annotated[int, _says("Runner processes at once at each depth; 0 means one a core, at least four.", ge=0)] = 0
+    runner_processes: Annotated[
+        int, _says("Runner processes at work at once at each depth; 0 means one a core, at least four. As many again are kept warm.", ge=0)
+    ] = 0
     runner_memory: Annotated[int, _says("Bytes of address space of one runner.", ge=256 * MB)] = 2048 * MB
     runner_seconds: Annotated[float, _says("Seconds of wall time for one run of a chain, tool or evaluator.", gt=0)] = 120.0
     runner_idle_seconds: Annotated[float, _says("Seconds after which an idle runner is ended.", gt=0)] = 30.0

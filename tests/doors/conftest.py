@@ -34,7 +34,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _up(folder: Path, told: str, until: str) -> None:
     """`windlass up` from its start until it has said this, then Ctrl-C."""
     command = [sys.executable, "-m", "windlass.doors.cli.main", "up", "--port", "0"]
-    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "WINDLASS_HOME": str(folder / "home")}
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "WINDLASS_HOME": str(folder / "home"), "WINDLASS_GRPC_PORT": "0"}
     with (folder / told).open("w") as out:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     try:

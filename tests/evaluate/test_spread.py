@@ -18,6 +18,7 @@ import msgspec
 import psutil
 import pytest
 from sqlalchemy import select
+from tests.doors.server import until
 from tests.evaluate.application import App
 from tests.registry.sources.postgresql_server import PASSWORD, free_port
 
@@ -39,14 +40,13 @@ pytestmark = [  # found and not loaded, which takes a second of every worker's t
     pytest.mark.skipif(find_spec("ray") is None, reason="there is no Ray here: make .stamps/ray installs it"),
 ]
 ROWS = 120
-
-
+READY_MS = 180_000
 PORTS = ("runtime_env_agent_port", "metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port")
 
 
 def _told_its_ports(start: Callable[..., Any]) -> Callable[..., Any]:
-    """Start a node that does not wait until its helpers say which ports they have. It ends after 15 s, in which Python loads a thousand
-    modules for each of them, and that is too little where much else runs. Of all but one it takes what it is given."""
+    """Start a node that does not wait until its helpers say which ports they have. It would end after 15 s, in which Python loads a
+    thousand modules for each of them: too little where much else runs. For all but the last it is enough that it is given."""
     from ray._raylet import persist_port
 
     def told(*args: Any, **more: Any) -> Any:
@@ -63,6 +63,7 @@ def cluster(s3_server: S3Server) -> Iterator[str]:
     """Two nodes of one processor each, as two machines, for all tests of this file; their processes have what opens its stores."""
     import ray
     from ray._private import services
+    from ray._raylet import wait_for_persisted_port
     from ray.cluster_utils import Cluster
     from tests.s3_server import ENVIRONMENT
 
@@ -74,6 +75,9 @@ def cluster(s3_server: S3Server) -> Iterator[str]:
         try:
             for _ in range(2):
                 made.add_node(num_cpus=1, include_dashboard=False, **{port: free_port() for port in PORTS})
+            for node in made.list_all_nodes():  # who starts processes there is there
+                wait_for_persisted_port(node.get_session_dir_path(), node.node_id, PORTS[0], timeout_ms=READY_MS)
+            until(lambda: made.global_state.cluster_resources().get("CPU") == 2, 60)  # what is seen of both, where hands are counted by it
             yield made.address
         finally:
             ray.shutdown()

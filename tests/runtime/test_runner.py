@@ -416,6 +416,23 @@ async def test_more_runs_than_places_wait_in_order(tmp_path: Path) -> None:
     await runners.close()
 
 
+async def test_two_versions_by_turns_keep_their_runners_and_a_third_ends_the_oldest(tmp_path: Path) -> None:
+    """A gate runs the candidate and what is in production by turns."""
+    pool = Runners(tmp_path, MemoryBlobs(), RunnerSettings(processes=1))
+    one, two, three = (snapshot(pool, {"app.py": f"{APP}\n# {n}"}) for n in range(3))
+
+    async def served(app: str) -> int:
+        async with pool.lease(app) as runner:
+            return runner.pid
+
+    by_turns = [await served(app) for app in (one, two, one, two, one)]
+    assert by_turns == [by_turns[0], by_turns[1]] * 2 + [by_turns[0]]
+    await served(three)
+    assert pool.counts == {"busy": 0, "idle": 2}
+    assert await served(one) == by_turns[0] and await served(two) != by_turns[1]
+    await pool.close()
+
+
 async def test_a_run_within_a_run_has_a_place_of_its_own(runners: Runners, app: str) -> None:
     async with runners.lease(app), runners.lease(app), runners.lease(app, depth=1) as inner:
         assert (await inner.run(Start(entry="app:hello", arguments={"name": "x"}), Echo())).value == "hello x"

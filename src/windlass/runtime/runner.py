@@ -1,4 +1,4 @@
-"""The pool of runners: warm processes by snapshot, at most so many at once, first come first served.
+"""The pool of runners: warm processes by snapshot, at most so many at work at once, first come first served.
 
 A run inside a run (a tool of an agent that a chain calls) leases at the next level, which has places of its own: so no
 run ever waits for a place that it holds itself. Belongs to one event loop. What a runner does with a lease is in `process`.
@@ -21,6 +21,7 @@ from windlass.runtime.snapshots import Blobs, Snapshots
 from windlass.sdk.sandbox import isolation
 
 DEEPEST = 8  # runs within runs
+WARM = 2  # times as many runners as may run at once are kept: a gate runs two versions by turns, and one must not end the other's
 
 
 class Runners:
@@ -86,7 +87,7 @@ class Runners:
                     return runner
                 await runner.close()
                 break
-        while self._idle and len(self._idle) + len(self._busy) >= self.settings.processes:
+        while self._idle and len(self._idle) + len(self._busy) >= WARM * self.settings.processes:
             await self._idle.pop(0).close()
         folder = await asyncio.to_thread(self._snapshots.ensure, snapshot)
         runner = Runner(key, folder, self._scratch, self.settings)
@@ -98,7 +99,7 @@ class Runners:
         return runner
 
     async def _give_back(self, runner: Runner) -> None:
-        crowded = len(self._idle) + len(self._busy) >= self.settings.processes
+        crowded = len(self._idle) + len(self._busy) >= WARM * self.settings.processes
         if self._closed or not runner.clean or (crowded and not self._idle):
             await runner.close()
             return
