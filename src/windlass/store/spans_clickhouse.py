@@ -39,7 +39,7 @@ from windlass.core.operations.traces import (
     TraceShow,
 )
 from windlass.core.operations.trees import TraceTree, TreeShow
-from windlass.core.span import LOG
+from windlass.core.span import LOG, StoredSpan
 from windlass.store import (
     points_clickhouse,
     span_erasing_clickhouse,
@@ -72,6 +72,7 @@ from windlass.store.spans import (
     MentionQuery,
     Portion,
     PortionQuery,
+    RecentQuery,
     ScoreQuery,
     ScoreSeen,
     SpanKey,
@@ -275,6 +276,9 @@ class ClickHouseSpans:
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces_clickhouse.trace_of(self._ask, query, list(TYPES))
+
+    def recent(self, query: RecentQuery) -> list[StoredSpan]:
+        return span_records_clickhouse.recent(self._ask, query, list(TYPES))
 
     def tree(self, query: TreeShow) -> TraceTree:
         return span_traces_clickhouse.tree_shown(self._ask, query)

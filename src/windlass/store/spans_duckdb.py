@@ -38,7 +38,7 @@ from windlass.core.operations.traces import (
     TraceShow,
 )
 from windlass.core.operations.trees import TraceTree, TreeShow
-from windlass.core.span import LOG
+from windlass.core.span import LOG, StoredSpan
 from windlass.store import (
     points_duckdb,
     span_columns,
@@ -75,6 +75,7 @@ from windlass.store.spans import (
     MentionQuery,
     Portion,
     PortionQuery,
+    RecentQuery,
     ScoreQuery,
     ScoreSeen,
     SpanKey,
@@ -228,6 +229,9 @@ class DuckSpans:
 
     def trace(self, query: TraceShow) -> Trace:
         return span_traces.trace_of(self._db, self._files(), query)
+
+    def recent(self, query: RecentQuery) -> list[StoredSpan]:
+        return span_records.recent(self._db, self._files(), query)
 
     def tree(self, query: TreeShow) -> TraceTree:
         return span_traces.tree_shown(self._db, self._files(), query)
