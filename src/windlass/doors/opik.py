@@ -30,6 +30,7 @@ from windlass.core.operations.traces import GIVE_SCORE, TRACE, TRACES, ScoreRequ
 from windlass.core.span import StoredSpan
 from windlass.doors import api
 from windlass.doors.auth import headers_of
+from windlass.doors.foreign_datasets import began
 from windlass.doors.opik_wire import SENDER, Endpoint, Heard, Partly, Told, aside, heard, made_whole, number_of, refusal, serving
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.intake import wait_after
@@ -215,10 +216,7 @@ class Opik:
         """When a trace did, in nanoseconds; None where it has not come."""
         if (known := self._lately(actor, id)) is not None and (at := {**known.whole, **known.updates}.get("start_time")):
             return spans.ns(at, "start_time")
-        try:
-            return (await self._platform.traces.found(TraceShow(opik_spans.trace_hex(id), actor.project, limit=1))).summary.start_ns
-        except NotFound:
-            return None
+        return await began(self._platform, actor.project, opik_spans.trace_hex(id))
 
     def _lately(self, actor: Actor, id: str) -> _Known | None:
         known = self._known.get((actor.project, id))
