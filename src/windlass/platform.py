@@ -63,7 +63,7 @@ from windlass.govern.policy import FILE as POLICY_FILE
 from windlass.govern.policy import PolicyFile, read_policy_file
 from windlass.govern.prices import Prices
 from windlass.govern.rulings import Rulings
-from windlass.govern.sessions import Sessions
+from windlass.govern.sessions import Sessions, cookie_name
 from windlass.jobs.durable import DurableJobs
 from windlass.jobs.spread import Spread
 from windlass.jobs.work import Jobs, LoopJobs, Work
@@ -141,12 +141,6 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R")
 TOKEN_GRACE = 60.0  # seconds by which a run's token outlives the longest run
-
-
-def cookie_name(address: str | None) -> str:
-    """The session cookie's name. Browsers share cookies between the ports of a host, so the port is in it."""
-    port = (address or "").rpartition(":")[2]
-    return f"windlass_{port}" if port.isdigit() else "windlass"
 
 
 class Platform:

@@ -147,3 +147,9 @@ def test_the_older_parameters_are_terms() -> None:
     assert printed(all_of(conditions_of(query))) == ('user:"a\\*" score:helpful=no "or" status:ok root:agent latency>2500us -tag:a b')
     with pytest.raises(Invalid, match="at most"):
         conditions_of(TraceQuery(search="a" * (LONGEST + 1)))
+
+
+@pytest.mark.parametrize("took", [1e300, -1e300, float("inf"), float("nan")])
+def test_times_that_nothing_takes_are_refused(took: float) -> None:
+    with pytest.raises(Invalid, match="nothing takes so long"):
+        conditions_of(TraceQuery(slower_than_ms=took))

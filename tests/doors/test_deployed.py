@@ -25,7 +25,7 @@ from tests.s3_server import KEY, SECRET, S3Server
 
 import windlass
 from windlass.settings import Settings
-from windlass.store import meta_postgres, spans_clickhouse
+from windlass.store import clickhouse_asking, meta_postgres
 from windlass.store.home import Home
 
 FOLDER = Path(__file__).parents[2] / "deploy"
@@ -73,7 +73,7 @@ VALUES: dict[str, dict[str, Any]] = {
 OWNER_KEY = "a-key-of-an-owner-that-is-long-enough"
 # with no default in the file, so that nothing starts without them
 NEEDED = {"WINDLASS_OWNER_KEY": OWNER_KEY, "POSTGRES_PASSWORD": PASSWORD, "CLICKHOUSE_PASSWORD": HOUSE_PASSWORD, "STORAGE_PASSWORD": SECRET}
-SECRETS = {"WINDLASS_OWNER_KEY", meta_postgres.PASSWORD, spans_clickhouse.PASSWORD}
+SECRETS = {"WINDLASS_OWNER_KEY", meta_postgres.PASSWORD, clickhouse_asking.PASSWORD}
 
 
 def interpolated(text: str, given: dict[str, str]) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def test_a_secret_that_is_missing_is_refused_in_words() -> None:
     owner, tables, spans, keys = (
         "WINDLASS_OWNER_KEY",
         meta_postgres.PASSWORD,
-        spans_clickhouse.PASSWORD,
+        clickhouse_asking.PASSWORD,
         {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     )
     assert needed(rendered(VALUES["least"])) == {owner}
@@ -375,7 +375,7 @@ def test_a_server_starts_with_the_environment_of_the_file(stores: dict[str, str]
     if file == "compose":
         written = variables(interpolated(COMPOSE, NEEDED))
     else:
-        secret = {meta_postgres.PASSWORD: PASSWORD, spans_clickhouse.PASSWORD: HOUSE_PASSWORD, "AWS_SECRET_ACCESS_KEY": SECRET}
+        secret = {meta_postgres.PASSWORD: PASSWORD, clickhouse_asking.PASSWORD: HOUSE_PASSWORD, "AWS_SECRET_ACCESS_KEY": SECRET}
         made = rendered(VALUES["stores"])
         written = made["ConfigMap"]["data"] | secret | {"WINDLASS_OWNER_KEY": OWNER_KEY, "AWS_ACCESS_KEY_ID": KEY}
         assert needed(made) <= written.keys()

@@ -17,8 +17,8 @@ from tests.s3_server import ENVIRONMENT, SECRET, S3Server, between
 from windlass.core.errors import WindlassError
 from windlass.core.operations.registry import VERIFY, VerifyQuery
 from windlass.sdk.client import Client
+from windlass.store.clickhouse_asking import PASSWORD as SPANS_VARIABLE
 from windlass.store.meta_postgres import PASSWORD as VARIABLE
-from windlass.store.spans_clickhouse import PASSWORD as SPANS_VARIABLE
 
 pytestmark = pytest.mark.slow
 

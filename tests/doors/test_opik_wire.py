@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 from windlass.core.errors import Invalid
 from windlass.core.ids import uuid7
+from windlass.core.operations.traces import TraceShow
 from windlass.doors import opik
 from windlass.doors.app import Application
-from windlass.doors.opik_wire import aside, decoded
+from windlass.doors.opik_wire import aside, decoded, number_of
 from windlass.doors.otlp.intake import INLINE
 from windlass.platform import Platform
+from windlass.sdk.importing.spans import FOREIGN_SPAN
 from windlass.settings import Settings
 from windlass.store.home import Home
 from windlass.traces import opik_spans
@@ -41,6 +43,12 @@ def test_a_body_read_piece_by_piece_is_what_it_is_as_a_whole(body: dict[str, Any
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(Invalid, match="body"):
         decoded(body, "spans")
+
+
+@pytest.mark.parametrize("value", [None, True, "1", [1], {}, 10**400, -(10**400)])
+def test_what_is_no_number_is_no_score(value: Any) -> None:
+    with pytest.raises(Invalid, match="number"):
+        number_of({"value": value})
 
 
 def test_the_work_on_a_big_body_is_done_beside_the_loop() -> None:
@@ -78,3 +86,37 @@ def test_no_step_of_a_big_body_is_made_on_the_loop(tmp_path: Path, monkeypatch: 
     loop, where = asyncio.run(sent("x" * INLINE, "y"))
     assert loop not in where
     assert made == []
+
+
+def test_what_came_before_a_start_is_looked_for_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1,200 spans of as many traces, where one at a time would keep all who send waiting; and what is told anew loses nothing."""
+    asked: list[int] = []
+    begun, trace = uuid7(), uuid7()
+    whole = {"id": begun, "trace_id": trace, "start_time": "2026-11-30T07:45:53Z"}
+    others = [{"id": uuid7(), "trace_id": uuid7(), "start_time": "2026-11-30T07:45:53Z"} for _ in range(1_199)]
+
+    async def sent(*spans: Any) -> Any:
+        """By a process that has just begun."""
+        platform = Platform(Home(tmp_path / "home"), Settings())
+        app, recent = Application(platform), platform.traces.recent
+
+        async def counted(query: Any) -> Any:
+            asked.append(len(query.spans))
+            return await recent(query)
+
+        monkeypatch.setattr(platform.traces, "recent", counted)
+        headers = {"authorization": f"Bearer {platform.home.token()}"}
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1", headers=headers) as http:
+            answer = await http.post("/api/v1/private/spans/batch", json={"spans": spans})
+        assert answer.status_code == 204, answer.text
+        (step,) = (await platform.traces.found(TraceShow(trace.replace("-", "")))).spans
+        app.stop()
+        await platform.close()
+        return step.attributes
+
+    asyncio.run(sent(whole | {"input": {"q": 1}, "name": "ask"}))
+    assert asyncio.run(sent(whole | {"end_time": "2026-11-30T07:45:54Z", "output": {"a": 1}}, *others)) == {
+        **{f"opik.{field}": value for field, value in whole.items()}, "opik.end_time": "2026-11-30T07:45:54Z",
+        "opik.name": "ask", "opik.input": '{"q":1}', "opik.output": '{"a":1}', FOREIGN_SPAN: begun,
+    }  # fmt: skip
+    assert asked == [1, 500, 500, 200]

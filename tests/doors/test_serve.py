@@ -16,7 +16,7 @@ import pytest
 from tests.doors.server import Server, until
 from tests.evaluate.application import APP
 
-from windlass.doors.serve import shorten_log
+from windlass.doors.part_logs import shorten_log
 from windlass.govern.processes import resident
 
 

@@ -20,7 +20,7 @@ from windlass.store.segments import Position
 from windlass.store.span_erasing import pattern_of
 from windlass.store.span_long import NAME as NAME_BYTES
 from windlass.store.span_long import OVER, PART
-from windlass.store.spans import SHOWN, ArrivalQuery, Forget, MentionQuery, SpanRow, SpanStore, SubjectQuery
+from windlass.store.spans import SHOWN, ArrivalQuery, Forget, MentionQuery, RecentQuery, SpanRow, SpanStore, SubjectQuery
 from windlass.store.spans_duckdb import DuckSpans
 
 DAY = "2027-01-15"
@@ -87,6 +87,9 @@ def test_a_page_of_spans_shares_its_room(spans: Callable[[], SpanStore]) -> None
     shown = store.trace(TraceShow(rows[0].trace_id)).spans
     assert [bool(s.cut) for s in shown] == [False] * 8 + [True] * 4
     assert sum(len(s.told_input or "") for s in shown) <= SHOWN * 8 + KEPT * 4
+    together = store.recent(RecentQuery("default", tuple((row.trace_id, row.span_id) for row in rows)))
+    assert (len(together), sum(bool(s.cut) for s in together)) == (12, 4)
+    assert sum(len(s.told_input or "") for s in together) <= SHOWN * 8 + KEPT * 4
     store.close()
 
 
@@ -99,6 +102,11 @@ def test_a_revision_has_its_own_texts(spans: Callable[[], SpanStore]) -> None:
         store.write(DAY, [row], "w", Position(1, n + 1))
     assert store.text(TextShow(first.trace_id, first.span_id, "output")).text == second.output
     assert [r.output for r in store.spans_at([("default", first.trace_id, first.span_id)])] == [second.output]
+    of = RecentQuery("default", ((first.trace_id, first.span_id), (first.trace_id, "ab" * 8), ("cd" * 16, first.span_id)))
+    (one,) = store.recent(of)
+    assert (one.told_output, one.cut) == (second.output, {})
+    assert [one] == list(store.trace(TraceShow(first.trace_id)).spans)
+    assert store.recent(RecentQuery("other", of.spans)) == store.recent(RecentQuery("default", ())) == []
     store.write(DAY, [short], "w", Position(1, 3))
     (shown,) = store.trace(TraceShow(first.trace_id)).spans
     assert shown.told_output == "now short" == store.text(TextShow(first.trace_id, first.span_id, "output")).text

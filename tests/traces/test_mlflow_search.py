@@ -80,3 +80,14 @@ def test_nothing_is_read_by_halves(text: str) -> None:
     except Invalid:
         return
     assert "".join(c.text for c in found).replace(" ", "") == text.replace(" ", "").replace("AND", "")
+
+
+@pytest.mark.parametrize("text", ["timestamp_ms > " + "9" * 400, "execution_time_ms > " + "9" * 400, "feedback.a IN (1, " + "9" * 20 + ")"])
+def test_numbers_that_nothing_comes_to_are_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="so large"):
+        search_of(text)
+
+
+def test_a_long_filter_is_refused_before_it_is_read() -> None:
+    with pytest.raises(Invalid, match="at most 2,000"):
+        clauses("tags.a = 'x' AND " * 200_000)

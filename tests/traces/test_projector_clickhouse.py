@@ -22,9 +22,9 @@ from windlass.core.operations.ledger import LedgerAudit, LedgerQuery
 from windlass.core.operations.traces import TraceQuery
 from windlass.govern.masking import Masking
 from windlass.settings import Settings
+from windlass.store.clickhouse_asking import PASSWORD as VARIABLE
 from windlass.store.home import Home
 from windlass.store.journal import Journal
-from windlass.store.spans_clickhouse import PASSWORD as VARIABLE
 from windlass.store.spans_clickhouse import ClickHouseSpans, open_clickhouse
 from windlass.traces.projector import Projection, open_projection
 from windlass.traces.recorder import Recorder

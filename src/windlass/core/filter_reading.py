@@ -64,6 +64,8 @@ def conditions_of(q: TraceQuery) -> list[Node]:
         if value:
             found.append(Term(field, value))
     if q.slower_than_ms is not None:
+        if not abs(q.slower_than_ms) * 1e6 <= LONGEST_NS:  # nor is it NaN
+            raise Invalid("nothing takes so long", where="slower_than_ms", remedy="give milliseconds: 2000 is 2 s")
         found.append(Term("latency", int(q.slower_than_ms * 1e6), ">"))
     if (tree := read(q.filter)) is not None:
         found += tree.parts if isinstance(tree, And) else (tree,)

@@ -5,19 +5,23 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
 from windlass.core import foreign_runs
 from windlass.core.actor import Actor
 from windlass.core.errors import Conflict, NotFound
 from windlass.core.operations.datasets import EDIT, ROWS, About, Edited, EditRequest, RowsQuery
 from windlass.core.operations.registry import ARTIFACTS, SHOW, ArtifactQuery, RefQuery, VersionDetail
+from windlass.core.operations.traces import TraceShow
 from windlass.core.ref import check_name
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.wire import PROTOBUF, SIGNALS
@@ -156,6 +160,24 @@ class ForeignDatasets:
 def iso(at_ns: int) -> str:
     """A time as both tell theirs."""
     return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def leading(to: str) -> Callable[[Request], Awaitable[Response]]:
+    """From an address that their SDK prints to a page of ours; parts of the one may be in the other."""
+
+    async def answer(request: Request) -> Response:
+        return RedirectResponse(to.format(**{name: quote(value, safe="") for name, value in request.path_params.items()}))
+
+    return answer
+
+
+async def began(platform: Platform, project: str, trace: str) -> int | None:
+    """When a trace did, in nanoseconds, so that what is said of it stands at its beginning and makes it no longer; None where nothing of
+    it has come. Asks for no leave: who may send may say something of a trace."""
+    try:
+        return (await platform.traces.found(TraceShow(trace, project, limit=1))).summary.start_ns
+    except NotFound:
+        return None
 
 
 def of_run(run: str, name: str, dataset: str, key: str, **more: Any) -> dict[str, str | None]:

@@ -25,6 +25,7 @@ from windlass.core.errors import Invalid, Unavailable, WindlassError
 from windlass.core.ids import uuid7
 from windlass.core.operations.prompts import GET as PROMPT
 from windlass.core.operations.prompts import PromptQuery, PromptVersion
+from windlass.core.operations.query import complaint
 from windlass.core.operations.traces import GIVE_SCORE, ScoreRequest
 from windlass.core.ref import check_label, check_name
 from windlass.doors import api
@@ -206,8 +207,9 @@ def converted(given: Any, kind: type[Any]) -> Any:
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as e:
-        message, _, place = str(e).replace("`", "'").partition(" - at ")
-        raise Invalid(message[:1].lower() + message[1:], where=place.strip("'$.") or "body") from e
+        wrong = complaint(e)
+        wrong.where = wrong.where or "body"
+        raise wrong from e
 
 
 def told(status: int, said: Any) -> Response:

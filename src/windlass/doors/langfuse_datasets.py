@@ -17,11 +17,10 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from windlass.core import foreign_runs
@@ -29,11 +28,10 @@ from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.ids import now_ns, span_id, uuid7
 from windlass.core.operations.registry import VersionDetail
-from windlass.core.operations.traces import TRACE, TraceShow
 from windlass.core.ref import check_name
 from windlass.doors import api
 from windlass.doors.auth import headers_of
-from windlass.doors.foreign_datasets import LONGEST_ID, ForeignDatasets, RunItem, iso, of_run
+from windlass.doors.foreign_datasets import LONGEST_ID, ForeignDatasets, RunItem, began, iso, leading, of_run
 from windlass.doors.langfuse import SENDER, converted, read_json, told, whole_span, whole_trace
 from windlass.doors.otlp import Intake
 from windlass.platform import Platform
@@ -112,7 +110,7 @@ class LangfuseDatasets:
         )  # fmt: skip
         return [
             *(Route(f"{SENDER.base}/{path}", api.answering(self._answering(ask)), methods=[method]) for method, path, ask in listed),
-            *(Route(f"/project/{{project}}/{path}", _leading(to), methods=["GET"]) for path, to in PRINTED.items()),
+            *(Route(f"/project/{{project}}/{path}", leading(to), methods=["GET"]) for path, to in PRINTED.items()),
         ]
 
     def _answering(self, ask: Callable[[Request, Actor], Awaitable[Any]]) -> api.Endpoint:
@@ -223,28 +221,13 @@ class LangfuseDatasets:
             run, asked.run_name, dataset, row["key"], description=asked.run_description, version=asked.dataset_version,
             metadata=asked.metadata,
         )  # fmt: skip
-        at = await self._began(actor, trace)
+        at = await began(self._platform, actor.project, trace) or now_ns()
         await self._sets.put_into_runs(actor, [RunItem(trace, observation, span_id(), at, said)])
         now = iso(now_ns())
         return {
             "id": span_id(), "datasetRunId": run, "datasetRunName": asked.run_name, "datasetItemId": row["key"], "traceId": trace,
             "observationId": observation, "createdAt": now, "updatedAt": now,
         }  # fmt: skip
-
-    async def _began(self, actor: Actor, trace: str) -> int:
-        """When the trace did, so that what puts it into a run makes it no longer; now where nothing of it has come."""
-        try:
-            found = await self._platform.ask(TRACE, actor, TraceShow(trace, actor.project, limit=1))
-        except NotFound:
-            return now_ns()
-        return int(found.summary.start_ns)
-
-
-def _leading(to: str) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        return RedirectResponse(to.format(**{name: quote(value, safe="") for name, value in request.path_params.items()}))
-
-    return answer
 
 
 def _page(request: Request) -> _Page:

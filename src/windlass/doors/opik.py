@@ -30,12 +30,14 @@ from windlass.core.operations.traces import GIVE_SCORE, TRACE, TRACES, ScoreRequ
 from windlass.core.span import StoredSpan
 from windlass.doors import api
 from windlass.doors.auth import headers_of
+from windlass.doors.foreign_datasets import began
 from windlass.doors.opik_wire import SENDER, Endpoint, Heard, Partly, Told, aside, heard, made_whole, number_of, refusal, serving
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.intake import wait_after
 from windlass.doors.otlp.wire import PROTOBUF, SIGNALS
 from windlass.platform import Platform
 from windlass.sdk.importing import spans
+from windlass.store.spans import RecentQuery
 from windlass.traces import opik_spans
 
 REMEMBERED = 32_000_000  # bytes, of what came of late
@@ -43,7 +45,9 @@ LATE_S = 300.0  # for how long; then it is read where it is kept, from which it 
 SPANS, TRACES_ = "spans", "traces"
 _AGAIN_S = 2
 
-_Read = dict[str, dict[str, StoredSpan]]  # trace → its spans by their ids
+TOGETHER = 500  # that are looked for in one question
+
+_Read = dict[tuple[str, str], StoredSpan]  # by trace and id, as we have them
 
 
 class _Known(NamedTuple):
@@ -146,12 +150,13 @@ class Opik:
         checked, wrong = await aside(size, _checked, what, items)
         refused = len(wrong)
         async with self._lock:
-            news, read = dict[str, tuple[Told, Told]](), _Read()
+            news = dict[str, tuple[Told, Told]]()
+            read = await self._recent(actor, what, checked) if self._may_lack() else _Read()
             for number, id, item in checked:
                 try:
                     before = news.get(id)
                     if before is None:
-                        found = await self._before(actor, what, id, item, read) if self._may_lack() else self._lately(actor, id)
+                        found = self._lately(actor, id) or _kept(id, read.get(_where(what, id, item)))
                         before = (found.whole, found.updates) if found else ({}, {})
                     news[id] = (_newest(before[0], item), before[1])
                 except Invalid as e:
@@ -175,33 +180,30 @@ class Opik:
 
     # ── what came before ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _before(self, actor: Actor, what: str, id: str, said: Told, read: _Read | None = None) -> _Known | None:
-        """What was told of one: of late, or as it is kept. `read` are traces that were read already. Raises `Invalid` where it is too long
-        to be put together again."""
+    async def _before(self, actor: Actor, what: str, id: str, said: Told) -> _Known | None:
+        """What was told of one: of late, or as it is kept. Raises `Invalid` where it is too long to be put together again."""
         if (known := self._lately(actor, id)) is not None:
             return known
         if what == SPANS and not said.get("trace_id"):
             raise Invalid("a span is of a trace", where="trace_id", remedy="give its id")
-        trace = opik_spans.trace_hex(opik_spans.uuid_of(said["trace_id"], "trace_id") if what == SPANS else id)
-        read = {} if read is None else read
-        if trace not in read:
-            read[trace] = await self._spans_of(actor, trace)
-        if (one := read[trace].get(opik_spans.span_hex(id))) is None:
-            return None
-        if one.cut:
-            raise Invalid(f"{id} is too long to be updated so late", where="body", remedy="send it whole")
-        return _Known(opik_spans.fields(one), {}, 0, 0.0)
+        return _kept(id, await self._one(actor, *_where(what, id, said)))
 
-    async def _spans_of(self, actor: Actor, trace: str) -> dict[str, StoredSpan]:
-        spans, cursor = dict[str, StoredSpan](), None
-        while True:
-            try:
-                found = await self._platform.traces.found(TraceShow(trace, actor.project, cursor))
-            except NotFound:
-                return spans
-            spans |= {one.span_id: one for one in found.spans}
-            if (cursor := found.next) is None:
-                return spans
+    async def _one(self, actor: Actor, trace: str, span: str) -> StoredSpan | None:
+        try:
+            return (await self._platform.traces.found(TraceShow(trace, actor.project, limit=1, span=span))).spans[0]
+        except NotFound:
+            return None
+
+    async def _recent(self, actor: Actor, what: str, checked: list[tuple[int, str, Told]]) -> _Read:
+        """Those of them that came of late and are not remembered: many at once, since most did not come."""
+        lack = list({_where(what, id, item): None for _, id, item in checked if self._lately(actor, id) is None})
+        read = _Read()
+        for some in (lack[n : n + TOGETHER] for n in range(0, len(lack), TOGETHER)):
+            for found in await self._platform.traces.recent(RecentQuery(actor.project, tuple(some))):
+                of = found.trace_id, found.span_id
+                if whole := await self._one(actor, *of) if found.cut else found:  # it was shortened for the sake of the others
+                    read[of] = whole
+        return read
 
     async def _show(self, heard: Heard) -> Told:
         """A trace as it was told. Raises `NotFound`, also for one that came another way."""
@@ -214,10 +216,7 @@ class Opik:
         """When a trace did, in nanoseconds; None where it has not come."""
         if (known := self._lately(actor, id)) is not None and (at := {**known.whole, **known.updates}.get("start_time")):
             return spans.ns(at, "start_time")
-        try:
-            return (await self._platform.traces.found(TraceShow(opik_spans.trace_hex(id), actor.project, limit=1))).summary.start_ns
-        except NotFound:
-            return None
+        return await began(self._platform, actor.project, opik_spans.trace_hex(id))
 
     def _lately(self, actor: Actor, id: str) -> _Known | None:
         known = self._known.get((actor.project, id))
@@ -285,6 +284,19 @@ class Opik:
         if not found.items:
             raise _not_yet(f"the span {id}")
         return str(found.items[0].trace_id)
+
+
+def _where(what: str, id: str, said: Told) -> tuple[str, str]:
+    """Trace and id that a trace or span of theirs has here. Raises `Invalid`."""
+    trace = opik_spans.uuid_of(said["trace_id"], "trace_id") if what == SPANS else id
+    return opik_spans.trace_hex(trace), opik_spans.span_hex(id)
+
+
+def _kept(id: str, one: StoredSpan | None) -> _Known | None:
+    """What was told of one, as it is kept. Raises `Invalid` where it is too long to be put together again."""
+    if one is not None and one.cut:
+        raise Invalid(f"{id} is too long to be updated so late", where="body", remedy="send it whole")
+    return None if one is None else _Known(opik_spans.fields(one), {}, 0, 0.0)
 
 
 def _checked(what: str, items: list[Any]) -> tuple[list[tuple[int, str, Told]], dict[int, str]]:

@@ -13,11 +13,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from windlass.core import foreign_runs
@@ -29,7 +27,7 @@ from windlass.core.json_text import json_said
 from windlass.core.operations.registry import VersionDetail
 from windlass.core.operations.traces import GIVE_SCORE, TRACE, TRACES, ScoreGiven, ScoreRequest, Trace, TraceQuery, TraceShow
 from windlass.core.span import DATASET_RUN, EVALUATION, StoredSpan, output_of
-from windlass.doors.foreign_datasets import ForeignDatasets, RunItem, iso, of_run
+from windlass.doors.foreign_datasets import ForeignDatasets, RunItem, iso, leading, of_run
 from windlass.doors.opik_datasets import FILTERS, item_of
 from windlass.doors.opik_wire import BASE, Heard, Partly, Told, made_whole, not_taken, number_of, page_of, serving, text_of
 from windlass.doors.otlp import Intake
@@ -83,8 +81,8 @@ class OpikExperiments:
                 Route(f"{BASE}/{path}", serving(self._intake, ask, many, needs), methods=[method])
                 for method, path, ask, many, needs in listed
             ),
-            Route("/{workspace}/experiments/{name}/compare", _leading("/datasets/runs?of={name}"), methods=["GET"]),
-            Route("/{workspace}/projects/{project}/datasets/{name}/items", _leading("/datasets/dataset/{name}"), methods=["GET"]),
+            Route("/{workspace}/experiments/{name}/compare", leading("/datasets/runs?of={name}"), methods=["GET"]),
+            Route("/{workspace}/projects/{project}/datasets/{name}/items", leading("/datasets/dataset/{name}"), methods=["GET"]),
         ]
 
     # ── making one ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -319,10 +317,3 @@ def _ids(text: str) -> list[str]:
 
 async def _nothing(heard: Heard) -> None:
     """What was sent is kept since it was acknowledged."""
-
-
-def _leading(to: str) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        return RedirectResponse(to.format(**{name: quote(value, safe="") for name, value in request.path_params.items()}))
-
-    return answer

@@ -11,7 +11,6 @@ import contextlib
 import http.client
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +27,7 @@ from windlass.core.ids import now_ns
 from windlass.doors.listener import Listener, listen, listen_for_grpc
 from windlass.doors.loopback import is_loopback
 from windlass.doors.part import HOPELESS
+from windlass.doors.part_logs import last_line, log_path, shorten_log
 from windlass.govern.processes import Process, tell_grpc, write_processes
 from windlass.govern.sessions import Sessions
 from windlass.settings import load_settings
@@ -39,7 +39,6 @@ STOP_SECONDS = 6.0  # how long they may take to end before they are killed
 STEADY_SECONDS = 60.0  # a part that lived so long starts without a pause again
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 FAILED_STARTS = 5  # of one part, before the server first answered
-LOG_BYTES = 10_000_000
 LOG_SECONDS = 60.0  # between looks at the logs
 # glibc gives every thread an arena of its own, and they add up over three processes
 FRUGAL = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
@@ -135,7 +134,7 @@ class Supervisor:
         while not self._stopping:
             self._tend()
             for part in self._parts:
-                shorten_log(_log_path(self._home.path, part.name))
+                shorten_log(log_path(self._home.path, part.name))
             dues = [p.due for p in self._parts if p.due is not None]
             self._sleep(min(LOG_SECONDS, max(0.0, min(dues) - time.monotonic()) if dues else LOG_SECONDS))
 
@@ -179,7 +178,7 @@ class Supervisor:
 
     def _launch(self, part: Part) -> None:
         command = [sys.executable, "-m", "windlass.doors.part", str(self._lifeline), part.module, *part.arguments]
-        with _log_path(self._home.path, part.name).open("ab") as log:
+        with log_path(self._home.path, part.name).open("ab") as log:
             part.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=part.environment, start_new_session=True,
                 pass_fds=(self._lifeline, self._inherited, *part.sockets),
@@ -188,13 +187,13 @@ class Supervisor:
 
     def _ended(self, part: Part, code: int) -> None:
         part.process = None
-        last = _last_line(self._home.path, part.name)
+        last = last_line(self._home.path, part.name)
         if code == HOPELESS and not self._answered:
             raise Unavailable(last or f"{part.name} cannot work", where=part.name)
         if time.monotonic() - part.began > STEADY_SECONDS:
             part.failures = 0
         if not self._answered and part.failures >= FAILED_STARTS:
-            log = _log_path(self._home.path, part.name)
+            log = log_path(self._home.path, part.name)
             raise Unavailable(f"{part.name} does not start: {last or _how(code)}", where=str(log), remedy="its log says more")
         pause = PAUSES[min(part.failures, len(PAUSES) - 1)]
         part.due, part.since_ns = time.monotonic() + pause, now_ns()
@@ -378,29 +377,6 @@ def _how(code: int) -> str:
     with contextlib.suppress(ValueError):
         return f"killed by {signal.Signals(-code).name}"
     return f"killed by signal {-code}"
-
-
-def _log_path(home: Path, name: str) -> Path:
-    return home / "logs" / f"{name}.log"
-
-
-def shorten_log(path: Path, most: int = LOG_BYTES) -> None:
-    """Begin a log that has grown long anew, under the process that appends to it; one older copy is kept. Lines written in the
-    moment between the two are lost."""
-    if path.exists() and path.stat().st_size > most:
-        with contextlib.suppress(OSError):  # no room for the copy: then it goes without
-            shutil.copyfile(path, path.with_suffix(".log.1"))
-        os.truncate(path, 0)
-
-
-def _last_line(home: Path, name: str) -> str:
-    path = _log_path(home, name)
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 4096))
-        lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else ""
 
 
 def main() -> None:

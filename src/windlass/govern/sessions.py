@@ -29,6 +29,12 @@ class Session(msgspec.Struct, frozen=True, omit_defaults=True):
     began_ns: int = 0
 
 
+def cookie_name(address: str | None) -> str:
+    """The session cookie's name. Browsers share cookies between the ports of a host, so the port is in it."""
+    port = (address or "").rpartition(":")[2]
+    return f"windlass_{port}" if port.isdigit() else "windlass"
+
+
 class Sessions:
     """Links and sessions of one data folder; `run` is its folder of that name."""
 

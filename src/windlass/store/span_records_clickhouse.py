@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from windlass.core.span import LOG
-from windlass.store.spans import SpanKey, SpanRow
+from windlass.core.shortening import within
+from windlass.core.span import LOG, StoredSpan
+from windlass.store.spans import SHOWN, RecentQuery, SpanKey, SpanRow, span_of
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 RECENT = "day >= toDate(now('UTC')) - 1"
@@ -26,6 +27,15 @@ def records(ask: Ask, keys: Sequence[SpanKey], columns: Sequence[str]) -> list[S
 def spans_at(ask: Ask, keys: Sequence[SpanKey], columns: Sequence[str]) -> list[SpanRow]:
     newest = "ORDER BY receipt_ns DESC, place DESC LIMIT 1 BY project, trace_id, span_id"
     return _rows(ask, keys, columns, "kind != '" + LOG + "' AND (project, trace_id, span_id) IN ({0}) " + newest)
+
+
+def recent(ask: Ask, query: RecentQuery, columns: Sequence[str]) -> list[StoredSpan]:
+    """As `SpanStore` has it."""
+    if not query.spans:
+        return []
+    found = spans_at(ask, [(query.project, trace, span) for trace, span in query.spans], columns)
+    rows = [msgspec.structs.asdict(row) for row in found]
+    return [span_of(row, cut) for row, cut in zip(rows, within(rows, SHOWN), strict=True)]
 
 
 def _rows(ask: Ask, keys: Sequence[SpanKey], columns: Sequence[str], where: str) -> list[SpanRow]:

@@ -13,12 +13,11 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from windlass.core.digest import digest_json
-from windlass.core.errors import Invalid, Unavailable
+from windlass.core.errors import Unavailable
 from windlass.core.operations.calls import CallGraph, CallsShow
 from windlass.core.operations.costs import CostsShow, TraceCosts
 from windlass.core.operations.figures import Figures, FiguresQuery
@@ -39,7 +38,7 @@ from windlass.core.operations.traces import (
     TraceShow,
 )
 from windlass.core.operations.trees import TraceTree, TreeShow
-from windlass.core.span import LOG
+from windlass.core.span import LOG, StoredSpan
 from windlass.store import (
     points_clickhouse,
     span_erasing_clickhouse,
@@ -49,22 +48,22 @@ from windlass.store import (
     span_records_clickhouse,
     span_traces_clickhouse,
 )
+from windlass.store.clickhouse_asking import by_name, connecting, first_line
 from windlass.store.clickhouse_tables import SETTINGS, Cluster, Lies, OneServer, on_cluster
 from windlass.store.points import PointRow, Row, apart
 from windlass.store.segments import Position
+from windlass.store.span_arrivals_clickhouse import arrivals_of
 from windlass.store.span_columns_clickhouse import COLUMNS, TABLES, TYPES
 from windlass.store.span_fields_clickhouse import fields_of
 from windlass.store.span_figures_clickhouse import figures_of
-from windlass.store.span_filters import places, versions_of
-from windlass.store.span_filters_clickhouse import watched
 from windlass.store.span_ledger import Account, Entry, nothing
 from windlass.store.span_ledger_clickhouse import NOBODY
+from windlass.store.span_live_clickhouse import live_of
 from windlass.store.span_logs_clickhouse import logs_of
 from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
 from windlass.store.span_scores_clickhouse import seen_of
-from windlass.store.span_sessions_clickhouse import outer, sessions_of
+from windlass.store.span_sessions_clickhouse import sessions_of
 from windlass.store.spans import (
-    Arrival,
     ArrivalQuery,
     Arrivals,
     CommonQuery,
@@ -72,6 +71,7 @@ from windlass.store.spans import (
     MentionQuery,
     Portion,
     PortionQuery,
+    RecentQuery,
     ScoreQuery,
     ScoreSeen,
     SpanKey,
@@ -86,41 +86,13 @@ if TYPE_CHECKING:
 WHOLE = {"input_format_parallel_parsing": 0, "async_insert": 0, "max_insert_block_size": 10_000_000}  # one insert, one part
 CONDITION_CACHE = "use_query_condition_cache"  # it leaves rows out after a join (ClickHouse issue 115178, seen in 26.9)
 LOOKED_UP = 1_000  # traces in one question whether their spans are there
-PLACE = "place"  # the only name in a cursor
-PASSWORD = "WINDLASS_SPANS_PASSWORD"
-REMEDY = "write clickhouse://user@host:8123/database"
-BY_TYPE = {bool: "Bool", int: "Int64", str: "String", float: "Float64", list: "Array(String)"}
 
 
 def open_clickhouse(setting: str, environ: Mapping[str, str] = os.environ, cluster: Cluster | None = None) -> ClickHouseSpans:
     """The store by the setting `spans`: `clickhouse://user@host:8123/database`, with `?secure=1` for TLS. The password comes from
     `WINDLASS_SPANS_PASSWORD`. Raises `Invalid`, which does not repeat the setting, and `Unavailable`."""
-    parts = urlsplit(setting)
-    options = dict(parse_qsl(parts.query))
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if parts.scheme != "clickhouse" or not parts.hostname or port == 0 or "/" in (database := parts.path.strip("/")) or not database:
-        raise Invalid("the setting is no address of a ClickHouse database", where="spans", remedy=REMEDY)
-    if parts.password is not None or any("pass" in name for name in options):
-        raise Invalid("a secret does not belong in a setting", where="spans", remedy=f"put the password in {PASSWORD}")
-    if options.keys() - {"secure"}:
-        raise Invalid("this is no option of ClickHouse", where="spans", remedy="there is secure=1")
-    try:
-        import clickhouse_connect
-    except ModuleNotFoundError as e:
-        raise Invalid("what speaks to ClickHouse is not installed", where="spans", remedy='pip install "windlass[clickhouse]"') from e
-    secure = options.get("secure") == "1"
-
-    def connect() -> Client:
-        return clickhouse_connect.get_client(
-            host=parts.hostname, port=port or (8443 if secure else 8123), secure=secure, database=database,
-            username=parts.username or "default", password=environ.get(PASSWORD, ""), connect_timeout=5, send_receive_timeout=60,
-            form_encode_query_params=True, autogenerate_session_id=False, query_retries=0,
-        )  # fmt: skip
-
-    return ClickHouseSpans(connect, f"clickhouse://{parts.hostname}/{database}", cluster)
+    connect, where = connecting(setting, environ)
+    return ClickHouseSpans(connect, where, cluster)
 
 
 class ClickHouseSpans:
@@ -158,11 +130,13 @@ class ClickHouseSpans:
             return what()
         except (ClickHouseError, OSError) as e:
             self._place = None
-            raise Unavailable(f"ClickHouse does not answer: {_first(e)}", where=self._where, remedy="it is asked again by itself") from None
+            raise Unavailable(
+                f"ClickHouse does not answer: {first_line(e)}", where=self._where, remedy="it is asked again by itself"
+            ) from None
 
     def _ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a question in which each `?` stands for a value. The server puts them in, so no text is ever read as SQL."""
-        named, given = _named(sql, values)
+        named, given = by_name(sql, values)
         rows: list[tuple[Any, ...]] = self._do(lambda: self._client.query(named, parameters=given).result_rows)
         return rows
 
@@ -276,6 +250,9 @@ class ClickHouseSpans:
     def trace(self, query: TraceShow) -> Trace:
         return span_traces_clickhouse.trace_of(self._ask, query, list(TYPES))
 
+    def recent(self, query: RecentQuery) -> list[StoredSpan]:
+        return span_records_clickhouse.recent(self._ask, query, list(TYPES))
+
     def tree(self, query: TreeShow) -> TraceTree:
         return span_traces_clickhouse.tree_shown(self._ask, query)
 
@@ -289,32 +266,7 @@ class ClickHouseSpans:
         return span_traces_clickhouse.text_of(self._ask, query)
 
     def live(self, query: LiveQuery) -> LiveFigures:
-        bucket = max(1, query.hours) * 3_600_000_000_000 // 24
-        name = versions_of(query.release, query.project) if query.release else None
-        runs = (
-            "WITH r AS (SELECT trace_id, any(start_ns) AS began, argMax(end_ns - start_ns, receipt_ns) AS took,"
-            " argMax(status, receipt_ns) AS ended FROM spans WHERE project = ? AND parent IS NULL AND evaluation IS NULL AND start_ns > ?"
-            + (" AND startsWith(ifNull(release, ''), ?)" if name else "")
-            + " GROUP BY trace_id, span_id)"
-        )
-        values: list[Any] = [query.project, time.time_ns() - query.hours * 3_600_000_000_000, *([name] if name else [])]
-        figures = "count(), countIf(ended = 'error'), quantileExactInclusive(0.5)(took) / 1e6, quantileExactInclusive(0.95)(took) / 1e6"
-        (total,) = self._ask(f"{runs} SELECT {figures} FROM r", values)
-        if not total[0]:
-            return LiveFigures(0, 0)
-        series = self._ask(f"{runs} SELECT intDiv(began, {bucket}) * {bucket} AS b, {figures} FROM r GROUP BY b ORDER BY b", values)
-        ((cost, unpriced, tokens),) = self._ask(
-            runs + ", m AS (SELECT trace_id, span_id, any(parent) AS above,"
-            " argMax(tuple(cost), receipt_ns).1 AS spent, argMax(tuple(tokens_in), receipt_ns).1 AS tin,"
-            " argMax(tuple(tokens_out), receipt_ns).1 AS tout, any(kind) AS sort, any(response) AS answer, any(start_ns) AS began,"
-            " argMax(end_ns, receipt_ns) AS ended FROM spans WHERE project = ? AND kind = 'model'"
-            " AND trace_id IN (SELECT trace_id FROM r) GROUP BY trace_id, span_id)"
-            " SELECT sum(spent), countIf(spent IS NULL), sumOrNull(ifNull(tin, 0) + ifNull(tout, 0)) FROM m"
-            f" WHERE (trace_id, span_id) NOT IN ({outer('m', parent='above', response='answer', start='began', end='ended', kind='sort')})",
-            [*values, query.project],
-        )
-        by_time = tuple((b, n, float(p95), e) for b, n, e, _, p95 in series)
-        return LiveFigures(total[0], total[1], total[2], total[3], None if unpriced else cost, tokens, by_time)
+        return live_of(self._ask, query)
 
     def figures(self, query: FiguresQuery) -> Figures:
         return figures_of(self._ask, query)
@@ -326,19 +278,7 @@ class ClickHouseSpans:
         return points_clickhouse.metric_of(self._ask, query)
 
     def arrivals(self, query: ArrivalQuery) -> Arrivals:
-        """By place: what comes later has a later one, whatever the clocks say. Where another engine stopped says nothing here."""
-        after = places(query.cursor).get(PLACE, 0)
-        last = int(self._ask("SELECT max(place) FROM spans")[0][0])
-        fits, given = watched(query)
-        fits.append("parent IS NULL" if query.service else "kind = 'request'")
-        columns = ", ".join(f'"{c}"' for c in Arrival.__struct_fields__)
-        rows = self._ask(
-            f"SELECT place, {columns} FROM spans WHERE place > ? AND place <= ? AND {' AND '.join(fits)} ORDER BY place LIMIT ?",
-            [after, last, *given, query.limit + 1],
-        )
-        more = len(rows) > query.limit
-        reached = rows[query.limit - 1][0] if more else max(last, after)
-        return Arrivals(tuple(Arrival(*row[1:]) for row in rows[: query.limit]), f"{PLACE}:{reached}" if reached else "", more)
+        return arrivals_of(self._ask, query)
 
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
         return seen_of(self._ask, query)
@@ -422,7 +362,7 @@ class ClickHouseSpans:
         return span_portions_clickhouse.portion_of(self._ask, self._packed, query)
 
     def _packed(self, sql: str, values: Sequence[Any]) -> bytes:
-        named, given = _named(sql, values)
+        named, given = by_name(sql, values)
         packed: bytes = self._do(lambda: self._client.raw_query(named, parameters=given, fmt="Parquet"))
         return packed
 
@@ -435,14 +375,6 @@ class ClickHouseSpans:
             self._made = None
 
 
-def _named(sql: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
-    """A question with its parameters by name and type."""
-    parts = sql.split("?")
-    assert len(parts) == len(values) + 1
-    named = "".join(f"{part}{{p{n}:{BY_TYPE[type(v)]}}}" for n, (part, v) in enumerate(zip(parts[:-1], values, strict=True)))
-    return named + parts[-1], {f"p{n}": value for n, value in enumerate(values)}
-
-
 def _key(row: Row) -> list[str]:
     """What tells it from others of its project."""
     return [row.project, row.digest] if isinstance(row, PointRow) else [row.project, row.trace_id, row.span_id, row.digest]
@@ -451,10 +383,3 @@ def _key(row: Row) -> list[str]:
 def _spread(row: Row) -> str:
     """By what it is given to a shard."""
     return row.series if isinstance(row, PointRow) else row.trace_id
-
-
-def _first(e: Exception) -> str:
-    """The first line of an error without the address and whatever it names beside it."""
-    text = (str(e).strip().splitlines() or [""])[0]
-    code = text.partition("DB::Exception")[0].strip() if "DB::Exception" in text else ""
-    return code or type(e).__name__

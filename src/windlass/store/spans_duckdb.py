@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 import msgspec
@@ -38,14 +38,16 @@ from windlass.core.operations.traces import (
     TraceShow,
 )
 from windlass.core.operations.trees import TraceTree, TreeShow
-from windlass.core.span import LOG
+from windlass.core.span import LOG, StoredSpan
 from windlass.store import (
     points_duckdb,
+    span_arrivals,
     span_columns,
     span_erasing,
     span_expiring,
     span_files,
     span_ledger,
+    span_live,
     span_long,
     span_portions,
     span_records,
@@ -53,21 +55,20 @@ from windlass.store import (
 )
 from windlass.store.points import PointRow, Row, apart
 from windlass.store.segments import Position
-from windlass.store.span_columns import COLUMNS, HEX_SPAN, HEX_TRACE, ROW, TYPES
+from windlass.store.span_columns import COLUMNS, ROW, TYPES
 from windlass.store.span_fields import fields_of
 from windlass.store.span_figures import figures_of
-from windlass.store.span_filters import EARLIEST, places, versions_of, watched
+from windlass.store.span_filters import EARLIEST
 from windlass.store.span_keys import Keys
 from windlass.store.span_ledger import Account, Entry, nothing
 from windlass.store.span_logs import logs_of
 from windlass.store.span_places import File
 from windlass.store.span_remapping import Remapping
 from windlass.store.span_scores import seen_of
-from windlass.store.span_sessions import outer, sessions_of
+from windlass.store.span_sessions import sessions_of
 from windlass.store.span_suspects import Suspects
 from windlass.store.span_words import Words
 from windlass.store.spans import (
-    Arrival,
     ArrivalQuery,
     Arrivals,
     CommonQuery,
@@ -75,6 +76,7 @@ from windlass.store.spans import (
     MentionQuery,
     Portion,
     PortionQuery,
+    RecentQuery,
     ScoreQuery,
     ScoreSeen,
     SpanKey,
@@ -83,7 +85,6 @@ from windlass.store.spans import (
     Theirs,
 )
 
-ARRIVING = 256_000  # characters of an input or output that monitors are given; of longer ones what a row keeps
 LONG_EMPTY = "SELECT NULL::VARCHAR AS project, NULL::UUID AS trace_id, NULL::UBIGINT AS span_id, NULL::VARCHAR AS text WHERE false"
 BROKEN = (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException, duckdb.InternalException)
 
@@ -229,6 +230,9 @@ class DuckSpans:
     def trace(self, query: TraceShow) -> Trace:
         return span_traces.trace_of(self._db, self._files(), query)
 
+    def recent(self, query: RecentQuery) -> list[StoredSpan]:
+        return span_records.recent(self._db, self._files(), query)
+
     def tree(self, query: TreeShow) -> TraceTree:
         return span_traces.tree_shown(self._db, self._files(), query)
 
@@ -246,39 +250,7 @@ class DuckSpans:
         return [File(name, lies.last_ns, self._keys.of(name, lies.rows)) for name, lies in named]
 
     def live(self, query: LiveQuery) -> LiveFigures:
-        bucket = max(1, query.hours) * 3_600_000_000_000 // 24
-        name = versions_of(query.release, query.project) if query.release else None
-        base = (
-            "WITH r AS MATERIALIZED (SELECT trace_id, any_value(start_ns) AS start_ns, arg_max(end_ns - start_ns, receipt_ns) AS took,"
-            " arg_max(status, receipt_ns) AS status FROM spans WHERE project = ? AND parent IS NULL"
-            " AND evaluation IS NULL AND start_ns > epoch_ns(now()::TIMESTAMP) - ?"
-            + (" AND starts_with(coalesce(release, ''), ?)" if name else "")
-            + " GROUP BY trace_id, span_id)"
-        )
-        values: list[Any] = [query.project, query.hours * 3_600_000_000_000, *([name] if name else [])]
-        total, *series = self._db.execute(
-            base
-            + " SELECT b, count(*), count(*) FILTER (status = 'error'), quantile_cont(took, 0.5) / 1e6, quantile_cont(took, 0.95) / 1e6"
-            f" FROM (SELECT *, start_ns // {bucket} * {bucket} AS b FROM r) GROUP BY GROUPING SETS ((), (b)) ORDER BY b NULLS FIRST",
-            values,
-        ).fetchall()
-        if not total[1]:
-            return LiveFigures(0, 0)
-        spent = self._db.execute(
-            base + ", m AS MATERIALIZED (SELECT trace_id, span_id, any_value(parent) AS parent, any_value(kind) AS kind,"
-            " any_value(response) AS response, any_value(start_ns) AS start_ns, arg_max(end_ns, receipt_ns) AS end_ns,"
-            " arg_max_null(cost, receipt_ns) AS cost, arg_max_null(tokens_in, receipt_ns) AS tokens_in,"
-            " arg_max_null(tokens_out, receipt_ns) AS tokens_out FROM spans WHERE project = ? AND kind = 'model'"
-            " AND trace_id IN (SELECT trace_id FROM r) GROUP BY trace_id, span_id)"
-            " SELECT sum(cost), count(*) FILTER (cost IS NULL), sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)) FROM m"
-            f" WHERE (trace_id, span_id) NOT IN ({outer('m')})",
-            [*values, query.project],
-        ).fetchone()
-        assert spent is not None
-        cost = None if spent[1] else spent[0]
-        return LiveFigures(
-            total[1], total[2], total[3], total[4], cost, spent[2], tuple((b, n, float(p95), e) for b, n, e, _, p95 in series)
-        )
+        return span_live.live_of(self._db, query)
 
     def figures(self, query: FiguresQuery) -> Figures:
         try:
@@ -294,27 +266,7 @@ class DuckSpans:
         return points_duckdb.metric_of(self._db, query)
 
     def arrivals(self, query: ArrivalQuery) -> Arrivals:
-        """By the place of rows in their day's file: a file only grows, so what comes later has a later place, whatever the clocks say."""
-        reached, found, more = places(query.cursor), list[Arrival](), False
-        fits, given = watched(query)
-        fits.append("parent IS NULL" if query.service else "kind = 'request'")
-        columns = ", ".join({"trace_id": HEX_TRACE, "span_id": HEX_SPAN}.get(c, f'"{c}"') for c in Arrival.__struct_fields__)
-        for day in sorted(self._days):
-            after, file = reached.get(day, -1), f"{_name(day)}.spans"
-            (last,) = self._db.execute(f"SELECT max(rowid) FROM {file}").fetchone() or (None,)
-            if last is None or last <= after:
-                continue
-            room = query.limit - len(found)
-            rows = self._db.execute(
-                f"SELECT rowid, {columns} FROM {file} WHERE rowid > ? AND rowid <= ? AND {' AND '.join(fits)} ORDER BY rowid LIMIT ?",
-                [after, last, *given, room + 1],
-            ).fetchall()
-            came = {place: dict(zip(Arrival.__struct_fields__, row, strict=True)) for place, *row in rows[:room]}
-            span_long.complete(self._db, _name(day), came, ARRIVING)
-            found += [Arrival(**row) for row in came.values()]
-            more = more or len(rows) > room
-            reached[day] = (rows[room - 1][0] if room else after) if len(rows) > room else last
-        return Arrivals(tuple(found), ",".join(f"{day}:{place}" for day, place in sorted(reached.items())), more)
+        return span_arrivals.arrivals_of(self._db, [(day, _name(day)) for day in sorted(self._days)], query)
 
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
         return seen_of(self._db, query)

@@ -28,6 +28,7 @@ from windlass.core.operations.traces import (
     TraceShow,
 )
 from windlass.core.operations.trees import TraceTree, TreeShow
+from windlass.core.span import StoredSpan
 from windlass.store.spans import (
     ArrivalQuery,
     Arrivals,
@@ -36,6 +37,7 @@ from windlass.store.spans import (
     MentionQuery,
     Portion,
     PortionQuery,
+    RecentQuery,
     ScoreQuery,
     ScoreSeen,
     SubjectQuery,
@@ -83,6 +85,10 @@ class LocalSpans:
 
     async def trace(self, query: TraceShow) -> Trace:
         found: Trace = await self.ask("trace", query)
+        return found
+
+    async def recent(self, query: RecentQuery) -> list[StoredSpan]:
+        found: list[StoredSpan] = await self.ask("recent", query)
         return found
 
     async def tree(self, query: TreeShow) -> TraceTree:

@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from windlass.core.errors import Invalid
-from windlass.core.filter import And, Comparison, Node, Not, Term, all_of, any_of
+from windlass.core.filter import LONGEST, And, Comparison, Node, Not, Term, all_of, any_of
 from windlass.traces.mlflow_records import METADATA, NAME, OWN, SESSION, TAGS, TYPE, USER
 
 _ROOMS = {
@@ -25,6 +25,7 @@ _TIMES = ("timestamp", "timestamp_ms")
 _TOOK = ("execution_time", "execution_time_ms")
 _ORDERS: tuple[Comparison, ...] = ("<", "<=", ">", ">=")
 _NS = 10**6
+LARGEST = 1e18
 
 
 class Clause(NamedTuple):
@@ -47,6 +48,8 @@ class Search(NamedTuple):
 
 def clauses(text: str) -> list[Clause]:
     """Raises `Invalid`."""
+    if len(text) > LONGEST:
+        raise Invalid(f"a filter has at most {LONGEST:,} characters, and this has {len(text):,}", where="filter", remedy="ask for less")
     found, at = list[Clause](), 0
     while text[at:].strip():
         if found:
@@ -62,6 +65,8 @@ def clauses(text: str) -> list[Clause]:
         if room and room.lower() not in _ROOMS:
             room, key = "", f"{room}.{key}"
         value = _value(hit["value"])
+        if any(isinstance(one, float) and abs(one) > LARGEST for one in (value if isinstance(value, tuple) else (value,))):
+            raise _wrong(hit[0], "no number is so large")
         if (value is None) != op.endswith("NULL") or isinstance(value, tuple) != op.endswith("IN"):
             raise _wrong(hit[0], "this value does not go with its comparison")
         found.append(Clause(_ROOMS.get(room.lower(), ""), key, op, value, hit[0].strip()))

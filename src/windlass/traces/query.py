@@ -27,9 +27,10 @@ from windlass.core.operations.traces import (
     TraceShow,
 )
 from windlass.core.operations.trees import TraceTree, TreeShow
+from windlass.core.span import StoredSpan
 from windlass.govern.permissions import guard
 from windlass.store.journal import Journal
-from windlass.store.spans import ArrivalQuery, Arrivals, ScoreQuery, ScoreSeen, Spans
+from windlass.store.spans import ArrivalQuery, Arrivals, RecentQuery, ScoreQuery, ScoreSeen, Spans
 
 
 class Traces:
@@ -89,6 +90,11 @@ class Traces:
         """For `traces.score`, which asked for leave. Raises as the store does."""
         await self._journal.settle()
         return await self._spans.trace(query)
+
+    async def recent(self, query: RecentQuery) -> Sequence[StoredSpan]:
+        """For doors that put an update to what came before, which asked for leave to send it."""
+        await self._journal.settle()
+        return await self._spans.recent(query)
 
     async def of_session(self, query: TraceQuery) -> TracePage:
         """For `traces.score`, which asked for leave."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from windlass.core.errors import Unavailable, WindlassError, error_from_dict
+from windlass.core.ids import uuid7
 from windlass.core.operations.calls import CallGraph, CallsShow
 from windlass.core.operations.costs import CostsShow, TraceCosts
 from windlass.core.operations.figures import Figures, FiguresQuery
 from windlass.core.operations.ledger import LedgerAudit, LedgerAudited, LedgerPage, LedgerQuery
 from windlass.core.operations.logs import LogPage, LogQuery
 from windlass.core.operations.metrics import MetricPage, MetricQuery, MetricShow, MetricTold
+from windlass.core.operations.query import complaint
 from windlass.core.operations.sessions import SessionPage, SessionQuery
 from windlass.core.operations.traces import (
     FieldQuery,
@@ -36,6 +39,7 @@ from windlass.core.operations.traces import (
     TraceShow,
 )
 from windlass.core.operations.trees import TraceTree, TreeShow
+from windlass.core.span import StoredSpan
 from windlass.store.spans import (
     ArrivalQuery,
     Arrivals,
@@ -44,6 +48,7 @@ from windlass.store.spans import (
     MentionQuery,
     Portion,
     PortionQuery,
+    RecentQuery,
     ScoreQuery,
     ScoreSeen,
     SubjectQuery,
@@ -55,7 +60,7 @@ ANSWER_SECONDS = 120.0
 LARGEST = 256_000_000  # bytes of an answer
 QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "tree": TreeShow, "calls": CallsShow, "costs": CostsShow,
-    "text": TextShow,
+    "text": TextShow, "recent": RecentQuery,
     "live": LiveQuery, "figures": FiguresQuery, "logs": LogQuery, "metrics": MetricQuery, "metric": MetricShow,
     "arrivals": ArrivalQuery, "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget,
@@ -64,6 +69,7 @@ QUESTIONS: dict[str, type[Any] | None] = {
 }  # fmt: skip
 
 T = TypeVar("T")
+_log = logging.getLogger("windlass.projector")
 
 
 class Question(msgspec.Struct):
@@ -88,6 +94,9 @@ class RemoteSpans:
 
     async def trace(self, query: TraceShow) -> Trace:
         return await self._ask("trace", query, Trace)
+
+    async def recent(self, query: RecentQuery) -> list[StoredSpan]:
+        return await self._ask("recent", query, list[StoredSpan])
 
     async def tree(self, query: TreeShow) -> TraceTree:
         return await self._ask("tree", query, TraceTree)
@@ -186,10 +195,8 @@ async def listen(socket: Path, ask: Callable[[str, Any], Awaitable[Any]]) -> asy
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, EOFError):
             try:
-                question = msgspec.json.decode(await _read(reader), type=Question)
-                kind = QUESTIONS[question.name]
-                params = msgspec.json.decode(question.params, type=kind) if kind else None
-                answer = msgspec.json.encode({"ok": await ask(question.name, params)})
+                asked = await _read(reader)
+                answer = msgspec.json.encode({"ok": await _answered(asked, ask)})
             except WindlassError as e:
                 answer = msgspec.json.encode(e.as_dict())
             await _write(writer, answer)
@@ -199,6 +206,26 @@ async def listen(socket: Path, ask: Callable[[str, Any], Awaitable[Any]]) -> asy
     server = await asyncio.start_unix_server(serve, str(socket))
     await asyncio.to_thread(socket.chmod, 0o600)
     return server
+
+
+async def _answered(asked: bytes, ask: Callable[[str, Any], Awaitable[Any]]) -> Any:
+    """Raises `WindlassError` for whatever goes wrong: who asks would take a question without an answer for a projector that has ended, and
+    ask it again."""
+    try:
+        question = msgspec.json.decode(asked, type=Question)
+        kind = QUESTIONS[question.name]
+        params = msgspec.json.decode(question.params, type=kind) if kind else None
+    except msgspec.ValidationError as e:  # a door took what it was given as it is
+        raise complaint(e) from e
+    try:
+        return await ask(question.name, params)
+    except WindlassError:
+        raise
+    except Exception as e:
+        number = uuid7()
+        _log.exception("defect %s in an answer to %r", number, question.name)
+        remedy = f"the projector's log has it under {number}"
+        raise WindlassError("something went wrong inside Windlass", remedy=remedy, id=number) from e
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

@@ -44,12 +44,18 @@ def taken(kind: type[P], given: Mapping[str, Any]) -> P:
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as e:
-        message, _, place = str(e).replace("`", "'").partition(" - at '$.")
-        name = (re.match(r"\w*", place) or [""])[0]
+        wrong = complaint(e)
+        name = (re.match(r"\w*", wrong.where or "") or [""])[0]
         choices = [c for f in msgspec.structs.fields(kind) if f.name == name for c in _choices(f.type)]
         if choices:
             raise Invalid(f"{given[name]!r} is none of its values", where=name, remedy="take one of " + ", ".join(choices)) from None
-        raise Invalid(message[:1].lower() + message[1:], where=place.rstrip("'") or None) from None
+        raise wrong from None
+
+
+def complaint(error: msgspec.ValidationError) -> Invalid:
+    """msgspec's words as ours, with the place."""
+    message, _, place = str(error).replace("`", "'").partition(" - at ")
+    return Invalid(message[:1].lower() + message[1:], where=place.strip("'$.") or None)
 
 
 def _choices(kind: Any) -> list[str]:

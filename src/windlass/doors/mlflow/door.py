@@ -21,9 +21,9 @@ from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.operations import Operation
-from windlass.core.operations.traces import TraceShow
 from windlass.doors import api
 from windlass.doors.auth import headers_of
+from windlass.doors.foreign_datasets import began
 from windlass.doors.otlp import Intake
 from windlass.doors.otlp.http import Body
 from windlass.doors.otlp.intake import Share, wait_after
@@ -111,10 +111,7 @@ class Door:
 
     async def began(self, actor: Actor, trace: str) -> int:
         """When a trace did, so that what is said of it stands at its beginning; now where nothing of it has come."""
-        try:
-            return (await self.platform.traces.found(TraceShow(trace, actor.project, limit=1))).summary.start_ns
-        except NotFound:
-            return now_ns()
+        return await began(self.platform, actor.project, trace) or now_ns()
 
 
 def refused(error: WindlassError) -> Response:

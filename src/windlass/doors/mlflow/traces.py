@@ -100,8 +100,10 @@ class Traces:
 
     async def _each(self, actor: Actor, asked: Asked, read: Callable[[Actor, Any], Awaitable[Any]]) -> list[Any]:
         """Those that are there."""
-        found = []
-        for id in listed(asked, "trace_ids")[:MOST]:
+        found, ids = [], listed(asked, "trace_ids")
+        if len(ids) > MOST:
+            raise Invalid(f"these are {len(ids):,} traces", where="trace_ids", remedy=f"ask for at most {MOST} at once")
+        for id in ids:
             try:
                 found.append(await read(actor, id))
             except NotFound:
