@@ -119,6 +119,6 @@ def test_prompts_are_counted_and_come_once(client: Client, tmp_path: Path, small
         source = source_of("mlflow", address, {})
         told: list[tuple[int, int]] = []
         for dry in (True, False, True, False):
-            _, new = source.prompts(client, Counter(), dry=dry)
+            new = source.versioned(client, Counter(), again=False, dry=dry).prompts
             told.append((new, len(client.artifacts.list("prompt").items)))
     assert told == [(2, 0), (2, 1), (0, 1), (0, 1)]
