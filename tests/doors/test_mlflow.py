@@ -263,6 +263,9 @@ def test_feedback_is_a_score_and_is_told_again_as_it_was(app: App) -> None:
     said = {"assessment_name": "useful", "feedback": {"value": False}, "rationale": "left out of the mask"}
     changed = app.call("PATCH", one, assessment=said, update_mask="assessmentName,feedback")["assessment"]
     assert (changed["feedback"], changed["rationale"]) == ({"value": False}, "says when")
+    app.call("PATCH", one, 400, assessment={"assessment_name": "a<b"}, update_mask="assessment_name")
+    kept = {s.name: s.value for s in app.client.traces.show(trace[3:]).scores}
+    assert kept["useful"] is False and "helpful" not in kept, "an update that is refused takes nothing away"
     replaced = app.assess(trace, "useful", feedback={"value": 0.5}, overrides=helpful["assessment_id"])
     scores = {s.name: s.value for s in app.client.traces.show(trace[3:]).scores}
     assert "helpful" not in scores and scores["useful"] == 0.5
@@ -556,6 +559,11 @@ WHOLE: dict[str, tuple[str, str, Any]] = {
         "locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}],
     }),
 }  # fmt: skip
+
+
+def test_no_more_traces_are_asked_for_than_are_told(app: App) -> None:
+    answer = app.http.post(f"{V3}/traces/batchGetInfos", json={"trace_ids": [f"tr-{trace_id()}" for _ in range(201)]})
+    assert answer.status_code == 400 and "at most 200" in answer.json()["message"], "some of them would be left out, and nobody told"
 
 
 @pytest.mark.parametrize("what", WHOLE)

@@ -120,3 +120,28 @@ def test_what_came_before_a_start_is_looked_for_together(tmp_path: Path, monkeyp
         "opik.name": "ask", "opik.input": '{"q":1}', "opik.output": '{"a":1}', FOREIGN_SPAN: begun,
     }  # fmt: skip
     assert asked == [1, 500, 500, 200]
+
+
+def test_of_several_workers_each_puts_an_update_to_what_the_others_took(tmp_path: Path) -> None:
+    span, trace = uuid7(), uuid7()
+    whole = {"id": span, "trace_id": trace, "start_time": "2026-11-30T07:45:53Z", "name": "ask", "input": "q"}
+
+    async def sent() -> Any:
+        platform = Platform(Home(tmp_path / "home"), Settings(workers=2))
+        doors = [Application(platform), Application(platform)]
+        headers = {"authorization": f"Bearer {platform.home.token()}"}
+        for turn, (verb, path, body) in enumerate((
+            ("POST", "spans/batch", {"spans": [whole]}), ("PATCH", f"spans/{span}", {"trace_id": trace, "output": "a"}),
+            ("PATCH", f"spans/{span}", {"trace_id": trace, "model": "m"}), ("POST", "spans/batch", {"spans": [whole | {"metadata": "x"}]}),
+            ("PATCH", f"spans/{span}", {"trace_id": trace, "provider": "p"}),
+        )):  # fmt: skip
+            transport = httpx2.ASGITransport(doors[turn % 2])
+            async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:
+                assert (await http.request(verb, f"/api/v1/private/{path}", json=body)).status_code == 204
+        (step,) = (await platform.traces.found(TraceShow(trace.replace("-", "")))).spans
+        for door in doors:
+            door.stop()
+        await platform.close()
+        return {name: step.attributes.get(f"opik.{name}") for name in ("name", "input", "output", "model", "metadata", "provider")}
+
+    assert asyncio.run(sent()) == {"name": "ask", "input": "q", "output": "a", "model": "m", "metadata": "x", "provider": "p"}

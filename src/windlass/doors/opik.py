@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -73,7 +73,8 @@ class Opik:
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()  # by project and id
         self._bytes = 0
         self._since = time.monotonic()  # all that came since then is remembered
-        self._lock = asyncio.Lock()  # of two updates of one, each puts to what the other left
+        self._alone = platform.settings.workers == 1  # else others take updates too, and what is remembered here may be old
+        self._locks = defaultdict[str, asyncio.Lock](asyncio.Lock)  # by project: of two updates of one, each puts to what the other left
 
     def routes(self) -> list[Route]:
         base, listed = SENDER.base, list[Route]()
@@ -131,7 +132,7 @@ class Opik:
     def _update(self, what: str) -> Endpoint:
         async def take(heard: Heard) -> None:
             actor, said, id = heard.actor, heard.said, str(heard.request.path_params["id"])
-            async with self._lock:
+            async with self._locks[actor.project]:
                 known = await self._before(actor, what, id, said)
                 whole, updates = (known.whole, known.updates) if known else ({}, {})
                 made = _updated({**whole, **updates}, said) | {"id": id}
@@ -149,7 +150,7 @@ class Opik:
         """Raises `Partly` naming those that are no traces or spans; the others are kept."""
         checked, wrong = await aside(size, _checked, what, items)
         refused = len(wrong)
-        async with self._lock:
+        async with self._locks[actor.project]:
             news = dict[str, tuple[Told, Told]]()
             read = await self._recent(actor, what, checked) if self._may_lack() else _Read()
             for number, id, item in checked:
@@ -219,14 +220,16 @@ class Opik:
         return await began(self._platform, actor.project, opik_spans.trace_hex(id))
 
     def _lately(self, actor: Actor, id: str) -> _Known | None:
-        known = self._known.get((actor.project, id))
+        known = self._known.get((actor.project, id)) if self._alone else None
         return known if known is not None and time.monotonic() - known.at < LATE_S else None
 
     def _may_lack(self) -> bool:
         """Whether something came of late that is not remembered. Else whole ones need not be looked for, which is most of what is sent."""
-        return time.monotonic() - self._since < LATE_S
+        return not self._alone or time.monotonic() - self._since < LATE_S
 
     def _remember(self, actor: Actor, id: str, known: _Known) -> None:
+        if not self._alone:
+            return
         key = (actor.project, id)
         if (old := self._known.pop(key, None)) is not None:
             self._bytes -= old.size

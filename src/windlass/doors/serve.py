@@ -215,7 +215,8 @@ def up(wanted: Wanted) -> int:
     settings = load_settings(home.path, given)
     fresh = fresh and not settings.database  # whether a store elsewhere is new is not known here
     owner_key = _owner_key(settings.host, wanted.owner_key_env)
-    environment = {**FRUGAL, **os.environ, "PYTHONUNBUFFERED": "1"}
+    # of how many it is one, a worker must know: what it remembers may be old then
+    environment = {**FRUGAL, **os.environ, "PYTHONUNBUFFERED": "1", "WINDLASS_WORKERS": str(settings.workers)}
     _lock(home)
     try:
         for cut_off in (home.path / "run").glob("upload-*"):

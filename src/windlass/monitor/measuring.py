@@ -61,10 +61,7 @@ class Measuring:
 
     async def _once(self, project: str, alert: str) -> WindlassError | None:
         """Returns why nobody could be asked, where that is so: it says nothing of the metric."""
-        r = metric_rules.c
-        with read(self._engine) as c:
-            kept = c.execute(select(r.rule, r.body).where(r.project == project, r.alert == alert)).first()
-        if kept is None:
+        if (kept := await asyncio.to_thread(self._kept, project, alert)) is None:
             return None
         rule, before = msgspec.json.decode(kept.rule, type=MetricRule), msgspec.json.decode(kept.body, type=MetricLook)
         now, away = self._now(), None
@@ -87,6 +84,12 @@ class Measuring:
             look = msgspec.structs.replace(look, since_ns=since, looked_ns=now)
         await asyncio.to_thread(self._keep, project, alert, kept.rule, rule, look, now)
         return away
+
+    def _kept(self, project: str, alert: str) -> Any:
+        """The rule, and its last look; None where there is none."""
+        r = metric_rules.c
+        with read(self._engine) as c:
+            return c.execute(select(r.rule, r.body).where(r.project == project, r.alert == alert)).first()
 
     def _watch(self, project: str, alert: str) -> None:
         with write(self._engine) as c:
