@@ -57,7 +57,7 @@ def gist(told: str | None, role: str = "user") -> str:
     if not told:
         return ""
     value = _decoded(told)
-    if value in ({}, []):  # a function that takes nothing
+    if value == {}:  # a function that takes nothing
         return ""
     if isinstance(value, dict) and _messages(value, 0) is None:
         own, texts = value.get("text"), _texts(value)
