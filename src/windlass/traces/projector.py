@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -43,6 +44,7 @@ SLICE_SECONDS = 0.5  # of reading anew, before somebody else is answered
 PATIENCE = 5.0  # seconds until what the store could not take is tried again
 PAUSE = 0.5  # seconds between looks when nobody asks
 INDEXING = (0.05, 0.2)  # seconds of each look for the index of texts: while things come in, and while nothing does
+RARELY = (100_000, 20, 100)  # collections: rows on their way are many, live until they are written, and are in no circles
 _log = logging.getLogger("windlass.projector")
 
 
@@ -315,6 +317,8 @@ def main(home: Path) -> None:
         if os.getppid() == 1:
             return
     os.nice(NICENESS)  # who is being served comes first
+    gc.freeze()
+    gc.set_threshold(*RARELY)
     asyncio.run(_serve(Home(home)))
 
 
