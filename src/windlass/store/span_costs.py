@@ -10,10 +10,6 @@ from windlass.core.operations.costs import CallsCost, TraceCosts
 
 ASKED = ("model", "embedding")
 DEAREST, FEWEST = 5, 3  # steps that are named; calls of which the first and the last are compared
-COLUMNS = (
-    "span_id", "parent", "name", "kind", "start_ns", "end_ns", "status", "model", "cost", "tokens_in", "tokens_out", "tokens_cached",
-    "response",
-)  # fmt: skip
 
 
 class Paid(NamedTuple):
@@ -32,6 +28,9 @@ class Paid(NamedTuple):
     tokens_out: int | None
     tokens_cached: int | None
     response: str | None
+
+
+COLUMNS = Paid._fields
 
 
 def costs_of(trace_id: str, rows: Iterable[tuple[Any, ...]]) -> TraceCosts:
