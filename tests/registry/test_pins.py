@@ -24,7 +24,8 @@ from windlass.core.operations.datasets import EditRequest, RowCounts
 from windlass.core.operations.pins import PinAdd, PinCompare, PinDetail, PinDifference, PinKeep, PinQuery, PinRead, PinShow
 from windlass.core.operations.registry import VerifyQuery
 from windlass.core.ref import Ref
-from windlass.registry.pins import Pins, pins_due
+from windlass.registry.pins import Pins
+from windlass.registry.pins_due import pins_due
 from windlass.registry.sources import Sources
 from windlass.store.meta import read
 from windlass.store.tables import versions

@@ -14,8 +14,6 @@ import json
 from functools import lru_cache
 from typing import Any
 
-import jsonschema_rs
-
 from windlass.core.digest import canonical
 from windlass.core.errors import Invalid, TooLarge, WindlassError
 
@@ -83,6 +81,8 @@ def misfit_own(parameters: dict[str, Any], arguments: dict[str, Any]) -> str | N
 
 @lru_cache(maxsize=4096)
 def _validator(schema: bytes, where: str) -> Any:
+    import jsonschema_rs  # 3 MB, only where something is checked
+
     try:
         return jsonschema_rs.validator_for(
             json.loads(schema), pattern_options=jsonschema_rs.RegexOptions(), offline=True, mask="what is given"

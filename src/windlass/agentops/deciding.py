@@ -8,7 +8,7 @@ whatever cannot be read (a float, a null, a counter that is missing) is denied.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import cedarpy
@@ -27,7 +27,6 @@ type Now = {
 };
 action call appliesTo { principal: Agent, resource: Tool, context: Now };
 """
-NO_ENTITIES = cedarpy.Entities.from_json_str("[]")
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -141,7 +140,13 @@ def _cedar(call: Call, grant: Grant, fits: bool) -> bool:
         "resource": {"type": "Tool", "id": call.tool}, "context": context,
     }  # fmt: skip
     # `NoDecision` is what Cedar says of what it cannot read
-    return cedarpy.is_authorized(request, _parsed(msgspec.json.encode(grant)), NO_ENTITIES).decision is cedarpy.Decision.Allow
+    return cedarpy.is_authorized(request, _parsed(msgspec.json.encode(grant)), _nobody()).decision is cedarpy.Decision.Allow
+
+
+@cache
+def _nobody() -> cedarpy.Entities:
+    """No entities: the language behind it takes 5 MB when it is first asked, which who grants nothing need not hold."""
+    return cedarpy.Entities.from_json_str("[]")
 
 
 @lru_cache(maxsize=4096)

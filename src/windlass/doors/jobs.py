@@ -27,7 +27,7 @@ from windlass.monitor.due import deliveries_due
 from windlass.monitor.rounds import ask_for_look, monitors_due
 from windlass.monitor.rules import WORK as METRIC_RULE
 from windlass.monitor.rules import rules_due
-from windlass.registry.pins import pins_due
+from windlass.registry.pins_due import pins_due
 from windlass.settings import load_settings
 from windlass.store.home import Home
 from windlass.store.meta import open_meta, store_url, write

@@ -35,7 +35,7 @@ from windlass.core.operations.pins import (
     PinShow,
     PinState,
 )
-from windlass.core.pin import SOON_NS, Observed, Outcome, Record, Snapshot, Spec, clock, due, fingerprint, says, schema_changes
+from windlass.core.pin import Observed, Outcome, Record, Snapshot, Spec, clock, fingerprint, says, schema_changes
 from windlass.core.ref import MAIN, Ref, check_name
 from windlass.govern import audit
 from windlass.govern.permissions import guard
@@ -355,19 +355,6 @@ class Pins:
         with read(self._engine) as c:
             found = select(pin_looks).where(k.project == version.project, k.name == version.name).order_by(k.id.desc()).limit(HISTORY)
             return c.execute(found).all()
-
-
-def pins_due(c: Connection, now: int) -> list[tuple[str, str]]:
-    """`(project, name@digest)` of the pins whose source will forget them soon and whose rows are not kept."""
-    k = pin_looks.c
-    found = []
-    for look in c.execute(select(pin_looks).where(k.deadline_ns.between(now, now + SOON_NS))).all():
-        soon = due(now, Snapshot(0, deadline_ns=look.deadline_ns))
-        newest = labels.current(c, Ref("pin", look.name, None, None, look.project), MAIN) == look.digest
-        kept = ("dataset", look.name, make_version("dataset", look.name, DatasetBody(look.rows, look.counted, FORM)).digest)
-        if soon and newest and not is_registered(c, look.project, kept):
-            found.append((look.project, f"{look.name}@{look.digest}"))
-    return found
 
 
 def _dataset(version: Version) -> Version:

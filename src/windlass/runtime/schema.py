@@ -6,7 +6,6 @@ import json
 from functools import lru_cache
 from typing import Any
 
-import jsonschema_rs
 import msgspec
 
 from windlass.core.digest import canonical
@@ -24,6 +23,8 @@ def complaint(schema: dict[str, Any], value: Any) -> str | None:
 
 @lru_cache(maxsize=512)
 def _validator(schema: bytes) -> Any:
+    import jsonschema_rs  # 3 MB, only where something is checked
+
     try:
         return jsonschema_rs.validator_for(json.loads(schema))
     except (ValueError, jsonschema_rs.ValidationError) as e:

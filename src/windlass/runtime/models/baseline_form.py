@@ -12,8 +12,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import jsonschema_rs
-
 from windlass.core.errors import ModelFailed
 from windlass.runtime.models.baseline_reader import Extract
 from windlass.runtime.models.baseline_text import terms
@@ -29,6 +27,8 @@ _DEPTH = 12
 
 def fill(schema: dict[str, Any], extract: Extract, question: str) -> Any:
     """An instance of `schema`. Raises `ModelFailed` naming the place where these rules cannot reach a valid one."""
+    import jsonschema_rs  # 3 MB, only where something is filled
+
     value = _Filler(schema, question).value(schema, extract, "", 0)
     try:
         problem = next(jsonschema_rs.iter_errors(schema, value), None)
