@@ -164,9 +164,9 @@ def test_damage_in_the_middle_is_reported_and_costs_nothing_else(tmp_path):
     path.write_bytes(data)
     reader = JournalReader(tmp_path)
     records = reader.read("w", START)
-    assert [r.payload[0] for r in records] == [0, 1, 2, 3, *range(10, 20)]
-    damage = reader.damages[("w", 1)]
-    assert (damage.offset, damage.skipped) == (4 + 66 * 4, 66 * 6)
+    assert [r.payload[0] for r in records] == [0, 1, 2, 3, *range(5, 20)]
+    ((_, _, offset), damage) = reader.damages.popitem()
+    assert (offset, damage.offset, damage.skipped, reader.damages) == (4 + 66 * 4, 4 + 66 * 4, 66, {})
     assert path.read_bytes() == bytes(data)
 
 
@@ -186,8 +186,25 @@ def test_damage_in_the_last_segment_is_never_cut_off(tmp_path):
     again.close()
     assert path.read_bytes() == bytes(data)
     reader = JournalReader(tmp_path)
-    assert [r.payload for r in reader.read("w", START)][-1] == b"after"
-    assert reader.damages[("w", 1)].skipped == 66 * 6
+    assert [r.payload[:1] for r in reader.read("w", START)] == [bytes([n]) for n in (0, 1, 2, 3, 5, 6, 7, 8, 9)] + [b"a"]
+    assert [d.skipped for d in reader.damages.values()] == [66]
+
+
+@pytest.mark.parametrize("bad", [(0,), (9,), (2, 3, 7), tuple(range(10))])
+def test_what_was_read_once_and_cannot_be_any_more_is_told_while_the_segment_is_written(tmp_path, bad):
+    journal = Journal(tmp_path / "w")
+    until = [journal.append(bytes([n]) * 50) for n in range(10)][-1]
+    reader = JournalReader(tmp_path)
+    assert len(reader.read("w", START, until=until)) == 10 and not reader.damages
+    path = tmp_path / "w" / "00000001.wj"
+    data = bytearray(path.read_bytes())
+    for n in bad:
+        data[4 + 66 * n + 30] ^= 1
+    path.write_bytes(data)
+    assert [r.payload[0] for r in reader.read("w", START)] == list(range(min(bad))) and not reader.damages, "it may be being written"
+    assert [r.payload[0] for r in reader.read("w", START, until=until)] == [n for n in range(10) if n not in bad]
+    assert sum(d.skipped for d in reader.damages.values()) == 66 * len(bad)
+    journal.close()
 
 
 FULL = """

@@ -335,6 +335,19 @@ def test_a_file_of_before_is_counted_from_its_rows(duck: House, tmp_path: Path) 
     assert (told.balanced, told.items[0].unmeasured) == (told.lines, True)
 
 
+def test_the_audit_says_which_bytes_of_the_journal_can_no_longer_be_read(duck: House) -> None:
+    for n in range(5):
+        duck.spans(make(service="shop", name=f"step {n}"))
+    assert duck.problems() == [] and duck.audit().damaged == 0
+    path = duck.folder / "a" / "00000001.wj"
+    data = path.read_bytes()
+    at = data.index(b"step 2")
+    path.write_bytes(data[:at] + b"gone" + data[at + 4 :])
+    told = duck.audit()
+    assert len(data) / 6 < told.damaged < len(data) / 4, "one record of five, in the segment that is still written"
+    assert [p for line in told.items for p in line.problems] == ["the journal holds 4, the ledger says that 5 were received"]
+
+
 def test_the_same_write_twice_enters_once(spans: Callable[[], SpanStore]) -> None:
     """A write that was cut off after its rows, in ClickHouse; in DuckDB it is one transaction."""
     store = spans()

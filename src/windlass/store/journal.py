@@ -2,7 +2,7 @@
 
 One process writes a folder; anybody may read. An append returns when a sync covers it; appends that wait together share one
 sync. A torn tail is cut when the writer opens, and it goes on in a new segment; a damaged record in a finished segment is left as
-it is, reported, and the rest of that segment skipped. `segments.py` says how it lies on disk, and what is done with segments that are
+it is, reported, and the rest of that segment read, as far as the lengths of records lead to it. `segments.py` says how it lies on disk, and what is done with segments that are
 finished; `tests/store/fixtures/journal-1` is a folder of this format that must stay readable.
 """
 
@@ -244,7 +244,7 @@ def _is_torn(data: bytes, offset: int) -> bool:
 
 
 class Damage(NamedTuple):
-    """A finished segment that cannot be read to its end."""
+    """Bytes of a segment that cannot be read."""
 
     path: Path
     offset: int
@@ -256,7 +256,7 @@ class JournalReader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.damages: dict[tuple[str, int], Damage] = {}
+        self.damages: dict[tuple[str, int, int], Damage] = {}
         self._lengths: dict[tuple[str, int], int] = {}
 
     def writers(self) -> list[str]:
@@ -267,9 +267,9 @@ class JournalReader:
         numbers = numbers_of(self._folder / writer)
         return Position(numbers[-1], length_of(self._folder / writer, numbers[-1])) if numbers else Position(0, 0)
 
-    def read(self, writer: str, after: Position, limit: int = 32_000_000) -> list[Record]:
-        """Whole records after a position, up to about `limit` bytes, in order. A finished segment that is damaged is reported in
-        `damages` and left at the damage."""
+    def read(self, writer: str, after: Position, limit: int = 32_000_000, until: Position = Position(0, 0)) -> list[Record]:
+        """Whole records after a position, up to about `limit` bytes, in order. Damage in a finished segment is reported in `damages`,
+        and read over; so it is in the one that is written, before `until`, up to where it could be read once."""
         folder = self._folder / writer
         found: list[Record] = []
         numbers = [n for n in numbers_of(folder) if n >= after.segment]
@@ -284,15 +284,16 @@ class JournalReader:
                 self._report(writer, packed_of(folder, number), number, 0, length_of(folder, number))
                 continue
             with contextlib.closing(segment):
-                size += self._read(writer, segment, number, offset, limit - size, number == numbers[-1], found)
+                once = segment.length if number != numbers[-1] else until.offset if until.segment == number else 0
+                size += self._read(writer, segment, number, offset, limit - size, once, found)
             if size >= limit:
                 break
         return found
 
     def _read(
-        self, writer: str, segment: Plain | Packed, number: int, offset: int, limit: int, last: bool, found: list[Record]
+        self, writer: str, segment: Plain | Packed, number: int, offset: int, limit: int, once: int, found: list[Record]
     ) -> int:  # fmt: skip
-        """Add records of one segment, and say how many bytes they are."""
+        """Add records of one segment, and say how many bytes they are. `once` it was whole up to there."""
         length, size = segment.length, 0
         path = path_of(self._folder / writer, number)
         if length <= offset:
@@ -300,12 +301,14 @@ class JournalReader:
         if segment.read(0, len(MAGIC)) != MAGIC:
             self._report(writer, path, number, 0, length)
             return 0
-        for record in _follow(segment, number, offset, limit):
+        for record in _follow(segment, number, offset, limit, once):
             found.append(record)
+            if (began := record.position.offset - len(record.payload) - HEADER.size) > offset:
+                self._report(writer, path, number, offset, began - offset)
             offset = record.position.offset
             size += len(record.payload)
-        if size < limit and not last and offset < length:  # finished, and not to its end
-            self._report(writer, path, number, offset, length - offset)
+        if size < limit and offset < once:
+            self._report(writer, path, number, offset, once - offset)
         return size
 
     def size(self) -> int:
@@ -327,24 +330,25 @@ class JournalReader:
         return length
 
     def _report(self, writer: str, path: Path, number: int, offset: int, skipped: int) -> None:
-        if (writer, number) not in self.damages:
-            self.damages[(writer, number)] = Damage(path, offset, skipped)
+        if (writer, number, offset) not in self.damages:
+            self.damages[(writer, number, offset)] = Damage(path, offset, skipped)
             _log.error("%s is damaged at byte %d: %d bytes cannot be read", path, offset, skipped)
 
 
-def _follow(segment: Plain | Packed, number: int, offset: int, limit: int) -> Iterator[Record]:
+def _follow(segment: Plain | Packed, number: int, offset: int, limit: int, once: int) -> Iterator[Record]:
     """Whole records from an offset on, about `limit` bytes of them, without reading what was read before."""
-    size = 0
+    size, before = 0, -1
     while size < limit:
-        data = segment.read(offset, STEP)
+        # at what is no whole record, all at once, since the next that is may be far
+        data = segment.read(offset, STEP) if offset != before else segment.read(offset, max(0, once - offset))
         if len(data) >= HEADER.size and (whole := HEADER.size + HEADER.unpack_from(data)[0]) > len(data) and whole <= LARGEST:
             data += segment.read(offset + len(data), whole - len(data))
-        before = offset
-        for record in records_in(data, number, offset, offset):
+        before, stuck = offset, offset == before
+        for record in records_in(data, number, offset, offset, once):
             yield record
             offset = record.position.offset
             size += len(record.payload)
             if size >= limit:
                 return
-        if offset == before:
+        if offset == before and (stuck or offset >= once):
             return

@@ -108,16 +108,32 @@ def size_of(folder: Path) -> int:
     return found
 
 
-def records_in(data: bytes, number: int, offset: int, base: int = 0) -> Iterator[Record]:
-    """Whole records from an offset in the segment on; `data` begins at `base`. Stops at the first that is not whole."""
+def records_in(data: bytes, number: int, offset: int, base: int = 0, once: int = 0) -> Iterator[Record]:
+    """Whole records from an offset in the segment on; `data` begins at `base`. Stops at the first that is not whole; before `once`, up to
+    where all could be read once, it goes on behind the damage, as long as the lengths of records lead to one that is whole."""
     at = offset - base
-    while at + HEADER.size <= len(data):
-        length, crc, receipt = HEADER.unpack_from(data, at)
-        end = at + HEADER.size + length
-        if length > LARGEST or end > len(data) or zlib.crc32(data[at + 8 : end]) != crc:
-            return
-        yield Record(Position(number, base + end), receipt, data[at + HEADER.size : end])
-        at = end
+    while (end := _end(data, at)) or (at := _behind(data, at, min(once - base, len(data)))):
+        if end:
+            yield Record(Position(number, base + end), HEADER.unpack_from(data, at)[2], data[at + HEADER.size : end])
+            at = end
+
+
+def _end(data: bytes, at: int) -> int:
+    """Where a whole record ends; 0 where there is none."""
+    if at + HEADER.size > len(data):
+        return 0
+    length, crc, _ = HEADER.unpack_from(data, at)
+    end = int(at + HEADER.size + length)
+    return end if length <= LARGEST and end <= len(data) and zlib.crc32(data[at + 8 : end]) == crc else 0
+
+
+def _behind(data: bytes, at: int, until: int) -> int:
+    """Where the next whole record begins behind one that is damaged; 0 where lengths lead to none."""
+    while at + HEADER.size <= until and (length := HEADER.unpack_from(data, at)[0]) <= LARGEST:
+        at += HEADER.size + length
+        if at < until and _end(data, at):
+            return at
+    return 0
 
 
 @contextlib.contextmanager
@@ -157,7 +173,7 @@ def _rewrite(folder: Path, number: int, change: Callable[[bytes], bytes | None])
         except (FileNotFoundError, Unpackable):  # dropped, and nobody can read it any more; or nobody can read it at all
             return 0
         changed = 0
-        for record in records_in(bytes(data), number, len(MAGIC)):
+        for record in records_in(bytes(data), number, len(MAGIC), once=len(data)):
             new = change(record.payload)
             if new is None:
                 continue

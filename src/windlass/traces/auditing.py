@@ -70,7 +70,7 @@ class Auditing:
             self._finished = True
             return True
         writer = self._left[0]
-        records = [r for r in self._reader.read(writer, self._at, SLICE) if r.position <= self._ends[writer]]
+        records = [r for r in self._reader.read(writer, self._at, SLICE, self._ends[writer]) if r.position <= self._ends[writer]]
         if not records:
             self._left.pop(0)
             self._at = Position(0, 0)
