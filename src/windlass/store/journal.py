@@ -2,8 +2,9 @@
 
 One process writes a folder; anybody may read. An append returns when a sync covers it; appends that wait together share one
 sync. A torn tail is cut when the writer opens, and it goes on in a new segment; a damaged record in a finished segment is left as
-it is, reported, and the rest of that segment read, as far as the lengths of records lead to it. `segments.py` says how it lies on disk, and what is done with segments that are
-finished; `tests/store/fixtures/journal-1` is a folder of this format that must stay readable.
+it is and reported, and what lies behind it is read as far as the lengths of records lead there. `segments.py` says how it lies on
+disk, and what is done with segments that are finished; `tests/store/fixtures/journal-1` is a folder of this format that must stay
+readable.
 """
 
 from __future__ import annotations
