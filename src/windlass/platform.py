@@ -29,6 +29,8 @@ from windlass.core.operations.runs import ModelEntry
 from windlass.core.ref import parse_ref
 from windlass.core.weights import parse_identity
 from windlass.deploy.approvals import ReleaseApprovers
+from windlass.deploy.batches import Batches
+from windlass.deploy.batching import Batching
 from windlass.deploy.evidence import Evidences
 from windlass.deploy.impact import Impacts
 from windlass.deploy.releases import Releases
@@ -267,6 +269,8 @@ class Platform:
     def _open_evaluate(self, commands: bool) -> None:
         outcomes = self.outcomes = Outcomes(self.engine)
         targets = Targets(self.executor, self.records, self.models.http, self.settings.runner_seconds, self._environment, commands=commands)
+        self.batches = Batches(self.engine, self.versions, self.jobs)
+        self.batching = Batching(self.engine, self.versions, self.datasets, self.rows, self.edits, targets)
         self.experiments = Experiments(
             outcomes=outcomes, versions=self.versions, datasets=self.datasets, targets=targets, judges=self.executor,
             records=self.records, concurrency=self.settings.evaluation_concurrency, hands=self._hands(),
@@ -320,7 +324,7 @@ class Platform:
         return {
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
             "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "monitor": self._look, "delivery": self.deliveries.run,
-            "metric rule": self.measuring.run,
+            "metric rule": self.measuring.run, "batch": self.batching.run,
             "tune": self.tunes.run, "tune comparison": self.comparing.run, "erasure": self.erasures.run,
         }  # fmt: skip
 

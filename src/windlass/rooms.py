@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from windlass.agentops.erasing import approval_room
+from windlass.deploy.erasing import batch_room
 from windlass.evaluate.erasing import EvaluationRoom
 from windlass.govern.erasure import Room
 from windlass.monitor.erasing import monitor_room
@@ -24,6 +25,7 @@ def rooms_of(p: Platform) -> tuple[Room, ...]:
         TraceRoom(p.spans, p.journal, p.home.path / "journal"),
         RowRoom(p.engine, p.blobs, p.packs, p.rows, p.edits),
         EvaluationRoom(p.engine),
+        batch_room(p.engine),
         DrawRoom(p.engine),
         monitor_room(p.engine),
         approval_room(p.engine),

@@ -34,6 +34,7 @@ GIVEN = "windlass.score.given"  # by somebody, not by a monitor: number, boolean
 TOLD = "told"  # what another platform's SDK says of the whole trace: no step of it, and no score
 GIVEN_TO = "windlass.score.of"  # trace, span, session, or run of a dataset
 EVALUATION = "windlass.evaluation"  # id of the evaluation this run belongs to
+BATCH = "windlass.batch"  # id of the batch this run belongs to
 DATASET_RUN = "run/"  # how that begins on what is of a run of a dataset as a whole, and is in no list of traces
 ENVIRONMENT = "windlass.environment"  # label it was called by
 ACTOR = "windlass.actor"

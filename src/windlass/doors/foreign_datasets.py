@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from windlass.core import foreign_runs
 from windlass.core.actor import Actor
 from windlass.core.errors import Conflict, NotFound
+from windlass.core.operations.batches import ANSWERED
 from windlass.core.operations.datasets import EDIT, ROWS, About, Edited, EditRequest, RowsQuery
 from windlass.core.operations.registry import ARTIFACTS, SHOW, ArtifactQuery, RefQuery, VersionDetail
 from windlass.core.operations.traces import TraceShow
@@ -116,6 +117,8 @@ class ForeignDatasets:
         found = []
         for name in await self.names(actor):
             shown = await self.shown(actor, name)
+            if any(link.role == ANSWERED for link in shown.version.links):
+                continue  # rows of a batch have the keys of the items that they answer
             if (row := await self.row(actor, shown, id)) is not None:
                 found.append((row, shown))
         if not found:

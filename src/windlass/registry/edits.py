@@ -66,9 +66,9 @@ class Edits:
         """Operation `datasets.edit`. Raises `Invalid` when no row can be taken, `Conflict` naming the rows that others changed."""
         return self.edit_with(actor, request, None)
 
-    def edit_with(self, actor: Actor, request: EditRequest, also: Also | None) -> Edited:
+    def edit_with(self, actor: Actor, request: EditRequest, also: Also | None, links: tuple[Link, ...] = ()) -> Edited:
         """An edit, and in the same transaction what else must be so once it is done; where that raises, nothing was changed. It is not
-        called when the rows are there already."""
+        called when the rows are there already. `links` say what else the version is made of."""
         ref = parse_branch(request.ref, project=request.project)
         guard(actor, "write", ref.project)
         expected = self._exact(ref, request.expected) if request.expected else None
@@ -83,7 +83,7 @@ class Edits:
             taken = self._take(request, sent, now)
             if expected and now and expected.digest != now.digest:
                 self._refuse_overtaken(expected, now, taken, request.remove)
-            told[:] = [(taken, made := self._changed(actor, ref, now, taken, request))]
+            told[:] = [(taken, made := self._changed(actor, ref, now, taken, request, links))]
             return made
 
         before, after = self._commit(actor, ref, change, "datasets.edit", also, message=request.message[:500])
@@ -120,13 +120,15 @@ class Edits:
             self._types.pop(next(iter(self._types)))
         return known
 
-    def _changed(self, actor: Actor, ref: Ref, now: Version | None, taken: Taken, request: EditRequest) -> Made:
+    def _changed(
+        self, actor: Actor, ref: Ref, now: Version | None, taken: Taken, request: EditRequest, more: tuple[Link, ...] = ()
+    ) -> Made:  # fmt: skip
         tree = self._datasets.tree(now) if now else None
         gone = [key for key in request.remove if tree is not None and tree.get(key) is not None]
         if now is None and not taken.lines and not taken.sent.digests and not _is_described(request):
             raise Invalid("there is nothing to set", where=f"{ref.kind}/{ref.name}", remedy="a new dataset needs rows")
         rows = self._rows.change(ref.project, self._datasets.root(now) if now else None, taken.lines, gone, taken.sent)
-        links = (_derived(now),) if now else ()
+        links = (*((_derived(now),) if now else ()), *more)
         if now and tree is not None and tree.count > LEARNT and (known := self._types.get(now.body["rows"])):
             self._types[rows.tree.root] = known
         found = {key: origins.trace_of(read_row(line)) for key, line in taken.lines.items() if b'"origin"' in line}

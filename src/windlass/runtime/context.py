@@ -92,7 +92,7 @@ class Ledger:
 
 
 class RunContext(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `row` and `repeat` name a dataset row in an evaluation. `draws`:
+    """One run. `row` and `repeat` name a dataset row in an evaluation, `row` in a batch. `draws`:
 
     - `live`: ask the model, keep nothing (serving);
     - `record`: ask the model and keep the answer, in place of one kept before;
@@ -112,6 +112,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     release: str | None = None
     environment: str | None = None
     evaluation: str | None = None
+    batch: str | None = None
     row: str | None = None
     repeat: int = 0
     draws: DrawPolicy = "live"
@@ -146,6 +147,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
             names.RELEASE: self.release,
             names.ENVIRONMENT: self.environment,
             names.EVALUATION: self.evaluation,
+            names.BATCH: self.batch,
             names.ROW: self.row,
             names.SESSION: self.session,
             names.USER: self.user,

@@ -240,6 +240,19 @@ tune_comparisons = Table(
     Index("tune_comparisons_by_tune", "project", "tune", "id"),
 )  # fmt: skip
 
+batches = Table(
+    "batches", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("actor"), _text("body"), _text("status"), _ns("created_ns"),
+    Index("batches_by_project", "project", "id"),
+)  # fmt: skip
+
+batch_parts = Table(
+    "batch_parts", metadata,
+    _text("project"), _text("batch"), Column("number", Integer, nullable=False), _text("body"),
+    PrimaryKeyConstraint("batch", "number"),
+)  # fmt: skip
+
 erasures = Table(
     "erasures", metadata,
     Column("id", Text, primary_key=True),

@@ -160,6 +160,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         client.monitors.look("questions")
         erased = client.erasures.make("nobody-9", reason="a <b>ticket</b>").id
         until(lambda: client.erasures.show(erased).status == "done", 60)
+        batch = client.batches.wait(client.batches.start("answer", "questions", rows=3).id).id
     return {
         "/": "/",
         "/datasets": "/datasets",
@@ -191,6 +192,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/reviews/{queue}": "/reviews/looked-at",
         "/reviews/{queue}/{id}": f"/reviews/looked-at/{item}",
         "/releases": "/releases",
+        "/batches": "/batches",
+        "/batches/{id}": f"/batches/{batch}",
         "/traces": "/traces",
         "/traces/fields": "/traces/fields?filter=kind:model&fields=open",
         "/dashboards": "/dashboards?by=model",

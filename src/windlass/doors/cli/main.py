@@ -16,6 +16,7 @@ from windlass.core.errors import WindlassError
 from windlass.doors.cli import (
     alerting,
     asking,
+    batching,
     data,
     discovering,
     encoding,
@@ -80,6 +81,7 @@ for part in (
     evaluating,
     reviewing,
     releasing,
+    batching,
     looking,
     tracing,
     log_records,
