@@ -33,6 +33,8 @@ from windlass.deploy.batches import Batches
 from windlass.deploy.batching import Batching
 from windlass.deploy.evidence import Evidences
 from windlass.deploy.impact import Impacts
+from windlass.deploy.loadtesting import ByGateway, LoadTesting
+from windlass.deploy.loadtests import LoadTests
 from windlass.deploy.releases import Releases
 from windlass.deploy.reproduce import Reproductions
 from windlass.deploy.rows import RowReasons
@@ -190,6 +192,7 @@ class Platform:
         self._open_registry(environ)
         self._open_runtime()
         self._open_evaluate(commands)
+        self._open_deploy()
         self._open_monitor(environ)
         self._open_tune()
         self.handlers: dict[str, Callable[[Actor, Any], Any]] = {name: attrgetter(path)(self) for name, path in SERVICES.items()}
@@ -268,11 +271,10 @@ class Platform:
 
     def _open_evaluate(self, commands: bool) -> None:
         outcomes = self.outcomes = Outcomes(self.engine)
-        targets = Targets(self.executor, self.records, self.models.http, self.settings.runner_seconds, self._environment, commands=commands)
-        self.batches = Batches(self.engine, self.versions, self.jobs)
-        self.batching = Batching(self.engine, self.versions, self.datasets, self.rows, self.edits, targets)
+        seconds = self.settings.runner_seconds
+        self.targets = Targets(self.executor, self.records, self.models.http, seconds, self._environment, commands=commands)
         self.experiments = Experiments(
-            outcomes=outcomes, versions=self.versions, datasets=self.datasets, targets=targets, judges=self.executor,
+            outcomes=outcomes, versions=self.versions, datasets=self.datasets, targets=self.targets, judges=self.executor,
             records=self.records, concurrency=self.settings.evaluation_concurrency, hands=self._hands(),
         )  # fmt: skip
         self.evaluations = Evaluations(outcomes, self.versions, self.datasets, self.jobs)
@@ -285,8 +287,15 @@ class Platform:
         items = Items(self.engine, self.traces, self.versions, self.datasets, self.leaks)
         self.reviews = Reviews(self.engine, items, Forms(self.versions, self.datasets), self.edits)
         self.measurements = Measurements(self.engine, self.versions, outcomes)
+
+    def _open_deploy(self) -> None:
         self.approvers = ReleaseApprovers(self.engine, self.policy, able=self.actors.able)
-        self.releases = Releases(self.engine, self.approvers)
+        self.loadtests = LoadTests(self.engine, self.versions, self.jobs, self.policy)
+        self.releases = Releases(self.engine, self.approvers, self.loadtests)
+        self.batches = Batches(self.engine, self.versions, self.jobs)
+        self.batching = Batching(self.engine, self.versions, self.datasets, self.rows, self.edits, self.targets)
+        gateway = ByGateway(self.address, self.models.http, self.actors.tokens).ask if self.address else None
+        self.loadtesting = LoadTesting(self.engine, self.versions, self.datasets, self.targets, gateway)
         self.evidences = Evidences(self.engine, self.lineage, self.catalog.entry)
         self.reasons = Reasons(self.engine, self.traces)
         self.impacts = Impacts(self.engine, self.versions, self.datasets, self.lineage, self.traces)
@@ -325,6 +334,7 @@ class Platform:
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
             "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "monitor": self._look, "delivery": self.deliveries.run,
             "metric rule": self.measuring.run, "batch": self.batching.run,
+            "load test": self.loadtesting.run,
             "tune": self.tunes.run, "tune comparison": self.comparing.run, "erasure": self.erasures.run,
         }  # fmt: skip
 

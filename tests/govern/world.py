@@ -19,6 +19,7 @@ from windlass.core.actor import OWNER, Actor
 from windlass.core.digest import canonical, digest_bytes
 from windlass.core.operations.alerts import Event
 from windlass.core.operations.bakeoffs import BakeoffRequest
+from windlass.core.operations.loadtests import Objectives
 from windlass.core.operations.pins import COMPARE_PIN, PinCompare
 from windlass.core.operations.reviews import NewReview
 from windlass.core.operations.tuning import Tune, TuneRequest
@@ -110,6 +111,8 @@ class World:
         self.batch = self._done(
             self.client.batches.start(f"release/answer@{self.digests['release/answer']}", "rows"), self.client.batches.show
         ).id
+        release = f"release/answer@{self.digests['release/answer']}"
+        self.loadtest = self._done(self.client.loadtests.start(release, "rows", Objectives(10, 1)), self.client.loadtests.show).id
         self.erasure = self._done(self.client.erasures.make("nobody-9"), self.client.erasures.show).id
         self.secrets = self._people()
         self._come_by_a_provider()

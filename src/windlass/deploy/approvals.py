@@ -104,13 +104,16 @@ class ReleaseApprovers:
         return self._standing(c, actor, verdict).enough
 
     def refuse_override(self, actor: Actor, project: str, environment: str) -> None:
-        """Raises `Forbidden` for one who may not go past approvals that are demanded: an owner may, with a reason that is recorded."""
-        rule = self._policy().demanded(project, environment)
-        if rule and actor.role != "owner":
-            raise Forbidden(
-                f"{environment} of project {project} needs {_many(rule.people)}, which only an owner may override",
-                remedy="windlass approve, or ask an owner",
-            )
+        """Raises `Forbidden` for one who may not go past approvals or load tests that are demanded: an owner may, with a reason that is
+        recorded."""
+        policy = self._policy()
+        rule = policy.demanded(project, environment)
+        if actor.role == "owner" or not (rule or policy.loads(project, environment)):
+            return
+        needs, remedy = (_many(rule.people), "windlass approve") if rule else ("a load test that was passed", "windlass loadtest start")
+        raise Forbidden(
+            f"{environment} of project {project} needs {needs}, which only an owner may override", remedy=f"{remedy}, or ask an owner"
+        )
 
     def _verdict(self, c: Connection, asked: ApprovalsQuery | ApproveRequest) -> Verdict:
         """The one that would let the release out now."""

@@ -28,6 +28,7 @@ from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
 from windlass.core.score import Verdict
 from windlass.deploy.approvals import ReleaseApprovers
 from windlass.deploy.choosing import chosen, environment_of, release_of, same_again
+from windlass.deploy.loadtests import LoadTests
 from windlass.govern.permissions import guard
 from windlass.registry.labels import current, move_environment
 from windlass.registry.versions import fetch, newest, resolve
@@ -40,13 +41,14 @@ HOW = ("promote", "rollback", "override")
 class Releases:
     """Service of environment labels."""
 
-    def __init__(self, engine: Engine, approvers: ReleaseApprovers) -> None:
+    def __init__(self, engine: Engine, approvers: ReleaseApprovers, loadtests: LoadTests) -> None:
         self._engine = engine
         self._approvers = approvers
+        self._loadtests = loadtests
 
     def promote(self, actor: Actor, request: PromoteRequest) -> Move:
-        """Operation `releases.promote`. Raises `Forbidden` without a verdict or a reason, or without the approvals that are demanded;
-        `Conflict` when the label has moved since the verdict; `NotFound`, `Invalid`."""
+        """Operation `releases.promote`. Raises `Forbidden` without a verdict or a reason, or without the approvals or load tests that are
+        demanded; `Conflict` when the label has moved since the verdict; `NotFound`, `Invalid`."""
         ref = release_of(request.release, request.project)
         guard(actor, "deploy", ref.project)
         environment = environment_of(request.environment)
@@ -57,6 +59,7 @@ class Releases:
             verdict = self._verdict(c, actor, ref, environment, now, request)
             approved = self._approvers.require(c, actor, verdict)
             target = resolve(c, parse_ref(verdict.candidate, project=ref.project))
+            self._loadtests.require(c, target, environment)
             move_environment(c, actor, target, environment, now, how="promote", verdict=verdict.id, reason=None, approved=approved)
             return _latest(c, target, environment)
 

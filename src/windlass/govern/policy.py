@@ -8,6 +8,12 @@ project = "shop"                  of every project where it names none
 environment = "production"
 people = 2
 hours = 72
+
+[[load]]                          a load test that must have been passed
+environment = "production"
+per_second = 20
+p95_s = 2.0
+errors = 0.01
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ import msgspec
 
 from windlass.core.errors import Invalid
 from windlass.core.operations.bakeoffs import Rule
+from windlass.core.operations.loadtests import LoadRule
 from windlass.core.operations.policy import ApprovalRule
 
 FILE = "policy.toml"
@@ -27,6 +34,7 @@ FILE = "policy.toml"
 class PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rule: tuple[Rule, ...] = ()
     approval: tuple[ApprovalRule, ...] = ()
+    load: tuple[LoadRule, ...] = ()
 
     def demanded(self, project: str, environment: str) -> ApprovalRule | None:
         """What must be so before a release moves there: the strictest of all that is said; None where nothing is."""
@@ -34,6 +42,10 @@ class PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not said:
             return None
         return ApprovalRule(max(r.people for r in said), project, said[0].environment, min(r.hours for r in said))
+
+    def loads(self, project: str, environment: str) -> tuple[LoadRule, ...]:
+        """Every load test that must have been passed before a release moves there."""
+        return tuple(r for r in self.load if r.project in (None, project) and r.environment == environment)
 
 
 def read_policy_file(path: Path) -> PolicyFile:

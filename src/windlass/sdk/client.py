@@ -31,7 +31,7 @@ from windlass.sdk.nouns.governing import Audit, Erasures, Keys, Masking, People,
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
 from windlass.sdk.nouns.production import Alerts, Logs, Metrics, Monitors, Sessions, Traces, Views
 from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews
-from windlass.sdk.nouns.serving import Batches
+from windlass.sdk.nouns.serving import Batches, LoadTests
 from windlass.sdk.servers import find_server
 from windlass.sdk.transport import Answer, HttpTransport, Transport
 from windlass.sdk.upload import send_rows
@@ -74,6 +74,7 @@ class Client:
         self.gates = Gates(self)
         self.releases = Releases(self)
         self.batches = Batches(self)
+        self.loadtests = LoadTests(self)
         self.traces = Traces(self)
         self.logs = Logs(self)
         self.metrics = Metrics(self)

@@ -253,6 +253,14 @@ batch_parts = Table(
     PrimaryKeyConstraint("batch", "number"),
 )  # fmt: skip
 
+loadtests = Table(
+    "loadtests", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("target"), _text("actor"), _text("body"), _text("status"), _ns("created_ns"),
+    Index("loadtests_by_project", "project", "id"),
+    Index("loadtests_by_target", "project", "target", "id"),
+)  # fmt: skip
+
 erasures = Table(
     "erasures", metadata,
     Column("id", Text, primary_key=True),

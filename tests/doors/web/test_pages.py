@@ -18,6 +18,7 @@ from windlass.agentops.broker import Asked, Attempt, Broker
 from windlass.core.actor import OWNER
 from windlass.core.grant import GrantedTool
 from windlass.core.operations.grants import MAKE_GRANT, REVOKE_GRANT, GrantId, GrantRequest
+from windlass.core.operations.loadtests import Objectives
 from windlass.core.operations.pins import COMPARE_PIN, PinCompare
 from windlass.core.operations.reviews import NewReview
 from windlass.core.operations.tuning import Tune
@@ -160,6 +161,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         client.monitors.look("questions")
         erased = client.erasures.make("nobody-9", reason="a <b>ticket</b>").id
         until(lambda: client.erasures.show(erased).status == "done", 60)
+        tested = client.loadtests.wait(client.loadtests.start("answer:production", "questions", Objectives(10, 6, 2.0, 0.1)).id).id
         batch = client.batches.wait(client.batches.start("answer", "questions", rows=3).id).id
     return {
         "/": "/",
@@ -192,6 +194,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/reviews/{queue}": "/reviews/looked-at",
         "/reviews/{queue}/{id}": f"/reviews/looked-at/{item}",
         "/releases": "/releases",
+        "/loadtests": "/loadtests",
+        "/loadtests/{id}": f"/loadtests/{tested}",
         "/batches": "/batches",
         "/batches/{id}": f"/batches/{batch}",
         "/traces": "/traces",

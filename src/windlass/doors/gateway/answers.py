@@ -118,6 +118,7 @@ def run_context(call: Call, target: Ref) -> RunContext:
         parent=call.parent,
         project=target.project,
         environment=environment,
+        evaluation=call.actor.evaluation,
         session=call.session,
         user=call.user,
         grant=call.run.grant if call.run else None,
@@ -172,4 +173,6 @@ async def answer_invoke(exchange: Exchange, call: Call, runs: Runs, target: Ref,
         async with exchange.watched():
             result = await runs.execute(target, given, run_context(call, target))
             headers = [(b"content-type", b"application/json"), (b"windlass-target", result.target.encode())]
+            if result.cost is not None:
+                headers.append((b"windlass-cost", f"{result.cost:.10f}".rstrip("0").rstrip(".").encode()))
             await exchange.respond(200, msgspec.json.encode(result.output), headers)

@@ -1,4 +1,4 @@
-"""What is served: batches."""
+"""What is served: batches, load tests."""
 
 from __future__ import annotations
 
@@ -18,6 +18,18 @@ from windlass.core.operations.batches import (
     BatchQuery,
     BatchRequest,
     BatchResume,
+)
+from windlass.core.operations.loadtests import (
+    CANCEL_LOADTEST,
+    LOADTEST,
+    LOADTESTS,
+    START_LOADTEST,
+    LoadRequest,
+    LoadTest,
+    LoadTestId,
+    LoadTestPage,
+    LoadTestQuery,
+    Objectives,
 )
 from windlass.core.operations.query import taken
 from windlass.sdk.nouns.group import POLL_SECONDS, Group
@@ -52,3 +64,30 @@ class Batches(Group):
         if batch.status == "failed" and batch.error:
             raise error_from_dict(batch.error)
         return batch
+
+
+class LoadTests(Group):
+    def start(self, target: str, data: str, objectives: Objectives, **more: Any) -> LoadTest:
+        """Ask a release at a rate, and hold it against objectives; begun when this returns. `more` are the fields of `LoadRequest`.
+        Operation `loadtests.start`."""
+        return self._client.call(START_LOADTEST, LoadRequest(target, data, objectives, self._project, **more))
+
+    def list(self, cursor: str | None = None, limit: int = 50) -> LoadTestPage:
+        """Newest first. Operation `loadtests.list`."""
+        return self._client.call(LOADTESTS, LoadTestQuery(self._project, cursor, limit))
+
+    def show(self, id: str) -> LoadTest:
+        """Operation `loadtests.show`, by the id or a part of it."""
+        return self._client.call(LOADTEST, LoadTestId(id, self._project))
+
+    def cancel(self, id: str) -> LoadTest:
+        """Operation `loadtests.cancel`."""
+        return self._client.call(CANCEL_LOADTEST, LoadTestId(id, self._project))
+
+    def wait(self, id: str) -> LoadTest:
+        """Until it has ended. Raises what it failed by."""
+        while (test := self.show(id)).status in ("queued", "running"):
+            time.sleep(POLL_SECONDS)
+        if test.status == "failed" and test.error:
+            raise error_from_dict(test.error)
+        return test
