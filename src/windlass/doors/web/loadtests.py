@@ -51,7 +51,7 @@ def bars_of(histogram: tuple[tuple[float, int], ...]) -> tuple[Bar, ...]:
     if not histogram:
         return ()
     most = max(count for _, count in histogram)
-    width = min(40.0, WIDTH / len(histogram))
+    width = min(80.0, WIDTH / len(histogram))
     return tuple(
         Bar(round(n * width, 1), round(HEIGHT * (1 - count / most), 1), round(width - 2, 1), round(HEIGHT * count / most, 1),
             f"{count:,} within {edge:.3g} s")
