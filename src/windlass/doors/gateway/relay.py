@@ -24,7 +24,7 @@ from windlass.doors.gateway.read_responses import ResponsesReader, read
 from windlass.runtime.context import Records
 from windlass.runtime.models import Http, Price
 from windlass.runtime.models.dialect import StreamReader
-from windlass.runtime.models.http import AFTER_END_S, EventReader, described
+from windlass.runtime.models.http import EventReader, described
 from windlass.runtime.models.models import CODECS
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Relay:
                         if whole:
                             ended = ended or _ends(whole)
                             await exchange.write(whole)
-                        wait = AFTER_END_S if ended else limits.between_tokens_s
+                        wait = limits.after_end_s if ended else limits.between_tokens_s
                         limit.reschedule(asyncio.get_running_loop().time() + wait)
         except TimeoutError:
             if not ended:

@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 _EVENT_LIMIT = 32 * 1024 * 1024
-AFTER_END_S = 1.0  # how long a stream that said its last word is waited for; some never close
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds. `first_token` runs until the first byte of a streamed answer; `total` bounds a call with its retries."""
+    """Seconds. `first_token` runs until the first byte of a streamed answer; `total` bounds a call with its retries; `after_end` is how
+    long a stream that said its last word is waited for, since some never close."""
 
     connect_s: float = 10.0
     first_token_s: float = 120.0
     between_tokens_s: float = 60.0
     total_s: float = 600.0
+    after_end_s: float = 1.0
 
 
 class Retries(msgspec.Struct, frozen=True):
@@ -101,7 +102,7 @@ class Http:
         self, endpoint: Endpoint, path: str, body: bytes, *, timeout_s: float | None = None, over: Callable[[], bool] = lambda: False
     ) -> AsyncGenerator[tuple[str, bytes], None]:
         """The server-sent events of a 2xx answer as (event name, data); an answer that is no stream is one event. Raises `ModelFailed`;
-        ends where the stream ends, whole or not (that only the dialect can tell), or a second after `over` says that nothing follows."""
+        ends where the stream ends, whole or not (that only the dialect can tell), or a little after `over` says that nothing follows."""
         import aiohttp
 
         total = self._total(timeout_s)
@@ -126,7 +127,7 @@ class Http:
                         break
                     for event in reader.feed(chunk):
                         yield event
-                    wait = AFTER_END_S if over() else self.timeouts.between_tokens_s
+                    wait = self.timeouts.after_end_s if over() else self.timeouts.between_tokens_s
             for event in reader.end():
                 yield event
         except TimeoutError:

@@ -1,0 +1,619 @@
+"""The conformance suite of streams: what a provider sends (`streams/*.toml`), and what a client of each dialect must get of it.
+
+Speaks HTTP alone and imports nothing of Windlass, so that it can be pointed at any gateway: `python -m bench.streams`. A `Player` stands where the
+provider stands and sends a transcript as it is told: at once, byte by byte, with CRLF, or one event at a time, each only when the client
+has what came before. The readers are strict where the gateway translated, since then the stream is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+FOLDER = Path(__file__).parent / "streams"
+PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages", "responses": "/v1/responses"}
+CLIENTS = {"openai": ("anthropic",), "anthropic": ("openai", "responses"), "responses": ()}  # who else asks for a transcript's model
+PATIENCE_S = 20.0  # after this much the gateway is said to hang
+HELD_S = 3.0  # how long a client may wait for an event that was sent
+
+
+@dataclass
+class Case:
+    """One transcript. `native` is `bytes` where only the bytes are compared if nothing is translated."""
+
+    name: str
+    what: str
+    dialect: str
+    upstream: dict[str, Any]
+    expect: dict[str, Any]
+    source: str = ""
+    native: str = "meaning"
+    paced: bool = False
+    cut_call: bool = False
+    request: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sent: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def body(self) -> bytes:
+        return str(self.upstream["body"]).encode()
+
+    @property
+    def streams(self) -> bool:
+        return self.upstream.get("content_type", "text/event-stream") == "text/event-stream" and self.upstream.get("status", 200) == 200
+
+
+def cases(folder: Path = FOLDER) -> list[Case]:
+    """All transcripts, by name."""
+    return [Case(path.stem, **tomllib.loads(path.read_text())) for path in sorted(folder.glob("*.toml"))]
+
+
+# ── the provider's place ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Player:
+    """An HTTP server that sends transcripts. Set `send` before each question; `requests` are the bodies that came, `gone` is set when a
+    client left before its answer was whole."""
+
+    def __init__(self) -> None:
+        self.send: Callable[[Any], Any] | None = None
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.gone = asyncio.Event()
+        self.port = 0
+
+    async def __aenter__(self) -> Player:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                length = re.search(r"(?i)^content-length: *(\d+)", head, re.M)
+                body = await reader.readexactly(int(length[1])) if length else b"{}"
+                self.requests.append((head.split(" ")[1], json.loads(body or b"{}")))
+                assert self.send is not None
+                sending = asyncio.ensure_future(self.send(writer))
+                left = asyncio.ensure_future(reader.read(1))  # nobody sends a second question before the first is answered
+                await asyncio.wait([sending, left], return_when=asyncio.FIRST_COMPLETED)
+                if not sending.done():
+                    self.gone.set()
+                    sending.cancel()
+                elif not left.done():
+                    writer.close()
+                    left.cancel()
+                break
+        writer.close()
+
+    def answer(self, case: Case, *, split: int = 0, crlf: bool = False, seen: Callable[[], int] | None = None) -> list[str]:
+        """Set `send` to a transcript; with `seen`, which tells how much of the answer the client has, one event at a time. What the list holds
+        afterwards is what was held back."""
+        body = case.body.replace(b"\n", b"\r\n") if crlf else case.body
+        held: list[str] = []
+
+        async def send(writer: asyncio.StreamWriter) -> None:
+            status, kind = case.upstream.get("status", 200), case.upstream.get("content_type", "text/event-stream")
+            head = f"HTTP/1.1 {status} Told\r\nContent-Type: {kind}\r\nConnection: close\r\n"
+            if not case.streams:
+                writer.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                await writer.drain()
+                return
+            writer.write(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+            pieces = _events(body) if seen else [body[i : i + split] for i in range(0, len(body), split)] if split else [body]
+            for number, piece in enumerate(pieces):
+                if piece:
+                    writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    await writer.drain()
+                await asyncio.sleep(0)
+                if seen and not await _until(seen, size(case.dialect, b"".join(pieces[: number + 1]))):
+                    held.append(f"event {number + 1} was held back")
+            then = case.upstream.get("then", "end")
+            if then == "hang":
+                await asyncio.sleep(3600)
+            if then == "cut":
+                await asyncio.sleep(0.02)
+                writer.transport.abort()
+                return
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+
+        self.send = send
+        return held
+
+    def drip(self, dialect: str) -> None:
+        """Set `send` to an answer without an end, which only its client's going ends."""
+        self.gone = asyncio.Event()
+        first, more = DRIP[dialect]
+
+        async def send(writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for piece in (first, *[more] * 3000):
+                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+        self.send = send
+
+
+DRIP = {
+    "openai": (
+        b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n',
+        b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"drop "}}]}\n\n',
+    ),
+    "anthropic": (
+        b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","type":"message","role":"assistant","content":[],"model":"m",'
+        b'"usage":{"input_tokens":7,"output_tokens":1}}}\n\nevent: content_block_start\n'
+        b'data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}\n\n',
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"drop "}}\n\n',
+    ),
+}
+
+
+def _events(body: bytes) -> list[bytes]:
+    found = re.split(rb"(?<=\n\n)", body)
+    return [f for f in found if f]
+
+
+async def _until(seen: Callable[[], int], wanted: int) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(HELD_S):
+            while seen() < wanted:
+                await asyncio.sleep(0.001)
+    return seen() >= wanted
+
+
+# ── what a client reads ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Outcome:
+    """What an answer says, in one shape for all dialects; `problems` is what a strict client would stumble over."""
+
+    text: str = ""
+    thought: str = ""
+    signatures: list[str] = field(default_factory=list)
+    redacted: list[str] = field(default_factory=list)
+    calls: list[list[str]] = field(default_factory=list)  # name, arguments as text
+    stop: str | None = None
+    usage: dict[str, int] | None = None
+    error: str | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return len(self.text) + len(self.thought) + sum(len(c[1]) for c in self.calls)
+
+
+def sse(data: bytes) -> Iterator[tuple[str, str]]:
+    """Events as the HTML standard cuts them, and one without its last empty line."""
+    name, said = "", []
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    for line in [*re.split(r"\r\n|\n|\r", text), ""]:
+        if not line:
+            if said:
+                yield name, "\n".join(said)
+            name, said = "", []
+        key, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if key == "event":
+            name = value
+        elif key == "data":
+            said.append(value)
+
+
+def size(dialect: str, data: bytes) -> int:
+    """How much of an answer is in these bytes, in characters."""
+    return read(dialect, data).size
+
+
+def read(dialect: str, data: bytes) -> Outcome:
+    """A stream, or the JSON in its place."""
+    found = Outcome()
+    if data.lstrip().startswith(b"{"):
+        with contextlib.suppress(ValueError):
+            told = json.loads(data)
+            if told.get("error"):
+                found.error = _sentence(told["error"])
+                return found
+    elif data.lstrip().startswith(b"<"):
+        found.error = data.decode()
+        return found
+    reader = {"openai": _chat, "anthropic": _messages, "responses": _responses}[dialect]
+    events = []
+    for name, said in sse(data):
+        try:
+            events.append((name, "[DONE]" if said == "[DONE]" else json.loads(said)))
+        except ValueError:
+            found.problems.append(f"an event is no JSON: {said[:60]!r}")
+    reader(events, found)
+    return found
+
+
+def _sentence(error: Any) -> str:
+    return str(error.get("message")) if isinstance(error, dict) else str(error)
+
+
+def _chat(events: list[tuple[str, Any]], out: Outcome) -> None:
+    finished, ids, done, refused = 0, set(), 0, False
+    for _, event in events:
+        if done:
+            out.problems.append("something comes after [DONE]")
+        if event == "[DONE]":
+            done += 1
+            continue
+        if event.get("error"):
+            out.error = _sentence(event["error"])
+            continue
+        ids.add((event.get("id"), event.get("object")))
+        if event.get("usage"):
+            out.usage = _counts(event["usage"], "prompt_tokens", "completion_tokens")
+        for choice in event.get("choices") or []:
+            delta = choice.get("delta") or {}
+            if finished and any(delta.get(k) for k in ("content", "tool_calls", "reasoning_content")):
+                out.problems.append("a piece comes after the reason to stop")
+            refused = refused or bool(delta.get("refusal"))
+            out.text += (delta.get("content") or "") + (delta.get("refusal") or "")
+            out.thought += delta.get("reasoning_content") or delta.get("reasoning") or ""
+            for block in delta.get("thinking_blocks") or []:
+                out.signatures += [block["signature"]] if block.get("signature") else []
+                out.redacted += [block["data"]] if block.get("type") == "redacted_thinking" else []
+            for call in delta.get("tool_calls") or []:
+                _chat_call(call, out)
+            if choice.get("finish_reason"):
+                finished += 1
+                told = {"content_filter": "refusal"}.get(choice["finish_reason"], choice["finish_reason"])
+                out.stop = "refusal" if refused else told
+    if out.error is None:
+        out.problems += [f"finish_reason comes {finished} times"] if finished != 1 else []
+        out.problems += [] if done == 1 else ["there is no [DONE]"]
+    if len({i for i in ids if i[0]}) > 1:
+        out.problems.append(f"chunks have different ids: {sorted(map(str, ids))}")
+
+
+def _chat_call(call: dict[str, Any], out: Outcome) -> None:
+    index, function = call.get("index", 0), call.get("function") or {}
+    if index > len(out.calls):
+        out.problems.append(f"tool call {index} comes after {len(out.calls)}")
+    while index >= len(out.calls):
+        out.calls.append(["", ""])
+        if not call.get("id") or not function.get("name"):
+            out.problems.append("a tool call begins without an id or a name")
+    out.calls[index][0] += function.get("name") or ""
+    out.calls[index][1] += function.get("arguments") or ""
+
+
+STOPS = {
+    "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls", "refusal": "refusal",
+}  # fmt: skip
+FITTING = {"text": ("text_delta", "citations_delta"), "thinking": ("thinking_delta", "signature_delta"), "tool_use": ("input_json_delta",)}
+
+
+def _messages(events: list[tuple[str, Any]], out: Outcome) -> None:
+    open_: dict[int, str] = {}
+    usage: dict[str, Any] = {}
+    calls: dict[int, list[str]] = {}
+    order: list[str] = []
+    for name, event in events:
+        kind = event.get("type", "")
+        order += [kind] if kind != "ping" else []
+        if name != kind:
+            out.problems.append(f"the event {name!r} has the type {kind!r}")
+        if kind == "error":
+            out.error = _sentence(event["error"])
+        elif kind == "message_start":
+            usage |= {k: v for k, v in (event["message"].get("usage") or {}).items() if v is not None}
+        elif kind == "content_block_start":
+            block, index = event["content_block"], event["index"]
+            if open_ or index != order.count(kind) - 1:
+                out.problems.append(f"block {index} begins while {sorted(open_)} are open")
+            open_[index] = block["type"]
+            out.text += block.get("text") or "" if block["type"] == "text" else ""
+            if block["type"] == "tool_use":
+                calls[index] = [block["name"], json.dumps(block["input"]) if block.get("input") else ""]
+                out.calls.append(calls[index])
+            out.redacted += [block["data"]] if block["type"] == "redacted_thinking" else []
+        elif kind == "content_block_delta":
+            delta, index = event["delta"], event["index"]
+            if delta["type"] not in FITTING.get(open_.get(index, ""), (delta["type"],) if index in open_ else ()):
+                out.problems.append(f"{delta['type']} in block {index}, which is {open_.get(index, 'not open')}")
+            out.text += delta.get("text", "") if delta["type"] == "text_delta" else ""
+            out.thought += delta.get("thinking", "")
+            out.signatures += [delta["signature"]] if delta.get("signature") else []
+            if index in calls:
+                calls[index][1] += delta.get("partial_json", "")
+        elif kind == "content_block_stop":
+            if open_.pop(event["index"], None) is None:
+                out.problems.append(f"block {event['index']} ends, and is not open")
+        elif kind == "message_delta":
+            out.stop = STOPS.get(event["delta"]["stop_reason"], event["delta"]["stop_reason"])
+            usage |= {k: v for k, v in (event.get("usage") or {}).items() if v is not None}
+    if usage:
+        cached, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
+        thought = (usage.get("output_tokens_details") or {}).get("thinking_tokens")
+        given = (usage.get("input_tokens") or 0) + cached + written
+        out.usage = {"input": given, "output": usage.get("output_tokens") or 0, "cached": cached, "cache_write": written}
+        out.usage |= {"reasoning": thought} if thought is not None else {}
+    if out.error is None and (order[:1] != ["message_start"] or order[-2:] != ["message_delta", "message_stop"] or open_):
+        out.problems.append(f"the events are in this order: {order}")
+
+
+def _responses(events: list[tuple[str, Any]], out: Outcome) -> None:
+    items: dict[int, dict[str, Any]] = {}
+    parts: dict[tuple[int, str], str] = {}
+    last: dict[str, Any] = {}
+    for place, (name, event) in enumerate(events):
+        kind = event.get("type", "")
+        if kind == "error" or event.get("error"):
+            out.error = _sentence(event.get("error") or event)
+            continue
+        if name != kind or event.get("sequence_number") != place:
+            out.problems.append(f"event {place} is {name!r}, {kind!r}, number {event.get('sequence_number')}")
+        index = event.get("output_index", -1)
+        if kind == "response.output_item.added":
+            items[index] = {"call": None, "done": None}
+            if index != len(items) - 1 or any(i["done"] is None for at, i in items.items() if at != index):
+                out.problems.append(f"item {index} begins before the one before it is done")
+            if event["item"]["type"] == "function_call":
+                items[index]["call"] = [event["item"]["name"], ""]
+                out.calls.append(items[index]["call"])
+        elif kind.endswith(".delta") and isinstance(event.get("delta"), str):
+            key = (index, kind.removesuffix(".delta"))
+            parts[key] = parts.get(key, "") + event["delta"]
+            if index not in items or items[index]["done"] is not None:
+                out.problems.append(f"{kind} in item {index}, which is not open")
+            elif items[index]["call"] is not None:
+                items[index]["call"][1] += event["delta"]
+            elif "reasoning" in kind:
+                out.thought += event["delta"]
+            else:
+                out.text += event["delta"]
+        elif kind == "response.output_item.done":
+            items[index]["done"] = event["item"]
+        elif kind.endswith(".done") and (whole := event.get("text", event.get("arguments"))) is not None:
+            if parts.get((index, kind.removesuffix(".done")), "") != whole:
+                out.problems.append(f"{kind} says something else than its deltas")
+        if kind in ("response.completed", "response.incomplete", "response.failed"):
+            last = event["response"]
+            out.problems += [] if place == len(events) - 1 else ["something comes after the end"]
+            if kind == "response.failed":
+                out.error = _sentence(last.get("error"))
+    _responses_end(last, items, out)
+
+
+def _responses_end(last: dict[str, Any], items: dict[int, dict[str, Any]], out: Outcome) -> None:
+    for item in (i["done"] for _, i in sorted(items.items()) if i["done"]):
+        if item["type"] == "reasoning" and (hidden := item.get("encrypted_content")):
+            (out.redacted if hidden.startswith("redacted:") else out.signatures).append(hidden.removeprefix("redacted:"))
+    if out.error is not None:
+        return
+    if not last:
+        out.problems.append("there is no last event")
+        return
+    if last["output"] != [i["done"] for _, i in sorted(items.items())]:
+        out.problems.append("the whole response has other items than its events")
+    reason = (last.get("incomplete_details") or {}).get("reason")
+    out.stop = {"max_output_tokens": "length", "content_filter": "refusal"}.get(reason or "", "tool_calls" if out.calls else "stop")
+    if last.get("usage"):
+        out.usage = _counts(last["usage"], "input_tokens", "output_tokens")
+
+
+def _counts(usage: dict[str, Any], given: str, made: str) -> dict[str, int]:
+    inside, outside = usage.get(f"{given}_details") or {}, usage.get(f"{made}_details") or {}
+    found = {
+        "input": usage.get(given), "output": usage.get(made), "cached": inside.get("cached_tokens"),
+        "cache_write": inside.get("cache_write_tokens"), "reasoning": outside.get("reasoning_tokens"),
+    }  # fmt: skip
+    return {k: v for k, v in found.items() if v is not None}
+
+
+# ── asking, and judging what came ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Gateway:
+    """One to be tried. `models` are the names under which it sends to the player, by the dialect it speaks there."""
+
+    url: str
+    key: str
+    models: dict[str, str]
+
+
+@dataclass
+class Got:
+    status: int = 0
+    data: bytes = b""
+    broken: str = ""
+
+
+def asked(case: Case, client: str, model: str) -> dict[str, Any]:
+    """The body that a client of a dialect sends."""
+    plain: dict[str, dict[str, Any]] = {
+        "openai": {"messages": [{"role": "user", "content": "Hi"}], "stream_options": {"include_usage": True}},
+        "anthropic": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 256},
+        "responses": {"input": "Hi", "include": ["reasoning.encrypted_content"]},
+    }
+    return {"model": model, "stream": True, **plain[client], **case.request.get(client, {})}
+
+
+async def ask(session: aiohttp.ClientSession, gateway: Gateway, client: str, body: dict[str, Any], got: Got) -> None:
+    """Ask as a client of a dialect does, and fill `got` as the answer comes."""
+    headers = {"Authorization": f"Bearer {gateway.key}", "x-api-key": gateway.key, "anthropic-version": "2023-06-01"}
+    try:
+        async with asyncio.timeout(PATIENCE_S), session.post(gateway.url + PATHS[client], json=body, headers=headers) as response:
+            got.status = response.status
+            async for chunk in response.content.iter_any():
+                got.data += chunk
+    except TimeoutError:
+        got.broken = f"nothing ends it within {PATIENCE_S:g} s"
+    except aiohttp.ClientError as e:
+        got.broken = f"the connection broke: {e!r}"
+
+
+def judge(case: Case, client: str, got: Got, sent: dict[str, Any] | None, *, crlf: bool = False) -> list[str]:
+    """What is wrong with an answer; nothing, where it conforms."""
+    wanted = case.expect
+    native = client == case.dialect
+    if got.broken and not ("error" in wanted and native):
+        return [got.broken]
+    if native and case.native == "bytes":
+        return _same(case, client, got, crlf)
+    out = read(client, got.data)
+    wrong = [] if native else list(out.problems)
+    if not native and sent is not None and case.sent:
+        wrong += _lacks(case.sent, sent, "")
+    if "error" in wanted:
+        told = out.error if got.status == 200 else (out.error or "")
+        if told is None and not got.broken:
+            wrong.append("it is not told that the answer broke off")
+        if wanted["error"] not in (told or ""):
+            wrong.append(f"the error is {told!r}, not {wanted['error']!r}")
+        status = wanted.get("status", 200 if wanted.get("text") else None)
+        if status is not None and got.status != status and got.status // 100 != status:
+            wrong.append(f"the status is {got.status}, not {status}")
+    elif out.error is not None or got.status != 200:
+        return [*wrong, f"status {got.status}, error {out.error!r}"]
+    if "error" not in wanted or got.status == 200:
+        wrong += _said(case, out)
+    return wrong + (_same(case, client, got, crlf) if native else [])
+
+
+def _said(case: Case, out: Outcome) -> Iterator[str] | list[str]:
+    wanted, wrong = case.expect, []
+    for name in ("text", "thought", "signatures", "redacted"):
+        there, expected = getattr(out, name), wanted.get(name, [] if name in ("signatures", "redacted") else "")
+        if there != expected:
+            wrong.append(f"{name} is {there!r}, not {expected!r}")
+    if "error" in wanted:
+        return wrong
+    if out.stop != wanted["stop"]:
+        wrong.append(f"it stopped by {out.stop!r}, not {wanted['stop']!r}")
+    calls = []
+    for name, arguments in out.calls:
+        try:
+            calls.append({"name": name, "arguments": json.loads(arguments or "{}")})
+        except ValueError:
+            wrong += [] if case.cut_call else [f"the arguments of {name} are no JSON: {arguments!r}"]
+    if calls != wanted.get("calls", []):
+        wrong.append(f"it calls {calls}, not {wanted.get('calls', [])}")
+    for name, count in wanted.get("usage", {}).items():
+        if (out.usage or {}).get(name, 0) != count:
+            wrong.append(f"usage is {out.usage}, and {name} should be {count}")
+    if wanted.get("no_usage") and any((out.usage or {}).values()):
+        wrong.append(f"usage is {out.usage}, and nobody told it")
+    return wrong
+
+
+def _same(case: Case, client: str, got: Got, crlf: bool) -> list[str]:
+    """Whether the bytes are the provider's own: to the last whole event where it broke off, and then an error."""
+    body = case.body.replace(b"\n", b"\r\n") if crlf else case.body
+    if "error" not in case.expect or got.data == body:
+        return [] if got.data == body else [f"the bytes are others from {_differs(got.data, body)}"]
+    if not case.streams:
+        return [f"the bytes are others from {_differs(got.data, body)}"]
+    end = b"\r\n\r\n" if crlf else b"\n\n"
+    whole = body[: body.rfind(end) + len(end)] if end in body else b""
+    if got.status != 200 and not read(case.dialect, body).size:
+        return []
+    if not got.data.startswith(whole):
+        return [f"the bytes are others from {_differs(got.data, whole)}"]
+    return []
+
+
+def _differs(got: bytes, wanted: bytes) -> str:
+    at = next((i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted)))
+    return f"byte {at} of {len(wanted)}: {got[at : at + 50]!r}, not {wanted[at : at + 50]!r}"
+
+
+def _lacks(wanted: Any, there: Any, where: str) -> list[str]:
+    """What of a request did not come to the provider; text and a list of one text are the same."""
+    if isinstance(wanted, dict) and isinstance(there, dict):
+        return [
+            f for k, v in wanted.items() for f in (_lacks(v, there[k], f"{where}.{k}") if k in there else [f"{where}.{k} was not sent"])
+        ]
+    if isinstance(wanted, str) and isinstance(there, list):
+        there = "".join(str(b.get("text", b)) if isinstance(b, dict) else str(b) for b in there)
+    if isinstance(wanted, list) and isinstance(there, list) and len(wanted) == len(there):
+        return [f for i, (a, b) in enumerate(zip(wanted, there, strict=True)) for f in _lacks(a, b, f"{where}[{i}]")]
+    if where.endswith(".arguments") and isinstance(there, str) and json.loads(there) == json.loads(wanted):
+        return []
+    return [] if wanted == there else [f"{where} was sent as {there!r}, not {wanted!r}"]
+
+
+# ── the checks of a case ──────────────────────────────────────────────────────────────────────────────────────────────
+
+VARIANTS: dict[str, dict[str, Any]] = {"": {}, "split at every byte": {"split": 1}, "CRLF": {"crlf": True}}
+
+
+@dataclass
+class Check:
+    """One way to ask for a case: by a client of which dialect, and how the provider sends."""
+
+    case: Case
+    client: str
+    variant: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.case.name} → {self.client}" + (f", {self.variant}" if self.variant else "")
+
+    @property
+    def native(self) -> bool:
+        return self.case.dialect == self.client
+
+
+def checks(found: list[Case]) -> list[Check]:
+    """All ways to ask for these cases."""
+    made = []
+    for case in found:
+        for client in (case.dialect, *CLIENTS[case.dialect]):
+            variants = [v for v in VARIANTS if case.streams or not v]
+            made += [Check(case, client, v) for v in variants]
+            made += [Check(case, client, "event by event")] if case.paced else []
+    return made
+
+
+async def run(check: Check, gateway: Gateway, player: Player, session: aiohttp.ClientSession) -> list[str]:
+    """What is wrong, by one check."""
+    got = Got()
+    how = VARIANTS.get(check.variant, {})
+    seen = (lambda: size(check.client, got.data)) if check.variant == "event by event" else None
+    held = player.answer(check.case, seen=seen, **how)
+    before = len(player.requests)
+    model = gateway.models["anthropic" if check.case.dialect == "anthropic" else "openai"]
+    await ask(session, gateway, check.client, asked(check.case, check.client, model), got)
+    sent = player.requests[-1][1] if len(player.requests) > before else None
+    return [*held[:1], *judge(check.case, check.client, got, sent, crlf=check.variant == "CRLF")]
+
+
+async def leave(
+    client: str, dialect: str, gateway: Gateway, player: Player, session: aiohttp.ClientSession, within_s: float = 3.0
+) -> list[str]:
+    """What is wrong when a client goes away: the call of the provider must end."""
+    player.drip(dialect)
+    body = asked(Case("", "", dialect, {"body": ""}, {}), client, gateway.models[dialect])
+    headers = {"Authorization": f"Bearer {gateway.key}", "x-api-key": gateway.key, "anthropic-version": "2023-06-01"}
+    response = await session.post(gateway.url + PATHS[client], json=body, headers=headers)
+    data = b""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            while b"drop" not in data and (chunk := await response.content.readany()):
+                data += chunk
+    response.close()
+    if b"drop" not in data:
+        return ["nothing came before it could leave"]
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(player.gone.wait(), within_s)
+    return [] if player.gone.is_set() else [f"the provider is still being asked {within_s:g} s after the client left"]
