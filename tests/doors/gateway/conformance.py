@@ -65,7 +65,7 @@ class Player:
     client left before its answer was whole. Port 0 is one that is free."""
 
     def __init__(self, port: int = 0) -> None:
-        self.send: Callable[[Any], Any] | None = None
+        self.send: Callable[[asyncio.StreamWriter, Any], Any] | None = None
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.gone = asyncio.Event()
         self.port = port
@@ -86,7 +86,7 @@ class Player:
                 body = await reader.readexactly(int(length[1])) if length else b"{}"
                 self.requests.append((head.split(" ")[1], json.loads(body or b"{}")))
                 assert self.send is not None
-                sending = asyncio.ensure_future(self.send(writer))
+                sending = asyncio.ensure_future(self.send(writer, self.requests[-1][1]))
                 left = asyncio.ensure_future(reader.read(1))  # nobody sends a second question before the first is answered
                 await asyncio.wait([sending, left], return_when=asyncio.FIRST_COMPLETED)
                 if not sending.done():
@@ -104,7 +104,7 @@ class Player:
         body = case.body.replace(b"\n", b"\r\n") if crlf else case.body
         held: list[str] = []
 
-        async def send(writer: asyncio.StreamWriter) -> None:
+        async def send(writer: asyncio.StreamWriter, request: Any) -> None:
             status, kind = case.upstream.get("status", 200), case.upstream.get("content_type", "text/event-stream")
             head = f"HTTP/1.1 {status} Told\r\nContent-Type: {kind}\r\nConnection: close\r\n"
             if not case.streams:
@@ -138,7 +138,7 @@ class Player:
         self.gone = asyncio.Event()
         first, more = DRIP[dialect]
 
-        async def send(writer: asyncio.StreamWriter) -> None:
+        async def send(writer: asyncio.StreamWriter, request: Any) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
             for piece in (first, *[more] * 3000):
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
