@@ -44,9 +44,12 @@ class Blocks:
         self.made: list[Block] = []
         self._open: Block | None = None
         self._waiting: list[Delta] = []
+        self._closed: set[int] = set()  # calls
 
     def add(self, delta: Delta) -> Iterator[Step]:
         """What a piece does."""
+        if delta.call is not None and delta.call.index in self._closed:  # its arguments are whole: this is space, or the reply fails
+            return
         if self._waits(delta):
             self._waiting.append(delta)
             return
@@ -133,6 +136,7 @@ class Blocks:
         block, self._open = self._open, None
         if block is None:
             return
+        self._closed |= {block.call} if block.kind == "call" else set()
         if block.kind == "call" and not block.text:  # a call without arguments: clients read them as JSON
             block.text = "{}"
             yield Step("text", block, "{}")
