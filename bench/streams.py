@@ -5,7 +5,8 @@
 
 The first starts both. The second tries any gateway: make NAME a model of OpenAI's dialect at `http://127.0.0.1:PORT/v1`, and the other
 one a model of Anthropic's at `http://127.0.0.1:PORT`: there the suite stands in the provider's place. Only HTTP is spoken. Each row is a
-transcript (`tests/doors/gateway/streams/`) asked for by a client of one dialect: how many of the ways to send it come out right.
+transcript (`tests/doors/gateway/streams/`) asked for by a client of one dialect: in how many of the ways to send it the client reads what
+it should, and, where nothing is translated, in how many the bytes are the provider's own but for the model's name.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.doors.gateway.conformance import CLIENTS, Gateway, Player, cases, checks, leave, run
+from tests.doors.gateway.conformance import CLIENTS, OTHER, Gateway, Player, cases, checks, leave, run
 from tests.doors.server import Server
 
 from bench.gateway import free_port, wait_for
@@ -80,19 +81,31 @@ def theirs(folder: Path, upstream: int, ends: contextlib.ExitStack) -> Gateway:
     return Gateway(f"http://127.0.0.1:{port}", "sk-peer", MODELS)
 
 
+def counted(ways: dict[str, list[str]], *, bytes_: bool) -> tuple[int, int]:
+    """In how many ways it is right, and in how many it was tried."""
+    return sum(not any(w.startswith(OTHER) == bytes_ for w in wrong) for wrong in ways.values()), len(ways)
+
+
+def passes(row: str) -> bool:
+    """Whether nothing is translated for it."""
+    dialect, _, client = row.partition(" → ")
+    return dialect.partition("_")[0] == client
+
+
 def shown(found: dict[str, Found], why: bool) -> None:
     """The table, and below it what each gateway does wrong."""
     names = list(found)
     rows = list(found[names[0]])
-    print(f"{'':58}" + "".join(f"{name:>12}" for name in names))
+    print(f"{'':52}" + "".join(f"{name + ': says':>20}{'same bytes':>12}" for name in names))
+    totals = {name: [0, 0, 0, 0] for name in names}
     for row in rows:
-        cells = [f"{sum(not w for w in found[n][row].values())}/{len(found[n][row])}" for n in names]
-        print(f"{row:58}" + "".join(f"{cell:>12}" for cell in cells))
-    totals = []
-    for n in names:
-        flat = [w for row in found[n].values() for w in row.values()]
-        totals.append(f"{sum(not w for w in flat)}/{len(flat)}")
-    print(f"{'all':58}" + "".join(f"{cell:>12}" for cell in totals))
+        cells = []
+        for name in names:
+            says, same = counted(found[name][row], bytes_=False), counted(found[name][row], bytes_=True) if passes(row) else (0, 0)
+            totals[name] = [a + b for a, b in zip(totals[name], (*says, *same), strict=True)]
+            cells += [f"{says[0]}/{says[1]}".rjust(20), (f"{same[0]}/{same[1]}" if same[1] else "").rjust(12)]
+        print(f"{row:52}" + "".join(cells))
+    print(f"{'all':52}" + "".join(f"{f'{a}/{b}':>20}{f'{c}/{d}':>12}" for a, b, c, d in totals.values()))
     for n in names if why else ():
         print(f"\n{n}")
         for row, ways in found[n].items():
