@@ -6,7 +6,8 @@
 The first starts both. The second tries any gateway: make NAME a model of OpenAI's dialect at `http://127.0.0.1:PORT/v1`, and the other
 one a model of Anthropic's at `http://127.0.0.1:PORT`: there the suite stands in the provider's place. Only HTTP is spoken. Each row is a
 transcript (`tests/doors/gateway/streams/`) asked for by a client of one dialect: in how many of the ways to send it the client reads what
-it should, and, where nothing is translated, in how many the bytes are the provider's own but for the model's name.
+it should; and in how many it is in form, which is: where nothing is translated, the bytes are the provider's own but for the model's name,
+and where it is, the events are those of the documentation, in their order. Below it the same by dialects.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.doors.gateway.conformance import CLIENTS, OTHER, Gateway, Player, cases, checks, leave, run
+from tests.doors.gateway.conformance import CLIENTS, FORM, OTHER, Gateway, Player, cases, checks, leave, run
 from tests.doors.server import Server
 
 from bench.gateway import free_port, wait_for
@@ -81,34 +82,34 @@ def theirs(folder: Path, upstream: int, ends: contextlib.ExitStack) -> Gateway:
     return Gateway(f"http://127.0.0.1:{port}", "sk-peer", MODELS)
 
 
-def counted(ways: dict[str, list[str]], *, bytes_: bool) -> tuple[int, int]:
-    """In how many ways it is right, and in how many it was tried."""
-    return sum(not any(w.startswith(OTHER) == bytes_ for w in wrong) for wrong in ways.values()), len(ways)
-
-
-def passes(row: str) -> bool:
-    """Whether nothing is translated for it."""
-    dialect, _, client = row.partition(" → ")
-    return dialect.partition("_")[0] == client
+def counted(ways: dict[str, list[str]]) -> tuple[int, int, int]:
+    """In how many ways the client reads what it should, in how many it is in form, and in how many it was tried."""
+    says = sum(all(w.startswith((OTHER, FORM)) for w in wrong) for wrong in ways.values())
+    return says, sum(not any(w.startswith((OTHER, FORM)) for w in wrong) for wrong in ways.values()), len(ways)
 
 
 def shown(found: dict[str, Found], why: bool) -> None:
     """The table, and below it what each gateway does wrong."""
     names = list(found)
-    rows = list(found[names[0]])
-    print(f"{'':52}" + "".join(f"{name + ': says':>20}{'same bytes':>12}" for name in names))
-    totals = {name: [0, 0, 0, 0] for name in names}
-    for row in rows:
+    print(f"{'':60}" + "".join(f"{name + ': says':>20}{'in form':>12}" for name in names))
+    groups: dict[str, dict[str, list[int]]] = {}
+    for row in found[names[0]]:
+        whose, _, client = row.partition(" → ")
+        group = "clients that leave" if ":" in whose else f"{whose.partition('_')[0]} → {client}"
         cells = []
         for name in names:
-            says, same = counted(found[name][row], bytes_=False), counted(found[name][row], bytes_=True) if passes(row) else (0, 0)
-            totals[name] = [a + b for a, b in zip(totals[name], (*says, *same), strict=True)]
-            cells += [f"{says[0]}/{says[1]}".rjust(20), (f"{same[0]}/{same[1]}" if same[1] else "").rjust(12)]
-        print(f"{row:52}" + "".join(cells))
-    print(f"{'all':52}" + "".join(f"{f'{a}/{b}':>20}{f'{c}/{d}':>12}" for a, b, c, d in totals.values()))
-    for n in names if why else ():
-        print(f"\n{n}")
-        for row, ways in found[n].items():
+            says, form, tried_ = counted(found[name][row])
+            for total in (group, "all"):
+                held = groups.setdefault(total, {}).setdefault(name, [0, 0, 0])
+                groups[total][name] = [held[0] + says, held[1] + form, held[2] + tried_]
+            cells.append(f"{f'{says}/{tried_}':>20}{f'{form}/{tried_}':>12}")
+        print(f"{row:60}" + "".join(cells))
+    print()
+    for group, sums in sorted(groups.items(), key=lambda g: g[0] == "all"):
+        print(f"{group:60}" + "".join(f"{f'{a}/{n}':>20}{f'{b}/{n}':>12}" for a, b, n in sums.values()))
+    for name in names if why else ():
+        print(f"\n{name}")
+        for row, ways in found[name].items():
             for way, wrong in ways.items():
                 if wrong:
                     print(f"  {row}{', ' + way if way else ''}: {'; '.join(wrong)[:300]}")

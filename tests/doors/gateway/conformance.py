@@ -25,6 +25,7 @@ PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages", "respons
 CLIENTS = {"openai": ("anthropic",), "anthropic": ("openai", "responses"), "responses": ()}  # who else asks for a transcript's model
 PATIENCE_S = 10.0  # after this much the gateway is said to hang
 OTHER = "the bytes are others"  # how it is told that what passed through is not the provider's own
+FORM = "not in form:"  # how it is told that what was translated keeps to no documentation, though it may be understood
 HELD_S = 3.0  # how long a client may wait for an event that was sent
 
 
@@ -93,9 +94,9 @@ class Player:
                 if not sending.done():
                     self.gone.set()
                     sending.cancel()
-                elif not left.done():
-                    writer.close()
-                    left.cancel()
+                writer.close()
+                left.cancel()
+                await asyncio.gather(sending, left, return_exceptions=True)
                 break
         writer.close()
 
@@ -228,7 +229,7 @@ def judge(case: Case, client: str, got: Got, sent: dict[str, Any] | None, *, crl
     if native and case.native == "bytes":
         return _same(case, client, got, crlf)
     out = read(client, got.data)
-    wrong = [] if native else list(out.problems)
+    wrong = [] if native else [f"{FORM} {problem}" for problem in out.problems]
     if not native and sent is not None and case.sent:
         wrong += _lacks(case.sent, sent, "")
     if "error" in wanted:
