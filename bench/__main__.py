@@ -9,6 +9,8 @@ BENCHES = (
     ("bench.gateway",),
     ("bench.gateway", "--stream"),
     ("bench.gateway", "--masking"),
+    ("bench.paced",),
+    ("bench.streams",),
     ("bench.ingest",),
     ("bench.tracing",),
     ("bench.kill_ingest",),

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / ".bench"
@@ -26,15 +27,22 @@ def environment(name: str, *requirements: str) -> Path:
     return folder / "bin"
 
 
-def litellm(folder: Path, port: int, upstream: int, key: str) -> subprocess.Popen[bytes]:
-    """LiteLLM's proxy with one worker and one key, no database and no callbacks; its log goes to a file."""
+def litellm(
+    folder: Path, port: int, upstream: int, key: str, models: Mapping[str, str] = {"openai": "openai/echo"}
+) -> subprocess.Popen[bytes]:
+    """LiteLLM's proxy with one worker and one key, no database and no callbacks, for one model of each dialect in `models`; its log goes
+    to a file."""
     config = folder / "litellm.yaml"
+    bases = {"openai": f"http://127.0.0.1:{upstream}/v1", "anthropic": f"http://127.0.0.1:{upstream}"}
     config.write_text(
-        f"""model_list:
-  - model_name: openai/echo
-    litellm_params: {{model: openai/echo, api_base: "http://127.0.0.1:{upstream}/v1", api_key: sk-bench}}
-general_settings: {{master_key: {key}}}
-litellm_settings: {{telemetry: false}}
+        "model_list:\n"
+        + "".join(
+            f'  - model_name: {name}\n    litellm_params: {{model: {name}, api_base: "{bases[dialect]}", api_key: sk-bench}}\n'
+            for dialect, name in models.items()
+        )
+        + f"""general_settings: {{master_key: {key}}}
+litellm_settings: {{telemetry: false, num_retries: 0, use_chat_completions_url_for_anthropic_messages: true}}
+router_settings: {{num_retries: 0, disable_cooldowns: true}}
 """
     )
     variables = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}

@@ -1,6 +1,6 @@
 """What goes into a model and what comes out, in one shape for every provider.
 
-A message has parts: text, an image or a file by digest, a tool call, a tool result. `ModelRequest` is what is hashed
+A message has parts: text, an image or a file by digest, reasoning, a tool call, a tool result. `ModelRequest` is what is hashed
 to name a draw; `ModelReply` carries tokens by class and the reason it stopped. Token counts follow OpenTelemetry:
 `input` includes cached tokens. Knows nothing of any provider's wire format; `runtime/dialects` translates.
 """
@@ -34,6 +34,15 @@ class FilePart(msgspec.Struct, frozen=True, tag_field="type", tag="file", omit_d
     media_type: str | None = None
 
 
+class ReasoningPart(msgspec.Struct, frozen=True, tag_field="type", tag="reasoning", omit_defaults=True):
+    """What a model thought before it answered. `signature` and `redacted` are the provider's own, and only the model that thought can
+    read them; without either it is never sent back."""
+
+    text: str = ""
+    signature: str = ""
+    redacted: str = ""
+
+
 class ToolCallPart(msgspec.Struct, frozen=True, tag_field="type", tag="tool_call"):
     """The model asks for a tool. `arguments` is a JSON object."""
 
@@ -50,7 +59,7 @@ class ToolResultPart(msgspec.Struct, frozen=True, tag_field="type", tag="tool_re
     error: bool = False
 
 
-Part = TextPart | ImagePart | FilePart | ToolCallPart | ToolResultPart
+Part = TextPart | ImagePart | FilePart | ReasoningPart | ToolCallPart | ToolResultPart
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -64,6 +73,10 @@ class Message(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """All text parts, joined."""
         return "".join(p.text for p in self.parts if isinstance(p, TextPart))
+
+    @property
+    def reasoning(self) -> list[ReasoningPart]:
+        return [p for p in self.parts if isinstance(p, ReasoningPart)]
 
     @property
     def tool_calls(self) -> list[ToolCallPart]:
@@ -145,8 +158,21 @@ class ModelReply(msgspec.Struct, frozen=True, omit_defaults=True):
     reused: bool = False
 
 
+class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A piece of a tool call. `index` counts the calls of a reply from 0; the first piece of each has its id and name, and the
+    `arguments` of all its pieces together are the text of a JSON object. Pieces of several calls may come in turns."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One piece of a streamed reply: text, or at the end the whole reply."""
+    """One piece of a streamed reply: of its text, its reasoning or a tool call; or at the end the whole reply. A signature ends the
+    reasoning it is of. A model that does not stream its tool calls gives them with the reply."""
 
     text: str = ""
+    reasoning: ReasoningPart | None = None
+    call: CallDelta | None = None
     reply: ModelReply | None = None

@@ -132,31 +132,36 @@ def free_port() -> Iterator[int]:
 
 @pytest.fixture
 async def live(tmp_path: Path) -> AsyncIterator[Live]:
-    async with ScriptedProvider() as provider:
-        table = tmp_path / "providers.toml"
-        table.write_text(provider.table())
-        providers = load_providers(table, {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY, "MISTRAL_API_KEY": KEY})
-        http = Http(Timeouts(connect_s=2, first_token_s=1, between_tokens_s=1, total_s=2), Retries(attempts=1))
-        kept: dict[str, bytes] = {}
+    async with ScriptedProvider() as provider, serving(tmp_path, provider.table(), provider) as held:
+        yield held
 
-        def keep(data: bytes) -> str:
-            kept["sha256:kept"] = data
-            return "sha256:kept"
 
-        models = Models(providers, Prices().price, http, blobs=kept.__getitem__)
-        with free_port() as port:
-            held = Live(f"http://127.0.0.1:{port}", provider, Runs())
-            gateway = Gateway(
-                models=models, runs=held.runs, records=held, authenticate=authenticate, guard=guard,
-                listed=listed, keep=keep, body_limit=2**20,
-            )  # fmt: skip
-            server = Server(gateway, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_enabled=False)
-            serving = asyncio.create_task(server.serve())
-            await _reachable(port)
-            yield held
-            server.stop()
-            await serving
-        await models.close()
+@contextlib.asynccontextmanager
+async def serving(folder: Path, table: str, provider: ScriptedProvider, total_s: float = 2.0) -> AsyncIterator[Live]:
+    """A gateway whose providers are those of a table."""
+    (folder / "providers.toml").write_text(table)
+    providers = load_providers(folder / "providers.toml", {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY, "MISTRAL_API_KEY": KEY})
+    http = Http(Timeouts(connect_s=2, first_token_s=1, between_tokens_s=1, total_s=total_s, after_end_s=0.1), Retries(attempts=1))
+    kept: dict[str, bytes] = {}
+
+    def keep(data: bytes) -> str:
+        kept["sha256:kept"] = data
+        return "sha256:kept"
+
+    models = Models(providers, Prices().price, http, blobs=kept.__getitem__)
+    with free_port() as port:
+        held = Live(f"http://127.0.0.1:{port}", provider, Runs())
+        gateway = Gateway(
+            models=models, runs=held.runs, records=held, authenticate=authenticate, guard=guard,
+            listed=listed, keep=keep, body_limit=2**20,
+        )  # fmt: skip
+        server = Server(gateway, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_enabled=False)
+        task = asyncio.create_task(server.serve())
+        await _reachable(port)
+        yield held
+        server.stop()
+        await task
+    await models.close()
 
 
 async def _reachable(port: int) -> None:

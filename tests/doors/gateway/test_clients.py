@@ -158,7 +158,7 @@ async def test_what_clients_send_survives_the_translation(live: Live) -> None:
         {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
     ]
     choice = {"type": "function", "function": {"name": "weather"}}
-    more: Any = {"max_completion_tokens": 9, "stop": ["END"], "tools": [WEATHER], "tool_choice": choice}
+    more: Any = {"max_completion_tokens": 9, "stop": ["END"], "tools": [WEATHER], "tool_choice": choice, "frequency_penalty": 0}
     await openai_chat(live, "anthropic/claude-x", stream=False, messages=turns, **more)
     body = live.provider.requests[0].body
     assert body["system"] == "Be brief." and body["max_tokens"] == 9 and body["stop_sequences"] == ["END"]

@@ -17,11 +17,11 @@ from windlass.core.ids import now_ns
 from windlass.core.message import Delta, Message, ModelReply, ModelRequest, TextPart, Usage
 from windlass.core.operations.runs import RunPiece, RunResult
 from windlass.core.ref import ENVIRONMENTS, Ref
-from windlass.doors.gateway import wire_anthropic, wire_openai
-from windlass.doors.gateway.calls import Call
+from windlass.doors.gateway import wire_anthropic, wire_openai, wire_responses
+from windlass.doors.gateway.calls import Call, counted
 from windlass.doors.gateway.exchange import ClientGone, Exchange
 from windlass.runtime.context import Records, RunContext
-from windlass.runtime.models import Model
+from windlass.runtime.models import Model, Price
 
 
 class Runs(Protocol):
@@ -38,74 +38,94 @@ class Runs(Protocol):
 
 class Writer(Protocol):
     def start(self) -> bytes: ...
-    def text(self, text: str) -> bytes: ...
-    def end(self, reply: ModelReply, usage: bool = True) -> Any: ...
+    def piece(self, delta: Delta) -> bytes: ...
+    def end(self, reply: ModelReply, usage: bool = True) -> bytes: ...
+    def error(self, error: WindlassError, status: int) -> bytes: ...
 
 
 class Face(Protocol):
-    """A dialect as its clients see it: `wire_openai`, `wire_anthropic`."""
+    """An interface as its clients see it: `wire_openai`, `wire_responses`, `wire_anthropic`."""
 
     def request_of(self, body: dict[str, Any], keep: Any) -> ModelRequest: ...
-    def reply_body(self, reply: ModelReply, model: str, usage: bool = True) -> bytes: ...
+    def reply_body(self, reply: ModelReply, model: str, asked: dict[str, Any], usage: bool = True) -> bytes: ...
     def error_body(self, error: WindlassError, status: int) -> bytes: ...
     def error_event(self, error: WindlassError, status: int) -> bytes: ...
     @property
     def StreamWriter(self) -> type[Any]: ...
 
 
-CHAT = ("/chat/completions", "/messages")  # the paths that can be translated
-FACES: dict[str, Face] = {"openai": wire_openai, "anthropic": wire_anthropic}
+FACES: dict[str, Face] = {"/chat/completions": wire_openai, "/responses": wire_responses, "/messages": wire_anthropic}  # by path
 
 
 async def answer_model(
-    exchange: Exchange, call: Call, model: Model, face: Face, request: ModelRequest, body: dict[str, Any], records: Records
+    exchange: Exchange, call: Call, model: Model, face: Face, request: ModelRequest, body: dict[str, Any], records: Records, price: Price
 ) -> None:
     """Ask a model in its own dialect and answer in the caller's; the span is recorded when the answer is out."""
     reply: ModelReply | None = None
-    texts: list[str] = []
+    said = Said()
     problem = ""
     try:
         async with exchange.watched():
             if body.get("stream"):
                 writer = face.StreamWriter(call.model, call.span_id, body)
-                async with contextlib.aclosing(_texts(model.stream(request), call)) as deltas:
-                    reply = await _write(exchange, deltas, writer, texts)
+                async with contextlib.aclosing(_timed(model.stream(request), call)) as deltas:
+                    reply = await _write(exchange, deltas, writer, said)
             else:
                 reply = await model.complete(request)
                 call.first_ns = now_ns()
-                await exchange.respond(200, face.reply_body(reply, call.model))
+                named = msgspec.structs.replace(reply, response_id=reply.response_id or call.span_id)
+                await exchange.respond(200, face.reply_body(named, call.model, body, reply.usage.input is not None))
     except ClientGone:
         problem = "the client left before its answer was whole"
     except WindlassError as e:
         problem = e.message
         raise
     finally:
-        estimated = reply is None and bool(texts)
+        estimated = reply is None and said.pieces > 0
         if estimated:
-            reply = ModelReply(Message("assistant", (TextPart("".join(texts)),)), "error", Usage(output=len(texts)))
+            usage = counted(Usage(), request.messages, said.size, said.pieces)
+            cost = price(model.provider, call.model.partition("/")[2], usage, call.start_ns)
+            reply = ModelReply(Message("assistant", (TextPart("".join(said.texts)),)), "error", usage, cost=cost)
         records.record([call.span(request.messages, reply, problem, estimated=estimated)])
 
 
-async def _texts(deltas: AsyncIterator[Delta], call: Call) -> AsyncGenerator[Delta, None]:
+class Said:
+    """What has gone out of an answer; `size` in bytes."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.pieces = 0
+        self.size = 0
+
+    def add(self, delta: Delta) -> None:
+        told = (delta.text, delta.reasoning.text if delta.reasoning else "", delta.call.arguments if delta.call else "")
+        self.pieces += 1
+        self.size += sum(len(t.encode()) for t in told)
+        if delta.text:
+            self.texts.append(delta.text)
+
+
+async def _timed(deltas: AsyncIterator[Delta], call: Call) -> AsyncGenerator[Delta, None]:
     async with contextlib.aclosing(deltas) as open_deltas:  # type: ignore[type-var]
         async for delta in open_deltas:
             call.first_ns = call.first_ns or now_ns()
             yield delta
 
 
-async def _write(exchange: Exchange, deltas: AsyncGenerator[Delta, None], writer: Writer, texts: list[str]) -> ModelReply:
+async def _write(exchange: Exchange, deltas: AsyncGenerator[Delta, None], writer: Writer, said: Said) -> ModelReply:
     """Write a stream; its reply."""
     async for delta in deltas:
         if not exchange.begun:
+            exchange.error_event = writer.error
             await exchange.begin()
             await exchange.write(writer.start())
-        if delta.text:
-            texts.append(delta.text)
-            await exchange.write(writer.text(delta.text))
         if delta.reply is not None:
-            await exchange.write(b"".join(writer.end(delta.reply, delta.reply.usage.input is not None)))
+            await exchange.write(writer.end(delta.reply, delta.reply.usage.input is not None))
             await exchange.end()
             return delta.reply
+        said.add(delta)
+        if piece := writer.piece(delta):
+            await exchange.write(piece)
     raise ModelFailed("the model stopped without an answer")
 
 
@@ -137,11 +157,11 @@ async def answer_release(exchange: Exchange, call: Call, runs: Runs, target: Ref
         async with exchange.watched():
             if not body.get("stream"):
                 result = await runs.execute(target, given, context)
-                await exchange.respond(200, face.reply_body(_reply(result), call.model, usage=result.usage is not None))
+                await exchange.respond(200, face.reply_body(_reply(result), call.model, body, usage=result.usage is not None))
                 return
             writer = face.StreamWriter(call.model, call.span_id, body)
             async with contextlib.aclosing(_deltas(runs.execute_stream(target, given, context))) as deltas:
-                await _write(exchange, deltas, writer, [])
+                await _write(exchange, deltas, writer, Said())
 
 
 async def _deltas(pieces: AsyncGenerator[RunPiece, None]) -> AsyncGenerator[Delta, None]:

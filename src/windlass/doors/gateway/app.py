@@ -1,6 +1,6 @@
 """The gateway's ASGI application: routes, who calls, which way an answer is made, and errors in the caller's dialect.
 
-    POST /v1/chat/completions · /v1/embeddings · /v1/responses         OpenAI's dialect
+    POST /v1/chat/completions · /v1/responses · /v1/embeddings         OpenAI's dialect
     POST /v1/messages · /v1/messages/count_tokens                      Anthropic's dialect
     GET  /v1/models · /v1/models/{id}                                  both read it
     POST /invoke/{release}                                             typed JSON
@@ -25,7 +25,7 @@ from windlass.core.ids import now_ns
 from windlass.core.message import Usage
 from windlass.core.operations.runs import ModelEntry
 from windlass.core.ref import KINDS, Ref, parse_ref
-from windlass.doors.gateway.answers import CHAT, FACES, Face, Runs, answer_invoke, answer_model, answer_release
+from windlass.doors.gateway.answers import FACES, Face, Runs, answer_invoke, answer_model, answer_release
 from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import JSON, ClientGone, Exchange, Receive, Scope, Send
 from windlass.doors.gateway.relay import Relay
@@ -93,7 +93,7 @@ class Gateway:
         exchange = Exchange(scope, receive, send, self._watching)
         route = ROUTES.get(exchange.path)
         anthropic = route[0] == "anthropic" if route else "anthropic-version" in exchange.headers
-        face = FACES["anthropic" if anthropic else "openai"]
+        face = FACES.get(route[1] if route else "") or FACES["/messages" if anthropic else "/chat/completions"]
         try:
             await self._answer(exchange, route)
         except ClientGone:
@@ -131,7 +131,7 @@ class Gateway:
             call.model = msgspec.json.decode(fields.get("model", msgspec.Raw(b"null")), type=str)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise Invalid(f"the body must be a JSON object with a 'model': {e}", where="model") from e
-        face = FACES[dialect]
+        face = FACES.get(path)
         target = self._target(call.model, call.actor) if "/" not in call.model or call.model.split("/")[0] in KINDS else None
         if call.model == "baseline" or call.model.startswith("baseline@"):
             target = None
@@ -139,8 +139,11 @@ class Gateway:
             call.model, target = f"{dialect}/{call.model}", None
         if target is not None:
             self._narrow(call.actor, f"{target.kind}/{target.name}")
-            if path not in CHAT:
-                raise Invalid(f"a release cannot be called at {exchange.path}", remedy="use /v1/chat/completions, /v1/messages or /invoke")
+            if face is None:
+                raise Invalid(
+                    f"a release cannot be called at {exchange.path}",
+                    remedy="use /v1/chat/completions, /v1/responses, /v1/messages or /invoke",
+                )
             await answer_release(exchange, call, self._runs, target, face, _json(raw), self._keep)
             return
         self._narrow(call.actor, f"model/{call.model}")
@@ -149,11 +152,11 @@ class Gateway:
         if isinstance(model, RemoteModel) and model.endpoint.provider.dialect == dialect:
             await self._relay.pass_on(exchange, call, model.endpoint, path, dict(fields), model.name)
             return
-        if path not in CHAT:
-            raise Invalid(f"{exchange.path} only passes through, and {model.provider} does not speak it", where="model")
+        if face is None:
+            raise _not_spoken(exchange.path, path, model.provider)
         body = _json(raw)
         request = msgspec.structs.replace(face.request_of(body, self._keep), model=call.model)
-        await answer_model(exchange, call, model, face, request, body, self._records)
+        await answer_model(exchange, call, model, face, request, body, self._records, self._models.price)
 
     async def _is_providers(self, dialect: str, name: str, target: Ref) -> bool:
         """Whether a name alone is a model of the provider whose dialect is spoken. Only one that is known to be: a misspelt release
@@ -200,6 +203,14 @@ def _row(name: str, owner: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _not_spoken(whole: str, path: str, provider: str) -> Invalid:
+    """Why a path that is not translated cannot serve a model. Tokens are not guessed at: who plans by a count needs the model's own."""
+    if path == "/messages/count_tokens":
+        remedy = "ask without a count; the answer's usage tells what it took"
+        return Invalid(f"{provider} does not say how many tokens a request has before it is asked", where="model", remedy=remedy)
+    return Invalid(f"{whole} only passes through, and {provider} does not speak it", where="model")
+
+
 def _json(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw) if raw.strip() else None
@@ -221,7 +232,7 @@ async def _tell(exchange: Exchange, face: Face, error: WindlassError, *, plain: 
     """The error as its caller reads it; inside the stream where one has begun."""
     status = status_of(error)
     if exchange.begun:
-        await exchange.write(face.error_event(error, status))
+        await exchange.write((exchange.error_event or face.error_event)(error, status))
         await exchange.end()
         return
     headers = [JSON]

@@ -14,9 +14,11 @@ import msgspec
 from windlass.core import span as names
 from windlass.core.actor import Actor
 from windlass.core.ids import now_ns, span_id, trace_id
-from windlass.core.message import Message, ModelReply
+from windlass.core.message import FilePart, ImagePart, Message, ModelReply, Usage
 from windlass.core.span import Span, parse_traceparent
 from windlass.runtime.context import RunContext, shown
+
+BYTES_A_TOKEN = 4  # of UTF-8, where nobody counted
 
 
 class Call:
@@ -40,7 +42,7 @@ class Call:
         self.run_attributes = run.attributes() if run else {names.EVALUATION: actor.evaluation}
 
     def span(self, messages: tuple[Message, ...] | None, reply: ModelReply | None, problem: str = "", *, estimated: bool = False) -> Span:
-        """The finished span. `problem` says why the call failed; `estimated` that output tokens were counted by chunks."""
+        """The finished span. `problem` says why the call failed; `estimated` that tokens nobody told were counted by the text."""
         said: dict[str, Any] = {
             names.KIND: "model",
             names.PROJECT: self.actor.project,
@@ -63,6 +65,14 @@ class Call:
             end_ns=now_ns(), parent=self.parent.span_id if self.parent else None, status="error" if problem else "ok",
             status_message=problem, attributes={k: v for k, v in said.items() if v is not None}, project=self.actor.project,
         )  # fmt: skip
+
+
+def counted(told: Usage, messages: tuple[Message, ...] | None, size: int, pieces: int) -> Usage:
+    """The tokens of an answer that broke off: as many as the provider told; else one for every four bytes of what was asked, and of what
+    was said so far (`size`), but at least one for each of its pieces. They are marked as estimated wherever they are kept."""
+    asked = sum(len(msgspec.json.encode(p)) for m in messages or () for p in m.parts if not isinstance(p, ImagePart | FilePart))
+    given = told.input if told.input is not None else -(-asked // BYTES_A_TOKEN)
+    return msgspec.structs.replace(told, input=given, output=max(pieces, -(-size // BYTES_A_TOKEN), told.output or 0))
 
 
 def _answer(reply: ModelReply, estimated: bool) -> dict[str, Any]:

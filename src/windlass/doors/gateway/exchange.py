@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from windlass.core.errors import TooLarge, Unavailable
+from windlass.core.errors import TooLarge, Unavailable, WindlassError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -32,6 +32,7 @@ class Exchange:
         self.headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         self.begun = False
         self.trace = b""
+        self.error_event: Callable[[WindlassError, int], bytes] | None = None  # how the stream that has begun tells an error
         self._receive = receive
         self._send = send
         self._watching = watching

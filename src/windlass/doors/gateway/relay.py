@@ -1,8 +1,9 @@
 """Pass-through: a call whose provider speaks the caller's dialect goes out and comes back byte for byte.
 
-Only the model's name and the credentials change; fields we do not know survive both ways, and chunks of a stream are passed
+Only the model's name and the credentials change; fields we do not know survive both ways, and events of a stream are passed
 on as they come, unparsed. What was said is read from the kept bytes after the answer is out, for the trace. Nothing is
-tried again here: clients have their own policy for that, and it is told the provider's own status.
+tried again here: clients have their own policy for that, and it is told the provider's own status. One thing is added: a stream that
+ends before its end gets an error after its last whole event, since its client would take what came for all there is.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from windlass.core.errors import ModelFailed, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.message import Message, ModelReply, Usage, user
 from windlass.discover.providers import Endpoint
-from windlass.doors.gateway.answers import CHAT, FACES
-from windlass.doors.gateway.calls import Call
+from windlass.doors.gateway.answers import FACES
+from windlass.doors.gateway.calls import Call, counted
 from windlass.doors.gateway.exchange import ClientGone, Exchange
+from windlass.doors.gateway.read_responses import ResponsesReader, read
 from windlass.runtime.context import Records
 from windlass.runtime.models import Http, Price
+from windlass.runtime.models.dialect import StreamReader
 from windlass.runtime.models.http import EventReader, described
 from windlass.runtime.models.models import CODECS
 
@@ -31,6 +34,8 @@ KEPT = 8 * 2**20  # bytes of an answer kept for its trace; of a longer one only 
 _PASSED = ("retry-after", "retry-after-ms", "request-id", "x-request-id")
 _PASSED_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "openai-")
 _FORWARDED = ("anthropic-version", "anthropic-beta", "openai-beta", "idempotency-key")
+_ENDS = ("message_stop", "response.completed", "response.incomplete", "response.failed", "error")  # events that nothing comes after
+_ENDING = (b"[DONE]", b"message_stop", b"response.", b"error")
 _REPLACED = (401, 403)  # the provider's word on our key is not for the caller
 
 
@@ -46,7 +51,7 @@ class Relay:
         """Forward a request whose top-level fields are raw JSON, as the provider's model `name`."""
         body = msgspec.json.encode({**fields, "model": name})
         headers = {k: v for k in _FORWARDED if (v := exchange.headers.get(k)) is not None}
-        answer = _Kept(endpoint, fields, stream=bytes(fields.get("stream", b"")) == b"true")
+        answer = _Kept(endpoint, path, fields, stream=bytes(fields.get("stream", b"")) == b"true")
         try:
             async with exchange.watched():
                 await self._carry(exchange, call, endpoint, path, body, headers, answer)
@@ -56,7 +61,7 @@ class Relay:
             answer.problem = e.message
             raise
         finally:
-            self._records.record([answer.span(call, path, name, self._price)])
+            self._records.record([answer.span(call, name, self._price)])
 
     async def _carry(
         self, exchange: Exchange, call: Call, endpoint: Endpoint, path: str, body: bytes, headers: dict[str, str], answer: _Kept
@@ -66,6 +71,7 @@ class Relay:
         limits = self._http.timeouts
         wait = limits.first_token_s if answer.stream else limits.total_s
         provider = endpoint.provider.name
+        ended = False
         try:
             async with asyncio.timeout(wait) as limit:
                 async with await self._http.send(endpoint, path, body, headers) as response:
@@ -79,25 +85,33 @@ class Relay:
                         await exchange.respond(response.status, data, _passed(response))
                         return
                     held = b""
+                    answer.stream = response.content_type != "application/json"
                     while chunk := await response.content.readany():
                         if not exchange.begun:
                             call.first_ns = now_ns()
                             await exchange.begin(response.status, _passed(response))
-                        wait = limits.between_tokens_s
-                        limit.reschedule(asyncio.get_running_loop().time() + wait)
                         answer.keep(chunk)
                         whole, held = _whole_events(held + chunk if held else chunk)
                         if whole:
+                            ended = ended or _ends(whole)
                             await exchange.write(whole)
-                    if held:
-                        await exchange.write(held)
+                        wait = limits.after_end_s if ended else limits.between_tokens_s
+                        limit.reschedule(asyncio.get_running_loop().time() + wait)
         except TimeoutError:
-            raise ModelFailed(f"{provider} sent nothing for {wait:g} s", where=endpoint.base_url, provider=provider, timeout=True) from None
+            if not ended:
+                raise ModelFailed(
+                    f"{provider} sent nothing for {wait:g} s", where=endpoint.base_url, provider=provider, timeout=True
+                ) from None
         except aiohttp.ClientError as e:
-            told = endpoint.redact(str(e)) or type(e).__name__
-            raise ModelFailed(f"{provider} broke the answer off: {told}", where=endpoint.base_url, provider=provider) from e
+            if not ended:
+                told = endpoint.redact(str(e)) or type(e).__name__
+                raise ModelFailed(f"{provider} broke the answer off: {told}", where=endpoint.base_url, provider=provider) from e
         if not exchange.begun:
             raise ModelFailed(f"{provider} answered with nothing", where=endpoint.base_url, provider=provider)
+        if not ended and not answer.is_whole():
+            raise ModelFailed(f"{provider} broke the stream off", where=endpoint.base_url, provider=provider)
+        if held:
+            await exchange.write(held)
         await exchange.end()
 
     async def _carry_error(self, exchange: Exchange, endpoint: Endpoint, response: aiohttp.ClientResponse, answer: _Kept) -> None:
@@ -122,6 +136,25 @@ def _whole_events(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
+def _ends(events: bytes) -> bool:
+    """Whether the last of these events is one that nothing comes after."""
+    if not any(mark in events for mark in _ENDING):
+        return False
+    found = EventReader().feed(events)
+    if not found:
+        return False
+    if found[-1][1].strip() == b"[DONE]":
+        return True
+    try:
+        return msgspec.json.decode(found[-1][1], type=_Typed).type in _ENDS
+    except msgspec.MsgspecError:
+        return False
+
+
+class _Typed(msgspec.Struct):
+    type: str = ""
+
+
 def _passed(response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
     found = [(b"content-type", response.headers.get("Content-Type", "application/json").encode("latin-1"))]
     for name, value in response.headers.items():
@@ -134,10 +167,11 @@ def _passed(response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
 class _Kept:
     """The bytes of an answer, and what they say once it is out."""
 
-    def __init__(self, endpoint: Endpoint, fields: dict[str, Any], *, stream: bool) -> None:
+    def __init__(self, endpoint: Endpoint, path: str, fields: dict[str, Any], *, stream: bool) -> None:
         self.stream = stream
         self.problem = ""
         self._endpoint = endpoint
+        self._path = path
         self._fields = fields
         self._chunks: list[bytes] = []
         self._size = 0
@@ -148,39 +182,57 @@ class _Kept:
         while self._size > KEPT and len(self._chunks) > 2:
             self._size -= len(self._chunks.pop(len(self._chunks) // 2))
 
-    def span(self, call: Call, path: str, name: str, price: Price) -> Any:
-        reply, estimated = self._reply(path)
-        if reply is not None:
-            cost = price(self._endpoint.provider.name, name, reply.usage, call.start_ns)
-            reply = msgspec.structs.replace(reply, cost=None if estimated else cost)
-        return call.span(self._messages(path), reply, self.problem, estimated=estimated)
+    def is_whole(self) -> bool:
+        """Whether a stream that ended came to its end; one that cannot be read is left as it is."""
+        reader = self._reader()
+        if not self.stream or reader is None or len(self._chunks) < 1:
+            return True
+        try:
+            self._fed(reader)
+        except ModelFailed:
+            return True
+        return reader.done
 
-    def _messages(self, path: str) -> tuple[Message, ...] | None:
-        face = FACES.get(self._endpoint.provider.dialect) if path in CHAT else None
+    def span(self, call: Call, name: str, price: Price) -> Any:
+        messages = self._messages()
+        reply, estimated = self._reply(messages)
+        if reply is not None:
+            reply = msgspec.structs.replace(reply, cost=price(self._endpoint.provider.name, name, reply.usage, call.start_ns))
+        return call.span(messages, reply, self.problem, estimated=estimated)
+
+    def _messages(self) -> tuple[Message, ...] | None:
+        face = FACES.get(self._path)
         if face is None:
             text = bytes(self._fields.get("input") or self._fields.get("messages") or b"").decode("utf-8", "replace")
             return (user(text),) if text else None
-        body: dict[str, Any] = {k: msgspec.json.decode(self._fields[k]) for k in ("messages", "system") if k in self._fields}
+        said = ("messages", "system", "input", "instructions")
+        body: dict[str, Any] = {k: msgspec.json.decode(self._fields[k]) for k in said if k in self._fields}
         try:
             return face.request_of(body, lambda data: "").messages
         except WindlassError:  # a shape we do not know is passed on all the same, and kept as it was
             return (user(msgspec.json.encode(body).decode()),)
 
-    def _reply(self, path: str) -> tuple[ModelReply | None, bool]:
+    def _reader(self) -> StreamReader | None:
+        if self._path == "/responses":
+            return ResponsesReader()
+        return CODECS[self._endpoint.provider.dialect].reader(self._endpoint.provider) if self._path in FACES else None
+
+    def _fed(self, reader: StreamReader) -> tuple[int, int]:
+        """Give a reader all that was kept; how many pieces and bytes of an answer were in it."""
+        events = EventReader()
+        deltas = [d for e in (*events.feed(b"".join(self._chunks)), *events.end()) for d in reader.feed(*e)]
+        texts = (t for d in deltas for t in (d.text, d.reasoning.text if d.reasoning else "", d.call.arguments if d.call else ""))
+        return len(deltas), sum(len(t.encode()) for t in texts)
+
+    def _reply(self, messages: tuple[Message, ...] | None) -> tuple[ModelReply | None, bool]:
         """What the answer says, as far as it came; and whether its tokens had to be counted."""
         if not self._chunks or (self.problem and not self.stream):
             return None, False
-        data = b"".join(self._chunks)
+        reader = self._reader()
         try:
-            if path not in CHAT:
-                return _other(data, self.stream), False
-            codec = CODECS[self._endpoint.provider.dialect]
-            if not self.stream:
-                return codec.decode(data, self._endpoint.provider), False
-            reader = codec.reader(self._endpoint.provider)
-            pieces = 0
-            for event, payload in EventReader().feed(data):
-                pieces += bool(reader.feed(event, payload))
+            if not self.stream or reader is None:
+                return self._whole(b"".join(self._chunks)), False
+            pieces, size = self._fed(reader)
             reply = reader.reply()
         except ModelFailed as e:
             self.problem = self.problem or e.message
@@ -188,8 +240,12 @@ class _Kept:
         if reader.done:
             return reply, False
         self.problem = self.problem or f"{self._endpoint.provider.name} broke the stream off"
-        counted = Usage(reply.usage.input, max(pieces, reply.usage.output or 0), reply.usage.cached, reply.usage.cache_write)
-        return msgspec.structs.replace(reply, usage=counted, stop="error"), True
+        return msgspec.structs.replace(reply, usage=counted(reply.usage, messages, size, pieces), stop="error"), True
+
+    def _whole(self, data: bytes) -> ModelReply | None:
+        if self._path == "/responses":
+            return read(data)
+        return CODECS[self._endpoint.provider.dialect].decode(data, self._endpoint.provider) if self._path in FACES else _other(data)
 
 
 class _Counts(msgspec.Struct):
@@ -199,25 +255,20 @@ class _Counts(msgspec.Struct):
 
 
 class _Other(msgspec.Struct):
-    """An answer of embeddings, responses or count_tokens, as far as tokens go."""
+    """An answer of embeddings or count_tokens, as far as tokens go."""
 
     model: str = ""
     id: str | None = None
     usage: _Counts | None = None
-    response: _Other | None = None
-    type: str = ""
 
 
-def _other(data: bytes, stream: bool) -> ModelReply | None:
-    """The usage in an answer that is not a chat; None where it tells none."""
+def _other(data: bytes) -> ModelReply | None:
+    """The usage in an answer that is no chat; None where it tells none."""
     try:
-        found = None if stream else msgspec.json.decode(data, type=_Other)
-        for _, payload in EventReader().feed(data) if stream else ():
-            if b'"response.completed"' in payload or b'"response.incomplete"' in payload:
-                found = msgspec.json.decode(payload, type=_Other).response
+        found = msgspec.json.decode(data, type=_Other)
     except msgspec.MsgspecError:
         return None
-    if found is None or found.usage is None:
+    if found.usage is None:
         return None
     used = found.usage
     given = used.prompt_tokens if used.prompt_tokens is not None else used.input_tokens

@@ -6,13 +6,13 @@ with a sentence (400); a model's earlier thinking is left out, since only the mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from windlass.core.errors import Invalid, WindlassError
 from windlass.core.message import (
+    Delta,
     FilePart,
     ImagePart,
     Message,
@@ -25,6 +25,7 @@ from windlass.core.message import (
     ToolSpec,
     Usage,
 )
+from windlass.doors.gateway.blocks import Block, Blocks, Step, blocks_of
 from windlass.doors.gateway.wire_openai import Keep, decoded
 
 NEUTRAL = ("metadata", "service_tier", "cache_control")
@@ -47,8 +48,7 @@ def request_of(body: dict[str, Any], keep: Keep | None) -> ModelRequest:
     if body.get("stop_sequences"):
         parameters["stop"] = body["stop_sequences"]
     if (choice := body.get("tool_choice")) is not None:
-        named = isinstance(choice, dict) and choice.get("type") == "tool"
-        parameters["tool_choice"] = {"name": choice.get("name")} if named else _CHOICES.get(choice.get("type", ""), "auto")
+        parameters |= _choice(choice)
     config = body.get("output_config") or {}
     if config.get("effort"):
         parameters["reasoning_effort"] = config["effort"]
@@ -57,6 +57,14 @@ def request_of(body: dict[str, Any], keep: Keep | None) -> ModelRequest:
         messages.extend(_message(message, f"messages[{i}]", keep))
     tools = tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(body.get("tools") or []))
     return ModelRequest(str(body.get("model", "")), tuple(messages), parameters, tools, (config.get("format") or {}).get("schema"))
+
+
+def _choice(choice: Any) -> dict[str, Any]:
+    kind = choice.get("type") if isinstance(choice, dict) else None
+    if kind != "tool" and kind not in _CHOICES:
+        raise Invalid("this tool_choice is unknown", where="tool_choice", remedy="give it the type auto, any, none, or tool with a name")
+    one_at_a_time = {"parallel_tool_calls": False} if choice.get("disable_parallel_tool_use") else {}
+    return {"tool_choice": {"name": choice.get("name")} if kind == "tool" else _CHOICES[kind], **one_at_a_time}
 
 
 def _tool(tool: Any, where: str) -> ToolSpec:
@@ -68,10 +76,14 @@ def _tool(tool: Any, where: str) -> ToolSpec:
 
 
 def _message(message: Any, where: str, keep: Keep | None) -> list[Message]:
-    """One wire message as one or two of ours: tool results are a turn of their own."""
+    """One wire message as one or two of ours: tool results are a turn of their own, and pictures in them come after it."""
     if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
         raise Invalid("a message must have the role user or assistant", where=where)
     parts = _parts(message.get("content"), where, keep)
+    content = message.get("content")
+    for block in content if isinstance(content, list) else ():
+        if block.get("type") == "tool_result" and isinstance(block.get("content"), list):
+            parts += [p for p in _parts(block["content"], where, keep) if not isinstance(p, TextPart)]
     results = tuple(p for p in parts if isinstance(p, ToolResultPart))
     rest = tuple(p for p in parts if not isinstance(p, ToolResultPart))
     found = [Message("tool", results)] if results else []
@@ -95,7 +107,7 @@ def _part(block: Any, where: str, keep: Keep | None) -> Part | None:
     if kind == "tool_use":
         return ToolCallPart(str(block.get("id", "")), str(block.get("name", "")), block.get("input") or {})
     if kind == "tool_result":
-        texts = [p.text for p in _parts(block.get("content") or "", where, None) if isinstance(p, TextPart)]
+        texts = [p.text for p in _parts(block.get("content") or "", where, keep) if isinstance(p, TextPart)]
         return ToolResultPart(str(block.get("tool_use_id", "")), "".join(texts), bool(block.get("is_error")))
     source = (block.get("source") if isinstance(block, dict) else None) or {}
     if kind == "image" and source.get("type") == "url":
@@ -111,18 +123,18 @@ def _part(block: Any, where: str, keep: Keep | None) -> Part | None:
     )
 
 
-def reply_body(reply: ModelReply, model: str, usage: bool = True) -> bytes:
+def reply_body(reply: ModelReply, model: str, body: dict[str, Any], usage: bool = True) -> bytes:
     """A message. Without known usage its counts are 0, for the API has no way to leave them out."""
-    text = reply.message.text
-    content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not reply.message.tool_calls else []
-    content += [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in reply.message.tool_calls]
+    blocks = blocks_of(reply)
+    if not any(b.kind in ("text", "call") for b in blocks):
+        blocks.append(Block("text", len(blocks)))
     return msgspec.json.encode(
         {
             "id": reply.response_id or "msg_windlass",
             "type": "message",
             "role": "assistant",
             "model": model,
-            "content": content,
+            "content": [_whole(b) for b in blocks],
             "stop_reason": _STOPS[reply.stop],
             "stop_sequence": None,
             "usage": _usage(reply.usage),
@@ -130,21 +142,38 @@ def reply_body(reply: ModelReply, model: str, usage: bool = True) -> bytes:
     )
 
 
-def _usage(usage: Usage) -> dict[str, int]:
+def _whole(block: Block) -> dict[str, Any]:
+    filled = {"text": {"text": block.text}, "reasoning": {"thinking": block.text, "signature": block.signature}, "call": {}}[block.kind]
+    if block.kind == "call":
+        filled = {"input": msgspec.json.decode(block.text)}
+    return {**_empty(block), **({} if block.redacted else filled)}
+
+
+def _empty(block: Block) -> dict[str, Any]:
+    """A block as it is when it opens."""
+    if block.redacted:
+        return {"type": "redacted_thinking", "data": block.redacted}
+    if block.kind == "reasoning":
+        return {"type": "thinking", "thinking": "", "signature": ""}
+    return {"type": "text", "text": ""} if block.kind == "text" else {"type": "tool_use", "id": block.id, "name": block.name, "input": {}}
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    thought = {} if usage.reasoning is None else {"output_tokens_details": {"thinking_tokens": usage.reasoning}}
     cached, written = usage.cached or 0, usage.cache_write or 0
     return {
         "input_tokens": max(0, (usage.input or 0) - cached - written), "cache_read_input_tokens": cached,
-        "cache_creation_input_tokens": written, "output_tokens": usage.output or 0,
+        "cache_creation_input_tokens": written, "output_tokens": usage.output or 0, **thought,
     }  # fmt: skip
 
 
 class StreamWriter:
-    """A reply as events: `start`, `text` as often as there is some, `end`."""
+    """A reply as events: `start`, a `piece` as often as there is one, `end`."""
 
     def __init__(self, model: str, identity: str, body: dict[str, Any]) -> None:
         self._model = model
         self._identity = identity
-        self._open = False
+        self._blocks = Blocks()
 
     def start(self) -> bytes:
         message: dict[str, Any] = {
@@ -153,26 +182,31 @@ class StreamWriter:
         }  # fmt: skip
         return _event("message_start", message=message)
 
-    def text(self, text: str) -> bytes:
-        opening = b"" if self._open else _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-        self._open = True
-        return opening + _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+    def piece(self, delta: Delta) -> bytes:
+        return b"".join(map(_step, self._blocks.add(delta)))
 
-    def end(self, reply: ModelReply, usage: bool = True) -> Iterator[bytes]:
-        index = 0
-        if self._open:
-            yield _event("content_block_stop", index=0)
-            index = 1
-        for call in reply.message.tool_calls:
-            yield _event(
-                "content_block_start", index=index, content_block={"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
-            )
-            arguments = msgspec.json.encode(call.arguments).decode()
-            yield _event("content_block_delta", index=index, delta={"type": "input_json_delta", "partial_json": arguments})
-            yield _event("content_block_stop", index=index)
-            index += 1
-        yield _event("message_delta", delta={"stop_reason": _STOPS[reply.stop], "stop_sequence": None}, usage=_usage(reply.usage))
-        yield _event("message_stop")
+    def end(self, reply: ModelReply, usage: bool = True) -> bytes:
+        left = b"".join(map(_step, self._blocks.end(reply)))
+        told = _event("message_delta", delta={"stop_reason": _STOPS[reply.stop], "stop_sequence": None}, usage=_usage(reply.usage))
+        return left + told + _event("message_stop")
+
+    def error(self, error: WindlassError, status: int) -> bytes:
+        return error_event(error, status)
+
+
+def _step(step: Step) -> bytes:
+    block = step.block
+    if step.what == "open":
+        return _event("content_block_start", index=block.place, content_block=_empty(block))
+    if step.what == "close":
+        return _event("content_block_stop", index=block.place)
+    deltas = {
+        "text": {"type": "text_delta", "text": step.more},
+        "reasoning": {"type": "thinking_delta", "thinking": step.more},
+        "call": {"type": "input_json_delta", "partial_json": step.more},
+    }
+    delta = {"type": "signature_delta", "signature": step.more} if step.what == "signature" else deltas[block.kind]
+    return _event("content_block_delta", index=block.place, delta=delta)
 
 
 def _event(name: str, **fields: Any) -> bytes:

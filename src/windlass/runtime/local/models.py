@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from windlass.core.errors import Invalid, ModelFailed
-from windlass.core.message import Delta, FilePart, ImagePart, Message, ModelReply, ModelRequest, TextPart, Usage, assistant
+from windlass.core.message import Delta, FilePart, ImagePart, Message, ModelReply, ModelRequest, ReasoningPart, TextPart, Usage, assistant
 from windlass.core.operations.weights import WeightsCheck
 from windlass.core.weights import LOCAL, Weights, local_identity, parse_identity
 from windlass.runtime.local.files import LocalFiles
@@ -179,7 +179,7 @@ def _text(message: Message) -> str:
     for part in message.parts:
         if isinstance(part, ImagePart | FilePart):
             raise Invalid("a model on this machine reads text only", remedy="send text")
-        if not isinstance(part, TextPart):
+        if not isinstance(part, TextPart | ReasoningPart):
             raise Invalid("a model on this machine is not offered tools", remedy="use it in a component")
     return message.text
 

@@ -14,18 +14,20 @@ from typing import Protocol
 import msgspec
 
 from windlass.core.errors import Invalid
-from windlass.core.message import FilePart, ImagePart, ModelReply, ModelRequest
+from windlass.core.message import Delta, FilePart, ImagePart, ModelReply, ModelRequest
 from windlass.discover.providers import Provider
 
 Blobs = Callable[[str], bytes]
 
 
 class StreamReader(Protocol):
-    """Puts a streamed answer together. `feed` gives the text an event adds; `done` says the answer came to its end."""
+    """Puts a streamed answer together. `feed` gives what an event adds; `done` says that the answer is whole, `over` that nothing
+    comes after it. Raises `ModelFailed` for an error that is told inside the stream, and for what is no event."""
 
     done: bool
+    over: bool
 
-    def feed(self, event: str, data: bytes) -> str: ...
+    def feed(self, event: str, data: bytes) -> list[Delta]: ...
 
     def reply(self) -> ModelReply: ...
 

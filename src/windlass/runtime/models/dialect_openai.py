@@ -1,7 +1,8 @@
 """OpenAI's chat completions, as OpenAI and many others speak it: requests out, answers and streams in.
 
 Parameters go out under their own names beside `messages`, so that a provider's extras work; `max_tokens` is renamed
-where a provider wants `max_completion_tokens`. Usage is inclusive already.
+where a provider wants `max_completion_tokens`. Usage is inclusive already. Reasoning is read where hosts put it (`reasoning_content`,
+`reasoning`, a part of the type `thinking`), and not sent back: the API has no place for it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import msgspec
 
 from windlass.core.errors import Invalid, ModelFailed
 from windlass.core.message import (
+    CallDelta,
+    Delta,
     FilePart,
     ImagePart,
     Message,
     ModelReply,
     ModelRequest,
     Part,
+    ReasoningPart,
     StopReason,
     TextPart,
     ToolCallPart,
@@ -87,7 +91,7 @@ def _message(message: Message, blobs: Blobs | None) -> list[dict[str, Any]]:
     """One message of ours as one or more on the wire: each tool result is a message of its own there."""
     results = [p for p in message.parts if isinstance(p, ToolResultPart)]
     wire: list[dict[str, Any]] = [{"role": "tool", "tool_call_id": r.id, "content": r.content} for r in results]
-    rest = [p for p in message.parts if not isinstance(p, ToolResultPart)]
+    rest = [p for p in message.parts if not isinstance(p, (ToolResultPart, ReasoningPart))]
     if not rest:
         return wire
     out: dict[str, Any] = {"role": message.role if message.role != "tool" else "user"}
@@ -128,6 +132,8 @@ class _Call(msgspec.Struct):
 class _Text(msgspec.Struct):
     content: str | list[dict[str, Any]] | None = None
     refusal: str | None = None
+    reasoning_content: str | None = None  # DeepSeek, vLLM, SGLang and others
+    reasoning: Any = None  # OpenRouter, Groq, Ollama; elsewhere no text
     tool_calls: list[_Call] | None = None
 
 
@@ -166,7 +172,7 @@ class Completion(msgspec.Struct):
 
     id: str | None = None
     model: str = ""
-    choices: list[_Choice] = []
+    choices: list[_Choice] | None = None
     usage: WireUsage | None = None
     error: Any = None
 
@@ -199,68 +205,100 @@ def _parsed(data: bytes, provider: Provider) -> Completion:
     return found
 
 
+class _Gathering(msgspec.Struct):
+    """A tool call as far as it came; `told` once its id and name have gone on."""
+
+    id: str
+    name: str = ""
+    pieces: list[str] = []
+    told: bool = False
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
+
+
 class _Gathered:
     """An answer as it comes together, from one body or many chunks."""
 
     def __init__(self, provider: Provider) -> None:
         self.done = False
+        self.over = False
         self._provider = provider
         self._text: list[str] = []
         self._refusal: list[str] = []
-        self._calls: dict[int, tuple[str, str, list[str]]] = {}
+        self._reasoning: list[str] = []
+        self._calls: list[_Gathering] = []
+        self._places: dict[int, int] = {}  # index on the wire → which of the calls
         self._finish: str | None = None
         self._usage = Usage()
         self._model = ""
         self._id: str | None = None
 
-    def feed(self, event: str, data: bytes) -> str:
+    def feed(self, event: str, data: bytes) -> list[Delta]:
         if data.strip() == b"[DONE]":
-            self.done = True
-            return ""
+            self.done = self.over = True
+            return []
         chunk = _parsed(data, self._provider)
-        delta = next((c.delta or c.message for c in chunk.choices if c.index == 0), None)
-        text = self.take(chunk, delta)
+        delta = next((c.delta or c.message for c in chunk.choices or () if c.index == 0), None)
+        found = self.take(chunk, delta)
         self.done = self.done or self._finish is not None
-        return text
+        return found
 
-    def take(self, chunk: Completion, part: _Text | None) -> str:
-        """Add a chunk; the visible text it brings."""
+    def take(self, chunk: Completion, part: _Text | None) -> list[Delta]:
+        """Add a chunk; what it brings."""
         self._model = chunk.model or self._model
         self._id = chunk.id or self._id
         if chunk.usage is not None:
             self._usage = chunk.usage.usage()
-        self._finish = next((c.finish_reason for c in chunk.choices if c.index == 0 and c.finish_reason), self._finish)
+        self._finish = next((c.finish_reason for c in chunk.choices or () if c.index == 0 and c.finish_reason), self._finish)
         if part is None:
-            return ""
+            return []
+        found = []
+        if thought := _thought(part):
+            self._reasoning.append(thought)
+            found.append(Delta(reasoning=ReasoningPart(thought)))
         text = part.content if isinstance(part.content, str) else _joined(part.content)
         self._text.append(text)
         if part.refusal:
             self._refusal.append(part.refusal)
+        if text or part.refusal:
+            found.append(Delta(text or part.refusal or ""))
         for position, call in enumerate(part.tool_calls or []):
-            self._take_call(call.index if call.index is not None else position, call)
-        return text or part.refusal or ""
+            found += self._take_call(call.index if call.index is not None else position, call)
+        return found
 
-    def _take_call(self, index: int, call: _Call) -> None:
+    def _take_call(self, index: int, call: _Call) -> list[Delta]:
         function = call.function or _Function()
-        known = self._calls.get(index, ("", "", []))
+        place = self._places.get(index)
+        if place is None or _is_another(self._calls[place], call, function):
+            place = self._places[index] = len(self._calls)
+            self._calls.append(_Gathering(call.id or f"call_{place}"))
+        known = self._calls[place]
+        known.name = function.name or known.name
         told = function.arguments
-        if told:
-            known[2].append(told if isinstance(told, str) else msgspec.json.encode(told).decode())
-        self._calls[index] = (call.id or known[0], function.name or known[1], known[2])
+        piece = told if isinstance(told, str) else msgspec.json.encode(told).decode() if told else ""
+        known.pieces.append(piece)
+        if known.told:
+            return [Delta(call=CallDelta(place, arguments=piece))] if piece else []
+        if not known.name:
+            return []
+        known.told = True
+        return [Delta(call=CallDelta(place, known.id, known.name, known.arguments))]
 
     def reply(self) -> ModelReply:
-        parts: list[Part] = []
+        parts: list[Part] = [ReasoningPart(thought)] if (thought := "".join(self._reasoning)) else []
         refusal = "".join(self._refusal)
         if text := "".join(self._text) or refusal:
             parts.append(TextPart(text))
-        for index, (identity, name, pieces) in sorted(self._calls.items()):
-            arguments = parse_arguments("".join(pieces))
-            if arguments is None:
-                raise ModelFailed(
-                    f"{self._provider.name} called {name!r} with arguments that are not a JSON object", provider=self._provider.name
-                )
-            parts.append(ToolCallPart(identity or f"call_{index}", name, arguments))
         stop = _STOPS.get(self._finish or "stop", "stop")
+        for call in self._calls:
+            arguments = parse_arguments(call.arguments)
+            if arguments is not None:
+                parts.append(ToolCallPart(call.id, call.name, arguments))
+            elif stop != "length":  # else it was cut off by a limit of tokens
+                provider = self._provider.name
+                raise ModelFailed(f"{provider} called {call.name!r} with arguments that are not a JSON object", provider=provider)
         if refusal:
             stop = "refusal"
         elif self._calls and stop == "stop":
@@ -268,5 +306,23 @@ class _Gathered:
         return ModelReply(Message("assistant", tuple(parts) or (TextPart(""),)), stop, self._usage, self._model, self._id)
 
 
+def _is_another(known: _Gathering, call: _Call, function: _Function) -> bool:
+    """Whether a piece begins a call of its own, though its index (or the want of one) says that it is of a known one: some hosts give
+    every call the index 0."""
+    if call.id:
+        return call.id != known.id
+    return bool(function.name and known.arguments.strip()) and parse_arguments(known.arguments) is not None
+
+
 def _joined(content: list[dict[str, Any]] | None) -> str:
     return "".join(str(p.get("text", "")) for p in content or [] if p.get("type") == "text")
+
+
+def _thought(part: _Text) -> str:
+    """The reasoning in a chunk or a message, wherever the host puts it."""
+    if part.reasoning_content or isinstance(part.reasoning, str):
+        return part.reasoning_content or str(part.reasoning)
+    if not isinstance(part.content, list):
+        return ""
+    told = [p.get("thinking") for p in part.content if p.get("type") == "thinking"]  # Mistral
+    return "".join(t if isinstance(t, str) else _joined(t) for t in told)

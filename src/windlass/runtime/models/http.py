@@ -13,7 +13,7 @@ import time
 import urllib.parse
 import urllib.request
 import weakref
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,14 @@ _EVENT_LIMIT = 32 * 1024 * 1024
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds. `first_token` runs until the first byte of a streamed answer; `total` bounds a call with its retries."""
+    """Seconds. `first_token` runs until the first byte of a streamed answer; `total` bounds a call with its retries; `after_end` is how
+    long a stream that said its last word is waited for, since some never close."""
 
     connect_s: float = 10.0
     first_token_s: float = 120.0
     between_tokens_s: float = 60.0
     total_s: float = 600.0
+    after_end_s: float = 1.0
 
 
 class Retries(msgspec.Struct, frozen=True):
@@ -97,10 +99,10 @@ class Http:
         return data
 
     async def events(
-        self, endpoint: Endpoint, path: str, body: bytes, *, timeout_s: float | None = None
+        self, endpoint: Endpoint, path: str, body: bytes, *, timeout_s: float | None = None, over: Callable[[], bool] = lambda: False
     ) -> AsyncGenerator[tuple[str, bytes], None]:
-        """The server-sent events of a 2xx answer as (event name, data). Raises `ModelFailed`; ends where the stream ends,
-        whole or not: whether it was whole only the dialect can tell."""
+        """The server-sent events of a 2xx answer as (event name, data); an answer that is no stream is one event. Raises `ModelFailed`;
+        ends where the stream ends, whole or not (that only the dialect can tell), or a little after `over` says that nothing follows."""
         import aiohttp
 
         total = self._total(timeout_s)
@@ -111,16 +113,26 @@ class Http:
             async with asyncio.timeout(wait):
                 response = await self._answer(endpoint, path, body)
             async with response:
+                if response.content_type == "application/json":
+                    async with asyncio.timeout(deadline - time.monotonic()):
+                        data = await response.read()
+                    if data.strip():
+                        yield "", data
+                    return
                 while True:
                     wait = min(wait, deadline - time.monotonic())
                     async with asyncio.timeout(wait):
                         chunk = await response.content.readany()
                     if not chunk:
                         break
-                    wait = self.timeouts.between_tokens_s
                     for event in reader.feed(chunk):
                         yield event
+                    wait = self.timeouts.after_end_s if over() else self.timeouts.between_tokens_s
+            for event in reader.end():
+                yield event
         except TimeoutError:
+            if over():
+                return
             raise _late(endpoint, f"sent nothing for {max(wait, 0):g} s") from None
         except aiohttp.ClientError as e:
             raise _broken(endpoint, "broke the stream off", e) from e
@@ -246,20 +258,32 @@ def _broken(endpoint: Endpoint, what: str, cause: Exception) -> ModelFailed:
 
 
 class EventReader:
-    """Cuts a byte stream into server-sent events, wherever it is split. Lines end in LF or CRLF."""
+    """Cuts a byte stream into server-sent events, wherever it is split. Lines end in LF, CRLF or CR."""
 
     def __init__(self) -> None:
         self._rest = b""
+        self._begun = False
 
     def feed(self, chunk: bytes) -> list[tuple[str, bytes]]:
         """The events that are whole now. Raises `TooLarge` for an event of more than 32 MiB."""
         data = self._rest + chunk if self._rest else chunk
+        half = b""
         if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
-        *whole, self._rest = data.split(b"\n\n")
+            if data.endswith(b"\r"):  # the other half of a CRLF may follow
+                data, half = data[:-1], b"\r"
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *whole, rest = data.split(b"\n\n")
+        self._rest = rest + half
         if len(self._rest) > _EVENT_LIMIT:
             raise TooLarge("a provider sent an event of more than 32 MiB")
+        if whole and not self._begun:
+            self._begun = True
+            whole[0] = whole[0].removeprefix(b"\xef\xbb\xbf")
         return [event for block in whole if (event := _event(block)) is not None]
+
+    def end(self) -> list[tuple[str, bytes]]:
+        """The last event, where its lines are whole and only the empty line after it is missing: some leave that out."""
+        return self.feed(b"\n\n") if self._rest.endswith((b"\n", b"\r")) else []
 
 
 def _event(block: bytes) -> tuple[str, bytes] | None:

@@ -19,5 +19,5 @@ class Model(Protocol):
     async def complete(self, request: ModelRequest, *, timeout_s: float | None = None) -> ModelReply: ...
 
     def stream(self, request: ModelRequest, *, timeout_s: float | None = None) -> AsyncIterator[Delta]:
-        """Text as it comes; the last delta carries the whole reply."""
+        """Its pieces as they come; the last delta carries the whole reply."""
         ...

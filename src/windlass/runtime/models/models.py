@@ -103,21 +103,22 @@ class RemoteModel:
         return self._finished(reply, began, None)
 
     async def stream(self, request: ModelRequest, *, timeout_s: float | None = None) -> AsyncIterator[Delta]:
-        """Text as it comes, then the whole reply. Raises `ModelFailed`, also for a stream that ends before its end."""
+        """Its pieces as they come, then the whole reply. Raises `ModelFailed`, also for a stream that ends before its end."""
         body = self._codec.encode(request, self.name, self.endpoint.provider, self._blobs, stream=True)
         reader = self._codec.reader(self.endpoint.provider)
         began = time.monotonic_ns()
         first: int | None = None
         sent = 0
+        events = self._http.events(self.endpoint, self._codec.path, body, timeout_s=timeout_s, over=lambda: reader.over)
         try:
-            async with contextlib.aclosing(self._http.events(self.endpoint, self._codec.path, body, timeout_s=timeout_s)) as events:
+            async with contextlib.aclosing(events):
                 async for event, data in events:
-                    if text := reader.feed(event, data):
+                    for delta in reader.feed(event, data):
                         first = first or time.monotonic_ns() - began
-                        sent += len(text)
-                        yield Delta(text)
+                        sent += len(delta.text)
+                        yield delta
             if not reader.done:
-                what = f"broke the stream off after {sent} characters" if sent else "answered with nothing"
+                what = f"broke the stream off after {sent} characters" if first else "answered with nothing"
                 raise ModelFailed(f"{self.provider} {what}", where=self.endpoint.base_url, provider=self.provider)
             yield Delta(reply=self._finished(reader.reply(), began, first))
         except ModelFailed as e:
