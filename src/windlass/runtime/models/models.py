@@ -20,7 +20,7 @@ from windlass.discover.providers import Endpoint, Providers
 from windlass.runtime.local import LocalModels
 from windlass.runtime.models import dialect_anthropic, dialect_openai
 from windlass.runtime.models.bars import Bars
-from windlass.runtime.models.dialect import Blobs, DialectCodec
+from windlass.runtime.models.dialect import Blobs, DialectCodec, StreamReader
 from windlass.runtime.models.http import Http
 from windlass.runtime.models.model import Model
 
@@ -121,6 +121,7 @@ class RemoteModel:
                 raise ModelFailed(f"{self.provider} {what}", where=self.endpoint.base_url, provider=self.provider)
             yield Delta(reply=self._finished(reader.reply(), began, first))
         except ModelFailed as e:
+            e.details |= _used(reader)
             raise self._cleaned(e) from None
 
     def _finished(self, reply: ModelReply, began: int, first: int | None) -> ModelReply:
@@ -133,3 +134,13 @@ class RemoteModel:
         """The error with this address and without the key, should the provider have echoed it."""
         where = error.where or self.endpoint.base_url
         return ModelFailed(self.endpoint.redact(error.message), where=where, remedy=error.remedy, **error.details)
+
+
+def _used(reader: StreamReader) -> dict[str, int]:
+    """Tokens of an answer that broke off, as far as it told them: they are paid for all the same."""
+    try:
+        usage = reader.reply().usage
+    except ModelFailed:
+        return {}
+    told = {"input_tokens": usage.input, "output_tokens": usage.output}
+    return {name: count for name, count in told.items() if count is not None}

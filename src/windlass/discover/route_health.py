@@ -1,0 +1,43 @@
+"""What each process has seen of the upstreams of routes, in `run/routes/<process>.json`: each has breakers of its own, and a page asks one
+process for all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from windlass.core.operations.routes import WorkerHealth
+
+
+def write_health(run: Path, health: WorkerHealth) -> None:
+    """Replace what `read_health` reads of this process."""
+    folder = run / "routes"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{health.process}.json"
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.encode(health))
+    partial.replace(path)
+
+
+def read_health(run: Path) -> list[WorkerHealth]:
+    """What every process that still runs last said, by name. One that was cut off while it wrote is passed over."""
+    found = []
+    for path in sorted((run / "routes").glob("*.json")):
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+            health = msgspec.json.decode(path.read_bytes(), type=WorkerHealth)
+            if _runs(health.pid):
+                found.append(health)
+    return found
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
