@@ -9,16 +9,17 @@ from pathlib import Path
 
 import msgspec
 
-from windlass.core.operations.routes import WorkerHealth
+from windlass.core.ids import now_ns
+from windlass.core.operations.routes import UpstreamHealth, WorkerHealth
 
 
-def write_health(run: Path, health: WorkerHealth) -> None:
-    """Replace what `read_health` reads of this process."""
+def tell_health(run: Path, process: str, seen: tuple[UpstreamHealth, ...]) -> None:
+    """Say what this process has seen, in place of what it said before. Raises `OSError`."""
     folder = run / "routes"
     folder.mkdir(exist_ok=True)
-    path = folder / f"{health.process}.json"
+    path = folder / f"{process}.json"
     partial = path.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode(health))
+    partial.write_bytes(msgspec.json.encode(WorkerHealth(process, os.getpid(), now_ns(), seen)))
     partial.replace(path)
 
 

@@ -101,7 +101,9 @@ class RouteTable:
         route = named.get(name)
         return None if route is None else (name, route)
 
-    def names(self, project: str) -> list[str]:
+    async def names(self, project: str) -> list[str]:
+        """Of a project's routes. Raises as `fresh`."""
+        await self.fresh()
         return sorted(self._known.get(project, {}))
 
     def _told(self, reading: asyncio.Future[None]) -> None:

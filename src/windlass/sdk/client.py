@@ -72,6 +72,7 @@ class Client:
         self.reviews = Reviews(self)
         self.gates = Gates(self)
         self.releases = Releases(self)
+        self.routes = Routes(self)
         self.traces = Traces(self)
         self.logs = Logs(self)
         self.metrics = Metrics(self)

@@ -7,7 +7,7 @@ first piece is awaited before the status goes out, so that a failure is told by 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from windlass.core.ids import now_ns
 from windlass.core.message import Delta, Message, ModelReply, ModelRequest, TextPart, Usage
 from windlass.core.operations.runs import RunPiece, RunResult
 from windlass.core.ref import ENVIRONMENTS, Ref
+from windlass.core.span import Span
 from windlass.doors.gateway import wire_anthropic, wire_openai
 from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import ClientGone, Exchange
@@ -61,29 +62,50 @@ async def answer_model(
     exchange: Exchange, call: Call, model: Model, face: Face, request: ModelRequest, body: dict[str, Any], records: Records
 ) -> None:
     """Ask a model in its own dialect and answer in the caller's; the span is recorded when the answer is out."""
-    reply: ModelReply | None = None
-    texts: list[str] = []
-    problem = ""
+    translation = Translation(face, request, body)
     try:
         async with exchange.watched():
-            if body.get("stream"):
-                writer = face.StreamWriter(call.model, call.span_id, body)
-                async with contextlib.aclosing(_texts(model.stream(request), call)) as deltas:
-                    reply = await _write(exchange, deltas, writer, texts)
-            else:
-                reply = await model.complete(request)
-                call.first_ns = now_ns()
-                await exchange.respond(200, face.reply_body(reply, call.model))
+            await translation.carry(exchange, call, model)
     except ClientGone:
-        problem = "the client left before its answer was whole"
+        translation.problem = "the client left before its answer was whole"
     except WindlassError as e:
-        problem = e.message
+        translation.problem = e.message
         raise
     finally:
-        estimated = reply is None and bool(texts)
+        records.record([translation.span(call)])
+
+
+class Translation:
+    """One request in the caller's dialect, and the answer of a model that speaks another."""
+
+    def __init__(self, face: Face, request: ModelRequest, body: dict[str, Any]) -> None:
+        self.problem = ""
+        self.reply: ModelReply | None = None
+        self._face = face
+        self._request = request
+        self._body = body
+        self._texts: list[str] = []
+
+    async def carry(self, exchange: Exchange, call: Call, model: Model, timeout_s: float | None = None) -> None:
+        """Ask the model, and write its answer. Raises what the model raises."""
+        if self._body.get("stream"):
+            writer = self._face.StreamWriter(call.model, call.span_id, self._body)
+            async with contextlib.aclosing(_texts(model.stream(self._request, timeout_s=timeout_s), call)) as deltas:
+                self.reply = await _write(exchange, deltas, writer, self._texts)
+            return
+        self.reply = await model.complete(self._request, timeout_s=timeout_s)
+        call.first_ns = now_ns()
+        await exchange.respond(200, self._face.reply_body(self.reply, call.model))
+
+    def span(self, call: Call, more: Mapping[str, Any] | None = None, lost: float | None = 0.0) -> Span:
+        """The span of the call; `more` are further attributes, `lost` the dollars of attempts before."""
+        reply = self.reply
+        estimated = reply is None and bool(self._texts)
         if estimated:
-            reply = ModelReply(Message("assistant", (TextPart("".join(texts)),)), "error", Usage(output=len(texts)))
-        records.record([call.span(request.messages, reply, problem, estimated=estimated)])
+            reply = ModelReply(Message("assistant", (TextPart("".join(self._texts)),)), "error", Usage(output=len(self._texts)))
+        elif reply is not None and lost != 0:
+            reply = msgspec.structs.replace(reply, cost=None if lost is None or reply.cost is None else reply.cost + lost)
+        return call.span(self._request.messages, reply, self.problem, estimated=estimated, more=more)
 
 
 async def _texts(deltas: AsyncIterator[Delta], call: Call) -> AsyncGenerator[Delta, None]:

@@ -32,6 +32,7 @@ class Exchange:
         self.headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         self.begun = False
         self.trace = b""
+        self.upstream = b""  # that a route chose
         self._receive = receive
         self._send = send
         self._watching = watching
@@ -112,7 +113,8 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _traced(self) -> list[tuple[bytes, bytes]]:
-        return [(b"windlass-trace", self.trace)] if self.trace else []
+        told = [(b"windlass-trace", self.trace)] if self.trace else []
+        return [*told, (b"windlass-upstream", self.upstream)] if self.upstream else told
 
 
 def _checked(data: bytes, limit: int) -> bytes:
