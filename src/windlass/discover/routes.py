@@ -22,7 +22,17 @@ from windlass.core.actor import Actor
 from windlass.core.errors import Conflict, Invalid, NotFound, Unavailable, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.models import BASELINE
-from windlass.core.operations.routes import PREFIX, Route, RouteKept, RouteList, RouteQuery, RouteSet, RouteShow, UpstreamHealth, WorkerHealth
+from windlass.core.operations.routes import (
+    PREFIX,
+    Route,
+    RouteKept,
+    RouteList,
+    RouteQuery,
+    RouteSet,
+    RouteShow,
+    UpstreamHealth,
+    WorkerHealth,
+)
 from windlass.core.ref import KINDS, check_name
 from windlass.core.weights import LOCAL
 from windlass.discover.providers import Providers
@@ -207,7 +217,9 @@ class Routes:
         if plain:
             check_name(name)
         if name == BASELINE or name.startswith((f"{BASELINE}/", f"{LOCAL}/", PREFIX)) or (not plain and name.partition("/")[0] in KINDS):
-            raise Invalid(f"{name!r} cannot be a route", where="name", remedy="take a plain word, or a provider's model such as openai/gpt-5")
+            raise Invalid(
+                f"{name!r} cannot be a route", where="name", remedy="take a plain word, or a provider's model such as openai/gpt-5"
+            )
         for number, upstream in enumerate(route.upstreams):
             where = f"upstreams[{number}].model"
             if upstream.model.startswith(PREFIX) or ("/" not in upstream.model and upstream.model != BASELINE):

@@ -5,9 +5,10 @@
     GET  /v1/models · /v1/models/{id}                                  both read it
     POST /invoke/{release}                                             typed JSON
 
-The name of a route of the project comes first. Else a model with a provider in front (`openai/gpt-5-mini`, `baseline`) is called as it is;
-any other name is a release (`answer`, `answer:staging`, `answer@3f9a`) or a ref with its kind (`component/reply`). Applications that were written for a provider
-name its models alone: `gpt-5-mini` at OpenAI's paths is that model, where the table of prices knows it and no release has its name.
+The name of a route of the project comes first. Else a model with a provider in front (`openai/gpt-5-mini`, `baseline`) is called as
+it is; any other name is a release (`answer`, `answer:staging`, `answer@3f9a`) or a ref with its kind (`component/reply`). Applications
+that were written for a provider name its models alone: `gpt-5-mini` at OpenAI's paths is that model, where the table of prices knows it
+and no release has its name.
 Raw ASGI and msgspec: this is a hot path.
 """
 

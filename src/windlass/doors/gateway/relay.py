@@ -116,7 +116,9 @@ class Passage:
                         await exchange.respond(response.status, data, _passed(response))
                         return
                     if self._strict and not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-                        raise ModelFailed(f"{provider} answered with something that is no stream", where=endpoint.base_url, provider=provider)
+                        raise ModelFailed(
+                            f"{provider} answered with something that is no stream", where=endpoint.base_url, provider=provider
+                        )
                     held = b""
                     while chunk := await response.content.readany():
                         wait = self._within(limits.between_tokens_s)

@@ -28,7 +28,9 @@ VECTORS = "/embeddings"
 class Asked:
     """What a caller wants: in which dialect and at which of its paths, whole and by its top-level fields."""
 
-    def __init__(self, dialect: str, path: str, face: Face, raw: bytes, fields: dict[str, Any], keep: Callable[[bytes], str] | None) -> None:
+    def __init__(
+        self, dialect: str, path: str, face: Face, raw: bytes, fields: dict[str, Any], keep: Callable[[bytes], str] | None
+    ) -> None:
         self.dialect = dialect
         self.path = path
         self.face = face
@@ -59,7 +61,7 @@ class Routed:
 
     async def answer(self, exchange: Exchange, call: Call, model: RoutedModel, asked: Asked) -> None:
         """Ask one upstream after the other. Raises what the last one failed with, or why none could be asked."""
-        routing = model.begin(fits=lambda m: _misfit(m, asked, routing.route), begun=lambda: exchange.begun)
+        routing = model.begin(fits=lambda m: _misfit(m, asked, model.route), begun=lambda: exchange.begun)
         way: Passage | Translation | None = None
         problem = ""
         try:
@@ -123,4 +125,3 @@ def _misfit(model: Model, asked: Asked, route: Route) -> str:
 
 def _bare(model: str) -> str:
     return model.rpartition("/")[2]
-

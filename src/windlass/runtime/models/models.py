@@ -84,7 +84,7 @@ class Models:
     def _routed(self, model_id: str, name: str, route: Route, caller: Caller) -> RoutedModel:
         limits = limits_of(route, self.http.timeouts)
         begin = partial(Routing, name, route, caller, self._upstreams, partial(self.find, http=self.http.under(limits)), limits, self.price)
-        return RoutedModel(model_id, route.digest(), begin)
+        return RoutedModel(model_id, route, begin)
 
     def find(self, model_id: str, *, http: Http | None = None) -> Model:
         """The model of an id such as `baseline` or `openai/gpt-5-mini`. Raises `Invalid` for what is no id, `NotFound` with a

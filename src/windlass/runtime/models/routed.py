@@ -10,7 +10,7 @@ import msgspec
 
 from windlass.core.digest import digest_json
 from windlass.core.message import Delta, ModelReply, ModelRequest
-from windlass.core.operations.routes import PREFIX
+from windlass.core.operations.routes import PREFIX, Route
 from windlass.runtime.models.model import Model
 from windlass.runtime.models.routing import Routing
 
@@ -21,9 +21,9 @@ class RoutedModel:
 
     provider = PREFIX.rstrip("/")
 
-    def __init__(self, model_id: str, digest: str, begin: Callable[..., Routing]) -> None:
+    def __init__(self, model_id: str, route: Route, begin: Callable[..., Routing]) -> None:
         self.id = model_id
-        self.digest = digest
+        self.route = route
         self.routing: Routing | None = None
         self._begin = begin
 
@@ -62,7 +62,7 @@ def _of(reply: ModelReply, upstream: str, routing: Routing) -> ModelReply:
 
 def drawn_by(model: Model, digest: str) -> str:
     """What a draw is named by: the digest of the model's version; behind a route also that of the route, since another one asks others."""
-    return digest_json([digest, model.digest]) if isinstance(model, RoutedModel) else digest
+    return digest_json([digest, model.route.digest()]) if isinstance(model, RoutedModel) else digest
 
 
 def lost_of(model: Model) -> float | None:

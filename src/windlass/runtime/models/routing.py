@@ -72,8 +72,8 @@ class Routing:
     """
 
     def __init__(
-        self, name: str, route: Route, caller: Caller, upstreams: Upstreams, find: Callable[[str], Model], limits: Timeouts, price: Price, *,
-        fits: Fits | None = None, begun: Callable[[], bool] = lambda: False, timeout_s: float | None = None,
+        self, name: str, route: Route, caller: Caller, upstreams: Upstreams, find: Callable[[str], Model], limits: Timeouts, price: Price,
+        *, fits: Fits | None = None, begun: Callable[[], bool] = lambda: False, timeout_s: float | None = None,
         chance: Callable[[float, float], float] = random.uniform,
     ) -> None:  # fmt: skip
         self.name = name
@@ -170,7 +170,9 @@ class Routing:
         now = self._clock()
         waits = [w for b in states if (w := max(b.until if b.state == "open" else 0.0, b.rests_until) - now) > 0]
         remedy = "windlass routes show says how its upstreams do"
-        return Unavailable(f"no upstream of route {self.name} can be asked now ({told})", remedy=remedy, retry_after_s=min(waits, default=1.0))
+        return Unavailable(
+            f"no upstream of route {self.name} can be asked now ({told})", remedy=remedy, retry_after_s=min(waits, default=1.0)
+        )
 
     def _model(self, upstream: RouteUpstream) -> Model | None:
         """The upstream's model; None where it cannot be asked, which is told."""

@@ -44,9 +44,7 @@ class Places:
                 await mine[0]
             return True
         except TimeoutError:
-            if mine[0].done() and not mine[0].cancelled():  # a place came in the same moment
-                return True
-            return False
+            return mine[0].done() and not mine[0].cancelled()  # a place may have come in the same moment
         except asyncio.CancelledError:
             if mine[0].done() and not mine[0].cancelled():
                 self.give_back()
@@ -99,7 +97,9 @@ class Upstreams:
         clock: seconds, only forward.
     """
 
-    def __init__(self, tell: Callable[[tuple[UpstreamHealth, ...]], None] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, tell: Callable[[tuple[UpstreamHealth, ...]], None] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.clock = clock
         self._tell = tell
         self._states: dict[tuple[str, str, str], UpstreamState] = {}
@@ -137,4 +137,3 @@ class Upstreams:
             tell(seen)
         except OSError as e:  # a full disk: calls go on
             _log.warning("what was seen of upstreams cannot be told: %s", e)
-
