@@ -44,13 +44,15 @@ class RouteRetries(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
 
 
 class RouteTimeouts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Seconds; None for the server's setting. `total_s` bounds a call with all its attempts; `queue_s` the wait for a place at an upstream
+    """Seconds; None for the server's setting. `total_s` bounds a call with all its attempts, `attempt_s` one attempt at an answer that
+    comes whole (None: only `total_s` does, and a hang leaves no time for another upstream); `queue_s` the wait for a place at an upstream
     that has a limit."""
 
     connect_s: Seconds | None = None
     first_token_s: Seconds | None = None
     between_tokens_s: Seconds | None = None
     total_s: Seconds | None = None
+    attempt_s: Seconds | None = None
     queue_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 5.0
 
 

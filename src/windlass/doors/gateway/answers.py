@@ -83,12 +83,13 @@ class Translation:
         self.reply: ModelReply | None = None
         self._face = face
         self._request = request
+        self.stream = bool(body.get("stream"))
         self._body = body
         self._texts: list[str] = []
 
     async def carry(self, exchange: Exchange, call: Call, model: Model, timeout_s: float | None = None) -> None:
         """Ask the model, and write its answer. Raises what the model raises."""
-        if self._body.get("stream"):
+        if self.stream:
             writer = self._face.StreamWriter(call.model, call.span_id, self._body)
             async with contextlib.aclosing(_texts(model.stream(self._request, timeout_s=timeout_s), call)) as deltas:
                 self.reply = await _write(exchange, deltas, writer, self._texts)

@@ -85,7 +85,7 @@ class Passage:
         self._name = name
         self._body = msgspec.json.encode({**fields, "model": name})
         self._headers = {k: v for k in _FORWARDED if (v := headers.get(k)) is not None}
-        self._stream = bytes(fields.get("stream", b"")) == b"true"
+        self._stream = is_stream(fields)
         self._kept = _Kept(endpoint, fields, stream=self._stream)
         self._end = end
         self._strict = strict
@@ -158,6 +158,11 @@ class Passage:
             return failure
         clean = data.replace(endpoint.key.encode(), b"[key]") if endpoint.key else data
         return Refused(failure, response.status, clean, _passed(response))
+
+
+def is_stream(fields: Mapping[str, Any]) -> bool:
+    """Whether a request, by its top-level fields as raw JSON, wants a stream."""
+    return bytes(fields.get("stream", b"")) == b"true"
 
 
 def _require_object(data: bytes, endpoint: Endpoint) -> None:

@@ -17,7 +17,7 @@ from windlass.core.operations.routes import Route
 from windlass.doors.gateway.answers import CHAT, Face, Translation
 from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import ClientGone, Exchange
-from windlass.doors.gateway.relay import Passage, Refused
+from windlass.doors.gateway.relay import Passage, Refused, is_stream
 from windlass.runtime.context import Records
 from windlass.runtime.models import Model, Models, RemoteModel, RoutedModel
 from windlass.runtime.models.routing import Attempt, Routing
@@ -87,7 +87,7 @@ class Routed:
         model = attempt.model
         if not (isinstance(model, RemoteModel) and asked.native(model)):
             return Translation(asked.face, *asked.translated(model.id))
-        end = asyncio.get_running_loop().time() + attempt.left_s
+        end = asyncio.get_running_loop().time() + attempt.left_s(stream=is_stream(asked.fields))
         http = self._http.under(routing.limits)
         return Passage(http, model.endpoint, asked.path, asked.fields, model.name, exchange.headers, end=end, strict=True)
 
@@ -95,7 +95,7 @@ class Routed:
         if isinstance(way, Passage):
             await way.carry(exchange, call)
         else:
-            await way.carry(exchange, call, attempt.model, attempt.left_s)
+            await way.carry(exchange, call, attempt.model, attempt.left_s(stream=way.stream))
 
     def _record(self, call: Call, way: Passage | Translation | None, problem: str, routing: Routing) -> None:
         said, lost = routing.attributes(), routing.spent

@@ -109,7 +109,13 @@ def _shown(kept: RouteKept) -> RouteShown:
 def _rules(r: Route) -> list[tuple[str, str]]:
     whose = {"user": "of one user, else of one session", "session": "of one session", "trace": "of one trace"}
     t, b = r.timeouts, r.breaker
-    waits = [("to connect", t.connect_s), ("first token", t.first_token_s), ("between tokens", t.between_tokens_s), ("in all", t.total_s)]
+    waits = [
+        ("to connect", t.connect_s),
+        ("first token", t.first_token_s),
+        ("between tokens", t.between_tokens_s),
+        ("a whole answer", t.attempt_s),
+        ("in all", t.total_s),
+    ]
     said = ", ".join(f"{seconds:g} s {what}" for what, seconds in waits if seconds is not None)
     return [
         ("same upstream", f"all calls {whose[r.sticky]}"),

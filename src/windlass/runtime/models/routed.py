@@ -37,7 +37,7 @@ class RoutedModel:
         routing = self.begin(timeout_s=timeout_s)
         async for attempt in routing:
             async with attempt:
-                reply = await attempt.model.complete(request, timeout_s=attempt.left_s)
+                reply = await attempt.model.complete(request, timeout_s=attempt.left_s(stream=False))
                 return _of(reply, attempt.upstream.model, routing)
         raise AssertionError("a routing ends by an answer or an error")
 
@@ -47,7 +47,8 @@ class RoutedModel:
         routing = self.begin(timeout_s=timeout_s, begun=lambda: begun)
         async for attempt in routing:
             async with attempt:
-                async with contextlib.aclosing(attempt.model.stream(request, timeout_s=attempt.left_s)) as deltas:  # type: ignore[type-var]
+                left_s = attempt.left_s(stream=True)
+                async with contextlib.aclosing(attempt.model.stream(request, timeout_s=left_s)) as deltas:  # type: ignore[type-var]
                     async for delta in deltas:
                         begun = True
                         yield delta if delta.reply is None else Delta(delta.text, _of(delta.reply, attempt.upstream.model, routing))

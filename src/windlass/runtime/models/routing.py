@@ -2,7 +2,7 @@
 
     async for attempt in routing:
         async with attempt:
-            return await attempt.model.complete(request, timeout_s=attempt.left_s)
+            return await attempt.model.complete(request, timeout_s=attempt.left_s(stream=False))
 
 Leaving an attempt by a failure after which the route falls back goes on with the next one: the same upstream again after a pause, or
 another. Any other failure is raised, and so is every one once `begun` says that the caller has a part of an answer. Who may come next is
@@ -272,7 +272,7 @@ class Routing:
 
 
 class Attempt:
-    """One upstream asked once. `waited_s` is how long it was waited before; `left_s` how long the call may still take."""
+    """One upstream asked once. `waited_s` is how long it was waited before."""
 
     def __init__(self, routing: Routing, upstream: RouteUpstream, model: Model, state: UpstreamState, waited_s: float) -> None:
         self.upstream = upstream
@@ -285,9 +285,10 @@ class Attempt:
         self.trying = state.breaker.begin(self.began)
         state.asked += 1
 
-    @property
-    def left_s(self) -> float:
-        return self._routing.left_s
+    def left_s(self, *, stream: bool) -> float:
+        """How long an answer that comes as a stream, or whole, may still take."""
+        most = None if stream else self._routing.route.timeouts.attempt_s
+        return self._routing.left_s if most is None else min(most, self._routing.left_s)
 
     async def __aenter__(self) -> Attempt:
         self._upstreams.changed()
