@@ -228,9 +228,10 @@ class Routing:
             self._over = True
             return False
         self._failure = error
-        pause = self._pause(asked)
-        if set(kinds) & AGAIN and self._tries < self.route.retries.attempts and pause <= min(self._budget, self.left_s):
-            self._again = (attempt.upstream, max(pause, 1e-9))
+        if set(kinds) & AGAIN and self._tries < self.route.retries.attempts:
+            pause = self._pause(asked)
+            if pause <= min(self._budget, self.left_s):
+                self._again = (attempt.upstream, max(pause, 1e-9))
         return True
 
     def _pause(self, asked_s: float) -> float:
