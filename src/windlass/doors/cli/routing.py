@@ -6,7 +6,6 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from windlass.core.errors import Invalid
@@ -68,6 +67,9 @@ def set_route(
         raise Invalid("a file says all that a route says", where=str(file), remedy="write it into the file, or leave the file out")
     else:
         given = _read(file)
+    if not given.get("upstreams"):
+        remedy = "--upstream MODEL, or [[upstreams]] in a file"
+        raise Invalid("a route needs upstreams to lead to", where=str(file or "--upstream"), remedy=remedy)
     kept = session.client.routes.set(name, given)
     session.result(kept)
     session.print(f"{plain(kept.name)} leads to {plain(_leads(kept.route))}")
@@ -134,10 +136,8 @@ def _tell(session: Session, kept: RouteKept) -> None:
     )
     for problem in kept.problems:
         session.print(f"[yellow]{plain(problem)}[/yellow]")
-    rules = msgspec.to_builtins(kept.route)
-    for name in ("fall_back_on", "sticky", "retries", "timeouts", "breaker"):
-        if name in rules:
-            session.print(f"[dim]{name}[/dim] {plain(msgspec.json.encode(rules[name]).decode())}")
+    for name, said in words.route_rules(kept.route):
+        session.print(f"[dim]{name}:[/dim] {plain(said)}")
 
 
 def _state(u: UpstreamHealth, now: int) -> str:

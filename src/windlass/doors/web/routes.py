@@ -16,7 +16,6 @@ from windlass.core.operations.routes import (
     ROUTE,
     ROUTES,
     SET_ROUTE,
-    Route,
     RouteKept,
     RouteQuery,
     RouteSet,
@@ -24,6 +23,7 @@ from windlass.core.operations.routes import (
     RouteUpstream,
     UpstreamHealth,
 )
+from windlass.doors import format as words
 from windlass.doors.web.render import Asker, Handler, respond
 
 EXAMPLE = """\
@@ -103,27 +103,7 @@ def _shown(kept: RouteKept) -> RouteShown:
         UpstreamShown(u, u.weight / totals[u.tier], tuple((w.process, h) for w in kept.health for h in w.upstreams if h.model == u.model))
         for u in sorted(upstreams, key=lambda u: u.tier)
     )
-    return RouteShown(kept, drawn, tuple(_rules(kept.route)))
-
-
-def _rules(r: Route) -> list[tuple[str, str]]:
-    whose = {"user": "of one user, else of one session", "session": "of one session", "trace": "of one trace"}
-    t, b = r.timeouts, r.breaker
-    waits = [
-        ("to connect", t.connect_s),
-        ("first token", t.first_token_s),
-        ("between tokens", t.between_tokens_s),
-        ("a whole answer", t.attempt_s),
-        ("in all", t.total_s),
-    ]
-    said = ", ".join(f"{seconds:g} s {what}" for what, seconds in waits if seconds is not None)
-    return [
-        ("same upstream", f"all calls {whose[r.sticky]}"),
-        ("goes on after", ", ".join(r.fall_back_on) or "no failure"),
-        ("asks each", f"{r.retries.attempts} × at most, waiting {r.retries.budget_s:g} s in all"),
-        ("timeouts", f"{said or 'as the server has them'}; {t.queue_s:g} s for a place"),
-        ("breaker", f"{b.failures} failures and {b.share:.0%} of calls within {b.window_s:g} s open it for {b.open_s:g} s"),
-    ]
+    return RouteShown(kept, drawn, tuple(words.route_rules(kept.route)))
 
 
 def toml(route: dict[str, Any]) -> str:

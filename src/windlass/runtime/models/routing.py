@@ -215,7 +215,7 @@ class Routing:
         kinds = failures_of(error)
         if set(kinds) & FAULTS and not isinstance(error, Invalid):
             attempt.state.failed += 1
-            attempt.state.last_failure = f"{kinds[0]}: {error.message}"[:SAID]
+            attempt.state.last_failure = error.message[:SAID]
             breaker.failed(now, rule, attempt.trying)
         else:
             breaker.answered(now, rule, attempt.trying)
