@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,16 @@ def test_each_process_tells_what_it_saw_and_the_dead_are_not_listened_to(routes:
     kept = routes.show(OWNER, RouteShow("fast"))
     assert [(w.process, w.pid, w.upstreams) for w in kept.health] == [("doors-1", os.getpid(), (mine,))]
     assert [w.process for w in read_health(tmp_path)] == ["doors-1", "doors-2"]
+
+
+def test_the_documents_route_is_one_and_tells_what_holds_without_it() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    block = page.partition("Everything a route can say")[2].partition("**Who is asked.**")[0]
+    said = tomllib.loads("\n".join(line[4:] for line in block.splitlines() if line.startswith("    ")))
+    route, plain = msgspec.convert(said, Route), Route(())
+    assert (route.sticky, route.fall_back_on, route.same_vectors) == (plain.sticky, plain.fall_back_on, plain.same_vectors)
+    assert (route.retries, route.breaker, route.timeouts.queue_s) == (plain.retries, plain.breaker, plain.timeouts.queue_s)
+    named = {f"{k}.{n}" for k, v in said.items() if isinstance(v, dict) for n in v} | said.keys() | said["upstreams"][0].keys()
+    for part in (Route, *(type(getattr(plain, k)) for k in ("retries", "timeouts", "breaker"))):
+        for field in part.__struct_fields__:
+            assert any(n.rpartition(".")[2] == field for n in named), field

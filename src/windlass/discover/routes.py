@@ -249,8 +249,10 @@ def _is_release(c: Connection, project: str, name: str) -> bool:
 
 
 def _of(seen: tuple[UpstreamHealth, ...], project: str, name: str, route: Route) -> tuple[UpstreamHealth, ...]:
-    models = {u.model for u in route.upstreams}
-    return tuple(h for h in seen if h.project == project and h.route == name and h.model in models)
+    """What was seen of a route's upstreams, without times that are over: nothing is told while nobody calls."""
+    models, now = {u.model for u in route.upstreams}, now_ns()
+    mine = (h for h in seen if h.project == project and h.route == name and h.model in models)
+    return tuple(h if h.until_ns > now else msgspec.structs.replace(h, until_ns=0) for h in mine)
 
 
 def _none(name: str) -> NotFound:

@@ -18,13 +18,12 @@ total_s = 20
 
 
 def test_routes_are_set_shown_and_removed(shell: Shell) -> None:
-    assert "no routes yet" in shell("routes").stdout
     told = shell("routes", "set", "fast", "--upstream", "baseline=3", "--upstream", "openai/gpt-5-mini", "--fallback", "baseline/lead")
     assert "fast leads to baseline 3 | openai/gpt-5-mini, then baseline/lead" in told.stdout and "OPENAI_API_KEY is not set" in told.stderr
     (shell.folder / "slow.toml").write_text(FILE)
     kept = shell.json("routes", "set", "openai/gpt-5", "slow.toml")
     assert kept["route"]["upstreams"] == [{"model": "baseline", "concurrency": 4}] and kept["route"]["timeouts"]["total_s"] == 20
-    assert [k["name"] for k in shell.json("routes", "list")["items"]] == ["fast", "openai/gpt-5"]
+    assert "openai/gpt-5       baseline" in shell("routes").stdout
     shown = shell("routes", "show", "fast").stdout
     assert "goes on after: connection, timeout" in shown and "baseline/lead" in shown
     assert shell.json("routes", "remove", "fast")["name"] == "fast"
@@ -35,12 +34,8 @@ def test_what_is_wrong_is_said(shell: Shell) -> None:
     for words, why in (
         (("set", "fast"), "a route needs upstreams"),
         (("set", "fast", "--upstream", "baseline=x"), "'x' is no weight"),
-        (("set", "fast", "--upstream", "nosuch/m"), "no model provider 'nosuch'"),
         (("set", "fast", "nowhere.toml"), "cannot be read"),
         (("set", "fast", "a.toml"), "wieght"),
         (("set", "fast", "a.toml", "--attempts", "3"), "a file says all"),
-        (("set", "fast", "--upstream", "baseline", "--attempts", "0"), "attempts"),
-        (("show", "fast"), "there is no route 'fast'"),
-        (("remove", "fast"), "there is no route 'fast'"),
     ):
         assert why in shell("routes", *words, code=1).stderr, words

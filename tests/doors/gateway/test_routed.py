@@ -121,6 +121,7 @@ FAULTS = {
     "a hang before the first byte": (Say(hang=True), 1, "timeout"),
     "a connection that is closed": (Say(silent=True), 2, "connection"),
     "garbage": (Say(raw=b"<html>oops</html>"), 2, "nonsense"),
+    "an error under the status 200": (Say(raw=b'{"error":{"message":"upstream unreachable"}}'), 2, "nonsense"),
     "an empty answer": (Say(raw=b""), 2, "nonsense"),
 }
 

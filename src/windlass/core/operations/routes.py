@@ -6,6 +6,7 @@ ids of models as they are at their providers: a route never leads to a route.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -82,7 +83,12 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
     def digest(self) -> str:
         """The identity of who may answer: what a recorded draw depends on. How long one waits is none of it."""
-        return digest_json([[[u.model, u.weight, u.tier] for u in self.upstreams], self.sticky, sorted(set(self.fall_back_on))])
+        return _digest(self.upstreams, self.sticky, self.fall_back_on)
+
+
+@lru_cache(maxsize=1024)  # asked for with every call
+def _digest(upstreams: tuple[RouteUpstream, ...], sticky: str, fall_back_on: tuple[str, ...]) -> str:
+    return digest_json([[[u.model, u.weight, u.tier] for u in upstreams], sticky, sorted(set(fall_back_on))])
 
 
 class RouteSet(msgspec.Struct, omit_defaults=True):

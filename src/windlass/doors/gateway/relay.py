@@ -33,6 +33,7 @@ KEPT = 8 * 2**20  # bytes of an answer kept for its trace; of a longer one only 
 _PASSED = ("retry-after", "retry-after-ms", "request-id", "x-request-id")
 _PASSED_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "openai-")
 _FORWARDED = ("anthropic-version", "anthropic-beta", "openai-beta", "idempotency-key")
+_ANSWERS = {"choices", "content", "data", "output"}  # fields of which every answer has one
 _REPLACED = (401, 403)  # the provider's word on our key is not for the caller
 
 
@@ -166,12 +167,15 @@ def is_stream(fields: Mapping[str, Any]) -> bool:
 
 
 def _require_object(data: bytes, endpoint: Endpoint) -> None:
-    """Raises `ModelFailed` for a body that is no JSON object."""
+    """Raises `ModelFailed` for a body that is no JSON object, or tells an error and no answer under a status that says well."""
+    name = endpoint.provider.name
     try:
-        msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        body = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        name = endpoint.provider.name
         raise ModelFailed(f"{name} answered with something that is no JSON object", where=endpoint.base_url, provider=name) from None
+    if bytes(body.get("error", b"null")) != b"null" and not body.keys() & _ANSWERS:
+        told = described(endpoint, 500, data)
+        raise ModelFailed(told.message.replace("500", "an error", 1), where=endpoint.base_url, provider=name)
 
 
 def _require_no_error(events: bytes, endpoint: Endpoint) -> None:
