@@ -243,6 +243,8 @@ class Platform:
         folder = self.home.path / "models"
         self.local = LocalModels(folder, LocalFiles(folder / "files", self.blobs), wanted.model_idle_seconds, wanted.tune_threads)
         self.route_table = RouteTable(self.engine)
+        if self.address:  # so that they are known should the store go away before anybody asks
+            self.route_table.load()
         self.routes = Routes(self.engine, self.route_table, self.providers, self.home.path / "run")
         upstreams = Upstreams(partial(tell_health, self.home.path / "run", self.name) if self.address else None)
         self.models = Models(

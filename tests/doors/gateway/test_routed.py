@@ -23,6 +23,7 @@ from tests.scripted_provider import Say, ScriptedProvider
 
 from windlass.core import span as names
 from windlass.core.actor import OWNER
+from windlass.core.errors import Unavailable
 from windlass.core.operations.routes import RouteAttempt, RouteSet
 from windlass.core.span import Span
 from windlass.discover.providers import load_providers
@@ -344,6 +345,33 @@ async def test_embeddings_are_routed_among_equal_models(routed: Routed) -> None:
     assert "another model's" in attempts[3].passed_over
     routed.set("embed", "three/e")
     assert (await post(routed, {"model": "embed", "input": "text"}, "/v1/embeddings"))[0] == 400
+
+
+async def test_a_slow_upstream_within_its_time_is_waited_for(routed: Routed) -> None:
+    routed.set("fast", "one/m", "two/m", timeouts={"attempt_s": 2})
+    routed.one.say("slow and right", latency_s=0.3)
+    status, data, _ = await post(routed, {"model": "fast", **HI})
+    assert status == 200 and "slow and right" in _text(data, stream=False) and routed.asked() == (1, 0, 0)
+    assert 0.3 <= (await routed.told())[1][0].took_s < 2
+
+
+async def test_routes_go_on_when_the_store_is_away(routed: Routed, monkeypatch: pytest.MonkeyPatch) -> None:
+    routed.set("fast", "one/m")
+    assert (await post(routed, {"model": "fast", **HI}))[0] == 200
+
+    looked = []
+
+    def away(table: RouteTable) -> None:
+        looked.append(table)
+        raise Unavailable("the store is away")
+
+    monkeypatch.setattr(RouteTable, "load", away)
+    monkeypatch.setattr("windlass.discover.routes.FRESH_S", 0.0)
+    monkeypatch.setattr("windlass.discover.routes.LATE_S", 0.0)
+    for _ in range(3):
+        status, _, headers = await post(routed, {"model": "fast", **HI})
+        assert (status, headers["windlass-upstream"]) == (200, "one/m")
+    assert looked, "or nothing was tried here"
 
 
 async def test_an_upstream_without_its_key_is_passed_over(routed: Routed) -> None:
