@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +42,8 @@ from windlass.deploy.why import Reasons
 from windlass.discover.catalog import Catalog
 from windlass.discover.policy import read_policy
 from windlass.discover.providers import load_providers, probe
+from windlass.discover.route_health import tell_health
+from windlass.discover.routes import Routes, RouteTable
 from windlass.evaluate.bakeoffs import Bakeoffs
 from windlass.evaluate.evaluations import Evaluations
 from windlass.evaluate.experiments import Experiments
@@ -109,7 +111,7 @@ from windlass.runtime.library import Library
 from windlass.runtime.local import Canaries, LocalModels
 from windlass.runtime.local.environment import why_no_torch
 from windlass.runtime.local.files import LocalFiles
-from windlass.runtime.models import Bars, Http, Models, Retries, Timeouts
+from windlass.runtime.models import Bars, Http, Models, Retries, Timeouts, Upstreams
 from windlass.runtime.outside import Outside
 from windlass.runtime.process import runner_settings
 from windlass.runtime.retrieval import Retrieval
@@ -245,7 +247,14 @@ class Platform:
         http, bars = Http(timeouts, Retries(wanted.retries + 1)), Bars(self.encoders)
         folder = self.home.path / "models"
         self.local = LocalModels(folder, LocalFiles(folder / "files", self.blobs), wanted.model_idle_seconds, wanted.tune_threads)
-        self.models = Models(self.providers, self.prices.price, http, self.blobs.get, bars, self.local)
+        self.route_table = RouteTable(self.engine)
+        if self.address:  # so that they are known should the store go away before anybody asks
+            self.route_table.load()
+        self.routes = Routes(self.engine, self.route_table, self.providers, self.home.path / "run")
+        upstreams = Upstreams(partial(tell_health, self.home.path / "run", self.name) if self.address else None)
+        self.models = Models(
+            self.providers, self.prices.price, http, self.blobs.get, bars, self.local, self.route_table, upstreams
+        )  # fmt: skip
         self.catalog = Catalog(
             self.providers, self.prices, lambda: self.encoders.minilm_installed, missing=why_no_torch,
             weights=lambda identity: self.weights.manifest(parse_identity(identity)[1]).licence,
@@ -377,9 +386,11 @@ class Platform:
         return pieces
 
     async def listed(self, actor: Actor) -> tuple[list[str], list[ModelEntry]]:
-        """What the gateway lists: names of releases in production, and models."""
+        """What the gateway lists: names of routes and of releases in production, and models."""
+        routes = await self.route_table.names(actor.project)
         names = await asyncio.to_thread(self.releases.names, actor.project, "production")
-        return names, self.catalog.entries(await probe(self.providers))
+        found = self.catalog.entries(await probe(self.providers))
+        return list(dict.fromkeys([*routes, *names])), [e for e in found if e.id not in routes]
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         assert self._loop is not None, "nothing was asked yet"

@@ -204,6 +204,7 @@ class World:
         assert isinstance(asked, Asked)
         self.approval = self.client.approvals.list().items[0].id
         self.client.stops.set("agent/nobody", f"It loops: {MARK}")
+        self.client.routes.set("kept", {"upstreams": [{"model": "baseline"}]})
 
     def _tune(self) -> None:
         """A tuning and weights as they lie in the tables; no PyTorch is asked."""

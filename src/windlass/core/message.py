@@ -145,7 +145,8 @@ StopReason = Literal["stop", "length", "tool_calls", "refusal", "error"]
 
 class ModelReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """One answer. `cost` in US dollars, None when the price is unknown; `reused` when it came from a recorded draw,
-    and then `latency_ns` and `cost` are those of the original call."""
+    and then `latency_ns` and `cost` are those of the original call. `upstream` is the id of the model that a route had asked; its `cost`
+    counts what attempts before it used too."""
 
     message: Message
     stop: StopReason
@@ -156,6 +157,7 @@ class ModelReply(msgspec.Struct, frozen=True, omit_defaults=True):
     first_token_ns: int | None = None
     cost: float | None = None
     reused: bool = False
+    upstream: str | None = None
 
 
 class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):

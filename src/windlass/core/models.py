@@ -36,7 +36,7 @@ def named(model: str) -> Named:
             raise Invalid(f"there is no built-in model {model}", remedy="there are " + ", ".join(map(bar_id, BARS)))
         return Named(BASELINE if bar == BASELINE else f"{BASELINE}--{bar}", ModelBody(BASELINE, BARS[bar], True), SAID[bar])
     if not identity:
-        raise Invalid(f"{model!r} is not a model", remedy="write provider/model-id, or baseline")
+        raise Invalid(f"{model!r} is not a model", remedy="write provider/model-id, route/name, or baseline")
     if provider == LOCAL:
         return Named(f"{LOCAL}--{parse_identity(identity)[0]}", ModelBody(LOCAL, identity, True), "")
     return Named(model.lower().replace("/", "--").replace(":", "-").replace("@", "-"), ModelBody(provider, identity), "")

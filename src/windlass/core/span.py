@@ -64,6 +64,11 @@ LOG_SEVERITY = "windlass.log.severity"
 USAGE_ESTIMATED = "windlass.usage_estimated"  # bool: the answer broke off, so tokens nobody told were counted by the text
 INPUT_MESSAGES = "gen_ai.input.messages"
 OUTPUT_MESSAGES = "gen_ai.output.messages"
+ROUTE = "windlass.route.name"  # by which a model's upstream was chosen
+ROUTE_DIGEST = "windlass.route.digest"  # of who may answer by it
+ROUTE_UPSTREAM = "windlass.route.upstream"  # id of the model that answered, or was asked last
+ROUTE_WHY = "windlass.route.why"  # why that one, in a sentence
+ROUTE_ATTEMPTS = "windlass.route.attempts"  # JSON: list of RouteAttempt
 FIRST_TOKEN = "gen_ai.response.time_to_first_chunk"  # seconds
 
 

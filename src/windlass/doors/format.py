@@ -12,6 +12,7 @@ import msgspec
 
 from windlass.core.operations.grants import Reach
 from windlass.core.operations.logs import LogRecord
+from windlass.core.operations.routes import Route
 from windlass.core.operations.traces import ScoreGiven
 from windlass.core.ref import parse_ref
 from windlass.core.score import in_percent
@@ -194,3 +195,24 @@ def short_id(identifier: str) -> str:
 def percent(share: float | None) -> str:
     """A share as people say it: `7 %`, `0.4 %`; `unmeasured` where it is not known."""
     return "unmeasured" if share is None else in_percent(share)
+
+
+def route_rules(r: Route) -> list[tuple[str, str]]:
+    """What a route says besides its upstreams, each with a few words before it."""
+    whose = {"user": "of one user, else of one session", "session": "of one session", "trace": "of one trace"}
+    t, b = r.timeouts, r.breaker
+    waits = [
+        ("to connect", t.connect_s),
+        ("first token", t.first_token_s),
+        ("between tokens", t.between_tokens_s),
+        ("a whole answer", t.attempt_s),
+        ("in all", t.total_s),
+    ]
+    said = ", ".join(f"{seconds:g} s {what}" for what, seconds in waits if seconds is not None)
+    return [
+        ("same upstream", f"all calls {whose[r.sticky]}"),
+        ("goes on after", ", ".join(r.fall_back_on) or "no failure"),
+        ("asks each", f"{r.retries.attempts} × at most, waiting {r.retries.budget_s:g} s in all"),
+        ("timeouts", f"{said or 'as the server has them'}; {t.queue_s:g} s for a place"),
+        ("breaker", f"{b.failures} failures and {b.share:.0%} of calls within {b.window_s:g} s open it for {b.open_s:g} s"),
+    ]

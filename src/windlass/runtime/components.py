@@ -16,12 +16,14 @@ import msgspec
 
 from windlass.core.artifacts import ComponentBody, ModelBody, PromptBody, Version
 from windlass.core.digest import short
-from windlass.core.errors import ModelFailed, RunFailed
+from windlass.core.errors import ModelFailed, RunFailed, WindlassError
 from windlass.core.message import Message, ModelReply, ModelRequest
 from windlass.runtime.context import Records, RunContext, Step, shown, step
 from windlass.runtime.draws import Draws
 from windlass.runtime.library import Library, body_of
+from windlass.runtime.models.choosing import Caller
 from windlass.runtime.models.model import Model
+from windlass.runtime.models.routed import drawn_by, lost_of, routed
 from windlass.runtime.schema import check_arguments, complaint, object_of, text_field
 from windlass.sdk.prompts import render_body
 
@@ -32,7 +34,7 @@ _FENCE = re.compile(r"\A\s*```[\w-]*[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL)
 class Finds(Protocol):
     """`runtime.models.Models`."""
 
-    def find(self, model_id: str) -> Model: ...
+    async def choose(self, model_id: str, caller: Caller) -> Model: ...
 
 
 class Rows(Protocol):
@@ -55,8 +57,16 @@ class Asking:
         with step(self._records, context, f"chat {request.model}", "model", versions=[str(model.ref)]) as span:
             span.set(operation="chat", provider=request.model.partition("/")[0], request_model=request.model)
             span.set(input_messages=shown(msgspec.to_builtins(request.messages)))
-            chosen = self._models.find(request.model)
-            reply = await self._draws.reply(request, model.digest, context, lambda: _call(chosen, request, send))
+            chosen = await self._models.choose(request.model, context.caller())
+            try:
+                drawn = drawn_by(chosen, model.digest)
+                reply = await self._draws.reply(request, drawn, context, lambda: _call(chosen, request, send))
+            except WindlassError:
+                if (lost := lost_of(chosen)) != 0:
+                    context.ledger.paid(lost)
+                raise
+            finally:
+                span.span.attributes |= routed(chosen)
             context.ledger.enter(reply)
             _describe(span, reply)
             if reply.reused and send is not None:
@@ -82,6 +92,7 @@ def _describe(span: Step, reply: ModelReply) -> None:
     usage = reply.usage
     span.set(response_model=reply.model or None, output_messages=shown(msgspec.to_builtins([reply.message])))
     span.set(input_tokens=usage.input, output_tokens=usage.output, cached_tokens=usage.cached, cost=reply.cost)
+    span.set(route_upstream=reply.upstream, provider=reply.upstream.partition("/")[0] if reply.upstream else None)
     span.set(reused=True if reply.reused else None, first_token=reply.first_token_ns / 1e9 if reply.first_token_ns else None)
 
 

@@ -22,6 +22,7 @@ from windlass.core.message import ModelReply, Usage
 from windlass.core.ref import DEFAULT_PROJECT
 from windlass.core.span import Span, SpanEvent, SpanKind, TraceContext
 from windlass.core.trajectory import CallMade
+from windlass.runtime.models.choosing import Caller
 
 DrawPolicy = Literal["live", "record", "reuse", "replay"]
 SHOWN = 32_000  # characters of an input or output that a span keeps
@@ -139,6 +140,12 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     def deeper(self) -> RunContext:
         """The context of a run inside this run."""
         return msgspec.structs.replace(self, depth=self.depth + 1)
+
+    def caller(self) -> Caller:
+        """For whom this run asks models. In an evaluation it is the row: every arm meets the same upstream."""
+        row = None if self.row is None else f"{self.row}#{self.repeat}"
+        trace = self.parent.trace_id if self.parent else self.trace
+        return Caller(self.project, trace, self.user, self.session, row)
 
     def attributes(self) -> dict[str, Any]:
         """What every span of this run says."""

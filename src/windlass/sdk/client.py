@@ -31,6 +31,7 @@ from windlass.sdk.nouns.governing import Audit, Erasures, Keys, Masking, People,
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
 from windlass.sdk.nouns.production import Alerts, Logs, Metrics, Monitors, Sessions, Traces, Views
 from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews
+from windlass.sdk.nouns.routing import Routes
 from windlass.sdk.nouns.serving import Batches, LoadTests
 from windlass.sdk.servers import find_server
 from windlass.sdk.transport import Answer, HttpTransport, Transport
@@ -75,6 +76,7 @@ class Client:
         self.releases = Releases(self)
         self.batches = Batches(self)
         self.loadtests = LoadTests(self)
+        self.routes = Routes(self)
         self.traces = Traces(self)
         self.logs = Logs(self)
         self.metrics = Metrics(self)

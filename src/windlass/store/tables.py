@@ -310,6 +310,14 @@ saved_views = Table(
     PrimaryKeyConstraint("project", "owner", "name"),
 )  # fmt: skip
 
+# a route that was removed stays as a row without a body: the newest version says whether anything changed
+routes = Table(
+    "routes", metadata,
+    _text("project"), _text("name"), _text("body", null=True), _ns("version"), _text("actor"), _ns("at_ns"),
+    PrimaryKeyConstraint("project", "name"),
+    Index("routes_by_version", "version"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

@@ -64,6 +64,8 @@ def test_model_and_parameters_are_those_of_the_step_and_what_cannot_be_is_said()
     assert "acme" in call_of(step("acme", "x"), "", ENTRIES).why_not
     assert call_of(step(None, "baseline"), "", ENTRIES).why_not == ""
     assert "does not say" in call_of(step(), "", ENTRIES).why_not
+    routed = {"gen_ai.request.model": "fast", "windlass.route.upstream": "openai/gpt-5-mini"}
+    assert call_of(step("openai", "gpt-5-mini-2025", **routed), "", ENTRIES).model == "openai/gpt-5-mini", "who answered, not the route"
     beside = {"gen_ai.system_instructions": '[{"type": "text", "content": "Be kind."}]'}
     assert [m.role for m in call_of(step("openai", "o3", **beside), "Why?", ENTRIES).messages] == ["system", "user"]
 

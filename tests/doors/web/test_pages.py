@@ -154,6 +154,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         rows.edit("capitals", [{"key": "c1", "question": "Which city governs?", "split": "dev"}], ["c59"])
         event = _events(client, toured.home)
         granted = _grants(client)
+        client.routes.set("fast", {"upstreams": [{"model": "baseline", "weight": 3}, {"model": "openai/gpt-5-mini"}], "sticky": "trace"})
         _approvals(client, toured.home, granted)
         send_metrics(toured)
         record_session(toured.home, "talk/1 <b>")
@@ -198,6 +199,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/loadtests/{id}": f"/loadtests/{tested}",
         "/batches": "/batches",
         "/batches/{id}": f"/batches/{batch}",
+        "/routes": "/routes?edit=fast",
         "/traces": "/traces",
         "/traces/fields": "/traces/fields?filter=kind:model&fields=open",
         "/dashboards": "/dashboards?by=model",

@@ -7,7 +7,7 @@ first piece is awaited before the status goes out, so that a failure is told by 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from windlass.core.ids import now_ns
 from windlass.core.message import Delta, Message, ModelReply, ModelRequest, TextPart, Usage
 from windlass.core.operations.runs import RunPiece, RunResult
 from windlass.core.ref import ENVIRONMENTS, Ref
+from windlass.core.span import Span
 from windlass.doors.gateway import wire_anthropic, wire_openai, wire_responses
 from windlass.doors.gateway.calls import Call, counted
 from windlass.doors.gateway.exchange import ClientGone, Exchange
@@ -61,32 +62,57 @@ async def answer_model(
     exchange: Exchange, call: Call, model: Model, face: Face, request: ModelRequest, body: dict[str, Any], records: Records, price: Price
 ) -> None:
     """Ask a model in its own dialect and answer in the caller's; the span is recorded when the answer is out."""
-    reply: ModelReply | None = None
-    said = Said()
-    problem = ""
+    translation = Translation(face, request, body, price)
     try:
         async with exchange.watched():
-            if body.get("stream"):
-                writer = face.StreamWriter(call.model, call.span_id, body)
-                async with contextlib.aclosing(_timed(model.stream(request), call)) as deltas:
-                    reply = await _write(exchange, deltas, writer, said)
-            else:
-                reply = await model.complete(request)
-                call.first_ns = now_ns()
-                named = msgspec.structs.replace(reply, response_id=reply.response_id or call.span_id)
-                await exchange.respond(200, face.reply_body(named, call.model, body, reply.usage.input is not None))
+            await translation.carry(exchange, call, model)
     except ClientGone:
-        problem = "the client left before its answer was whole"
+        translation.problem = "the client left before its answer was whole"
     except WindlassError as e:
-        problem = e.message
+        translation.problem = e.message
         raise
     finally:
-        estimated = reply is None and said.pieces > 0
-        if estimated:
-            usage = counted(Usage(), request.messages, said.size, said.pieces)
-            cost = price(model.provider, call.model.partition("/")[2], usage, call.start_ns)
+        records.record([translation.span(call)])
+
+
+class Translation:
+    """One request in the caller's dialect, and the answer of a model that speaks another."""
+
+    def __init__(self, face: Face, request: ModelRequest, body: dict[str, Any], price: Price) -> None:
+        self.problem = ""
+        self.reply: ModelReply | None = None
+        self.stream = bool(body.get("stream"))
+        self._face = face
+        self._request = request
+        self._body = body
+        self._price = price
+        self._said = Said()
+        self._model: Model | None = None  # that was asked last
+
+    async def carry(self, exchange: Exchange, call: Call, model: Model, timeout_s: float | None = None) -> None:
+        """Ask the model, and write its answer. Raises what the model raises."""
+        self._model = model
+        if self.stream:
+            writer = self._face.StreamWriter(call.model, call.span_id, self._body)
+            async with contextlib.aclosing(_timed(model.stream(self._request, timeout_s=timeout_s), call)) as deltas:
+                self.reply = await _write(exchange, deltas, writer, self._said)
+            return
+        self.reply = reply = await model.complete(self._request, timeout_s=timeout_s)
+        call.first_ns = now_ns()
+        named = msgspec.structs.replace(reply, response_id=reply.response_id or call.span_id)
+        await exchange.respond(200, self._face.reply_body(named, call.model, self._body, reply.usage.input is not None))
+
+    def span(self, call: Call, more: Mapping[str, Any] | None = None, lost: float | None = 0.0) -> Span:
+        """The span of the call; `more` are further attributes, `lost` the dollars of attempts before."""
+        reply, said, model = self.reply, self._said, self._model
+        estimated = reply is None and said.pieces > 0 and model is not None
+        if estimated and model is not None:
+            usage = counted(Usage(), self._request.messages, said.size, said.pieces)
+            cost = self._price(model.provider, model.id.partition("/")[2], usage, call.start_ns)
             reply = ModelReply(Message("assistant", (TextPart("".join(said.texts)),)), "error", usage, cost=cost)
-        records.record([call.span(request.messages, reply, problem, estimated=estimated)])
+        if reply is not None and lost != 0:
+            reply = msgspec.structs.replace(reply, cost=None if lost is None or reply.cost is None else reply.cost + lost)
+        return call.span(self._request.messages, reply, self.problem, estimated=estimated, more=more)
 
 
 class Said:

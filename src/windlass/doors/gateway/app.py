@@ -5,9 +5,10 @@
     GET  /v1/models · /v1/models/{id}                                  both read it
     POST /invoke/{release}                                             typed JSON
 
-A model with a provider in front (`openai/gpt-5-mini`, `baseline`) is called as it is; any other name is a release
-(`answer`, `answer:staging`, `answer@3f9a`) or a ref with its kind (`component/reply`). Applications that were written for a provider
-name its models alone: `gpt-5-mini` at OpenAI's paths is that model, where the table of prices knows it and no release has its name.
+The name of a route of the project comes first. Else a model with a provider in front (`openai/gpt-5-mini`, `baseline`) is called as
+it is; any other name is a release (`answer`, `answer:staging`, `answer@3f9a`) or a ref with its kind (`component/reply`). Applications
+that were written for a provider name its models alone: `gpt-5-mini` at OpenAI's paths is that model, where the table of prices knows it
+and no release has its name.
 Raw ASGI and msgspec: this is a hot path.
 """
 
@@ -23,14 +24,16 @@ from windlass.core.actor import Actor
 from windlass.core.errors import Forbidden, Invalid, ModelFailed, NotFound, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.message import Usage
+from windlass.core.operations.routes import PREFIX
 from windlass.core.operations.runs import ModelEntry
 from windlass.core.ref import KINDS, Ref, parse_ref
 from windlass.doors.gateway.answers import FACES, Face, Runs, answer_invoke, answer_model, answer_release
 from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import JSON, ClientGone, Exchange, Receive, Scope, Send
 from windlass.doors.gateway.relay import Relay
+from windlass.doors.gateway.routed import Asked, Routed
 from windlass.runtime.context import Records
-from windlass.runtime.models import Models, RemoteModel
+from windlass.runtime.models import Models, RemoteModel, RoutedModel
 
 Authenticate = Callable[[Mapping[str, str]], Actor]  # lower-case headers → who; raises Unauthenticated; must not block
 Guard = Callable[[Actor, str, str], None]  # actor, action, project: raises Forbidden
@@ -77,6 +80,7 @@ class Gateway:
         self._keep = keep
         self._limit = body_limit
         self._relay = Relay(models.http, models.price, records)
+        self._routed = Routed(models, records)
         self._watching: set[Exchange] = set()
 
     @staticmethod
@@ -135,7 +139,9 @@ class Gateway:
         target = self._target(call.model, call.actor) if "/" not in call.model or call.model.split("/")[0] in KINDS else None
         if call.model == "baseline" or call.model.startswith("baseline@"):
             target = None
-        if target is not None and await self._is_providers(dialect, call.model, target):
+        if target is not None and await self._models.route(call.model, call.actor.project):
+            target = None
+        elif target is not None and await self._is_providers(dialect, call.model, target):
             call.model, target = f"{dialect}/{call.model}", None
         if target is not None:
             self._narrow(call.actor, f"{target.kind}/{target.name}")
@@ -146,9 +152,12 @@ class Gateway:
                 )
             await answer_release(exchange, call, self._runs, target, face, _json(raw), self._keep)
             return
-        self._narrow(call.actor, f"model/{call.model}")
-        model = self._models.find(call.model)
+        self._narrow(call.actor, f"model/{call.model.removeprefix(PREFIX)}")
+        model = await self._models.choose(call.model, call.caller())
         call.provider = model.provider
+        if isinstance(model, RoutedModel):
+            await self._routed.answer(exchange, call, model, Asked(dialect, path, face, raw, dict(fields), self._keep))
+            return
         if isinstance(model, RemoteModel) and model.endpoint.provider.dialect == dialect:
             await self._relay.pass_on(exchange, call, model.endpoint, path, dict(fields), model.name)
             return

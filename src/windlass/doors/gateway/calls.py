@@ -17,6 +17,7 @@ from windlass.core.ids import now_ns, span_id, trace_id
 from windlass.core.message import FilePart, ImagePart, Message, ModelReply, Usage
 from windlass.core.span import Span, parse_traceparent
 from windlass.runtime.context import RunContext, shown
+from windlass.runtime.models import Caller
 
 BYTES_A_TOKEN = 4  # of UTF-8, where nobody counted
 
@@ -41,8 +42,16 @@ class Call:
         self.run = run
         self.run_attributes = run.attributes() if run else {names.EVALUATION: actor.evaluation}
 
-    def span(self, messages: tuple[Message, ...] | None, reply: ModelReply | None, problem: str = "", *, estimated: bool = False) -> Span:
-        """The finished span. `problem` says why the call failed; `estimated` that tokens nobody told were counted by the text."""
+    def caller(self) -> Caller:
+        """For whom a model is asked; inside a run of an evaluation it is the row."""
+        return Caller(self.actor.project, self.trace_id, self.user, self.session, self.run.caller().row if self.run else None)
+
+    def span(
+        self, messages: tuple[Message, ...] | None, reply: ModelReply | None, problem: str = "", *, estimated: bool = False,
+        more: Mapping[str, Any] | None = None,
+    ) -> Span:  # fmt: skip
+        """The finished span. `problem` says why the call failed; `estimated` that tokens nobody told were counted by the text; `more` are
+        further attributes."""
         said: dict[str, Any] = {
             names.KIND: "model",
             names.PROJECT: self.actor.project,
@@ -60,6 +69,7 @@ class Call:
             said[names.INPUT] = shown(next((m.text for m in reversed(messages) if m.role == "user" and m.text), messages[-1].text))
         if reply is not None:
             said |= _answer(reply, estimated)
+        said |= more or {}
         return Span(
             trace_id=self.trace_id, span_id=self.span_id, name=f"{self.operation} {self.model}".strip(), start_ns=self.start_ns,
             end_ns=now_ns(), parent=self.parent.span_id if self.parent else None, status="error" if problem else "ok",

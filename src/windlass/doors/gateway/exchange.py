@@ -33,6 +33,7 @@ class Exchange:
         self.begun = False
         self.trace = b""
         self.error_event: Callable[[WindlassError, int], bytes] | None = None  # how the stream that has begun tells an error
+        self.upstream = b""  # that a route chose
         self._receive = receive
         self._send = send
         self._watching = watching
@@ -113,7 +114,8 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _traced(self) -> list[tuple[bytes, bytes]]:
-        return [(b"windlass-trace", self.trace)] if self.trace else []
+        told = [(b"windlass-trace", self.trace)] if self.trace else []
+        return [*told, (b"windlass-upstream", self.upstream)] if self.upstream else told
 
 
 def _checked(data: bytes, limit: int) -> bytes:

@@ -1,14 +1,17 @@
 """Pass-through: a call whose provider speaks the caller's dialect goes out and comes back byte for byte.
 
 Only the model's name and the credentials change; fields we do not know survive both ways, and events of a stream are passed
-on as they come, unparsed. What was said is read from the kept bytes after the answer is out, for the trace. Nothing is
-tried again here: clients have their own policy for that, and it is told the provider's own status. One thing is added: a stream that
-ends before its end gets an error after its last whole event, since its client would take what came for all there is.
+on as they come, unparsed. What was said is read from the kept bytes after the answer is out, for the trace. One thing is added: a
+stream that ends before its end gets an error after its last whole event, since its client would take what came for all there is.
+Without a route nothing is tried again: clients have their own policy for that, and it is told the provider's own status. By a route
+(`routed.py`) an attempt is a `Passage` too, which ends in `Refused` where the provider answered with an error, before anything went to
+the caller.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,12 +22,12 @@ from windlass.core.message import Message, ModelReply, Usage, user
 from windlass.discover.providers import Endpoint
 from windlass.doors.gateway.answers import FACES
 from windlass.doors.gateway.calls import Call, counted
-from windlass.doors.gateway.exchange import ClientGone, Exchange
+from windlass.doors.gateway.exchange import ClientGone, Exchange, Headers
 from windlass.doors.gateway.read_responses import ResponsesReader, read
 from windlass.runtime.context import Records
 from windlass.runtime.models import Http, Price
 from windlass.runtime.models.dialect import StreamReader
-from windlass.runtime.models.http import EventReader, described
+from windlass.runtime.models.http import EventReader, described, retry_after
 from windlass.runtime.models.models import CODECS
 
 if TYPE_CHECKING:
@@ -36,7 +39,16 @@ _PASSED_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "openai-")
 _FORWARDED = ("anthropic-version", "anthropic-beta", "openai-beta", "idempotency-key")
 _ENDS = ("message_stop", "response.completed", "response.incomplete", "response.failed", "error")  # events that nothing comes after
 _ENDING = (b"[DONE]", b"message_stop", b"response.", b"error")
+_ANSWERS = {"choices", "content", "data", "output"}  # fields of which every answer has one
 _REPLACED = (401, 403)  # the provider's word on our key is not for the caller
+
+
+class Refused(ModelFailed):
+    """The provider answered with an error. What it said is the caller's to read, byte for byte, unless another upstream answers."""
+
+    def __init__(self, failure: ModelFailed, status: int, data: bytes, headers: Headers) -> None:
+        super().__init__(failure.message, where=failure.where, remedy=failure.remedy, **failure.details)
+        self.answer = (status, data, headers)
 
 
 class Relay:
@@ -49,81 +61,143 @@ class Relay:
 
     async def pass_on(self, exchange: Exchange, call: Call, endpoint: Endpoint, path: str, fields: dict[str, Any], name: str) -> None:
         """Forward a request whose top-level fields are raw JSON, as the provider's model `name`."""
-        body = msgspec.json.encode({**fields, "model": name})
-        headers = {k: v for k in _FORWARDED if (v := exchange.headers.get(k)) is not None}
-        answer = _Kept(endpoint, path, fields, stream=bytes(fields.get("stream", b"")) == b"true")
+        passage = Passage(self._http, endpoint, path, fields, name, exchange.headers)
         try:
             async with exchange.watched():
-                await self._carry(exchange, call, endpoint, path, body, headers, answer)
+                await passage.carry(exchange, call)
         except ClientGone:
-            answer.problem = "the client left before its answer was whole"
+            passage.problem = "the client left before its answer was whole"
+        except Refused as e:
+            passage.problem = e.message
+            await exchange.respond(*e.answer)
         except WindlassError as e:
-            answer.problem = e.message
+            passage.problem = e.message
             raise
         finally:
-            self._records.record([answer.span(call, name, self._price)])
+            self._records.record([passage.span(call, self._price)])
 
-    async def _carry(
-        self, exchange: Exchange, call: Call, endpoint: Endpoint, path: str, body: bytes, headers: dict[str, str], answer: _Kept
-    ) -> None:
+
+class Passage:
+    """One request on its way to one provider and back. `end` is when it must be over, by the loop's clock; with `strict`, what is no
+    answer at all is a failure while nothing of it went out, so that another upstream can be asked."""
+
+    def __init__(
+        self, http: Http, endpoint: Endpoint, path: str, fields: dict[str, Any], name: str, headers: Mapping[str, str], *,
+        end: float | None = None, strict: bool = False,
+    ) -> None:  # fmt: skip
+        self.problem = ""
+        self._http = http
+        self._endpoint = endpoint
+        self._path = path
+        self._name = name
+        self._body = msgspec.json.encode({**fields, "model": name})
+        self._headers = {k: v for k in _FORWARDED if (v := headers.get(k)) is not None}
+        self._stream = is_stream(fields)
+        self._kept = _Kept(endpoint, path, fields, stream=self._stream)
+        self._end = end
+        self._strict = strict
+
+    def span(self, call: Call, price: Price, more: Mapping[str, Any] | None = None) -> Any:
+        """The span of the call; `more` are further attributes of it."""
+        self._kept.problem = self.problem
+        return self._kept.span(call, self._name, price, more)
+
+    async def carry(self, exchange: Exchange, call: Call) -> None:
+        """Send it, and write what comes back. Raises `ModelFailed`, and `Refused` before anything was written."""
         import aiohttp
 
-        limits = self._http.timeouts
-        wait = limits.first_token_s if answer.stream else limits.total_s
+        endpoint, limits = self._endpoint, self._http.timeouts
+        wait = self._within(limits.first_token_s if self._stream else limits.total_s)
         provider = endpoint.provider.name
         ended = False
+        held = b""
         try:
             async with asyncio.timeout(wait) as limit:
-                async with await self._http.send(endpoint, path, body, headers) as response:
+                async with await self._http.send(endpoint, self._path, self._body, self._headers) as response:
                     if response.status >= 400:
-                        await self._carry_error(exchange, endpoint, response, answer)
+                        raise await self._refused(response)
+                    if not self._stream:
+                        await self._carry_whole(exchange, call, response)
                         return
-                    if not answer.stream:
-                        data = await response.read()
-                        answer.keep(data)
-                        call.first_ns = now_ns()
-                        await exchange.respond(response.status, data, _passed(response))
-                        return
-                    held = b""
-                    answer.stream = response.content_type != "application/json"
+                    if self._strict and not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+                        told = f"{provider} answered with something that is no stream"
+                        raise ModelFailed(told, where=endpoint.base_url, provider=provider)
+                    self._kept.stream = response.content_type != "application/json"
                     while chunk := await response.content.readany():
-                        if not exchange.begun:
+                        whole, held = _whole_events(held + chunk if held else chunk)
+                        if not exchange.begun and (whole or not self._strict):
+                            if self._strict:
+                                _require_no_error(whole, endpoint)
                             call.first_ns = now_ns()
                             await exchange.begin(response.status, _passed(response))
-                        answer.keep(chunk)
-                        whole, held = _whole_events(held + chunk if held else chunk)
+                        self._kept.keep(chunk)
                         if whole:
                             ended = ended or _ends(whole)
                             await exchange.write(whole)
-                        wait = limits.after_end_s if ended else limits.between_tokens_s
+                        wait = self._within(limits.after_end_s if ended else limits.between_tokens_s)
                         limit.reschedule(asyncio.get_running_loop().time() + wait)
         except TimeoutError:
             if not ended:
-                raise ModelFailed(
-                    f"{provider} sent nothing for {wait:g} s", where=endpoint.base_url, provider=provider, timeout=True
-                ) from None
+                told = f"{provider} sent nothing for {wait:g} s"
+                raise ModelFailed(told, where=endpoint.base_url, provider=provider, timeout=True) from None
         except aiohttp.ClientError as e:
             if not ended:
-                told = endpoint.redact(str(e)) or type(e).__name__
-                raise ModelFailed(f"{provider} broke the answer off: {told}", where=endpoint.base_url, provider=provider) from e
+                broke = f"{provider} broke the answer off: {endpoint.redact(str(e)) or type(e).__name__}"
+                raise ModelFailed(broke, where=endpoint.base_url, provider=provider, connection=True) from e
         if not exchange.begun:
             raise ModelFailed(f"{provider} answered with nothing", where=endpoint.base_url, provider=provider)
-        if not ended and not answer.is_whole():
+        if not ended and not self._kept.is_whole():
             raise ModelFailed(f"{provider} broke the stream off", where=endpoint.base_url, provider=provider)
         if held:
             await exchange.write(held)
         await exchange.end()
 
-    async def _carry_error(self, exchange: Exchange, endpoint: Endpoint, response: aiohttp.ClientResponse, answer: _Kept) -> None:
+    async def _carry_whole(self, exchange: Exchange, call: Call, response: aiohttp.ClientResponse) -> None:
+        data = await response.read()
+        if self._strict:
+            _require_object(data, self._endpoint)
+        self._kept.keep(data)
+        call.first_ns = now_ns()
+        await exchange.respond(response.status, data, _passed(response))
+
+    def _within(self, seconds: float) -> float:
+        return seconds if self._end is None else max(0.0, min(seconds, self._end - asyncio.get_running_loop().time()))
+
+    async def _refused(self, response: aiohttp.ClientResponse) -> ModelFailed:
         """The provider's own words and status, without the key; but not its refusal of our key, which would read as the caller's."""
         data = await response.read()
-        failure = described(endpoint, response.status, data)
+        endpoint = self._endpoint
+        failure = described(endpoint, response.status, data, retry_after(response.headers.get("Retry-After")) if self._strict else None)
         if response.status in _REPLACED or not data.strip():
-            failure.details.pop("status", None)
-            raise failure
-        answer.problem = failure.message
+            if not self._strict:
+                failure.details.pop("status", None)
+            return failure
         clean = data.replace(endpoint.key.encode(), b"[key]") if endpoint.key else data
-        await exchange.respond(response.status, clean, _passed(response))
+        return Refused(failure, response.status, clean, _passed(response))
+
+
+def is_stream(fields: Mapping[str, Any]) -> bool:
+    """Whether a request, by its top-level fields as raw JSON, wants a stream."""
+    return bytes(fields.get("stream", b"")) == b"true"
+
+
+def _require_object(data: bytes, endpoint: Endpoint) -> None:
+    """Raises `ModelFailed` for a body that is no JSON object, or tells an error and no answer under a status that says well."""
+    name = endpoint.provider.name
+    try:
+        body = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ModelFailed(f"{name} answered with something that is no JSON object", where=endpoint.base_url, provider=name) from None
+    if bytes(body.get("error", b"null")) != b"null" and not body.keys() & _ANSWERS:
+        told = described(endpoint, 500, data)
+        raise ModelFailed(told.message.replace("500", "an error", 1), where=endpoint.base_url, provider=name)
+
+
+def _require_no_error(events: bytes, endpoint: Endpoint) -> None:
+    """Raises `ModelFailed` where a stream begins with an error: some providers say only there that they are overloaded."""
+    name, payload = next(iter(EventReader().feed(events)), ("", b""))
+    if name == "error" or payload.lstrip().startswith((b'{"error"', b'{"type":"error"')):
+        raise described(endpoint, 529 if b"overloaded" in payload else 500, payload)
 
 
 def _whole_events(data: bytes) -> tuple[bytes, bytes]:
@@ -193,12 +267,12 @@ class _Kept:
             return True
         return reader.done
 
-    def span(self, call: Call, name: str, price: Price) -> Any:
+    def span(self, call: Call, name: str, price: Price, more: Mapping[str, Any] | None = None) -> Any:
         messages = self._messages()
         reply, estimated = self._reply(messages)
         if reply is not None:
             reply = msgspec.structs.replace(reply, cost=price(self._endpoint.provider.name, name, reply.usage, call.start_ns))
-        return call.span(messages, reply, self.problem, estimated=estimated)
+        return call.span(messages, reply, self.problem, estimated=estimated, more=more)
 
     def _messages(self) -> tuple[Message, ...] | None:
         face = FACES.get(self._path)

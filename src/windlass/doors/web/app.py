@@ -48,6 +48,7 @@ from windlass.doors.web import (
     policy,
     releases,
     reviews,
+    routes,
     scores,
     sessions,
     sql,
@@ -82,6 +83,7 @@ PAGES: tuple[tuple[str, Handler], ...] = (
     *releases.PAGES,
     *batches.PAGES,
     *loadtests.PAGES,
+    *routes.PAGES,
     *tools.PAGES,
     *grants.PAGES,
     *stops.PAGES,
@@ -126,6 +128,7 @@ FORMS: tuple[tuple[str, Handler], ...] = (
     *releases.FORMS,
     *batches.FORMS,
     *loadtests.FORMS,
+    *routes.FORMS,
     *tools.FORMS,
     *sessions.FORMS,
     *scores.FORMS,
@@ -168,11 +171,11 @@ def build(ask: Ask) -> Starlette:
     def missing(request: Request, _: Exception) -> Response:
         return respond_error(request, NotFound("There is no page here", where=request.url.path, remedy="start from the home page"))
 
-    routes: list[Route | Mount] = [Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))]
+    places: list[Route | Mount] = [Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))]
     for path, handler in PAGES:
-        routes.append(Route(path, endpoint(handler), methods=["GET"]))
-        routes.append(Route("/index.json" if path == "/" else f"{path}.json", endpoint(handler), methods=["GET"]))
-    routes += [Route(path, endpoint(handler), methods=["POST"]) for path, handler in FORMS]
+        places.append(Route(path, endpoint(handler), methods=["GET"]))
+        places.append(Route("/index.json" if path == "/" else f"{path}.json", endpoint(handler), methods=["GET"]))
+    places += [Route(path, endpoint(handler), methods=["POST"]) for path, handler in FORMS]
     # `.json` twins first, so that `/x/{name}.json` is not read as a name
-    routes.sort(key=lambda r: not getattr(r, "path", "").endswith(".json"))
-    return Starlette(routes=routes, exception_handlers={HTTPException: missing})
+    places.sort(key=lambda r: not getattr(r, "path", "").endswith(".json"))
+    return Starlette(routes=places, exception_handlers={HTTPException: missing})

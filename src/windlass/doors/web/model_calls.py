@@ -60,7 +60,9 @@ def call_of(step: StoredSpan, given: str, entries: Sequence[ModelEntry]) -> Call
 
 
 def _model(step: StoredSpan) -> str:
-    """As the gateway names it: with its provider, where one is known."""
+    """As the gateway names it: with its provider, where one is known; of a call by a route the upstream that answered."""
+    if isinstance(upstream := step.attributes.get(names.ROUTE_UPSTREAM), str):
+        return upstream
     told = step.attributes.get(names.REQUEST_MODEL)
     model = (told if isinstance(told, str) and told else step.model) or ""
     provider = PROVIDERS.get(step.provider or "", step.provider or "")

@@ -63,7 +63,15 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Evaluate",
         (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"), ("reviews", "Review", "/reviews")),
     ),
-    ("Deploy", (("releases", "Releases", "/releases"), ("batches", "Batches", "/batches"), ("loadtests", "Load tests", "/loadtests"))),
+    (
+        "Deploy",
+        (
+            ("releases", "Releases", "/releases"),
+            ("routes", "Routes", "/routes"),
+            ("batches", "Batches", "/batches"),
+            ("loadtests", "Load tests", "/loadtests"),
+        ),
+    ),
     (
         "AgentOps",
         (

@@ -42,6 +42,7 @@ class TraceContext(msgspec.Struct):
     tags: tuple[tuple[str, str], ...]  # each with the address of all traces that have it
     runnable: bool  # in the playground, as it ran
     runs_alone: bool  # the chosen step does, and is not the whole
+    routed: str  # why the chosen step's model was asked at that upstream, in a sentence
     asks_again: bool  # the chosen step is a call of a model, which can be asked the same
 
 
@@ -76,7 +77,7 @@ async def trace(request: Request, ask: Asker) -> Response:
     tree = await ask(TREE, asked_of(id, project, {"to": wanted}))
     chosen = await _chosen(ask, id, wanted or _interesting(tree, steps), steps)
     costs = await ask(TRACE_COSTS, CostsShow(id, project))
-    shown = {names.VERSIONS, names.LOG_BODY, names.INSTRUCTIONS}
+    shown = {names.VERSIONS, names.LOG_BODY, names.INSTRUCTIONS, names.ROUTE_WHY}
     if chosen:
         shown |= {name for name in (chosen.input_from, chosen.output_from) if name}
     context = TraceContext(
@@ -95,6 +96,7 @@ async def trace(request: Request, ask: Asker) -> Response:
         tags=tuple((tag, query("/traces", filter=printed(Term("tag", tag)))) for tag in found.tags),
         runnable=ran(next((s for s in steps if s.parent is None), None)) is not None,
         runs_alone=chosen is not None and chosen.parent is not None and ran(chosen) is not None,
+        routed=str(chosen.attributes.get(names.ROUTE_WHY, "")) if chosen else "",
         asks_again=asks_model(chosen) and bool(chosen and input_of(chosen)),
     )
     return respond(request, "trace.html", context, nav="traces", title=context.question[:80])

@@ -7,8 +7,10 @@ it can reach an error. Retried: connection failures, 408, 409, 429 and 5xx, befo
 from __future__ import annotations
 
 import asyncio
+import copy
 import email.utils
 import random
+import re
 import time
 import urllib.parse
 import urllib.request
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     import aiohttp  # loaded when somebody is called: a seventh of a small command's time
 
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+# how providers say that a request has more tokens than the model reads
+_TOO_LONG = re.compile(
+    rb"context_length_exceeded|maximum context length|prompt is too long|context window|input length and `?max_tokens`? exceed", re.I
+)
+_TOO_LONG_STATUS = (400, 413, 422)
 _EVENT_LIMIT = 32 * 1024 * 1024
 
 
@@ -55,7 +62,17 @@ class Http:
         self.timeouts = timeouts
         self._retries = retries
         self._connections = connections
+        self._under: dict[Timeouts, Http] = {}
+        self._limits: aiohttp.ClientTimeout | None = None
         self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = weakref.WeakKeyDictionary()
+
+    def under(self, timeouts: Timeouts) -> Http:
+        """The same connections under other timeouts, and nothing tried again: a route does that itself."""
+        if (found := self._under.get(timeouts)) is None:
+            found = copy.copy(self)
+            found.timeouts, found._retries, found._limits = timeouts, Retries(1), None
+            self._under[timeouts] = found
+        return found
 
     def session(self) -> aiohttp.ClientSession:
         """The running loop's session."""
@@ -65,10 +82,8 @@ class Http:
         session = self._sessions.get(loop)
         if session is None or session.closed:
             connector = aiohttp.TCPConnector(limit=self._connections, limit_per_host=0, keepalive_timeout=30)
-            limits = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect_s)
             session = aiohttp.ClientSession(
                 connector=connector,
-                timeout=limits,
                 auto_decompress=True,
                 read_bufsize=2**18,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -165,10 +180,13 @@ class Http:
         import aiohttp
 
         sent = {"Content-Type": "application/json", **headers, **endpoint.headers}
+        if self._limits is None:
+            self._limits = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect_s)
         try:
             return await self.session().post(
-                endpoint.base_url + path, data=body, headers=sent, allow_redirects=False, proxy=_proxy(endpoint.base_url)
-            )
+                endpoint.base_url + path, data=body, headers=sent, allow_redirects=False, proxy=_proxy(endpoint.base_url),
+                timeout=self._limits,
+            )  # fmt: skip
         except aiohttp.ClientError as e:
             raise _broken(endpoint, "could not be reached", e) from e
 
@@ -206,6 +224,8 @@ def described(endpoint: Endpoint, status: int, body: bytes, wait_s: float | None
     remedies = {401: _key_remedy(endpoint), 403: _key_remedy(endpoint), 404: "check the model's name and the base URL"}
     remedies[429] = f"try again in {wait_s:g} s" if wait_s is not None else "try again later"
     details: dict[str, object] = {"provider": name, "status": status}
+    if status in _TOO_LONG_STATUS and _TOO_LONG.search(body):
+        details["context"] = True
     if wait_s is not None:
         details["retry_after_s"] = wait_s
     return ModelFailed(
@@ -254,7 +274,8 @@ def _late(endpoint: Endpoint, what: str) -> ModelFailed:
 def _broken(endpoint: Endpoint, what: str, cause: Exception) -> ModelFailed:
     name = endpoint.provider.name
     told = endpoint.redact(str(cause)) or type(cause).__name__
-    return ModelFailed(f"{name} {what}: {told}", where=endpoint.base_url, remedy="is it running, and is the address right?", provider=name)
+    remedy = "is it running, and is the address right?"
+    return ModelFailed(f"{name} {what}: {told}", where=endpoint.base_url, remedy=remedy, provider=name, connection=True)
 
 
 class EventReader:

@@ -1,6 +1,7 @@
 """Which model a name means, and the ones that live at a provider.
 
-`Models.find` is the only way to a model. Knows providers, dialects and prices only by their ports; no prompts.
+`Models.choose` is the only way to a model that serves somebody: by a route where one answers for its name. `Models.find` is a model as it
+is at its provider. Knows providers, dialects and prices only by their ports; no prompts.
 """
 
 from __future__ import annotations
@@ -8,21 +9,28 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import msgspec
 
-from windlass.core.errors import Invalid, ModelFailed, Unavailable
+from windlass.core.errors import Invalid, ModelFailed, NotFound, Unavailable
 from windlass.core.ids import now_ns
 from windlass.core.message import Delta, ModelReply, ModelRequest, Usage
 from windlass.core.models import BARS, BASELINE
+from windlass.core.operations.routes import PREFIX, Route
 from windlass.core.weights import LOCAL
 from windlass.discover.providers import Endpoint, Providers
+from windlass.discover.routes import RouteTable
 from windlass.runtime.local import LocalModels
 from windlass.runtime.models import dialect_anthropic, dialect_openai
 from windlass.runtime.models.bars import Bars
-from windlass.runtime.models.dialect import Blobs, DialectCodec
+from windlass.runtime.models.choosing import Caller
+from windlass.runtime.models.dialect import Blobs, DialectCodec, StreamReader
 from windlass.runtime.models.http import Http
 from windlass.runtime.models.model import Model
+from windlass.runtime.models.routed import RoutedModel
+from windlass.runtime.models.routing import Routing, limits_of
+from windlass.runtime.models.upstreams import Upstreams
 
 Price = Callable[[str, str, Usage, int], float | None]  # provider, model, usage, UTC nanoseconds → US dollars
 CODECS: dict[str, DialectCodec] = {"openai": dialect_openai, "anthropic": dialect_anthropic}
@@ -39,12 +47,16 @@ class Models:
         blobs: bytes by digest, for images and files.
         bars: the built-in models.
         local: models whose weights are on this machine.
+        routes: of all projects; without them every model is asked as it is.
+        upstreams: what is known of those that routes lead to.
     """
 
     def __init__(
         self, providers: Providers, price: Price, http: Http, blobs: Blobs | None = None, bars: Bars | None = None,
-        local: LocalModels | None = None,
+        local: LocalModels | None = None, routes: RouteTable | None = None, upstreams: Upstreams | None = None,
     ) -> None:  # fmt: skip
+        self._routes = routes
+        self._upstreams = upstreams or Upstreams()
         self.providers = providers
         self.http = http
         self.price = price
@@ -52,7 +64,29 @@ class Models:
         self._bars = bars or Bars()
         self._local = local
 
-    def find(self, model_id: str) -> Model:
+    async def choose(self, model_id: str, caller: Caller) -> Model:
+        """The model of an id for somebody: by the route of that name in the caller's project, else as `find` gives it. Raises as `find`;
+        `NotFound` for `route/name` where there is none, `Unavailable` where the routes were never read."""
+        if (found := await self.route(model_id, caller.project)) is not None:
+            return self._routed(model_id, *found, caller)
+        if model_id.startswith(PREFIX):
+            raise NotFound(f"project {caller.project} has no {model_id}", remedy="windlass routes lists them")
+        return self.find(model_id)
+
+    async def route(self, model_id: str, project: str) -> tuple[str, Route] | None:
+        """The route of that name, or of `route/name`, with its name; None where there is none. Waits for nobody but once a second."""
+        if self._routes is None:
+            return None
+        if self._routes.stale:
+            await self._routes.fresh()
+        return self._routes.find(project, model_id)
+
+    def _routed(self, model_id: str, name: str, route: Route, caller: Caller) -> RoutedModel:
+        limits = limits_of(route, self.http.timeouts)
+        begin = partial(Routing, name, route, caller, self._upstreams, partial(self.find, http=self.http.under(limits)), limits, self.price)
+        return RoutedModel(model_id, route, begin)
+
+    def find(self, model_id: str, *, http: Http | None = None) -> Model:
         """The model of an id such as `baseline` or `openai/gpt-5-mini`. Raises `Invalid` for what is no id, `NotFound` with a
         near miss for an unknown provider, `Unavailable` naming the variable that would hold its key."""
         if model_id in _BASELINE:
@@ -70,9 +104,10 @@ class Models:
         endpoint = self.providers.endpoint(provider)
         if not name:
             raise Invalid(f"{model_id!r} names no model", remedy=f"write {provider}/<model>")
-        return RemoteModel(model_id, name, endpoint, self.http, self.price, self._blobs)
+        return RemoteModel(model_id, name, endpoint, http or self.http, self.price, self._blobs)
 
     async def close(self) -> None:
+        self._upstreams.close()
         await self.http.close()
         if self._local is not None:
             await self._local.close()
@@ -122,6 +157,7 @@ class RemoteModel:
                 raise ModelFailed(f"{self.provider} {what}", where=self.endpoint.base_url, provider=self.provider)
             yield Delta(reply=self._finished(reader.reply(), began, first))
         except ModelFailed as e:
+            e.details |= _used(reader)
             raise self._cleaned(e) from None
 
     def _finished(self, reply: ModelReply, began: int, first: int | None) -> ModelReply:
@@ -134,3 +170,13 @@ class RemoteModel:
         """The error with this address and without the key, should the provider have echoed it."""
         where = error.where or self.endpoint.base_url
         return ModelFailed(self.endpoint.redact(error.message), where=where, remedy=error.remedy, **error.details)
+
+
+def _used(reader: StreamReader) -> dict[str, int]:
+    """Tokens of an answer that broke off, as far as it told them: they are paid for all the same."""
+    try:
+        usage = reader.reply().usage
+    except ModelFailed:
+        return {}
+    told = {"input_tokens": usage.input, "output_tokens": usage.output}
+    return {name: count for name, count in told.items() if count is not None}
