@@ -32,7 +32,7 @@ _FENCE = re.compile(r"\A\s*```[\w-]*[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL)
 class Finds(Protocol):
     """`runtime.models.Models`."""
 
-    def find(self, model_id: str) -> Model: ...
+    def find(self, model_id: str, project: str = "") -> Model: ...
 
 
 class Rows(Protocol):
@@ -55,7 +55,7 @@ class Asking:
         with step(self._records, context, f"chat {request.model}", "model", versions=[str(model.ref)]) as span:
             span.set(operation="chat", provider=request.model.partition("/")[0], request_model=request.model)
             span.set(input_messages=shown(msgspec.to_builtins(request.messages)))
-            chosen = self._models.find(request.model)
+            chosen = self._models.find(request.model, context.project)
             reply = await self._draws.reply(request, model.digest, context, lambda: _call(chosen, request, send))
             context.ledger.enter(reply)
             _describe(span, reply)

@@ -144,7 +144,7 @@ class Gateway:
             await answer_release(exchange, call, self._runs, target, face, _json(raw), self._keep)
             return
         self._narrow(call.actor, f"model/{call.model}")
-        model = self._models.find(call.model)
+        model = self._models.find(call.model, call.actor.project)
         call.provider = model.provider
         if isinstance(model, RemoteModel) and model.endpoint.provider.dialect == dialect:
             await self._relay.pass_on(exchange, call, model.endpoint, path, dict(fields), model.name)

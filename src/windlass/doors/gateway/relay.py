@@ -73,7 +73,7 @@ class Relay:
                         await self._carry_error(exchange, endpoint, response, answer)
                         return
                     if not answer.stream:
-                        data = await response.read()
+                        data = endpoint.clean(await response.read())
                         answer.keep(data)
                         call.first_ns = now_ns()
                         await exchange.respond(response.status, data, _passed(response))
@@ -85,11 +85,14 @@ class Relay:
                             await exchange.begin(response.status, _passed(response))
                         wait = limits.between_tokens_s
                         limit.reschedule(asyncio.get_running_loop().time() + wait)
-                        answer.keep(chunk)
                         whole, held = _whole_events(held + chunk if held else chunk)
                         if whole:
+                            whole = endpoint.clean(whole)
+                            answer.keep(whole)
                             await exchange.write(whole)
                     if held:
+                        held = endpoint.clean(held)
+                        answer.keep(held)
                         await exchange.write(held)
         except TimeoutError:
             raise ModelFailed(f"{provider} sent nothing for {wait:g} s", where=endpoint.base_url, provider=provider, timeout=True) from None
@@ -108,8 +111,7 @@ class Relay:
             failure.details.pop("status", None)
             raise failure
         answer.problem = failure.message
-        clean = data.replace(endpoint.key.encode(), b"[key]") if endpoint.key else data
-        await exchange.respond(response.status, clean, _passed(response))
+        await exchange.respond(response.status, endpoint.clean(data), _passed(response))
 
 
 def _whole_events(data: bytes) -> tuple[bytes, bytes]:

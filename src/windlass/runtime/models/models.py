@@ -13,7 +13,7 @@ import msgspec
 
 from windlass.core.errors import Invalid, ModelFailed, Unavailable
 from windlass.core.ids import now_ns
-from windlass.core.message import Delta, ModelReply, ModelRequest, Usage
+from windlass.core.message import Delta, ModelReply, ModelRequest, Usage, user
 from windlass.core.models import BARS, BASELINE
 from windlass.core.weights import LOCAL
 from windlass.discover.providers import Endpoint, Providers
@@ -52,9 +52,9 @@ class Models:
         self._bars = bars or Bars()
         self._local = local
 
-    def find(self, model_id: str) -> Model:
-        """The model of an id such as `baseline` or `openai/gpt-5-mini`. Raises `Invalid` for what is no id, `NotFound` with a
-        near miss for an unknown provider, `Unavailable` naming the variable that would hold its key."""
+    def find(self, model_id: str, project: str = "") -> Model:
+        """The model of an id such as `baseline` or `openai/gpt-5-mini`, with the keys of a project. Raises `Invalid` for what is no id,
+        `NotFound` with a near miss for an unknown provider, `Unavailable` naming the variable that would hold its key."""
         if model_id in _BASELINE:
             return self._bars.find(BASELINE)
         provider, slash, name = model_id.partition("/")
@@ -65,17 +65,45 @@ class Models:
                 raise Unavailable("no weights were given to this process")
             return self._local.find(name)
         if not slash:
-            self.providers.get(provider)
+            self.providers.get(provider, project)
             raise Invalid(f"{model_id!r} names a provider and no model", remedy=f"write {provider}/<model>")
-        endpoint = self.providers.endpoint(provider)
+        endpoint = self.providers.endpoint(provider, project)
         if not name:
             raise Invalid(f"{model_id!r} names no model", remedy=f"write {provider}/<model>")
         return RemoteModel(model_id, name, endpoint, self.http, self.price, self._blobs)
+
+    async def probe(self, endpoint: Endpoint, model: str = "") -> tuple[str, ...]:
+        """Whether a provider takes its key: by the list of its models, or by a short answer of one. Where a provider has no such list, only
+        what its credentials need is fetched. Raises `ModelFailed`."""
+        if model:
+            asked = ModelRequest(model=f"{endpoint.provider.name}/{model}", messages=(user("Say yes."),), parameters={"max_tokens": 16})
+            await RemoteModel(asked.model, model, endpoint, self.http, self.price, None).complete(asked, timeout_s=60.0)
+            return ()
+        if "no_models" in endpoint.provider.quirks:
+            if endpoint.signer is not None:
+                await endpoint.signer.headers("GET", endpoint.base_url, {}, b"", self.http.post_form)
+            return ()
+        try:
+            listed = _listing.decode(await self.http.get(endpoint, "/models"))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise ModelFailed(f"{endpoint.provider.name} answered with no list of models", where=endpoint.base_url) from None
+        return tuple(sorted(m.id for m in listed.data))
 
     async def close(self) -> None:
         await self.http.close()
         if self._local is not None:
             await self._local.close()
+
+
+class _Listed(msgspec.Struct):
+    id: str
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Listed]
+
+
+_listing = msgspec.json.Decoder(_Listing)
 
 
 class RemoteModel:
