@@ -88,8 +88,8 @@ class ProviderKeys:
         secret = params.secret.strip()
         fields = self._checked(params, secret)
         key = KeptKey(
-            secrets.token_hex(6), params.project, params.provider, params.like, fields, secret, _ends(secret), params.note.strip(), now_ns(),
-            actor.id, "",
+            secrets.token_hex(6), params.project, params.provider, params.like, fields, secret, _ends(secret), params.note.strip(),
+            now_ns(), actor.id, "",
         )  # fmt: skip
         with write(self._engine) as c:
             if (same := self._kept.same(c, key.project, key.provider, secret)) is not None:
@@ -134,7 +134,7 @@ class ProviderKeys:
         began = time.monotonic()
         source = ""
         try:
-            endpoint = self._providers.endpoint(params.provider, params.project)
+            endpoint = self._providers.endpoint(params.provider, params.project, params.model)
             source = endpoint.source
             models = await self._probe(endpoint, params.model)
         except WindlassError as e:
@@ -157,7 +157,9 @@ class ProviderKeys:
             credentials, problem = [], e.message
         why = problem or self._providers.why_not(provider, project)
         used = credentials[0].id if credentials else ""
-        own = tuple(msgspec.structs.replace(_shown(k), in_use=k.id == used) for k in known if k.provider in (provider.name, provider.keys_of))
+        own = tuple(
+            msgspec.structs.replace(_shown(k), in_use=k.id == used) for k in known if k.provider in (provider.name, provider.keys_of)
+        )
         address = ""
         if not why:
             endpoint = self._providers.endpoint(provider.name, project)
@@ -193,7 +195,9 @@ class ProviderKeys:
         if provider.auth == "none" and not params.like:
             raise Invalid(f"{params.provider} takes no key", remedy="its address is set in its variable, or in providers.toml")
         if not secret and not (params.like and "base_url" in params.fields):
-            raise Invalid("the key is empty", where="secret", remedy="give one; only a further provider with an address of its own needs none")
+            raise Invalid(
+                "the key is empty", where="secret", remedy="give one; only a further provider with an address of its own needs none"
+            )
         for name, value in params.fields.items():
             if name not in provider.takes:
                 raise Invalid(f"{provider.name} takes no field {name!r}", where="fields", remedy="fields: " + ", ".join(provider.takes))
@@ -212,4 +216,3 @@ def _ends(secret: str) -> str:
 
 def _shown(k: KeptKey) -> ProviderKey:
     return ProviderKey(k.id, k.provider, k.project, k.given_ns, k.actor, k.ends, k.note, k.like, k.fields, problem=k.problem)
-

@@ -142,7 +142,9 @@ def google_file(text: str) -> GoogleFile:
         "authorized_user": ("client_id", "client_secret", "refresh_token"),
     }.get(found.type)
     if needs is None:
-        raise Invalid(f"Google credentials of type {found.type[:40]!r} are not understood", remedy="service_account and authorized_user are")
+        raise Invalid(
+            f"Google credentials of type {found.type[:40]!r} are not understood", remedy="service_account and authorized_user are"
+        )
     if missing := [name for name in needs if not getattr(found, name)]:
         raise Invalid(f"these Google credentials have no {' and no '.join(missing)}", remedy="give the whole file")
     found.token_uri = found.token_uri or GOOGLE_TOKENS
@@ -157,7 +159,12 @@ def google_tokens(provider: str, file: GoogleFile) -> Tokens:
     """Of a service account, by a signed assertion; of a person, by the refresh token."""
     if file.type == "service_account":
         return Tokens(provider, file.token_uri, lambda: {"grant_type": _JWT_BEARER, "assertion": assertion(file)}, (file.private_key,))
-    form = {"grant_type": "refresh_token", "client_id": file.client_id, "client_secret": file.client_secret, "refresh_token": file.refresh_token}
+    form = {
+        "grant_type": "refresh_token",
+        "client_id": file.client_id,
+        "client_secret": file.client_secret,
+        "refresh_token": file.refresh_token,
+    }
     return Tokens(provider, file.token_uri, lambda: form, (file.client_secret, file.refresh_token))
 
 

@@ -61,6 +61,7 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     blanks: dict[str, tuple[str, ...]] = {}
     defaults: dict[str, str] = {}
     keys_of: str = ""
+    elsewhere: dict[str, str] = {}
     name: str = ""
 
     @property
@@ -173,10 +174,10 @@ class Providers:
         found = from_environment(provider.auth, provider.keys, self._environ)
         return [found] if found else []
 
-    def endpoint(self, name: str, project: str = "") -> Endpoint:
-        """Where and how to call a provider, for a project. Raises `NotFound`; `Unavailable` when its key or address is not set, `Invalid`
-        for credentials that are none."""
-        provider = self.get(name, project)
+    def endpoint(self, name: str, project: str = "", model: str = "") -> Endpoint:
+        """Where and how to call a provider for a model, for a project. Raises `NotFound`; `Unavailable` when its key or address is not
+        set, `Invalid` for credentials that are none."""
+        provider = self._serving(self.get(name, project), model)
         credentials, address, missing = self._chosen(provider, project)
         if missing:
             variable = missing.split(" ")[0]
@@ -191,8 +192,17 @@ class Providers:
         return Endpoint(
             provider, address, {**provider.headers, **({} if signer else key_headers(provider.auth, chosen.secret))},
             None if signer else chosen.secret or None, signer, tuple(c.secret for c in credentials if c.secret),
-            self._blank(provider, "api_version", chosen), chosen.source, lambda: self._refuse(name, project, chosen, signer),
+            self._blank(provider, "api_version", chosen), chosen.source, lambda: self._refuse(provider, project, model, chosen, signer),
         )  # fmt: skip
+
+    def _serving(self, provider: Provider, model: str) -> Provider:
+        """The row that has a model, where a cloud serves some makers' models in another way; under the provider's own name."""
+        other = next((row for part, row in provider.elsewhere.items() if part in model), None)
+        if other is None:
+            return provider
+        if provider.name in self.table:
+            return msgspec.structs.replace(self.table[other], name=provider.name)
+        return msgspec.structs.replace(self.table[other], name=provider.name, keys=(), base_env=None)
 
     def detected(self) -> dict[str, str]:
         """Provider → `ready` or why not, for every provider that is not local. Asks nobody."""
@@ -250,28 +260,31 @@ class Providers:
     def _signer(self, provider: Provider, credential: Credential) -> Signer | None:
         """Kept from call to call, since tokens are."""
         region, authority = self._blank(provider, "region", credential), self._environ.get("AZURE_AUTHORITY_HOST", "")
-        known = (provider.name, f"{credential.id} {sorted(credential.fields.items())}", credential.secret + credential.session_token, region)
+        known = (
+            provider.name,
+            f"{credential.id} {sorted(credential.fields.items())}",
+            credential.secret + credential.session_token,
+            region,
+        )
         if known not in self._signers:
             if len(self._signers) >= 256:
                 self._signers.clear()
             self._signers[known] = signer_of(provider.auth, provider.name, credential, region, authority)
         return self._signers[known]
 
-    def _refuse(self, name: str, project: str, credential: Credential, signer: Signer | None) -> Endpoint | None:
+    def _refuse(self, provider: Provider, project: str, model: str, credential: Credential, signer: Signer | None) -> Endpoint | None:
         """A key was not taken: those given beside it come first for a while. Gives the next one, if there is one that was not refused."""
-        self.refusals[name] = now_ns()
+        self.refusals[provider.name] = now_ns()
         if signer is not None:
             signer.forget()
         if not credential.id:
             return None
         self._behind[credential.id] = time.monotonic() + BEHIND_SECONDS
-        following = self.credentials(self.get(name, project), project)[0]
-        return self.endpoint(name, project) if self._behind.get(following.id, 0.0) <= time.monotonic() else None
+        following = self.credentials(provider, project)[0]
+        return self.endpoint(provider.name, project, model) if self._behind.get(following.id, 0.0) <= time.monotonic() else None
 
 
-def load_providers(
-    user_file: Path | None, environ: Mapping[str, str], stored: Callable[[], Sequence[StoredKey]] = tuple
-) -> Providers:
+def load_providers(user_file: Path | None, environ: Mapping[str, str], stored: Callable[[], Sequence[StoredKey]] = tuple) -> Providers:
     """The shipped table, overlaid with the user's file where there is one. Raises `Invalid` naming file and provider."""
     rows: dict[str, dict[str, Any]] = _read(Path(__file__).with_name("providers.toml"))
     if user_file is not None and user_file.exists():

@@ -14,8 +14,8 @@ _UNRESERVED = "-_.~"
 
 
 def signed(
-    method: str, url: str, headers: Mapping[str, str], body: bytes, *, access_key_id: str, secret_access_key: str, region: str, service: str,
-    session_token: str = "", at: datetime | None = None,
+    method: str, url: str, headers: Mapping[str, str], body: bytes, *, access_key_id: str, secret_access_key: str, region: str,
+    service: str, session_token: str = "", at: datetime | None = None,
 ) -> dict[str, str]:  # fmt: skip
     """The headers to send besides `headers`, all of which are signed, with `Host`: `X-Amz-Date`, `Authorization`, and for temporary
     credentials `X-Amz-Security-Token`. `url` stands as it goes out, its path quoted once."""

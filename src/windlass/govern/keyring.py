@@ -75,9 +75,10 @@ class Keyring:
                 remedy=f"set {VARIABLE} as on the machine that sealed it, bring its {FILE} here, or give the secret again",
             )
         try:
-            return _cipher(key).decrypt(data[head : head + _NONCE], data[head + _NONCE :], purpose.encode()).decode()
+            text: bytes = _cipher(key).decrypt(data[head : head + _NONCE], data[head + _NONCE :], purpose.encode())
         except InvalidTag:
             raise Invalid("a sealed secret was changed, or put in another's place", remedy="give it again") from None
+        return text.decode()
 
     def sealed_by(self, sealed: str) -> str:
         """The name of the key that sealed this."""
@@ -148,6 +149,9 @@ def _key(text: str, where: str) -> bytes:
         if len(key := bytes.fromhex(text)) == SIZE:
             return key
     with contextlib.suppress(binascii.Error, ValueError):
-        if len(key := base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if set(text) & set("-_") else None, validate=True)) == SIZE:
+        if (
+            len(key := base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if set(text) & set("-_") else None, validate=True))
+            == SIZE
+        ):
             return key
     raise Invalid("this is not a key of 32 bytes in hexadecimal or base64", where=where, remedy=f"make one: {_MAKE}")

@@ -62,19 +62,18 @@ class KeptKeys:
 
     def all(self) -> Sequence[KeptKey]:
         """Those known now. Raises `StoreAway` where the store could never be asked."""
-        if self._known is not None and time.monotonic() < self._until:
-            return self._known
-        if self._known is None:
-            self._read(self._epoch)
-            assert self._known is not None
-            return self._known
+        known = self._known
+        if known is None:
+            return self._read(self._epoch)
+        if time.monotonic() < self._until:
+            return known
         with self._lock:
             if self._reading is None or not self._reading.is_alive():
                 self._reading = threading.Thread(target=self._again, name="provider-keys", daemon=True)
                 self._reading.start()
             reading = self._reading
         reading.join(PATIENCE_SECONDS)
-        return self._known
+        return known if self._known is None else self._known
 
     def forget(self) -> None:
         """Something was changed here: ask the store before the next call."""
@@ -87,12 +86,13 @@ class KeptKeys:
         except WindlassError:
             self._until = time.monotonic() + KEPT_SECONDS  # the store is away: go on, and do not ask it at every call
 
-    def _read(self, epoch: int) -> None:
+    def _read(self, epoch: int) -> tuple[KeptKey, ...]:
         with read(self._engine) as c:
             rows = list(c.execute(select(provider_keys).order_by(provider_keys.c.given_ns.desc(), provider_keys.c.id.desc())))
         found = tuple(self._opened(row) for row in rows)
         if epoch == self._epoch:  # else it was read before a change
             self._known, self._until = found, time.monotonic() + KEPT_SECONDS
+        return found
 
     def _opened(self, row: Row[Any]) -> KeptKey:
         secret, problem = "", ""
@@ -118,15 +118,17 @@ class KeptKeys:
     def same(self, c: Connection, project: str, provider: str, secret: str) -> KeptKey | None:
         """The key with this secret, for the same provider and project, that is there already."""
         at = (provider_keys.c.project == project, provider_keys.c.provider == provider)
-        return next((k for row in c.execute(select(provider_keys).where(*at)) if (k := self._opened(row)).secret == secret and not k.problem), None)
+        return next(
+            (k for row in c.execute(select(provider_keys).where(*at)) if (k := self._opened(row)).secret == secret and not k.problem), None
+        )
 
     def add(self, c: Connection, key: KeptKey) -> None:
         """Enter one. `c` is a write transaction."""
         sealed = self.keyring.seal(key.secret, purpose(key.id, key.project, key.provider)) if key.secret else ""
         c.execute(
             insert(provider_keys).values(
-                id=key.id, project=key.project, provider=key.provider, like=key.like, fields=_json(key.fields), sealed=sealed, ends=key.ends,
-                note=key.note, given_ns=key.given_ns, actor=key.actor,
+                id=key.id, project=key.project, provider=key.provider, like=key.like, fields=_json(key.fields), sealed=sealed,
+                ends=key.ends, note=key.note, given_ns=key.given_ns, actor=key.actor,
             )
         )  # fmt: skip
 
@@ -144,7 +146,9 @@ class KeptKeys:
         for row in list(c.execute(select(provider_keys).where(provider_keys.c.sealed != ""))):
             key = self._opened(row)
             if key.problem:
-                raise Invalid(f"the key {row.id} of {row.provider} cannot be opened: {key.problem}", remedy="remove it first, or bring its key")
+                raise Invalid(
+                    f"the key {row.id} of {row.provider} cannot be opened: {key.problem}", remedy="remove it first, or bring its key"
+                )
             sealed = self.keyring.seal(key.secret, purpose(row.id, row.project, row.provider))
             c.execute(update(provider_keys).where(provider_keys.c.id == row.id).values(sealed=sealed))
             done += 1

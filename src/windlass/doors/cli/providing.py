@@ -1,4 +1,4 @@
-"""`providers`: which model providers can be called, and their keys. A key is read from a prompt or the standard input, never an argument."""
+"""`providers`: which model providers can be called, and their keys. A key comes by a prompt or the standard input, never an argument."""
 
 from __future__ import annotations
 
@@ -120,5 +120,3 @@ def rekey(session: Session) -> None:
     done = session.client.providers.rekey()
     session.result(done)
     session.print(f"{words.many(done.sealed, 'key')} sealed anew  [dim]{plain(done.where)}[/dim]")
-
-

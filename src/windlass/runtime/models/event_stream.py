@@ -132,7 +132,7 @@ class Unframed:
         await self._response.__aexit__(kind, error, at)
 
     async def readany(self) -> bytes:
-        """Events, as soon as one is whole; nothing at the end. Raises `aiohttp.ClientPayloadError` for a stream that is damaged or cut off."""
+        """Events, as soon as one is whole; nothing at the end. Raises `aiohttp.ClientPayloadError` for a damaged stream or one cut off."""
         import aiohttp
 
         while chunk := await self._response.content.readany():

@@ -67,7 +67,7 @@ class Models:
         if not slash:
             self.providers.get(provider, project)
             raise Invalid(f"{model_id!r} names a provider and no model", remedy=f"write {provider}/<model>")
-        endpoint = self.providers.endpoint(provider, project)
+        endpoint = self.providers.endpoint(provider, project, name)
         if not name:
             raise Invalid(f"{model_id!r} names no model", remedy=f"write {provider}/<model>")
         return RemoteModel(model_id, name, endpoint, self.http, self.price, self._blobs)

@@ -12,7 +12,14 @@ class Providers(Group):
         return self._client.call(providers.MODEL_PROVIDERS, providers.ModelProviderQuery(self._project))
 
     def give(
-        self, provider: str, secret: str, *, fields: dict[str, str] | None = None, every_project: bool = True, like: str = "", note: str = ""
+        self,
+        provider: str,
+        secret: str,
+        *,
+        fields: dict[str, str] | None = None,
+        every_project: bool = True,
+        like: str = "",
+        note: str = "",
     ) -> providers.ProviderKey:
         """Give a key, for every project or for this one. Operation `providers.key`."""
         project = "" if every_project else self._project
