@@ -20,7 +20,8 @@ SECRET = VECTORS["secret_access_key"]
 
 @pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda v: v["name"])
 def test_aws_own_vectors(vector: dict[str, Any]) -> None:
-    """Left out are those with a header twice or over several lines, paths with dots to be resolved, and a token that is not signed: we send none such."""
+    """Left out are those with a header twice or over several lines,
+    paths with dots to be resolved, and a token that is not signed: we send none such."""
     headers = {k: v for k, v in vector["headers"].items() if k.lower() != "host"}
     done = signed(
         vector["method"], f"https://example.amazonaws.com{vector['path']}", headers, vector["body"].encode(),

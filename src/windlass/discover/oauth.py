@@ -9,6 +9,7 @@ import asyncio
 import base64
 import time
 import urllib.parse
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -48,12 +49,13 @@ class Tokens:
         self._form = form
         self._secrets = secrets
         self._token: Token | None = None
+        self._past: deque[str] = deque(maxlen=4)  # tokens of calls that may still be under way
         self._fetching: tuple[asyncio.AbstractEventLoop, asyncio.Task[Token]] | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown, longest first."""
-        return (*self._secrets, *((self._token.text,) if self._token else ()))
+        """What must not be shown."""
+        return (*self._secrets, *self._past)
 
     def forget(self) -> None:
         """The provider refused the token: fetch another next time."""
@@ -67,6 +69,8 @@ class Tokens:
             return self._token.text
         try:
             self._token = await self._once(post)
+            if self._token.text not in self._past:
+                self._past.append(self._token.text)
         except ModelFailed:
             if self._token is None or self._token.until <= now:
                 raise
