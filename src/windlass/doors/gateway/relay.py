@@ -76,13 +76,13 @@ class Relay:
                         data = endpoint.clean(await response.read())
                         answer.keep(data)
                         call.first_ns = now_ns()
-                        await exchange.respond(response.status, data, _passed(response))
+                        await exchange.respond(response.status, data, _passed(endpoint, response))
                         return
                     held = b""
                     while chunk := await response.content.readany():
                         if not exchange.begun:
                             call.first_ns = now_ns()
-                            await exchange.begin(response.status, _passed(response))
+                            await exchange.begin(response.status, _passed(endpoint, response))
                         wait = limits.between_tokens_s
                         limit.reschedule(asyncio.get_running_loop().time() + wait)
                         whole, held = _whole_events(held + chunk if held else chunk)
@@ -111,7 +111,7 @@ class Relay:
             failure.details.pop("status", None)
             raise failure
         answer.problem = failure.message
-        await exchange.respond(response.status, endpoint.clean(data), _passed(response))
+        await exchange.respond(response.status, endpoint.clean(data), _passed(endpoint, response))
 
 
 def _whole_events(data: bytes) -> tuple[bytes, bytes]:
@@ -124,12 +124,12 @@ def _whole_events(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
-def _passed(response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
+def _passed(endpoint: Endpoint, response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
     found = [(b"content-type", response.headers.get("Content-Type", "application/json").encode("latin-1"))]
     for name, value in response.headers.items():
         lower = name.lower()
         if lower in _PASSED or lower.startswith(_PASSED_PREFIXES):
-            found.append((lower.encode("latin-1"), value.encode("latin-1")))
+            found.append((lower.encode("latin-1"), endpoint.redact(value).encode("latin-1")))
     return found
 
 
