@@ -40,6 +40,7 @@ from windlass.deploy.reproduce import Reproductions
 from windlass.deploy.rows import RowReasons
 from windlass.deploy.why import Reasons
 from windlass.discover.catalog import Catalog
+from windlass.discover.keys import ProviderKeys, stored_of
 from windlass.discover.policy import read_policy
 from windlass.discover.providers import load_providers, probe
 from windlass.discover.route_health import tell_health
@@ -61,6 +62,7 @@ from windlass.govern.actors import Actors
 from windlass.govern.audit import Audit
 from windlass.govern.erasures import Erasures
 from windlass.govern.installation import Installation
+from windlass.govern.keyring import Keyring
 from windlass.govern.masking import FILE as MASKING_FILE
 from windlass.govern.masking import Masking
 from windlass.govern.openid import OpenId
@@ -68,6 +70,7 @@ from windlass.govern.people import People
 from windlass.govern.policy import FILE as POLICY_FILE
 from windlass.govern.policy import PolicyFile, read_policy_file
 from windlass.govern.prices import Prices
+from windlass.govern.provider_keys import KeptKeys
 from windlass.govern.rulings import Rulings
 from windlass.govern.sessions import Sessions, cookie_name
 from windlass.jobs.durable import DurableJobs
@@ -188,7 +191,8 @@ class Platform:
         self.views = Views(self.engine)
         self.blobs = open_blobs(home, settings.blobs)
         self.prices = Prices(home.path / "prices.toml")
-        self.providers = load_providers(home.path / "providers.toml", environ)
+        self.kept_keys = KeptKeys(self.engine, Keyring(home.path, environ))
+        self.providers = load_providers(home.path / "providers.toml", environ, stored_of(self.kept_keys))
         self._open_govern(owner_key, environ)
         self.jobs: Jobs = DurableJobs() if self.address else LoopJobs(self.works, self._running_loop)
         self._open_registry(environ)
@@ -255,6 +259,7 @@ class Platform:
         self.models = Models(
             self.providers, self.prices.price, http, self.blobs.get, bars, self.local, self.route_table, upstreams
         )  # fmt: skip
+        self.provider_keys = ProviderKeys(self.engine, self.providers, self.kept_keys, self.models.probe)
         self.catalog = Catalog(
             self.providers, self.prices, lambda: self.encoders.minilm_installed, missing=why_no_torch,
             weights=lambda identity: self.weights.manifest(parse_identity(identity)[1]).licence,

@@ -53,7 +53,7 @@ def test_the_catalog_has_what_cannot_be_called_and_says_why() -> None:
     found = page(CatalogQuery(search="gemini-2.5-pro", limit=200))
     by_id = {e.id: e for e in found.items}
     assert by_id["gemini/gemini-2.5-pro"].why_not == "GEMINI_API_KEY or GOOGLE_API_KEY is not set"
-    assert by_id["vertex/gemini-2.5-pro"].why_not == "not in providers.toml" and not by_id["vertex/gemini-2.5-pro"].available
+    assert by_id["sap/gemini-2.5-pro"].why_not == "not in providers.toml" and not by_id["sap/gemini-2.5-pro"].available
     assert found.total == len(found.items) == len(by_id) and found.sources[0].name == "models.dev"
     ready = page(CatalogQuery(available=True, limit=200))
     assert {e.facts.provider for e in ready.items} == {"openai", "baseline"} and all(e.available for e in ready.items)

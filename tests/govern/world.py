@@ -116,6 +116,7 @@ class World:
         self.erasure = self._done(self.client.erasures.make("nobody-9"), self.client.erasures.show).id
         self.secrets = self._people()
         self._come_by_a_provider()
+        self._give_provider_keys()
         self._rest()
 
     def _rest(self) -> None:
@@ -246,6 +247,13 @@ class World:
         with write(self.platform.engine) as c:
             c.execute(people.insert().values(id=self.person, first_ns=1, last_ns=1, login_ns=1, blocked_by="", **told))
         assert self.client.people.list().items[0].role == "developer"
+
+    def _give_provider_keys(self) -> None:
+        """Two keys of a provider that nobody can reach."""
+        giver, fields = self.client.providers, {"base_url": "http://127.0.0.1:9/v1"}
+        self.provider_key, self.provider_key_too = (
+            giver.give("mine", f"sk-{MARK}-{n}", fields=fields, every_project=False, like="openai", note=MARK).id for n in range(2)
+        )
 
     def actor(self, role: str) -> Actor:
         return self.platform.actors.of_secret(self.secrets[role])

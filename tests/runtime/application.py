@@ -180,7 +180,7 @@ class TwoModels:
     def __init__(self) -> None:
         self.script = Script()
 
-    def find(self, model_id: str) -> Any:
+    def find(self, model_id: str, project: str = "") -> Any:
         return Bars().find("baseline") if model_id.startswith("baseline") else self.script
 
     async def choose(self, model_id: str, caller: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 from windlass.core.errors import Unavailable, WindlassError
 
 PREFIX = "WINDLASS_SECRET_"
+RESERVED = "WINDLASS_SECRET_KEY"  # seals keys in the store (govern/keyring.py): no tool's
 SHORTEST = 4  # characters of a value that can be told from ordinary text
 SLASHES = r"\\{1,4}"  # before what is escaped; it may have been escaped again
 BESIDE = "[A-Za-z0-9+/_-]"  # a character of base64
@@ -28,7 +29,7 @@ class Secrets:
     """The values that tools may ask for."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._values = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
+        self._values = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX) and name != RESERVED}
 
     def of(self, names: tuple[str, ...], who: str) -> dict[str, str]:
         """The values by name. Raises `Unavailable` naming one that is not set, or is too short to be kept secret."""

@@ -32,7 +32,7 @@ from windlass.core.message import Usage
 ALIASES = {
     "gemini": "google", "gcp.gemini": "google", "gcp.vertex_ai": "google", "gcp.gen_ai": "google", "xai": "x-ai", "x_ai": "x-ai",
     "mistral_ai": "mistral", "azure.ai.openai": "azure", "azure.ai.inference": "azure", "aws.bedrock": "aws", "together_ai": "together",
-    "bedrock": "aws", "vertex": "google",
+    "bedrock": "aws", "vertex": "google", "bedrock-anthropic": "aws", "vertex-anthropic": "google", "azure-deployments": "azure",
 }  # fmt: skip
 
 # Whose model a name is where nobody says who serves it, by the first whose models it is one of.

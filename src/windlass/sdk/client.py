@@ -31,6 +31,7 @@ from windlass.sdk.nouns.governing import Audit, Erasures, Keys, Masking, People,
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
 from windlass.sdk.nouns.production import Alerts, Logs, Metrics, Monitors, Sessions, Traces, Views
 from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews
+from windlass.sdk.nouns.providing import Providers
 from windlass.sdk.nouns.routing import Routes
 from windlass.sdk.nouns.serving import Batches, LoadTests
 from windlass.sdk.servers import find_server
@@ -86,6 +87,7 @@ class Client:
         self.alerts = Alerts(self)
         self.keys = Keys(self)
         self.people = People(self)
+        self.providers = Providers(self)
         self.policy = Policy(self)
         self.audit = Audit(self)
         self.masking = Masking(self)

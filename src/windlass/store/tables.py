@@ -341,6 +341,13 @@ keys = Table(
     _ns("expires_ns", null=True), _ns("revoked_ns", null=True), _text("actor"),
 )  # fmt: skip
 
+provider_keys = Table(
+    "provider_keys", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("provider"), _text("like"), _text("fields"), _text("sealed"), _text("ends"), _text("note"), _ns("given_ns"),
+    _text("actor"),
+)  # fmt: skip
+
 people = Table(
     "people", metadata,
     Column("id", Text, primary_key=True),

@@ -221,6 +221,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/erasures/{id}": f"/erasures/{erased}",
         "/evidence": "/evidence?release=answer",
         "/people": "/people",
+        "/providers": "/providers?provider=azure",
         "/policy": "/policy?actor=developer&action=keys.create",
         "/monitors": "/monitors",
         "/monitors/{name}": "/monitors/questions",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,8 +30,8 @@ def add(app: typer.Typer) -> None:
 
 def import_(
     session: Session,
-    product: Annotated[str, typer.Argument(help="mlflow, phoenix or langfuse.")],
-    address: Annotated[str, typer.Argument(help="Where its server answers: http://host:port. Its key is read from its own variables.")],
+    product: Annotated[str, typer.Argument(help="mlflow, phoenix, langfuse or litellm.")],
+    address: Annotated[str, typer.Argument(help="Where its server answers: http://host:port; LiteLLM's config.yaml.")],
     theirs: Annotated[str | None, typer.Option("--from", help="Only this project or experiment of theirs, by its name or id.")] = None,
     since: Annotated[str | None, typer.Option("--since", help="No older than this: 90s, 30min, 2h, 7d.")] = None,
     again: Annotated[bool, typer.Option("--again", help="From the beginning, for scores given since; nothing shows twice.")] = False,
@@ -38,7 +39,9 @@ def import_(
 ) -> None:
     """Bring traces, scores and prompts of another platform here, with their ids and times. Done again, or after it was cut off, it goes on;
     at the end it says what could not be carried, and why. Keys: MLFLOW_TRACKING_TOKEN (or …_USERNAME and …_PASSWORD), PHOENIX_API_KEY,
-    LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY."""
+    LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY. Of LiteLLM: the providers, addresses and keys of its config.yaml."""
+    if product.lower() == "litellm":
+        return _config(session, Path(address), dry)
     from windlass.sdk.importing.bring import Brought, bring, source_of  # with OTLP's types, which no other command needs
 
     source = source_of(product.lower(), address)
@@ -66,6 +69,22 @@ def import_(
         session.table(("what", "how many", "why"), [(n.what, f"{n.count:,}", n.why) for n in done.left], right=frozenset({1}))
     if done.spans and not dry:
         session.print(f"[dim]{plain(session.link('/traces'))}[/dim]")
+
+
+def _config(session: Session, file: Path, dry: bool) -> None:
+    """LiteLLM's file, line by line."""
+    from windlass.sdk.importing.litellm import bring_config
+
+    done = bring_config(session.client, file, dry=dry)
+    session.result(done)
+    session.print(
+        f"{words.many(done.keys, 'key')} {'would be given' if dry else 'given'}; each line of {plain(str(file))} and what became of it:"
+    )
+    session.table(("line", "what", "brought"), [(str(c.line), c.where, c.said) for c in done.carried], right=frozenset({0}))
+    session.print("", "not carried:")
+    session.table(("line", "what", "why"), [(str(c.line), c.where, c.said) for c in done.left], right=frozenset({0}))
+    for route in done.routes:
+        session.print(f"not carried yet: the route {plain(route.name)} → {plain(', '.join(u.model for u in route.upstreams))}")
 
 
 @contextlib.contextmanager

@@ -129,9 +129,10 @@ class Passage:
                             if self._strict:
                                 _require_no_error(whole, endpoint)
                             call.first_ns = now_ns()
-                            await exchange.begin(response.status, _passed(response))
-                        self._kept.keep(chunk)
+                            await exchange.begin(response.status, _passed(endpoint, response))
                         if whole:
+                            whole = endpoint.clean(whole)
+                            self._kept.keep(whole)
                             ended = ended or _ends(whole)
                             await exchange.write(whole)
                         wait = self._within(limits.after_end_s if ended else limits.between_tokens_s)
@@ -146,6 +147,9 @@ class Passage:
                 raise ModelFailed(broke, where=endpoint.base_url, provider=provider, connection=True) from e
         if not exchange.begun:
             raise ModelFailed(f"{provider} answered with nothing", where=endpoint.base_url, provider=provider)
+        if held:
+            held = endpoint.clean(held)
+            self._kept.keep(held)
         if not ended and not self._kept.is_whole():
             raise ModelFailed(f"{provider} broke the stream off", where=endpoint.base_url, provider=provider)
         if held:
@@ -153,12 +157,13 @@ class Passage:
         await exchange.end()
 
     async def _carry_whole(self, exchange: Exchange, call: Call, response: aiohttp.ClientResponse) -> None:
-        data = await response.read()
+        endpoint = self._endpoint
+        data = endpoint.clean(await response.read())
         if self._strict:
-            _require_object(data, self._endpoint)
+            _require_object(data, endpoint)
         self._kept.keep(data)
         call.first_ns = now_ns()
-        await exchange.respond(response.status, data, _passed(response))
+        await exchange.respond(response.status, data, _passed(endpoint, response))
 
     def _within(self, seconds: float) -> float:
         return seconds if self._end is None else max(0.0, min(seconds, self._end - asyncio.get_running_loop().time()))
@@ -172,8 +177,7 @@ class Passage:
             if not self._strict:
                 failure.details.pop("status", None)
             return failure
-        clean = data.replace(endpoint.key.encode(), b"[key]") if endpoint.key else data
-        return Refused(failure, response.status, clean, _passed(response))
+        return Refused(failure, response.status, endpoint.clean(data), _passed(endpoint, response))
 
 
 def is_stream(fields: Mapping[str, Any]) -> bool:
@@ -229,12 +233,12 @@ class _Typed(msgspec.Struct):
     type: str = ""
 
 
-def _passed(response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
+def _passed(endpoint: Endpoint, response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
     found = [(b"content-type", response.headers.get("Content-Type", "application/json").encode("latin-1"))]
     for name, value in response.headers.items():
         lower = name.lower()
         if lower in _PASSED or lower.startswith(_PASSED_PREFIXES):
-            found.append((lower.encode("latin-1"), value.encode("latin-1")))
+            found.append((lower.encode("latin-1"), endpoint.redact(value).encode("latin-1")))
     return found
 
 

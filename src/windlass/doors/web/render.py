@@ -67,6 +67,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Deploy",
         (
             ("releases", "Releases", "/releases"),
+            ("providers", "Providers", "/providers"),
             ("routes", "Routes", "/routes"),
             ("batches", "Batches", "/batches"),
             ("loadtests", "Load tests", "/loadtests"),

@@ -61,9 +61,8 @@ class Encoders:
             raise NotFound(f"there is no encoder {name!r}", remedy="write minilm, words or <provider>/<model>")
         if not model:
             raise Invalid(f"{name!r} names no model", remedy=f"write {provider}/<model>")
-        endpoint = self._providers.endpoint(provider)
         more = {"dimensions": dimensions, "document": document, "query": query, "price": self._price}
-        return EndpointEncoder(name, endpoint, self._http, self._loop, **more)  # type: ignore[arg-type]
+        return EndpointEncoder(name, lambda: self._providers.endpoint(provider), self._http, self._loop, **more)  # type: ignore[arg-type]
 
     @property
     def minilm_installed(self) -> bool:

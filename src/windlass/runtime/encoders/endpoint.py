@@ -76,7 +76,7 @@ class EndpointEncoder:
 
     Args:
         name: as one writes it, `openai/text-embedding-3-small`.
-        endpoint: where the provider answers.
+        endpoint: where the provider answers, and with which key; asked for each time, since keys change.
         dimensions: what its vectors must have, as it was recorded; when not given, the provider is asked once.
         document, query: words put before a text of either kind, where the model was trained with such.
         price: what a call cost, by provider, model, usage and time.
@@ -85,14 +85,14 @@ class EndpointEncoder:
     """
 
     def __init__(
-        self, name: str, endpoint: Endpoint, http: Http, loop: Loop, *, dimensions: int | None = None, document: str = "",
+        self, name: str, endpoint: Callable[[], Endpoint], http: Http, loop: Loop, *, dimensions: int | None = None, document: str = "",
         query: str = "", price: Price = lambda provider, model, usage, at_ns: None,
     ) -> None:  # fmt: skip
-        if endpoint.provider.dialect != "openai":
-            raise Invalid(f"{endpoint.provider.name} has no embeddings in OpenAI's dialect", remedy="name a model of another provider")
+        if (provider := endpoint().provider).dialect != "openai":
+            raise Invalid(f"{provider.name} has no embeddings in OpenAI's dialect", remedy="name a model of another provider")
         self._name = name
         self._model = name.partition("/")[2]
-        self._endpoint = endpoint
+        self._where = endpoint
         self._http = http
         self._loop = loop
         self._price = price
@@ -100,6 +100,10 @@ class EndpointEncoder:
         self.dimensions = dimensions or len(self._ask([document + "dimensions"])[0])
         self.identity = endpoint_identity(name, self.dimensions, document, query)
         self.digest = digest_json(self.identity)
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        return self._where()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         return self._vectors(texts, self._prefix["document"])

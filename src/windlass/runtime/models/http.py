@@ -17,12 +17,14 @@ import urllib.request
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from windlass.core.errors import ModelFailed, TooLarge
+from windlass.discover.hosting import shaped
 from windlass.discover.providers import Endpoint
+from windlass.runtime.models.event_stream import CONTENT_TYPE, Unframed
 
 if TYPE_CHECKING:
     import aiohttp  # loaded when somebody is called: a seventh of a small command's time
@@ -34,6 +36,9 @@ _TOO_LONG = re.compile(
 )
 _TOO_LONG_STATUS = (400, 413, 422)
 _EVENT_LIMIT = 32 * 1024 * 1024
+_TOKEN_SECONDS = 30.0  # for which a token's issuer may take
+# what AWS answers with 403 where the credentials are none, and not what they may do
+_UNKNOWN_TO_AWS = ("UnrecognizedClientException", "ExpiredTokenException", "InvalidSignatureException", "IncompleteSignatureException")
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -104,7 +109,7 @@ class Http:
         total = self._total(timeout_s)
         try:
             async with asyncio.timeout(total), await self._answer(endpoint, path, body) as response:
-                data = await response.read()
+                data = endpoint.clean(await response.read())
         except TimeoutError:
             raise _late(endpoint, f"did not answer within {total:g} s") from None
         except aiohttp.ClientError as e:
@@ -140,11 +145,11 @@ class Http:
                         chunk = await response.content.readany()
                     if not chunk:
                         break
-                    for event in reader.feed(chunk):
-                        yield event
+                    for name, data in reader.feed(chunk):
+                        yield name, endpoint.clean(data)
                     wait = self.timeouts.after_end_s if over() else self.timeouts.between_tokens_s
-            for event in reader.end():
-                yield event
+            for name, data in reader.end():
+                yield name, endpoint.clean(data)
         except TimeoutError:
             if over():
                 return
@@ -176,22 +181,81 @@ class Http:
         raise AssertionError("attempts is at least 1")
 
     async def send(self, endpoint: Endpoint, path: str, body: bytes, headers: Mapping[str, str] = {}) -> aiohttp.ClientResponse:
-        """One POST, its answer whatever the status. Raises `ModelFailed` when there is none."""
-        import aiohttp
+        """One POST, its answer whatever the status. A key that is refused is tried no more while there is another. Raises `ModelFailed`
+        when there is no answer, `Invalid` for a call that the provider's host does not have."""
+        while True:
+            response = await self._post(endpoint, path, body, headers)
+            if not _key_refused(response) or (following := endpoint.refused()) is None:
+                return response
+            response.release()
+            endpoint = following
 
-        sent = {"Content-Type": "application/json", **headers, **endpoint.headers}
+    async def _post(self, endpoint: Endpoint, path: str, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        import aiohttp
+        from yarl import URL
+
+        provider = endpoint.provider
+        call = shaped(provider.hosting, path, body, headers, provider=provider.name, api_version=endpoint.api_version)
+        url = endpoint.base_url + call.path
+        sent = {"Content-Type": "application/json", **call.headers, **endpoint.headers}
+        if endpoint.signer is not None:
+            sent |= await endpoint.signer.headers("POST", url, {"Content-Type": "application/json"}, call.body, self.post_form)
         if self._limits is None:
             self._limits = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect_s)
         try:
-            return await self.session().post(
-                endpoint.base_url + path, data=body, headers=sent, allow_redirects=False, proxy=_proxy(endpoint.base_url),
-                timeout=self._limits,
+            response = await self.session().post(
+                URL(url, encoded=True) if provider.hosting else url, data=call.body, headers=sent, allow_redirects=False,
+                proxy=_proxy(endpoint.base_url), timeout=self._limits,
             )  # fmt: skip
         except aiohttp.ClientError as e:
             raise _broken(endpoint, "could not be reached", e) from e
+        framed = response.status == 200 and response.content_type == CONTENT_TYPE
+        return cast("aiohttp.ClientResponse", Unframed(response)) if framed else response
+
+    async def get(self, endpoint: Endpoint, path: str, *, timeout_s: float = 20.0) -> bytes:
+        """The body of a 2xx answer to a GET; nothing is tried again. Raises `ModelFailed`."""
+        import aiohttp
+
+        url, sent = endpoint.base_url + path, dict(endpoint.headers)
+        try:
+            async with asyncio.timeout(timeout_s):
+                if endpoint.signer is not None:
+                    sent |= await endpoint.signer.headers("GET", url, {}, b"", self.post_form)
+                response = await self.session().get(url, headers=sent, allow_redirects=False, proxy=_proxy(endpoint.base_url))
+                if not 200 <= response.status < 300:
+                    if _key_refused(response):
+                        endpoint.refused()
+                    raise await failure_of(endpoint, response)
+                async with response:
+                    return endpoint.clean(await response.read())
+        except TimeoutError:
+            raise _late(endpoint, f"did not answer within {timeout_s:g} s") from None
+        except aiohttp.ClientError as e:
+            raise _broken(endpoint, "could not be reached", e) from e
+
+    async def post_form(self, url: str, form: bytes) -> tuple[int, bytes]:
+        """A form sent to who issues tokens. Raises `TimeoutError`, `OSError`."""
+        import aiohttp
+
+        sent = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        try:
+            async with (
+                asyncio.timeout(_TOKEN_SECONDS),
+                self.session().post(url, data=form, headers=sent, allow_redirects=False, proxy=_proxy(url)) as response,
+            ):
+                return response.status, await response.content.read(262144)
+        except aiohttp.ClientError as e:
+            raise OSError(str(e) or type(e).__name__) from e
 
     def _total(self, timeout_s: float | None) -> float:
         return self.timeouts.total_s if timeout_s is None else min(timeout_s, self.timeouts.total_s)
+
+
+def _key_refused(response: aiohttp.ClientResponse) -> bool:
+    """Whether a provider says that it does not know us, before it did anything."""
+    return response.status == 401 or (
+        response.status == 403 and response.headers.get("x-amzn-ErrorType", "").partition(":")[0] in _UNKNOWN_TO_AWS
+    )
 
 
 @lru_cache(maxsize=256)
@@ -234,6 +298,8 @@ def described(endpoint: Endpoint, status: int, body: bytes, wait_s: float | None
 
 
 def _key_remedy(endpoint: Endpoint) -> str:
+    if endpoint.source.startswith("given here"):
+        return f"check the key that was {endpoint.source}: `windlass providers` lists those"
     names = endpoint.provider.keys
     return f"check the key in {' or '.join(names)}" if names else "give this provider a key in providers.toml"
 

@@ -15,7 +15,7 @@ import msgspec
 
 from windlass.core.errors import Invalid, ModelFailed, NotFound, Unavailable
 from windlass.core.ids import now_ns
-from windlass.core.message import Delta, ModelReply, ModelRequest, Usage
+from windlass.core.message import Delta, ModelReply, ModelRequest, Usage, user
 from windlass.core.models import BARS, BASELINE
 from windlass.core.operations.routes import PREFIX, Route
 from windlass.core.weights import LOCAL
@@ -71,7 +71,7 @@ class Models:
             return self._routed(model_id, *found, caller)
         if model_id.startswith(PREFIX):
             raise NotFound(f"project {caller.project} has no {model_id}", remedy="windlass routes lists them")
-        return self.find(model_id)
+        return self.find(model_id, caller.project)
 
     async def route(self, model_id: str, project: str) -> tuple[str, Route] | None:
         """The route of that name, or of `route/name`, with its name; None where there is none. Waits for nobody but once a second."""
@@ -83,12 +83,13 @@ class Models:
 
     def _routed(self, model_id: str, name: str, route: Route, caller: Caller) -> RoutedModel:
         limits = limits_of(route, self.http.timeouts)
-        begin = partial(Routing, name, route, caller, self._upstreams, partial(self.find, http=self.http.under(limits)), limits, self.price)
+        find = partial(self.find, project=caller.project, http=self.http.under(limits))
+        begin = partial(Routing, name, route, caller, self._upstreams, find, limits, self.price)
         return RoutedModel(model_id, route, begin)
 
-    def find(self, model_id: str, *, http: Http | None = None) -> Model:
-        """The model of an id such as `baseline` or `openai/gpt-5-mini`. Raises `Invalid` for what is no id, `NotFound` with a
-        near miss for an unknown provider, `Unavailable` naming the variable that would hold its key."""
+    def find(self, model_id: str, project: str = "", *, http: Http | None = None) -> Model:
+        """The model of an id such as `baseline` or `openai/gpt-5-mini`, with the keys of a project. Raises `Invalid` for what is no id,
+        `NotFound` with a near miss for an unknown provider, `Unavailable` naming the variable that would hold its key."""
         if model_id in _BASELINE:
             return self._bars.find(BASELINE)
         provider, slash, name = model_id.partition("/")
@@ -99,18 +100,46 @@ class Models:
                 raise Unavailable("no weights were given to this process")
             return self._local.find(name)
         if not slash:
-            self.providers.get(provider)
+            self.providers.get(provider, project)
             raise Invalid(f"{model_id!r} names a provider and no model", remedy=f"write {provider}/<model>")
-        endpoint = self.providers.endpoint(provider)
+        endpoint = self.providers.endpoint(provider, project, name)
         if not name:
             raise Invalid(f"{model_id!r} names no model", remedy=f"write {provider}/<model>")
         return RemoteModel(model_id, name, endpoint, http or self.http, self.price, self._blobs)
+
+    async def probe(self, endpoint: Endpoint, model: str = "") -> tuple[str, ...]:
+        """Whether a provider takes its key: by the list of its models, or by a short answer of one. Where a provider has no such list, only
+        what its credentials need is fetched. Raises `ModelFailed`."""
+        if model:
+            asked = ModelRequest(model=f"{endpoint.provider.name}/{model}", messages=(user("Say yes."),), parameters={"max_tokens": 16})
+            await RemoteModel(asked.model, model, endpoint, self.http, self.price, None).complete(asked, timeout_s=60.0)
+            return ()
+        if "no_models" in endpoint.provider.quirks:
+            if endpoint.signer is not None:
+                await endpoint.signer.headers("GET", endpoint.base_url, {}, b"", self.http.post_form)
+            return ()
+        try:
+            listed = _listing.decode(await self.http.get(endpoint, "/models"))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise ModelFailed(f"{endpoint.provider.name} answered with no list of models", where=endpoint.base_url) from None
+        return tuple(sorted(m.id for m in listed.data))
 
     async def close(self) -> None:
         self._upstreams.close()
         await self.http.close()
         if self._local is not None:
             await self._local.close()
+
+
+class _Listed(msgspec.Struct):
+    id: str
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Listed]
+
+
+_listing = msgspec.json.Decoder(_Listing)
 
 
 class RemoteModel:
