@@ -76,6 +76,7 @@ async def answer_model(
                 await exchange.respond(200, face.reply_body(reply, call.model))
     except ClientGone:
         problem = "the client left before its answer was whole"
+        call.left = True
     except WindlassError as e:
         problem = e.message
         raise

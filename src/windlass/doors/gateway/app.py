@@ -29,6 +29,7 @@ from windlass.doors.gateway.answers import CHAT, FACES, Face, Runs, answer_invok
 from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import JSON, ClientGone, Exchange, Receive, Scope, Send
 from windlass.doors.gateway.relay import Relay
+from windlass.govern.reservations import Reservations, most_out, released, tokens_in
 from windlass.runtime.context import Records
 from windlass.runtime.models import Models, RemoteModel
 
@@ -37,6 +38,7 @@ Guard = Callable[[Actor, str, str], None]  # actor, action, project: raises Forb
 Listed = Callable[[Actor], Awaitable[tuple[Sequence[str], Sequence[ModelEntry]]]]  # names of releases, models
 
 BODY_LIMIT = 64 * 2**20
+PATIENCE = 60  # seconds for which clients wait by themselves before they try again
 ROUTES = {
     "/v1/chat/completions": ("openai", "/chat/completions", "chat"),
     "/v1/embeddings": ("openai", "/embeddings", "embeddings"),
@@ -62,11 +64,12 @@ class Gateway:
         guard: asked for `call` in the actor's project before anything is done.
         listed: what `/v1/models` shows the actor.
         keep: keeps bytes in the blob store, for files sent inline to a model of another dialect.
+        limits: what calls are held to.
     """
 
     def __init__(
         self, *, models: Models, runs: Runs, records: Records, authenticate: Authenticate, guard: Guard, listed: Listed,
-        keep: Callable[[bytes], str] | None = None, body_limit: int = BODY_LIMIT,
+        keep: Callable[[bytes], str] | None = None, body_limit: int = BODY_LIMIT, limits: Reservations | None = None,
     ) -> None:  # fmt: skip
         self._models = models
         self._runs = runs
@@ -76,6 +79,7 @@ class Gateway:
         self._listed = listed
         self._keep = keep
         self._limit = body_limit
+        self._limits = limits
         self._relay = Relay(models.http, models.price, records)
         self._watching: set[Exchange] = set()
 
@@ -120,6 +124,7 @@ class Gateway:
             target = self._target(exchange.path.removeprefix("/invoke/"), actor)
             assert target is not None
             self._narrow(actor, f"{target.kind}/{target.name}")
+            self._look(exchange, call, target)
             await answer_invoke(exchange, call, self._runs, target, _json(await exchange.body(self._limit)))
         else:
             raise NotFound(f"there is nothing at {exchange.method} {exchange.path}", remedy="the gateway's paths are under /v1 and /invoke")
@@ -141,19 +146,31 @@ class Gateway:
             self._narrow(call.actor, f"{target.kind}/{target.name}")
             if path not in CHAT:
                 raise Invalid(f"a release cannot be called at {exchange.path}", remedy="use /v1/chat/completions, /v1/messages or /invoke")
+            self._look(exchange, call, target)
             await answer_release(exchange, call, self._runs, target, face, _json(raw), self._keep)
             return
         self._narrow(call.actor, f"model/{call.model}")
         model = self._models.find(call.model)
         call.provider = model.provider
-        if isinstance(model, RemoteModel) and model.endpoint.provider.dialect == dialect:
-            await self._relay.pass_on(exchange, call, model.endpoint, path, dict(fields), model.name)
-            return
-        if path not in CHAT:
-            raise Invalid(f"{exchange.path} only passes through, and {model.provider} does not speak it", where="model")
-        body = _json(raw)
-        request = msgspec.structs.replace(face.request_of(body, self._keep), model=call.model)
-        await answer_model(exchange, call, model, face, request, body, self._records)
+        name = model.name if isinstance(model, RemoteModel) else call.model
+        if self._limits:
+            call.held = await self._limits.reserve(call.wanted(call.model, call.provider, name), lambda: _sized(raw, fields, path))
+        with released(call.held):
+            exchange.told = call.held.headers if call.held else []
+            if isinstance(model, RemoteModel) and model.endpoint.provider.dialect == dialect:
+                await self._relay.pass_on(exchange, call, model.endpoint, path, dict(fields), model.name)
+                return
+            if path not in CHAT:
+                raise Invalid(f"{exchange.path} only passes through, and {model.provider} does not speak it", where="model")
+            body = _json(raw)
+            request = msgspec.structs.replace(face.request_of(body, self._keep), model=call.model)
+            await answer_model(exchange, call, model, face, request, body, self._records)
+
+    def _look(self, exchange: Exchange, call: Call, target: Ref) -> None:
+        """Refuse a run that could ask nothing, before it begins; each call of a model in it sets aside what it needs by itself."""
+        if self._limits:
+            release = str(target) if target.kind == "release" else None
+            exchange.told = self._limits.look(call.wanted("", release=release))
 
     async def _is_providers(self, dialect: str, name: str, target: Ref) -> bool:
         """Whether a name alone is a model of the provider whose dialect is spoken. Only one that is known to be: a misspelt release
@@ -207,6 +224,12 @@ def _json(raw: bytes) -> Any:
         raise Invalid(f"the body is not JSON: {e}") from e
 
 
+def _sized(raw: bytes, fields: Mapping[str, msgspec.Raw], path: str) -> tuple[int, int]:
+    """About how many tokens a request has, and at most its answer; one of embeddings or of a count has none."""
+    known = {n: msgspec.json.decode(fields[n]) for n in ("max_completion_tokens", "max_tokens", "max_output_tokens", "n") if n in fields}
+    return tokens_in(raw), 0 if path in ("/embeddings", "/messages/count_tokens") else most_out(known)
+
+
 def status_of(error: WindlassError) -> int:
     """The HTTP status of an error: a provider's own where it said that the request was wrong or too much."""
     told = error.details.get("status")
@@ -220,6 +243,8 @@ def status_of(error: WindlassError) -> int:
 async def _tell(exchange: Exchange, face: Face, error: WindlassError, *, plain: bool) -> None:
     """The error as its caller reads it; inside the stream where one has begun."""
     status = status_of(error)
+    if error.details.get("spent") and face is FACES["anthropic"]:
+        status = 402
     if exchange.begun:
         await exchange.write(face.error_event(error, status))
         await exchange.end()
@@ -227,4 +252,6 @@ async def _tell(exchange: Exchange, face: Face, error: WindlassError, *, plain: 
     headers = [JSON]
     if (wait := error.details.get("retry_after_s")) is not None:
         headers.append((b"retry-after", str(max(0, round(wait))).encode()))
+    if "limit" in error.details and not 0 <= (wait if wait is not None else -1) <= PATIENCE:
+        headers.append((b"x-should-retry", b"false"))  # official clients go by it: nothing is mended so soon
     await exchange.respond(status, msgspec.json.encode(error.as_dict()) if plain else face.error_body(error, status), headers)

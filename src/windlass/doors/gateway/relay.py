@@ -52,6 +52,7 @@ class Relay:
                 await self._carry(exchange, call, endpoint, path, body, headers, answer)
         except ClientGone:
             answer.problem = "the client left before its answer was whole"
+            call.left = True
         except WindlassError as e:
             answer.problem = e.message
             raise
