@@ -11,13 +11,13 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from windlass.core.actor import Actor
 from windlass.core.errors import Invalid, NotFound
 from windlass.core.ids import now_ns
-from windlass.core.operations.limits import LimitId, LimitList, LimitQuery, LimitRequest, LimitState, LimitUse
+from windlass.core.operations.limits import LimitId, LimitList, LimitQuery, LimitRequest, LimitState, LimitUse, said
 from windlass.govern import audit
 from windlass.govern.counters import Counters
 from windlass.govern.leases import Leases, forget
 from windlass.govern.people import PREFIX
 from windlass.govern.permissions import guard
-from windlass.govern.reservations import NANO, counter_of, said
+from windlass.govern.reservations import NANO, counter_of
 from windlass.govern.standby import Standby, limit_of
 from windlass.govern.windows import FOREVER, forecast, window_at
 from windlass.store.meta import read, write

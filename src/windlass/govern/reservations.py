@@ -23,12 +23,12 @@ import msgspec
 from windlass.core.errors import Busy, Unavailable, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.message import Message, ModelReply, ModelRequest, Usage
-from windlass.core.operations.limits import LimitState
+from windlass.core.operations.limits import LimitState, amount_said, said
 from windlass.govern.counters import Count, Counters, Need, key_of
 from windlass.govern.leases import RENEW_NS, Counter, Leases
 from windlass.govern.prices import Prices
 from windlass.govern.standby import Standby
-from windlass.govern.windows import FOREVER, SAID, window_at
+from windlass.govern.windows import FOREVER, window_at
 
 BYTES_A_TOKEN = 3  # of a request; English has some 4, code 3, Chinese 2 to 3
 MEDIA_TOKENS = 2000  # set aside for an image or a file that is sent inline
@@ -300,7 +300,7 @@ class Reservations:
             return Busy(f"{count.reserved:,} calls of {whose} are under way, and no more than {counter.amount:,} may be",
                         remedy="try again when one of them has ended", limit=x.measured, retry_after_s=1)  # fmt: skip
         left = max(0, counter.amount - count.used - count.reserved)
-        more = "" if x.measured == "requests" else f"; this call sets aside {_amount(x, need)}, and {_amount(x, left)} are left"
+        more = "" if x.measured == "requests" else f"; this call sets aside {_told(x, need)}, and {_told(x, left)} are left"
         turns = None if counter.ends_ns >= FOREVER else max(1, math.ceil((counter.ends_ns - now_ns()) / NANO))
         remedy = "have the limit raised" if turns is None else f"the window turns in {_wait(turns)}"
         details: dict[str, Any] = {"limit": x.measured, "window": x.window}
@@ -383,16 +383,8 @@ def _who(limit: LimitState, wanted: Wanted) -> str | None:
     return "" if limit.subject in (wanted.payer, f"user:{wanted.user}") else None
 
 
-def said(limit: LimitState) -> str:
-    """A limit in words: `1,000 tokens a minute`."""
-    amount = f"${limit.amount:,.2f}" if limit.measured == "dollars" else f"{limit.amount:,.0f} {limit.measured}"
-    if limit.measured == "concurrency":
-        return f"{limit.amount:,.0f} calls at once"
-    return f"{amount} {SAID[limit.window]}" + (f" on {limit.target}" if limit.target else "")
-
-
-def _amount(limit: LimitState, number: int) -> str:
-    return f"${number / NANO:,.6f}" if limit.measured == "dollars" else f"{number:,}"
+def _told(limit: LimitState, number: int) -> str:
+    return amount_said(limit, number / NANO if limit.measured == "dollars" else number)
 
 
 def _wait(seconds: int) -> str:

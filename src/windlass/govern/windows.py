@@ -8,7 +8,6 @@ from windlass.core.operations.limits import Window
 
 SECONDS = {"minute": 60, "hour": 3600, "day": 86_400}
 FOREVER = 2**62  # the end of a window without one, in nanoseconds
-SAID = {"minute": "a minute", "hour": "an hour", "day": "a day (UTC)", "month": "a month (UTC)", "ever": "in all"}
 _months: dict[int, tuple[int, int]] = {}  # days since 1970 → the month's beginning and end
 
 

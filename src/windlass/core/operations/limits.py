@@ -61,6 +61,26 @@ class LimitState(msgspec.Struct, omit_defaults=True):
     removed: bool = False
 
 
+PERIODS = {"minute": "a minute", "hour": "an hour", "day": "a day (UTC)", "month": "a month (UTC)", "ever": "in all"}
+
+
+def amount_said(limit: LimitState, number: float) -> str:
+    """A number in the unit of a limit: `$1.20`, `1,200`."""
+    if limit.measured != "dollars":
+        return f"{number:,.0f}"
+    return f"${number:,.2f}" if round(number, 2) == number or number >= 1 else f"${number:.6f}".rstrip("0")
+
+
+def said(limit: LimitState) -> str:
+    """A limit in words: `1,000 tokens a minute on model/openai/gpt-5`."""
+    if limit.measured == "concurrency":
+        words = f"{limit.amount:,.0f} calls at once"
+    else:
+        unit = "" if limit.measured == "dollars" else f" {limit.measured}"
+        words = f"{amount_said(limit, limit.amount)}{unit} {PERIODS[limit.window]}"
+    return words + (f" on {limit.target}" if limit.target else "")
+
+
 class LimitQuery(msgspec.Struct, omit_defaults=True):
     """Those of a project, or of one `subject` there."""
 
