@@ -25,6 +25,7 @@ from windlass.discover.providers import load_providers
 from windlass.doors.gateway import Gateway
 from windlass.govern.permissions import guard
 from windlass.govern.prices import Prices
+from windlass.govern.reservations import Reservations
 from windlass.runtime.context import RunContext
 from windlass.runtime.inputs import arguments_of
 from windlass.runtime.models import Http, Models, Retries, Timeouts
@@ -57,6 +58,7 @@ class Runs:
 
     def __init__(self) -> None:
         self.seen: list[tuple[Ref, Any, RunContext]] = []
+        self.user: str | None = None
         self.cancelled = asyncio.Event()
 
     async def execute(self, target: Ref, given: Any, context: RunContext) -> RunResult:
@@ -89,7 +91,7 @@ class Runs:
         return target.name in (*self.INPUT, "gpt-5-nano")
 
     def running(self, run: str) -> RunContext | None:
-        return RunContext(actor=ACTORS["wk-run"], run=run, trace="ab" * 16, evaluation="ev-1") if run == "run-1" else None
+        return RunContext(actor=ACTORS["wk-run"], run=run, trace="ab" * 16, evaluation="ev-1", user=self.user) if run == "run-1" else None
 
 
 class Live:
@@ -131,7 +133,13 @@ def free_port() -> Iterator[int]:
 
 
 @pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Live]:
+def limits() -> Reservations | None:
+    """What calls are held to: nothing, unless a module says otherwise."""
+    return None
+
+
+@pytest.fixture
+async def live(tmp_path: Path, limits: Reservations | None) -> AsyncIterator[Live]:
     async with ScriptedProvider() as provider:
         table = tmp_path / "providers.toml"
         table.write_text(provider.table())
@@ -148,7 +156,7 @@ async def live(tmp_path: Path) -> AsyncIterator[Live]:
             held = Live(f"http://127.0.0.1:{port}", provider, Runs())
             gateway = Gateway(
                 models=models, runs=held.runs, records=held, authenticate=authenticate, guard=guard,
-                listed=listed, keep=keep, body_limit=2**20,
+                listed=listed, keep=keep, body_limit=2**20, limits=limits,
             )  # fmt: skip
             server = Server(gateway, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_enabled=False)
             serving = asyncio.create_task(server.serve())

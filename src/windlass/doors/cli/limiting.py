@@ -69,7 +69,7 @@ def _used(limit: LimitState, use: LimitUse) -> str:
     left = max(0.0, limit.amount - use.used - use.reserved)
     parts = [f"{amount_said(limit, use.used)} used"] if limit.measured != "concurrency" else []
     parts += [f"{amount_said(limit, use.reserved)} set aside", f"{amount_said(limit, left)} left"]
-    if use.forecast is not None:
+    if use.forecast:
         parts.append(f"{amount_said(limit, use.forecast)} by its end, at this rate")
     if use.ends_ns:
         parts.append(f"turns {words.ago(use.ends_ns, now_ns())}")

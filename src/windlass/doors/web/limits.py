@@ -101,7 +101,7 @@ def _gauge(limit: LimitState, use: LimitUse) -> Gauge:
     if use.reserved or limit.measured == "concurrency":
         parts.append(f"{amount_said(limit, use.reserved)} {'under way' if limit.measured == 'concurrency' else 'set aside'}")
     parts.append(f"{amount_said(limit, left)} left")
-    if use.forecast is not None:
+    if use.forecast:
         parts.append(f"{amount_said(limit, use.forecast)} by its end at this rate")
     if use.ends_ns:
         parts.append(f"turns {words.ago(use.ends_ns, now_ns())}")
