@@ -85,15 +85,20 @@ def most_out(fields: Any) -> int:
 class Held:
     """What one call has set aside. It is settled once; `release` gives back what was not."""
 
-    def __init__(self, of: Reservations, wanted: Wanted, rules: Sequence[_Rule], at: list[Counter], needs: list[int], counts: list[Count]):
+    def __init__(self, of: Reservations, wanted: Wanted, rules: Sequence[_Rule], at: list[Counter], needs: list[Need], counts: list[Count]):
         self._of = of
         self._wanted = wanted
         self._rules = rules
-        self._needs = [c.need(n) for c, n in zip(at, needs, strict=True)]
+        self._needs = needs
         self._counters = at
         self._open = True
-        self.headers = headers_of(rules, at, counts, [n.need for n in self._needs])
+        self._counts = counts
         self._bounded = any(r.limit.measured in ("tokens", "dollars") for r in rules)
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What is left of requests and of tokens once this call is counted."""
+        return headers_of(self._rules, self._counters, self._counts, [n.need for n in self._needs])
 
     def settle(self, reply: ModelReply | None, estimated: bool = False, *, left: bool = False) -> tuple[ModelReply | None, bool]:
         """Enter what the call used, and give back the rest. The answer as its trace tells it, and whether its tokens are estimated: where
@@ -160,6 +165,7 @@ class Reservations:
         self._matched: dict[tuple[str, str, str | None, str | None, str], list[_Rule]] = {}
         self._touched: dict[bytes, Counter] = {}
         self._spent: dict[bytes, float] = {}
+        self._open: dict[tuple[str, str, str], Counter] = {}
         self._gate = threading.Lock()
         self._used = threading.Event()
         self._ended = threading.Event()
@@ -183,13 +189,14 @@ class Reservations:
         needs = [self._need(rule.limit, wanted) for rule in rules]
         waits = 0
         while True:
-            at = [self._counter(rule, now_ns()) for rule in rules]
+            now = now_ns()
+            at = [self._counter(rule, now) for rule in rules]
             asked = [c.need(n) for c, n in zip(at, needs, strict=True)]
             place, counts = self._admit(asked, at)
             if place is None:
                 for counter in at:
                     self._touched[counter.key] = counter
-                return Held(self, wanted, rules, at, needs, counts)
+                return Held(self, wanted, rules, at, asked, counts)
             full = bool(counts[place].leased_ns)  # else nobody said yet how far this node may go
             if full and (self._leases.alone or self._standby.away or self._spent_by(at[place])):
                 raise self._refused(rules[place], wanted, needs[place], counts[place], at[place])
@@ -271,8 +278,14 @@ class Reservations:
 
     def _counter(self, rule: _Rule, at_ns: int) -> Counter:
         x = rule.limit
-        began, ends = window_at(x.window, at_ns)
-        return counter_of(x.project, x.id, began, rule.who, ends, rule.amount, x.measured != "concurrency")
+        of = (x.project, x.id, rule.who)
+        found = self._open.get(of)
+        if found is None or not found.began_ns <= at_ns < found.ends_ns or found.amount != rule.amount:
+            if len(self._open) >= KEPT:
+                self._open.clear()
+            began, ends = window_at(x.window, at_ns)
+            found = self._open[of] = counter_of(x.project, x.id, began, rule.who, ends, rule.amount, x.measured != "concurrency")
+        return found
 
     def _need(self, limit: LimitState, wanted: Wanted) -> int:
         if limit.measured in ("requests", "concurrency"):
