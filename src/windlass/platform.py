@@ -266,7 +266,7 @@ class Platform:
         library, brokering = Library(self.versions), Brokering(self.broker, self.records)
         self.executor = Executor(
             versions=SteadyVersions(self.versions, self.standby), models=self.models, runners=self.runners, records=self.records,
-            retrieval=self.retrieval, limits=self.reservations,
+            retrieval=self.retrieval, limits=self.reservations, standby=self.standby,
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, broker=self.broker, secrets=self.secrets,
             environment=self._environment,
         )  # fmt: skip

@@ -9,7 +9,13 @@ from urllib.parse import parse_qsl, urlencode
 from tests.govern.world import MARK, OPIK, World
 
 from windlass.core.digest import TAG
+from windlass.core.operations.limits import LimitRequest, Measured, Window
 from windlass.doors.otlp.senders import PATHS
+from windlass.govern.limits import identity_of
+
+
+def limit_id(subject: str, measured: Measured, window: Window) -> str:
+    return identity_of(LimitRequest(subject, measured, 0, window))
 
 
 def operations(w: World) -> dict[str, dict[str, Any]]:
@@ -145,6 +151,10 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "stops.set": {"subject": "agent/nobody-else", "reason": MARK, **d},
         "stops.lift": {"subject": "agent/nobody", **d},
         "stops.list": d,
+        "limits.set": {"subject": "user:ann", "measured": "requests", "amount": 7, "window": "day", **d},
+        "limits.list": d,
+        "limits.spend": {"by": "key", **d},
+        "limits.remove": {"id": limit_id("user:ann", "requests", "day"), **d},
         "system.status": {},
         "masking.show": d,
         "erasures.preview": {"names": ["nobody-9"], **d},
@@ -370,6 +380,7 @@ def pages(w: World) -> dict[str, Asked]:
         "/reviews/{queue}": "/reviews/looked-at",
         "/reviews/{queue}/{id}": f"/reviews/looked-at/{w.item}",
         "/releases": "/releases",
+        "/limits": "/limits",
         "/tools": "/tools",
         "/tools/{name}": "/tools/refund",
         "/grants": "/grants",
@@ -456,6 +467,8 @@ def forms(w: World) -> dict[str, Asked]:
         "/releases/{name}/approve": form("deploy", "/releases/answer/approve", verdict=w.again.verdict.id),
         "/releases/{name}/withdraw": form("deploy", "/releases/answer/withdraw", verdict=w.again.verdict.id),
         "/releases/{name}/rollback": form("deploy", "/releases/answer/rollback", environment="production"),
+        "/limits": form("admin", "/limits", subject="user:by-form", measured="requests", amount="7", window="day"),
+        "/limits/{id}/remove": form("admin", f"/limits/{limit_id('user:by-form', 'requests', 'day')}/remove"),
         "/tools/{name}/suspend": form("write", "/tools/refund/suspend", reason="look first"),
         "/tools/{name}/resume": form("deploy", "/tools/refund/resume"),
         "/grants": form("deploy", "/grants", agent="desk", task="by form", tools="refund", arguments="{}"),

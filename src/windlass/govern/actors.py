@@ -27,7 +27,7 @@ from windlass.govern.openid import LONGEST, looks_like_token
 from windlass.govern.people import PREFIX, People
 from windlass.govern.permissions import ROLES, guard, ruling
 from windlass.govern.sessions import Sessions
-from windlass.govern.standby import Standby, StandbyKey
+from windlass.govern.standby import LOOK_SECONDS, Standby, StandbyKey
 from windlass.govern.tokens import Tokens
 from windlass.store.meta import read, write
 from windlass.store.tables import audit as entries
@@ -199,7 +199,8 @@ class Actors:
         if (known := self._known.get(digest)) and known[2] > time.monotonic():
             return known[0]
         identity = secret.removeprefix("wl_").partition("_")[0]
-        return self._keep(digest, self._of_key_id(identity, digest), identity)
+        looked = self._standby is not None and self._standby.fresh  # what it says is a look old already
+        return self._keep(digest, self._of_key_id(identity, digest), identity, KEPT_SECONDS - LOOK_SECONDS if looked else KEPT_SECONDS)
 
     def _of_token(self, token: str, people: People) -> Actor:
         digest = _digest(token[: LONGEST + 1])
@@ -208,10 +209,10 @@ class Actors:
         actor = people.of_token(token)
         return self._keep(digest, actor, actor.id)
 
-    def _keep(self, digest: str, actor: Actor, identity: str) -> Actor:
+    def _keep(self, digest: str, actor: Actor, identity: str, seconds: float = KEPT_SECONDS) -> Actor:
         if len(self._known) >= KEPT:
             self._known.clear()
-        self._known[digest] = (actor, identity, time.monotonic() + KEPT_SECONDS)
+        self._known[digest] = (actor, identity, time.monotonic() + seconds)
         return actor
 
     def _of_key_id(self, identity: str, digest: str | None) -> Actor:

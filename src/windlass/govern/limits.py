@@ -48,7 +48,7 @@ class Limits:
         guard(actor, "admin", params.project)
         with write(self._engine) as c:
             asked = _checked(c, params)
-            identity = _identity(asked)
+            identity = identity_of(asked)
             mine = (limits.c.project == asked.project, limits.c.id == identity)
             amount = round(asked.amount * NANO) if asked.measured == "dollars" else int(asked.amount)
             values = {"amount": amount, "unpriced": asked.unpriced, "actor": actor.id, "set_ns": now_ns()}
@@ -153,7 +153,8 @@ def _subject(c: Connection, project: str, text: str) -> str:
     return f"key:{found[0].id}"
 
 
-def _identity(params: LimitRequest) -> str:
+def identity_of(params: LimitRequest) -> str:
+    """The id of a limit: over all it says but its amount."""
     of = "\0".join((params.project, params.subject, params.target, params.measured, params.window))
     return hashlib.blake2b(of.encode(), digest_size=6).hexdigest()
 

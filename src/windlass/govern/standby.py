@@ -31,7 +31,7 @@ from windlass.store.tables import audit, keys, label_moves, labels, limit_uses, 
 
 FILE = "standby"
 LOOK_SECONDS = 1.0  # between two looks at the store
-FRESH_SECONDS = 2.5  # since the last look that answered: so long what is in memory is what the store says
+FRESH_SECONDS = 3.5  # since the last look that answered, longer than a slow one: so long what is in memory is what the store says
 SLOW_SECONDS = 2.0  # a look that takes longer means that the store is away
 _log = logging.getLogger("windlass.standby")
 

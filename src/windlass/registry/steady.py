@@ -1,4 +1,4 @@
-"""Versions as runs read them, also while the store is away: then a release's label says what it said last, by the local copy."""
+"""Versions as runs read them, also while the store is away: those that releases use are in the local copy."""
 
 from __future__ import annotations
 
@@ -25,14 +25,8 @@ class SteadyVersions:
         return self._versions.get(project, kind, name, digest)
 
     def resolve(self, ref: Ref) -> Ref:
-        try:
-            self._ask()
-            return self._versions.resolve(ref)
-        except Unavailable:
-            spare = self._standby.label(ref) if ref.label and not ref.digest else None
-            if spare is None:
-                raise
-            return Ref(ref.kind, ref.name, spare, None, ref.project)
+        self._ask()
+        return self._versions.resolve(ref)
 
     def snapshot(self, project: str, kind: str, name: str, digest: str) -> str | None:
         self._ask()

@@ -191,6 +191,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/reviews/{queue}": "/reviews/looked-at",
         "/reviews/{queue}/{id}": f"/reviews/looked-at/{item}",
         "/releases": "/releases",
+        "/limits": "/limits?by=key&last=24h",
         "/traces": "/traces",
         "/traces/fields": "/traces/fields?filter=kind:model&fields=open",
         "/dashboards": "/dashboards?by=model",
