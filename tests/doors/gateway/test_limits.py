@@ -1,4 +1,4 @@
-"""Calls under limits, by the official clients: the errors they raise, the headers they read, and that what is settled is what traces say."""
+"""Calls under limits, by the official clients: the errors they raise, the headers they read; what is settled is what traces say."""
 
 from __future__ import annotations
 
