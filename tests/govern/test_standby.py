@@ -117,7 +117,7 @@ def test_a_copy_that_was_altered_is_refused(home: Home, store: Away, harm: str, 
     path = home.path / FILE
     data = path.read_bytes()
     changed = {
-        "role": data.replace(b'"caller"', b'"owner"'), "shorter": data[:-1], "signature": b"0" + data[1:] if data[:1] != b"0" else b"1" + data[1:],
+        "role": data.replace(b'"caller"', b'"owner"'), "shorter": data[:-1], "signature": (b"1" if data[:1] == b"0" else b"0") + data[1:],
         "key": data, "empty": b"",
     }[harm]  # fmt: skip
     path.write_bytes(changed)
