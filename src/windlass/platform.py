@@ -60,9 +60,12 @@ from windlass.evaluate.targets import Targets
 from windlass.evaluate.verdicts import Verdicts
 from windlass.govern.actors import Actors
 from windlass.govern.audit import Audit
+from windlass.govern.counters import Counters
 from windlass.govern.erasures import Erasures
 from windlass.govern.installation import Installation
 from windlass.govern.keyring import Keyring
+from windlass.govern.leases import Leases
+from windlass.govern.limits import Limits
 from windlass.govern.masking import FILE as MASKING_FILE
 from windlass.govern.masking import Masking
 from windlass.govern.openid import OpenId
@@ -71,8 +74,10 @@ from windlass.govern.policy import FILE as POLICY_FILE
 from windlass.govern.policy import PolicyFile, read_policy_file
 from windlass.govern.prices import Prices
 from windlass.govern.provider_keys import KeptKeys
+from windlass.govern.reservations import Reservations
 from windlass.govern.rulings import Rulings
 from windlass.govern.sessions import Sessions, cookie_name
+from windlass.govern.standby import Standby
 from windlass.jobs.durable import DurableJobs
 from windlass.jobs.spread import Spread
 from windlass.jobs.work import Jobs, LoopJobs, Work
@@ -97,9 +102,10 @@ from windlass.registry.prompts import Prompts
 from windlass.registry.push import Push
 from windlass.registry.rows import Rows
 from windlass.registry.sources import Sources
+from windlass.registry.steady import SteadyVersions
 from windlass.registry.uploads import Uploads
 from windlass.registry.verify import Verify
-from windlass.registry.versions import Versions
+from windlass.registry.versions import Versions, closure
 from windlass.registry.weights import WeightsStore
 from windlass.rooms import rooms_of
 from windlass.runtime.brokering import Brokering
@@ -137,6 +143,7 @@ from windlass.traces.recorder import Recorder
 from windlass.traces.scoring import Scoring
 from windlass.traces.sessions import Sessions as Conversations
 from windlass.traces.socket import RemoteSpans
+from windlass.traces.spending import Spending
 from windlass.traces.sql import Sql
 from windlass.traces.views import Views
 from windlass.tune.comparing import Comparing
@@ -187,12 +194,19 @@ class Platform:
         self.sql = Sql(self.spans, self.journal, self.home.path / "run" / "sql")
         self.scoring = Scoring(self.traces, recorder)
         self.conversations = Conversations(self.traces)
-        self.engine = open_meta(store_url(home, settings.database))
+        self.standby = Standby(home.path, home.signing_key(), closure)
+        self.engine = open_meta(store_url(home, settings.database), self.standby.revision if address else None)
+        self.standby.open(self.engine)
         self.views = Views(self.engine)
+        self.spending = Spending(self.traces, self.engine)
         self.blobs = open_blobs(home, settings.blobs)
         self.prices = Prices(home.path / "prices.toml")
         self.kept_keys = KeptKeys(self.engine, Keyring(home.path, environ))
         self.providers = load_providers(home.path / "providers.toml", environ, stored_of(self.kept_keys))
+        counting = home.path / "run" / "limits"
+        self.reservations = Reservations(
+            self.standby, self.prices, lambda: Counters(counting), lambda counters: Leases(self.engine, counters, counting)
+        )
         self._open_govern(owner_key, environ)
         self.jobs: Jobs = DurableJobs() if self.address else LoopJobs(self.works, self._running_loop)
         self._open_registry(environ)
@@ -207,13 +221,14 @@ class Platform:
         secrets = (self.home.token(), owner_key) if owner_key else (self.home.token(),)
         sessions = Sessions(self.home.path / "run")
         self.people = People(self.engine, sessions, OpenId(self.home.path, environ))
-        self.actors = Actors(self.engine, sessions, secrets, self.home.signing_key(), cookie_name(self.address), self.people)
+        self.actors = Actors(self.engine, sessions, secrets, self.home.signing_key(), cookie_name(self.address), self.people, self.standby)
+        self.limits = Limits(self.engine, self.standby, self.reservations.counted)
         self.rulings = Rulings(self.actors, self.policy)
         self.audit = Audit(self.engine)
         self.installation = Installation(
             self.home.path, windlass.__version__, self.address, health=Health(self.home, self.settings, self.engine),
             ingest=self.traces.counts, ledger=self.audit.ledger, forwarding=lambda: forwardings(self.home.path, self.settings),
-            providers=lambda: {"baseline": "ready", **self.providers.detected()},
+            providers=lambda: {"baseline": "ready", **self.providers.detected()}, serving=lambda: self.standby.serving,
         )  # fmt: skip
 
     def _open_registry(self, environ: Mapping[str, str]) -> None:
@@ -269,7 +284,8 @@ class Platform:
         self.indexes = Indexes(self.engine, self.versions, self.retrieval, self.blobs)
         library, brokering = Library(self.versions), Brokering(self.broker, self.records)
         self.executor = Executor(
-            versions=self.versions, models=self.models, runners=self.runners, records=self.records, retrieval=self.retrieval,
+            versions=SteadyVersions(self.versions, self.standby), models=self.models, runners=self.runners, records=self.records,
+            retrieval=self.retrieval, limits=self.reservations, standby=self.standby,
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, broker=self.broker, secrets=self.secrets,
             environment=self._environment,
         )  # fmt: skip
@@ -409,6 +425,8 @@ class Platform:
         await self.runners.close()
         await self.models.close()
         await self.spans.close()
+        await asyncio.to_thread(self.reservations.close)
+        await asyncio.to_thread(self.standby.close)
         await asyncio.to_thread(self.journal.close)
         await asyncio.to_thread(self.retrieval.close)
         await asyncio.to_thread(self.encoders.close)
@@ -420,7 +438,8 @@ class Platform:
         if self.address is None:
             return {}
         seconds = self.settings.runner_seconds + TOKEN_GRACE
-        token = self.actors.tokens.run(context.run, context.project, seconds, context.evaluation)
+        whose = {"payer": context.actor.payer or context.actor.id, "user": context.user, "release": context.release}
+        token = self.actors.tokens.run(context.run, context.project, seconds, context.evaluation, **whose)
         return gateway_environment(self.address, token, context.evaluation)
 
 

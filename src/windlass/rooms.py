@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from windlass.agentops.erasing import approval_room
 from windlass.deploy.erasing import batch_room
 from windlass.evaluate.erasing import EvaluationRoom
+from windlass.govern.erasing import limit_room
 from windlass.govern.erasure import Room
 from windlass.monitor.erasing import monitor_room
 from windlass.registry.erasing import RowRoom
@@ -30,5 +31,6 @@ def rooms_of(p: Platform) -> tuple[Room, ...]:
         monitor_room(p.engine),
         approval_room(p.engine),
         view_room(p.engine),
+        limit_room(p.engine),
         TuneRoom(p.engine, p.home.path / "tunes"),
     )

@@ -9,7 +9,13 @@ from urllib.parse import parse_qsl, urlencode
 from tests.govern.world import MARK, OPIK, World
 
 from windlass.core.digest import TAG
+from windlass.core.operations.limits import LimitRequest, Measured, Window
 from windlass.doors.otlp.senders import PATHS
+from windlass.govern.limits import identity_of
+
+
+def limit_id(subject: str, measured: Measured, window: Window) -> str:
+    return identity_of(LimitRequest(subject, measured, 0, window))
 
 
 def operations(w: World) -> dict[str, dict[str, Any]]:
@@ -158,6 +164,10 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "stops.set": {"subject": "agent/nobody-else", "reason": MARK, **d},
         "stops.lift": {"subject": "agent/nobody", **d},
         "stops.list": d,
+        "limits.set": {"subject": "user:ann", "measured": "requests", "amount": 7, "window": "day", **d},
+        "limits.list": d,
+        "limits.spend": {"by": "key", **d},
+        "limits.remove": {"id": limit_id("user:ann", "requests", "day"), **d},
         "system.status": {},
         "masking.show": d,
         "erasures.preview": {"names": ["nobody-9"], **d},
@@ -393,6 +403,7 @@ def pages(w: World) -> dict[str, Asked]:
         "/releases": "/releases",
         "/routes": "/routes",
         "/providers": "/providers?provider=mine",
+        "/limits": "/limits",
         "/tools": "/tools",
         "/tools/{name}": "/tools/refund",
         "/grants": "/grants",
@@ -496,6 +507,8 @@ def forms(w: World) -> dict[str, Asked]:
         "/providers/keys/{id}/remove": form("admin", f"/providers/keys/{w.provider_key_too}/remove"),
         "/providers/{name}/test": form("admin", "/providers/mine/test"),
         "/providers/rekey": form("admin", "/providers/rekey"),
+        "/limits": form("admin", "/limits", subject="user:by-form", measured="requests", amount="7", window="day"),
+        "/limits/{id}/remove": form("admin", f"/limits/{limit_id('user:by-form', 'requests', 'day')}/remove"),
         "/tools/{name}/suspend": form("write", "/tools/refund/suspend", reason="look first"),
         "/tools/{name}/resume": form("deploy", "/tools/refund/resume"),
         "/grants": form("deploy", "/grants", agent="desk", task="by form", tools="refund", arguments="{}"),

@@ -75,6 +75,7 @@ class Application:
         self._gateway = Gateway(
             models=platform.models, runs=platform.executor, records=platform.records, authenticate=known,
             guard=guard, listed=platform.listed, keep=platform.blobs.put, body_limit=platform.settings.body_limit,
+            limits=platform.reservations,
         )  # fmt: skip
         settings = platform.settings
         self._links = PromptLinks(platform.prompts.ref_of)

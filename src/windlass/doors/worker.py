@@ -55,6 +55,7 @@ async def serve(home: Path, socket: int, host: str, address: str, name: str, grp
     # the key is taken out of the environment, so that nothing started from here inherits it
     owner_key = os.environ.pop("WINDLASS_OWNER_KEY", None)
     platform = Platform(Home(home), load_settings(home), address=address, owner_key=owner_key, name=name, commands=is_loopback(host))
+    platform.standby.watch()
     application = Application(platform, host)
     server = Listening(
         application, socket, interface=Interfaces.ASGINL, http=HTTPModes.http1, log_enabled=False, websockets=False,

@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, Row, func, insert, or_, select, update
 
 from windlass.core.actor import OWNER, Actor
-from windlass.core.errors import Conflict, Invalid, NotFound, Unauthenticated
+from windlass.core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from windlass.core.ids import now_ns
 from windlass.core.operations import Empty
 from windlass.core.operations.system import KeyChange, KeyInfo, KeyList, KeyQuery, KeyRequest
@@ -27,6 +27,7 @@ from windlass.govern.openid import LONGEST, looks_like_token
 from windlass.govern.people import PREFIX, People
 from windlass.govern.permissions import ROLES, guard, ruling
 from windlass.govern.sessions import Sessions
+from windlass.govern.standby import LOOK_SECONDS, Standby, StandbyKey
 from windlass.govern.tokens import Tokens
 from windlass.store.meta import read, write
 from windlass.store.tables import audit as entries
@@ -48,12 +49,14 @@ class Actors:
         signing_key: what run tokens are signed with.
         cookie: the name of the session cookie.
         people: who comes by an OpenID provider; None where nobody does.
+        standby: keys for when the store is away; None where then nobody comes in by one.
     """
 
     def __init__(
         self, engine: Engine, sessions: Sessions, owner_secrets: tuple[str, ...], signing_key: bytes, cookie: str,
-        people: People | None = None,
+        people: People | None = None, standby: Standby | None = None,
     ) -> None:  # fmt: skip
+        self._standby = standby
         self._engine = engine
         self.sessions = sessions
         self.people = people
@@ -172,6 +175,8 @@ class Actors:
     def _forget(self, id: str) -> None:
         """What is remembered of a key; other processes do within `KEPT_SECONDS`."""
         self._known = {d: known for d, known in self._known.items() if known[1] != id}
+        if self._standby:
+            self._standby.stale()
 
     def key(self, id: str) -> KeyInfo:
         """A key by its id, or the end of it where only one ends so. Raises `NotFound`, `Invalid`."""
@@ -180,7 +185,10 @@ class Actors:
 
     def _of_run(self, token: str) -> Actor:
         said = self.tokens.read_run(token, GIVE)
-        return Actor(f"run:{said.run}", "run", said.project, run=said.run, evaluation=said.evaluation)
+        return Actor(
+            f"run:{said.run}", "run", said.project, run=said.run, evaluation=said.evaluation, payer=said.payer, user=said.user,
+            release=said.release,
+        )  # fmt: skip
 
     def _of_grant(self, token: str) -> Actor:
         said = self.tokens.read_grant(token)
@@ -191,7 +199,8 @@ class Actors:
         if (known := self._known.get(digest)) and known[2] > time.monotonic():
             return known[0]
         identity = secret.removeprefix("wl_").partition("_")[0]
-        return self._keep(digest, self._of_key_id(identity, digest), identity)
+        looked = self._standby is not None and self._standby.fresh  # what it says is a look old already
+        return self._keep(digest, self._of_key_id(identity, digest), identity, KEPT_SECONDS - LOOK_SECONDS if looked else KEPT_SECONDS)
 
     def _of_token(self, token: str, people: People) -> Actor:
         digest = _digest(token[: LONGEST + 1])
@@ -200,23 +209,41 @@ class Actors:
         actor = people.of_token(token)
         return self._keep(digest, actor, actor.id)
 
-    def _keep(self, digest: str, actor: Actor, identity: str) -> Actor:
+    def _keep(self, digest: str, actor: Actor, identity: str, seconds: float = KEPT_SECONDS) -> Actor:
         if len(self._known) >= KEPT:
             self._known.clear()
-        self._known[digest] = (actor, identity, time.monotonic() + KEPT_SECONDS)
+        self._known[digest] = (actor, identity, time.monotonic() + seconds)
         return actor
 
     def _of_key_id(self, identity: str, digest: str | None) -> Actor:
-        """The actor of a key that still holds; with its secret's digest checked where one is given."""
-        with read(self._engine) as c:
-            row = c.execute(select(keys).where(keys.c.id == identity)).first()
-        if row is None or (digest is not None and not hmac.compare_digest(row.hash, digest)):
+        """The actor of a key that still holds; with its secret's digest checked where one is given. Raises `Unavailable` where neither the
+        store nor its local copy says: the key may be one that was made since."""
+        key = self._kept_key(identity)
+        if key is None or (digest is not None and not hmac.compare_digest(key.hash, digest)):
             raise Unauthenticated("this key is not known here", remedy=GIVE)
-        if row.revoked_ns is not None:
-            raise Unauthenticated(f"the key {row.name!r} was revoked", remedy=GIVE)
-        if row.expires_ns is not None and row.expires_ns <= now_ns():
-            raise Unauthenticated(f"the key {row.name!r} has expired", remedy=GIVE)
-        return actor_of(_info(row))
+        info = key.info
+        if info.revoked_ns is not None:
+            raise Unauthenticated(f"the key {info.name!r} was revoked", remedy=GIVE)
+        if info.expires_ns is not None and info.expires_ns <= now_ns():
+            raise Unauthenticated(f"the key {info.name!r} has expired", remedy=GIVE)
+        return actor_of(info)
+
+    def _kept_key(self, identity: str) -> StandbyKey | None:
+        """A key as the local copy has it where that is fresh, else as the store has it, else as the copy had it last: the gateway's loop
+        must not wait for a store that does not answer."""
+        spare = self._standby.key(identity) if self._standby else None
+        if spare and self._standby and (self._standby.fresh or self._standby.away):
+            return spare
+        if self._standby and (why := self._standby.away):
+            raise Unavailable(f"this key is not in the local copy, and {why}", remedy="it may be new; try again when the store is back")
+        try:
+            with read(self._engine) as c:
+                row = c.execute(select(keys).where(keys.c.id == identity)).first()
+        except Unavailable:
+            if spare is None:
+                raise
+            return spare
+        return StandbyKey(_info(row), row.hash) if row is not None else None
 
     def _of_session(self, secret: str) -> Actor:
         session = self.sessions.find(secret)

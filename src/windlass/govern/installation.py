@@ -36,12 +36,14 @@ class Installation:
         address: where the server answers, None in process.
         health: of the stores.
         ingest, ledger, forwarding, providers: what other rooms say of themselves.
+        serving: what calls go by while the store is away; empty while it answers.
     """
 
     def __init__(
         self, home: Path, version: str, address: str | None, *,
         health: Health, ingest: Callable[[], Awaitable[Mapping[str, int]]], ledger: Callable[[], Ledger],
         forwarding: Callable[[], Mapping[str, Forwarding]], providers: Callable[[], Mapping[str, str]],
+        serving: Callable[[], str] = str,
     ) -> None:  # fmt: skip
         self._home = home
         self._version = version
@@ -51,6 +53,7 @@ class Installation:
         self._ledger = ledger
         self._forwarding = forwarding
         self._providers = providers
+        self._serving = serving
         self._began = time.monotonic()
 
     async def status(self, actor: Actor, params: Empty) -> Status:
@@ -70,7 +73,7 @@ class Installation:
         return Status(
             version=self._version, home=str(self._home), address=self._address, uptime_s=time.monotonic() - self._began,
             processes=processes, counts=counts, stores=stores, waiting=waiting, queues=queues, ledger=ledger, ingest=ingest,
-            libraries=self._health.libraries(), providers=dict(self._providers()),
+            libraries=self._health.libraries(), providers=dict(self._providers()), serving=self._serving(),
             grpc=grpc_told(self._home), forwarding=dict(await asyncio.to_thread(self._forwarding)),
         )  # fmt: skip
 

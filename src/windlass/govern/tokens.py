@@ -21,12 +21,15 @@ LONGEST = 4096  # characters of a token
 
 
 class RunClaim(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a run token says: the run, the evaluation it belongs to, and until when (UTC seconds)."""
+    """What a run token says: the run, the evaluation it belongs to, until when (UTC seconds), and whose limits its calls count against."""
 
     run: str
     project: str
     expires: int
     evaluation: str | None = None
+    payer: str | None = None
+    user: str | None = None
+    release: str | None = None
 
 
 class GrantClaim(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -44,9 +47,13 @@ class Tokens:
     def __init__(self, signing_key: bytes) -> None:
         self._key = signing_key
 
-    def run(self, run: str, project: str, seconds: float, evaluation: str | None = None) -> str:
-        """A token that opens only what this run uses, for so long."""
-        return self._made("wlr_", b"run token", RunClaim(run, project, int(time.time() + seconds) + 1, evaluation))
+    def run(
+        self, run: str, project: str, seconds: float, evaluation: str | None = None, *,
+        payer: str | None = None, user: str | None = None, release: str | None = None,
+    ) -> str:  # fmt: skip
+        """A token that opens only what this run uses, for so long. Its calls count against limits of `payer`, `user` and `release`."""
+        until = int(time.time() + seconds) + 1
+        return self._made("wlr_", b"run token", RunClaim(run, project, until, evaluation, payer, user and user[:200], release))
 
     def grant(self, grant: str, project: str, agent: str, expires: int) -> str:
         """A token that opens only this grant, until then (UTC seconds)."""

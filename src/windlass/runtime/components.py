@@ -17,13 +17,14 @@ import msgspec
 from windlass.core.artifacts import ComponentBody, ModelBody, PromptBody, Version
 from windlass.core.digest import short
 from windlass.core.errors import ModelFailed, RunFailed, WindlassError
-from windlass.core.message import Message, ModelReply, ModelRequest
+from windlass.core.message import Message, ModelReply, ModelRequest, TextPart
+from windlass.govern.reservations import Held, Reservations, Wanted, released, tokens_of
 from windlass.runtime.context import Records, RunContext, Step, shown, step
 from windlass.runtime.draws import Draws
 from windlass.runtime.library import Library, body_of
 from windlass.runtime.models.choosing import Caller
 from windlass.runtime.models.model import Model
-from windlass.runtime.models.routed import drawn_by, lost_of, routed
+from windlass.runtime.models.routed import drawn_by, lost_of, priced_as, routed
 from windlass.runtime.schema import check_arguments, complaint, object_of, text_field
 from windlass.sdk.prompts import render_body
 
@@ -44,23 +45,24 @@ class Rows(Protocol):
 
 
 class Asking:
-    """Asks models: one span, one entry in the ledger for each answer."""
+    """Asks models: one span, one entry in the ledger for each answer. What is asked anew is held to the limits of whoever began the run."""
 
-    def __init__(self, models: Finds, draws: Draws, records: Records) -> None:
+    def __init__(self, models: Finds, draws: Draws, records: Records, limits: Reservations | None = None) -> None:
+        self._limits = limits
         self._models = models
         self._draws = draws
         self._records = records
 
     async def ask(self, model: Version, request: ModelRequest, context: RunContext, send: Send | None = None) -> ModelReply:
         """One answer. With `send`, text is passed on as it comes, unless the answer is a recorded one, which comes whole.
-        Raises `ModelFailed`, also for a refusal."""
+        Raises `ModelFailed`, also for a refusal; `Busy` for a limit that is reached."""
         with step(self._records, context, f"chat {request.model}", "model", versions=[str(model.ref)]) as span:
             span.set(operation="chat", provider=request.model.partition("/")[0], request_model=request.model)
             span.set(input_messages=shown(msgspec.to_builtins(request.messages)))
             chosen = await self._models.choose(request.model, context.caller())
             try:
                 drawn = drawn_by(chosen, model.digest)
-                reply = await self._draws.reply(request, drawn, context, lambda: _call(chosen, request, send))
+                reply = await self._draws.reply(request, drawn, context, lambda: self._held(chosen, request, span, send))
             except WindlassError:
                 if (lost := lost_of(chosen)) != 0:
                     context.ledger.paid(lost)
@@ -74,6 +76,40 @@ class Asking:
             if reply.stop == "refusal":
                 raise ModelFailed(f"{request.model} refused to answer", remedy="see the trace for its words", refusal=True)
             return reply
+
+    async def _held(self, model: Model, request: ModelRequest, span: Step, send: Send | None) -> ModelReply:
+        held = await self._reserved(model, request, span.context) if self._limits else None
+        if held is None:
+            return await _call(model, request, send)
+        texts: list[str] = []
+
+        def counting(text: str) -> None:
+            texts.append(text)
+            if send is not None:
+                send(text)
+
+        with released(held):
+            try:
+                reply = await _call(model, request, counting if send is not None else None)
+            except BaseException as e:  # what came until then was used all the same, and the trace says so
+                came = ModelReply(Message("assistant", (TextPart("".join(texts)),)), "error") if texts else None
+                came, _ = held.settle(came, left=isinstance(e, asyncio.CancelledError))
+                if came is not None:
+                    _describe(span, came)
+                    span.set(usage_estimated=True)
+                raise
+            settled, estimated = held.settle(reply)
+            span.set(usage_estimated=estimated or None)
+            return settled or reply
+
+    async def _reserved(self, model: Model, request: ModelRequest, context: RunContext) -> Held | None:
+        assert self._limits is not None
+        actor, (provider, name) = context.actor, priced_as(model, self._limits.price_of)
+        release = context.release.partition("@")[0].rpartition("release/")[2] if context.release else None
+        wanted = Wanted(
+            context.project, actor.payer or actor.id, context.user, f"release/{release}" if release else None, request.model, provider, name
+        )
+        return await self._limits.reserve(wanted, lambda: tokens_of(request))
 
 
 async def _call(model: Model, request: ModelRequest, send: Send | None) -> ModelReply:

@@ -27,6 +27,8 @@ from windlass.core.ref import ENVIRONMENTS, Ref, parse_ref
 from windlass.core.score import Score
 from windlass.core.trajectory import ENTRY, CallMade, measure, metric_of
 from windlass.govern.permissions import guard
+from windlass.govern.reservations import Reservations
+from windlass.govern.standby import Standby
 from windlass.runtime.agents import Agents, spec_of
 from windlass.runtime.brokering import Brokering, Usable, refusal, running
 from windlass.runtime.chains import Chains
@@ -67,17 +69,20 @@ class Executor:
         broker: lets the calls of agents through.
         secrets: what tools may ask for.
         environment: variables of one run in its runner: the gateway's address and a token for this run.
+        limits: what calls of models are held to.
+        standby: where labels of releases point, while the store is away.
     """
 
     def __init__(
         self, *, versions: Versions, models: Finds, runners: Runners, records: Records, retrieval: Retrieval, draws: Draws, rows: Rows,
         broker: Broker, secrets: Secrets | None = None, environment: Callable[[RunContext], dict[str, str]] | None = None,
+        limits: Reservations | None = None, standby: Standby | None = None,
     ) -> None:  # fmt: skip
-        self._library = Library(versions)
+        self._library = Library(versions, standby)
         self._records = records
         self._retrieval = retrieval
         self._running: dict[str, RunContext] = {}
-        asking = Asking(models, draws, records)
+        asking = Asking(models, draws, records, limits)
         self._components = Components(self._library, asking, rows, records)
         self._brokering = Brokering(broker, records)
         self._agents = Agents(self._library, self._components, asking, self._brokering, records)

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import msgspec
 
 from windlass.core.artifacts import BODIES, Effects, Link, Version
-from windlass.core.errors import NotFound, RunFailed
+from windlass.core.errors import NotFound, RunFailed, Unavailable
 from windlass.core.ref import Ref
+from windlass.govern.standby import SLOW_SECONDS, Standby
 
 KEPT = 2048  # versions in memory
 
@@ -31,15 +32,30 @@ class Versions(Protocol):
 class Library:
     """Reads versions without blocking the event loop."""
 
-    def __init__(self, versions: Versions) -> None:
+    def __init__(self, versions: Versions, standby: Standby | None = None) -> None:
         self._versions = versions
+        self._standby = standby
         self._kept: OrderedDict[Ref, Version] = OrderedDict()
         self._snapshots: dict[Ref, str] = {}
         self._effects: dict[Ref, tuple[Effects, str]] = {}
 
     async def find(self, ref: Ref) -> Version:
         """The version a ref points to now. Raises `NotFound`."""
-        return await self.get(ref if ref.exact else await asyncio.to_thread(self._versions.resolve, ref))
+        return await self.get(ref if ref.exact else await self._resolve(ref))
+
+    async def _resolve(self, ref: Ref) -> Ref:
+        """Where a label of a release points now; what the local copy says, where the store is away or does not answer in time."""
+        said = self._standby.label(ref) if self._standby and ref.label and not ref.digest else None
+        if said is None or self._standby is None:
+            return await asyncio.to_thread(self._versions.resolve, ref)
+        spare = Ref(ref.kind, ref.name, said, None, ref.project)
+        if self._standby.away:
+            return spare
+        try:
+            async with asyncio.timeout(SLOW_SECONDS):
+                return await asyncio.to_thread(self._versions.resolve, ref)
+        except (TimeoutError, Unavailable):
+            return spare
 
     async def get(self, ref: Ref) -> Version:
         """The version of an exact ref."""

@@ -27,7 +27,7 @@ from windlass.core.operations.sql import SQL, SqlAnswer, SqlQuery
 from windlass.sdk.collect import collect
 from windlass.sdk.nouns.agents import Approvals, Grants, Stops, Tools
 from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Prompts, Versions
-from windlass.sdk.nouns.governing import Audit, Erasures, Keys, Masking, People, Policy
+from windlass.sdk.nouns.governing import Audit, Erasures, Keys, Limits, Masking, People, Policy
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
 from windlass.sdk.nouns.production import Alerts, Logs, Metrics, Monitors, Sessions, Traces, Views
 from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews
@@ -67,6 +67,7 @@ class Client:
         self.prompts = Prompts(self)
         self.grants = Grants(self)
         self.stops = Stops(self)
+        self.limits = Limits(self)
         self.approvals = Approvals(self)
         self.tools = Tools(self)
         self.versions = Versions(self)

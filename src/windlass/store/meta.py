@@ -14,7 +14,7 @@ from types import ModuleType
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from windlass.core.errors import Invalid, StoreAway
+from windlass.core.errors import Invalid, StoreAway, Unavailable
 from windlass.store import meta_postgres, meta_sqlite
 from windlass.store.home import Home
 from windlass.store.tables import metadata
@@ -24,14 +24,19 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0023"  # the newest revision among them; a test holds it
 
 
-def open_meta(url: str) -> Engine:
-    """Open the store, bring its tables to this version (a copy is kept beside an older SQLite file), refuse a newer one.
+def open_meta(url: str, spare: str | None = None) -> Engine:
+    """Open the store, bring its tables to this version (a copy is kept beside an older SQLite file), refuse a newer one. Where it is away
+    and was of this version when a local copy was made (`spare`), it is opened when it is back.
 
     Raises `Invalid` for a store of a newer version and an address that is none, `Unavailable` when it cannot be opened.
     """
     engine = meta_sqlite.connect(url) if url.startswith("sqlite:") else meta_postgres.connect(url)
-    with _plainly(engine):
-        _migrate(engine)
+    try:
+        with _plainly(engine):
+            _migrate(engine)
+    except Unavailable:
+        if spare != HEAD:
+            raise
     return engine
 
 

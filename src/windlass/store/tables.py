@@ -318,6 +318,22 @@ routes = Table(
     Index("routes_by_version", "version"),
 )  # fmt: skip
 
+# what a call may use: requests, tokens, nanodollars, or calls at once; the window is `period`, which is no word of SQL
+limits = Table(
+    "limits", metadata,
+    _text("project"), _text("id"), _text("subject"), _text("target"), _text("measured"), _text("period"), _ns("amount"),
+    _text("unpriced"), _text("actor"), _ns("set_ns"),
+    PrimaryKeyConstraint("project", "id"),
+)  # fmt: skip
+
+# by each node: what it let through, and how far it may go before it asks again
+limit_uses = Table(
+    "limit_uses", metadata,
+    _text("project"), _text("id"), _ns("began_ns"), _text("who"), _text("node"), _ns("used"), _ns("cap"), _ns("ends_ns"), _ns("at_ns"),
+    PrimaryKeyConstraint("project", "id", "began_ns", "who", "node"),
+    Index("limit_uses_by_end", "ends_ns"),
+)  # fmt: skip
+
 handed_over = Table("handed_over", metadata, Column("id", Text, primary_key=True), _text("kind"), _text("project"))
 
 draws = Table(

@@ -25,6 +25,7 @@ from windlass.discover.providers import load_providers
 from windlass.doors.gateway import Gateway
 from windlass.govern.permissions import guard
 from windlass.govern.prices import Prices
+from windlass.govern.reservations import Reservations
 from windlass.runtime.context import RunContext
 from windlass.runtime.inputs import arguments_of
 from windlass.runtime.models import Http, Models, Retries, Timeouts
@@ -131,13 +132,21 @@ def free_port() -> Iterator[int]:
 
 
 @pytest.fixture
-async def live(tmp_path: Path) -> AsyncIterator[Live]:
-    async with ScriptedProvider() as provider, serving(tmp_path, provider.table(), provider) as held:
+def limits() -> Reservations | None:
+    """What calls are held to: nothing, unless a module says otherwise."""
+    return None
+
+
+@pytest.fixture
+async def live(tmp_path: Path, limits: Reservations | None) -> AsyncIterator[Live]:
+    async with ScriptedProvider() as provider, serving(tmp_path, provider.table(), provider, limits=limits) as held:
         yield held
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, table: str, provider: ScriptedProvider, total_s: float = 2.0) -> AsyncIterator[Live]:
+async def serving(
+    folder: Path, table: str, provider: ScriptedProvider, total_s: float = 2.0, limits: Reservations | None = None
+) -> AsyncIterator[Live]:  # fmt: skip
     """A gateway whose providers are those of a table."""
     (folder / "providers.toml").write_text(table)
     providers = load_providers(folder / "providers.toml", {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY, "MISTRAL_API_KEY": KEY})
@@ -153,7 +162,7 @@ async def serving(folder: Path, table: str, provider: ScriptedProvider, total_s:
         held = Live(f"http://127.0.0.1:{port}", provider, Runs())
         gateway = Gateway(
             models=models, runs=held.runs, records=held, authenticate=authenticate, guard=guard,
-            listed=listed, keep=keep, body_limit=2**20,
+            listed=listed, keep=keep, body_limit=2**20, limits=limits,
         )  # fmt: skip
         server = Server(gateway, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_enabled=False)
         task = asyncio.create_task(server.serve())

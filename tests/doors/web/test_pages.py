@@ -200,6 +200,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/batches": "/batches",
         "/batches/{id}": f"/batches/{batch}",
         "/routes": "/routes?edit=fast",
+        "/limits": "/limits?by=key&last=24h",
         "/traces": "/traces",
         "/traces/fields": "/traces/fields?filter=kind:model&fields=open",
         "/dashboards": "/dashboards?by=model",

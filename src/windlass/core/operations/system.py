@@ -63,7 +63,8 @@ class Status(msgspec.Struct, omit_defaults=True):
     """`processes` maps a process to its state and resident bytes; `ingest` counts spans received, projected and rejected, and bytes of the
     journal, with those not projected yet; `stores` maps what is kept to who keeps it; `waiting` is work handed over that nobody has taken
     yet, `queues` each kind of work; `libraries` are what it runs on, with their versions; `grpc` is where OTLP is taken by gRPC, or why
-    nowhere; `forwarding` how each endpoint does that OTLP is mirrored to."""
+    nowhere; `forwarding` how each endpoint does that OTLP is mirrored to; `serving` what calls go by while the tables are away, empty while
+    they are there."""
 
     version: str
     home: str
@@ -80,6 +81,7 @@ class Status(msgspec.Struct, omit_defaults=True):
     providers: dict[str, str] = {}  # provider → "ready", "no key"…
     grpc: str = ""
     forwarding: dict[str, Forwarding] = {}
+    serving: str = ""
 
 
 class KeyRequest(msgspec.Struct, omit_defaults=True):

@@ -115,6 +115,8 @@ def status(session: Session) -> None:
         size = "" if store.bytes is None else f" · {words.size(store.bytes)}"
         state = "" if store.state == "ready" else f"   [red]{plain(store.state)}[/red]"
         session.print(f"  {what:<14} {plain(f'{store.engine} {store.version}'.strip()):<18} [dim]{plain(store.where)}{size}[/dim]{state}")
+    if s.serving:
+        session.print(f"[red]{plain(s.serving)}[/red]")
     session.print("", ", ".join(f"{n:,} {what}" for what, n in s.counts.items()))
     if s.waiting:
         session.print(f"{s.waiting:,} pieces of work wait to be taken")

@@ -68,6 +68,7 @@ async def answer_model(
             await translation.carry(exchange, call, model)
     except ClientGone:
         translation.problem = "the client left before its answer was whole"
+        call.left = True
     except WindlassError as e:
         translation.problem = e.message
         raise

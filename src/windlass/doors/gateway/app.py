@@ -32,14 +32,16 @@ from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import JSON, ClientGone, Exchange, Receive, Scope, Send
 from windlass.doors.gateway.relay import Relay
 from windlass.doors.gateway.routed import Asked, Routed
+from windlass.govern.reservations import Reservations, most_out, released, tokens_in
 from windlass.runtime.context import Records
-from windlass.runtime.models import Models, RemoteModel, RoutedModel
+from windlass.runtime.models import Model, Models, RemoteModel, RoutedModel, priced_as
 
 Authenticate = Callable[[Mapping[str, str]], Actor]  # lower-case headers → who; raises Unauthenticated; must not block
 Guard = Callable[[Actor, str, str], None]  # actor, action, project: raises Forbidden
 Listed = Callable[[Actor], Awaitable[tuple[Sequence[str], Sequence[ModelEntry]]]]  # names of releases, models
 
 BODY_LIMIT = 64 * 2**20
+PATIENCE = 60  # seconds for which clients wait by themselves before they try again
 ROUTES = {
     "/v1/chat/completions": ("openai", "/chat/completions", "chat"),
     "/v1/embeddings": ("openai", "/embeddings", "embeddings"),
@@ -65,11 +67,12 @@ class Gateway:
         guard: asked for `call` in the actor's project before anything is done.
         listed: what `/v1/models` shows the actor.
         keep: keeps bytes in the blob store, for files sent inline to a model of another dialect.
+        limits: what calls are held to.
     """
 
     def __init__(
         self, *, models: Models, runs: Runs, records: Records, authenticate: Authenticate, guard: Guard, listed: Listed,
-        keep: Callable[[bytes], str] | None = None, body_limit: int = BODY_LIMIT,
+        keep: Callable[[bytes], str] | None = None, body_limit: int = BODY_LIMIT, limits: Reservations | None = None,
     ) -> None:  # fmt: skip
         self._models = models
         self._runs = runs
@@ -79,6 +82,7 @@ class Gateway:
         self._listed = listed
         self._keep = keep
         self._limit = body_limit
+        self._limits = limits
         self._relay = Relay(models.http, models.price, records)
         self._routed = Routed(models, records)
         self._watching: set[Exchange] = set()
@@ -124,6 +128,7 @@ class Gateway:
             target = self._target(exchange.path.removeprefix("/invoke/"), actor)
             assert target is not None
             self._narrow(actor, f"{target.kind}/{target.name}")
+            self._look(exchange, call, target)
             await answer_invoke(exchange, call, self._runs, target, _json(await exchange.body(self._limit)))
         else:
             raise NotFound(f"there is nothing at {exchange.method} {exchange.path}", remedy="the gateway's paths are under /v1 and /invoke")
@@ -150,22 +155,41 @@ class Gateway:
                     f"a release cannot be called at {exchange.path}",
                     remedy="use /v1/chat/completions, /v1/responses, /v1/messages or /invoke",
                 )
+            self._look(exchange, call, target)
             await answer_release(exchange, call, self._runs, target, face, _json(raw), self._keep)
             return
         self._narrow(call.actor, f"model/{call.model.removeprefix(PREFIX)}")
         model = await self._models.choose(call.model, call.caller())
         call.provider = model.provider
+        if self._limits:
+            provider, name = priced_as(model, self._models.price)
+            call.held = await self._limits.reserve(call.wanted(call.model, provider, name), lambda: _sized(raw, fields, path))
+        with released(call.held):
+            exchange.told = call.held.headers if call.held else []
+            await self._ask(exchange, call, model, dialect, path, raw, dict(fields))
+
+    async def _ask(
+        self, exchange: Exchange, call: Call, model: Model, dialect: str, path: str, raw: bytes, fields: dict[str, Any]
+    ) -> None:  # fmt: skip
+        """By a route, byte for byte, or translated."""
+        face = FACES.get(path)
         if isinstance(model, RoutedModel):
-            await self._routed.answer(exchange, call, model, Asked(dialect, path, face, raw, dict(fields), self._keep))
+            await self._routed.answer(exchange, call, model, Asked(dialect, path, face, raw, fields, self._keep))
             return
         if isinstance(model, RemoteModel) and model.endpoint.provider.dialect == dialect:
-            await self._relay.pass_on(exchange, call, model.endpoint, path, dict(fields), model.name)
+            await self._relay.pass_on(exchange, call, model.endpoint, path, fields, model.name)
             return
         if face is None:
             raise _not_spoken(exchange.path, path, model.provider)
         body = _json(raw)
         request = msgspec.structs.replace(face.request_of(body, self._keep), model=call.model)
         await answer_model(exchange, call, model, face, request, body, self._records, self._models.price)
+
+    def _look(self, exchange: Exchange, call: Call, target: Ref) -> None:
+        """Refuse a run that could ask nothing, before it begins; each call of a model in it sets aside what it needs by itself."""
+        if self._limits:
+            release = str(target) if target.kind == "release" else None
+            exchange.told = self._limits.look(call.wanted("", release=release))
 
     async def _is_providers(self, dialect: str, name: str, target: Ref) -> bool:
         """Whether a name alone is a model of the provider whose dialect is spoken. Only one that is known to be: a misspelt release
@@ -227,6 +251,12 @@ def _json(raw: bytes) -> Any:
         raise Invalid(f"the body is not JSON: {e}") from e
 
 
+def _sized(raw: bytes, fields: Mapping[str, msgspec.Raw], path: str) -> tuple[int, int]:
+    """About how many tokens a request has, and at most its answer; one of embeddings or of a count has none."""
+    known = {n: msgspec.json.decode(fields[n]) for n in ("max_completion_tokens", "max_tokens", "max_output_tokens", "n") if n in fields}
+    return tokens_in(raw), 0 if path in ("/embeddings", "/messages/count_tokens") else most_out(known)
+
+
 def status_of(error: WindlassError) -> int:
     """The HTTP status of an error: a provider's own where it said that the request was wrong or too much."""
     told = error.details.get("status")
@@ -240,6 +270,8 @@ def status_of(error: WindlassError) -> int:
 async def _tell(exchange: Exchange, face: Face, error: WindlassError, *, plain: bool) -> None:
     """The error as its caller reads it; inside the stream where one has begun."""
     status = status_of(error)
+    if error.details.get("spent") and face is FACES["/messages"]:
+        status = 402
     if exchange.begun:
         await exchange.write((exchange.error_event or face.error_event)(error, status))
         await exchange.end()
@@ -247,4 +279,6 @@ async def _tell(exchange: Exchange, face: Face, error: WindlassError, *, plain: 
     headers = [JSON]
     if (wait := error.details.get("retry_after_s")) is not None:
         headers.append((b"retry-after", str(max(0, round(wait))).encode()))
+    if "limit" in error.details and not 0 <= (wait if wait is not None else -1) <= PATIENCE:
+        headers.append((b"x-should-retry", b"false"))  # official clients go by it: nothing is mended so soon
     await exchange.respond(status, msgspec.json.encode(error.as_dict()) if plain else face.error_body(error, status), headers)

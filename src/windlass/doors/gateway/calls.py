@@ -16,6 +16,7 @@ from windlass.core.actor import Actor
 from windlass.core.ids import now_ns, span_id, trace_id
 from windlass.core.message import FilePart, ImagePart, Message, ModelReply, Usage
 from windlass.core.span import Span, parse_traceparent
+from windlass.govern.reservations import Held, Wanted
 from windlass.runtime.context import RunContext, shown
 from windlass.runtime.models import Caller
 
@@ -40,7 +41,17 @@ class Call:
         self.session = headers.get("windlass-session")
         self.user = headers.get("windlass-user")
         self.run = run
+        self.held: Held | None = None  # what it set aside under limits
+        self.left = False  # whether the client went before the answer was whole
         self.run_attributes = run.attributes() if run else {names.EVALUATION: actor.evaluation}
+
+    def wanted(self, model: str, provider: str = "", name: str = "", release: str | None = None) -> Wanted:
+        """The call as limits see it: one of a run counts against those of whoever began the run."""
+        run, actor = self.run, self.actor
+        payer = actor.payer or (run.actor.id if run else actor.id)
+        within = release or (run.release if run else None) or actor.release
+        known = f"release/{within.partition('@')[0].rpartition('release/')[2]}" if within else None
+        return Wanted(actor.project, payer, self.user or (run.user if run else None) or actor.user, known, model, provider, name)
 
     def caller(self) -> Caller:
         """For whom a model is asked; inside a run of an evaluation it is the row."""
@@ -51,7 +62,9 @@ class Call:
         more: Mapping[str, Any] | None = None,
     ) -> Span:  # fmt: skip
         """The finished span. `problem` says why the call failed; `estimated` that tokens nobody told were counted by the text; `more` are
-        further attributes."""
+        further attributes. What the call set aside is settled by what the span says."""
+        if self.held is not None:
+            reply, estimated = self.held.settle(reply, estimated, left=self.left)
         said: dict[str, Any] = {
             names.KIND: "model",
             names.PROJECT: self.actor.project,

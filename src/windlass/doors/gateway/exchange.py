@@ -34,6 +34,7 @@ class Exchange:
         self.trace = b""
         self.error_event: Callable[[WindlassError, int], bytes] | None = None  # how the stream that has begun tells an error
         self.upstream = b""  # that a route chose
+        self.told: list[tuple[bytes, bytes]] = []  # headers of ours, which stand for a provider's of the same names
         self._receive = receive
         self._send = send
         self._watching = watching
@@ -98,20 +99,24 @@ class Exchange:
     async def respond(self, status: int, data: bytes, headers: Headers = (JSON,)) -> None:
         """A whole answer."""
         self.begun = True
-        sized = [*headers, (b"content-length", str(len(data)).encode()), *self._traced()]
+        sized = [*self._ours(headers), (b"content-length", str(len(data)).encode()), *self._traced()]
         await self._send({"type": "http.response.start", "status": status, "headers": sized})
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def begin(self, status: int = 200, headers: Headers = (EVENTS, (b"cache-control", b"no-cache"))) -> None:
         """The head of a streamed answer."""
         self.begun = True
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self._traced()]})
+        await self._send({"type": "http.response.start", "status": status, "headers": [*self._ours(headers), *self._traced()]})
 
     async def write(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _ours(self, headers: Headers) -> Headers:
+        names = {name for name, _ in self.told}
+        return [*(h for h in headers if h[0] not in names), *self.told] if names else headers
 
     def _traced(self) -> list[tuple[bytes, bytes]]:
         told = [(b"windlass-trace", self.trace)] if self.trace else []

@@ -67,6 +67,7 @@ class Relay:
                 await passage.carry(exchange, call)
         except ClientGone:
             passage.problem = "the client left before its answer was whole"
+            call.left = True
         except Refused as e:
             passage.problem = e.message
             await exchange.respond(*e.answer)

@@ -75,6 +75,7 @@ class Routed:
                         await self._carry(exchange, call, way, attempt)
         except ClientGone:
             problem = "the client left before its answer was whole"
+            call.left = True
         except Refused as e:
             problem = e.message
             await exchange.respond(*e.answer)

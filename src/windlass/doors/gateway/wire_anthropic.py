@@ -32,8 +32,8 @@ NEUTRAL = ("metadata", "service_tier", "cache_control")
 _HANDLED = ("model", "messages", "system", "stream", "tools", "tool_choice", "stop_sequences", "output_config", "thinking")
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "refusal": "refusal", "error": "end_turn"}
 _TYPES = {
-    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large",
-    429: "rate_limit_error", 503: "overloaded_error",
+    400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
+    413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error",
 }  # fmt: skip
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 

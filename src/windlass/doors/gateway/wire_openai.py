@@ -270,6 +270,9 @@ def error_fields(error: WindlassError, status: int) -> dict[str, Any]:
     """What OpenAI's clients read of an error."""
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     code = "invalid_api_key" if status == 401 else "model_not_found" if error.code == "not_found" else error.code
+    if (measured := error.details.get("limit")) is not None:
+        spent = error.details.get("spent")
+        kind, code = ("insufficient_quota",) * 2 if spent else ("tokens" if measured == "tokens" else "requests", "rate_limit_exceeded")
     told = f"{error.message} ({error.remedy})" if error.remedy else error.message
     return {"message": told, "type": kind, "param": error.where, "code": code}
 

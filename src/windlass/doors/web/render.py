@@ -69,6 +69,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("releases", "Releases", "/releases"),
             ("providers", "Providers", "/providers"),
             ("routes", "Routes", "/routes"),
+            ("limits", "Limits and spend", "/limits"),
             ("batches", "Batches", "/batches"),
             ("loadtests", "Load tests", "/loadtests"),
         ),

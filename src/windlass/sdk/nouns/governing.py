@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from windlass.core.operations import Empty, audit, erasures, masking, people, policy, system
+from windlass.core.operations import Empty, audit, erasures, limits, masking, people, policy, system
 from windlass.sdk.nouns.group import Group
 
 
@@ -24,6 +24,27 @@ class Keys(Group):
     def revoke(self, id: str) -> system.KeyInfo:
         """Operation `keys.revoke`."""
         return self._client.call(system.KEY_REVOKE, system.KeyQuery(id))
+
+
+class Limits(Group):
+    def set(
+        self, subject: str, measured: Any, amount: float, window: Any = "ever", *, target: str = "", unpriced: Any = "refuse"
+    ) -> limits.LimitState:
+        """The arguments are the fields of `LimitRequest`. Operation `limits.set`."""
+        asked = limits.LimitRequest(subject, measured, amount, window, target, unpriced, self._project)
+        return self._client.call(limits.SET_LIMIT, asked)
+
+    def remove(self, id: str) -> limits.LimitState:
+        """Operation `limits.remove`."""
+        return self._client.call(limits.REMOVE_LIMIT, limits.LimitId(id, self._project))
+
+    def list(self, subject: str | None = None) -> limits.LimitList:
+        """With what is used of each now. Operation `limits.list`."""
+        return self._client.call(limits.LIMITS, limits.LimitQuery(self._project, subject))
+
+    def spend(self, by: Any = "model", since_ns: int | None = None, until_ns: int | None = None) -> limits.Spend:
+        """What calls came to, this month by default. Operation `limits.spend`."""
+        return self._client.call(limits.SPEND, limits.SpendQuery(by, since_ns, until_ns, self._project))
 
 
 class People(Group):
