@@ -158,7 +158,7 @@ def test_it_says_what_is_missing() -> None:
 @pytest.mark.parametrize("y", [float("nan"), float("inf"), -0.1])
 def test_what_is_no_measure_is_refused(y: float) -> None:
     for evidence in (Bounded(0.1), Unbounded(0.1)):
-        with pytest.raises(ValueError, match="lie in|amount"):
+        with pytest.raises(ValueError, match=r"lie in|amount"):
             evidence.see(True, 0.5, y)
         with pytest.raises(ValueError, match="pair"):
             evidence.see_pair(y, 0.5)

@@ -12,6 +12,8 @@ import hashlib
 from collections.abc import Iterable
 from typing import Literal
 
+import msgspec
+
 from windlass.core.errors import Invalid
 
 By = Literal["user", "session"]
@@ -20,6 +22,31 @@ Arm = Literal["base", "candidate"]
 
 WHOLE = 10_000  # a share is counted in hundredths of a percent
 SHADOW = "shadow/"  # how the evaluation begins to which runs of a shadow belong: they are in no figures of users
+
+
+class Assigned(msgspec.Struct, frozen=True):
+    """Who answers one call, as its spans say it. `stage` is the how many-th share it is of the rollout, from 1; a `shadow` runs beside the
+    answer and answers nobody."""
+
+    rollout: str
+    stage: int
+    arm: Arm
+    place: int
+    shadow: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.rollout} {self.stage} {self.arm} {self.place:016x}"
+
+
+def parse_assigned(text: str | None) -> Assigned | None:
+    """What `str` of one says; None for what is none."""
+    parts = (text or "").split(" ")
+    if len(parts) != 4 or not parts[1].isdecimal() or parts[2] not in ("base", "candidate"):
+        return None
+    try:
+        return Assigned(parts[0], int(parts[1]), "base" if parts[2] == "base" else "candidate", int(parts[3], 16))
+    except ValueError:
+        return None
 
 
 def unit_of(by: By, user: str | None, session: str | None, trace: str) -> str:

@@ -50,7 +50,8 @@ def bet(capitals: NDArray[np.float64], nulls: NDArray[np.float64], z: Any, low: 
     excess = z - nulls
     reach = np.maximum(np.stack([high - nulls, nulls - low], -2), LEAST_REACH)
     returns = np.stack([-excess, excess], -2) / reach
-    return np.minimum(capitals * (1.0 + _SHARES[:, None] * returns[..., None, :]), 1e300)
+    after: NDArray[np.float64] = np.minimum(capitals * (1.0 + _SHARES[:, None] * returns[..., None, :]), 1e300)
+    return after
 
 
 class Measured(Protocol):

@@ -30,7 +30,7 @@ from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Prompts,
 from windlass.sdk.nouns.governing import Audit, Erasures, Keys, Masking, People, Policy
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
 from windlass.sdk.nouns.production import Alerts, Logs, Metrics, Monitors, Sessions, Traces, Views
-from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews
+from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews, Rollouts
 from windlass.sdk.servers import find_server
 from windlass.sdk.transport import Answer, HttpTransport, Transport
 from windlass.sdk.upload import send_rows
@@ -72,6 +72,7 @@ class Client:
         self.reviews = Reviews(self)
         self.gates = Gates(self)
         self.releases = Releases(self)
+        self.rollouts = Rollouts(self)
         self.traces = Traces(self)
         self.logs = Logs(self)
         self.metrics = Metrics(self)
