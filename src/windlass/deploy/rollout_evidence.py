@@ -76,26 +76,32 @@ class Shown(msgspec.Struct):
     points: list[tuple[int, float, float, float]] = []
 
 
-class Evidence(msgspec.Struct):
-    """All of it, between two looks. `stage` is the share that `here` is of."""
+class AllShown(msgspec.Struct):
+    """Everything, as it lies between two looks. `stage` is the share that `here` is of."""
 
     stage: int
     guards: dict[str, Shown] = {}
     tallies: list[Tally] = msgspec.field(default_factory=lambda: [Tally(), Tally()])
 
 
-def load(blob: bytes | None, rollout: Rollout) -> Evidence:
-    """As it was kept; what is of another share than the one it is at now begins anew."""
-    found = msgspec.msgpack.decode(blob, type=Evidence) if blob else Evidence(rollout.stage)
-    if found.stage != rollout.stage:
-        found.stage = rollout.stage
-        for shown in found.guards.values():
-            shown.here = None
-    return found
+class Evidence:
+    """The same during a look. What is of another share than the one it is at now begins anew."""
 
+    def __init__(self, blob: bytes | None, rollout: Rollout) -> None:
+        self._all = msgspec.msgpack.decode(blob, type=AllShown) if blob else AllShown(rollout.stage)
+        self.tallies = self._all.tallies
+        self.shown = {g.metric: self._all.guards.setdefault(g.metric, Shown()) for g in rollout.guards}
+        if self._all.stage != rollout.stage:
+            self._all.stage = rollout.stage
+            for shown in self.shown.values():
+                shown.here = None
+        self.whole = {g.metric: _measured(g, self.shown[g.metric].whole) for g in rollout.guards}
+        self.here = {g.metric: _measured(g, self.shown[g.metric].here) for g in rollout.guards}
 
-def dump(evidence: Evidence) -> bytes:
-    return msgspec.msgpack.encode(evidence)
+    def dump(self) -> bytes:
+        for metric, shown in self.shown.items():
+            shown.whole, shown.here = self.whole[metric].kept(), self.here[metric].kept()
+        return msgspec.msgpack.encode(self._all)
 
 
 def is_of(rollout: Rollout, trial: Trial) -> bool:
@@ -152,10 +158,11 @@ def count(evidence: Evidence, rollout: Rollout, unit: Unit) -> None:
             evidence.tallies[ARMS.index(arm)].units += 1
     for guard in rollout.guards:
         if guard.metric not in unit.done:
-            _count_for(guard, evidence.guards.setdefault(guard.metric, Shown()), rollout, unit)
+            _count_for(guard, evidence, rollout, unit)
 
 
-def _count_for(guard: RolloutGuard, shown: Shown, rollout: Rollout, unit: Unit) -> None:
+def _count_for(guard: RolloutGuard, evidence: Evidence, rollout: Rollout, unit: Unit) -> None:
+    shown = evidence.shown[guard.metric]
     values = {arm: _value(guard, unit, arm) for arm in ARMS}
     paired = rollout.mode == "shadow"
     arm = arm_of(unit.place, rollout.shares[-1])
@@ -174,13 +181,11 @@ def _count_for(guard: RolloutGuard, shown: Shown, rollout: Rollout, unit: Unit) 
         shown.sums[ARMS.index(a)] += values[a] or 0.0
         shown.counts[ARMS.index(a)] += 1
     harms = [None if (v := values[a]) is None else _harm(guard, v) for a in ARMS]
-    for name in ("whole", "here"):
-        measured = _measured(guard, getattr(shown, name))
+    for measured in (evidence.whole[guard.metric], evidence.here[guard.metric]):
         if paired:
             measured.see_pair(harms[1] or 0.0, harms[0] or 0.0)
         else:
             measured.see(arm == "candidate", unit.chance, harms[ARMS.index(arm)] or 0.0)
-        setattr(shown, name, measured.kept())
 
 
 def _value(guard: RolloutGuard, unit: Unit, arm: Arm) -> float | None:
@@ -221,11 +226,11 @@ def _measured(guard: RolloutGuard, kept: Kept | None) -> Bounded | Unbounded:
 
 def told(evidence: Evidence, rollout: Rollout) -> tuple[RolloutEvidence, ...]:
     """Each guard as it stands now."""
-    return tuple(_told(guard, evidence.guards.setdefault(guard.metric, Shown()), rollout) for guard in rollout.guards)
+    return tuple(_told(guard, evidence, rollout) for guard in rollout.guards)
 
 
-def _told(guard: RolloutGuard, shown: Shown, rollout: Rollout) -> RolloutEvidence:
-    whole, here = _measured(guard, shown.whole), _measured(guard, shown.here)
+def _told(guard: RolloutGuard, evidence: Evidence, rollout: Rollout) -> RolloutEvidence:
+    shown, whole, here = evidence.shown[guard.metric], evidence.whole[guard.metric], evidence.here[guard.metric]
     split = rollout.error / len(rollout.guards)
     means = [s / n if n else None for s, n in zip(shown.sums, shown.counts, strict=True)]
     scale = 1.0 if guard.metric in ("latency_s", "cost") else guard.high - guard.low

@@ -81,7 +81,7 @@ class RolloutWatch:
             if current(c, ref, rollout.environment) != rollout.base:
                 supersede(c, WATCHER, ref, rollout.environment, "the label does not point to the rollout's base any more")
                 return False
-            evidence = shown.load(row.evidence, rollout)
+            evidence = Evidence(row.evidence, rollout)
             more = self._take(c, rollout, evidence, came) or came.more
             rollout = msgspec.structs.replace(
                 rollout, looked_ns=self._now(), evidence=shown.told(evidence, rollout), arms=shown.arms(evidence, rollout)
@@ -89,7 +89,7 @@ class RolloutWatch:
             rollout = rollout if more else self._decide(c, rollout, after)
             rollout = msgspec.structs.replace(rollout, arms=shown.arms(evidence, rollout))
             again = self._now() + (0 if more else self._every_ns)
-            keep(c, rollout, next_ns=again, evidence=shown.dump(evidence), arrived=came.cursor or None)
+            keep(c, rollout, next_ns=again, evidence=evidence.dump(), arrived=came.cursor or None)
         for done in after:
             done()
         return more

@@ -59,10 +59,10 @@ class RolloutStart(msgspec.Struct, omit_defaults=True):
 
 class RolloutEvidence(msgspec.Struct, omit_defaults=True):
     """One guard as it stands. `base` and `candidate` are means over `units` (base, candidate) that counted since the beginning;
-    `unmeasured` those that told no value. `difference` is candidate less base, from `low` to `high`: at any time, the chance that it lies outside is at
-    most what the rollout's errors allow. `settled` says so for the share it is at now; worse, for the whole. `needs`: callers like those
-    seen that would settle it. `points` are what it was at each look, thinned: units, low, difference, high. `limit`: the interval holds in
-    the limit of many units, and not at any number."""
+    `unmeasured` those that told no value. `difference` is candidate less base, from `low` to `high`: at any time, the chance that it
+    lies outside is at most what the rollout's errors allow. `settled`: not worse is said of the share it is at now, worse of the whole.
+    `needs`: callers like those seen that would settle it. `points` are what it was at each look, thinned: units, low, difference, high.
+    `limit`: the interval holds in the limit of many units, and not at any number."""
 
     metric: str
     settled: GuardState = "open"

@@ -63,7 +63,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Evaluate",
         (("evaluations", "Evaluations", "/evaluations"), ("verdicts", "Verdicts", "/verdicts"), ("reviews", "Review", "/reviews")),
     ),
-    ("Deploy", (("releases", "Releases", "/releases"),)),
+    ("Deploy", (("releases", "Releases", "/releases"), ("rollouts", "Rollouts", "/rollouts"))),
     (
         "AgentOps",
         (
