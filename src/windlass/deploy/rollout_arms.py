@@ -1,9 +1,10 @@
-"""Which arm of a rollout answers a call: read anew twice a second by each process that serves, so that a step or a stop holds on every
-worker within a second. A rollout counts only while its environment points to its base, which is read for each call."""
+"""Which arm of a rollout answers a call: each process that serves goes by what it read less than a second ago, so that a step or a stop
+holds on every worker within that. A rollout counts only while its environment points to its base, which is read for each call."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -18,7 +19,8 @@ from windlass.runtime.context import RunContext
 from windlass.runtime.shadows import Chosen
 from windlass.store.meta import read
 
-KNOWN_SECONDS = 0.5
+KNOWN_SECONDS = 0.5  # after which what is known is read anew, while calls go by it
+LONGEST_SECONDS = 1.0  # after which no call goes by it any more
 
 
 class RolloutArms:
@@ -28,27 +30,31 @@ class RolloutArms:
         self._engine = engine
         self._clock = clock
         self._read: float | None = None
+        self._asking = False
         self._running: dict[tuple[str, str, str], Rollout] = {}
 
     async def choose(self, release: Ref, environment: str, context: RunContext) -> Chosen | None:
         """Who answers, where a rollout of the release that stands in an environment is under way."""
-        if self._read is None:
-            await asyncio.to_thread(self._look)
-        elif self._clock() - self._read > KNOWN_SECONDS:
-            self._read = self._clock()  # one asks; who comes meanwhile goes by what is known
+        age = math.inf if self._read is None else self._clock() - self._read
+        if age > LONGEST_SECONDS or (age > KNOWN_SECONDS and not self._asking):
+            self._asking = True
             try:
                 await asyncio.to_thread(self._look)
             except StoreAway:
-                pass  # what is known goes on
+                if self._read is None:
+                    raise
+            finally:
+                self._asking = False
         rollout = self._running.get((release.project, release.name, environment))
         if rollout is None or rollout.base != release.digest:
             return None
         return chosen_of(rollout, context)
 
     def _look(self) -> None:
+        began = self._clock()
         with read(self._engine) as c:
             self._running = {(r.project, r.release, r.environment): r for r in running(c)}
-        self._read = self._clock()
+        self._read = began
 
 
 def chosen_of(rollout: Rollout, context: RunContext) -> Chosen:
