@@ -267,8 +267,8 @@ def _sentence(found: RolloutEvidence) -> str:
     if not sum(found.units):
         return "nothing measured yet"
     if found.needs is None:
-        return "open: what was seen so far does not lead to a decision"
-    return f"open: about {found.needs:,} more callers like those seen would show it"
+        return "what was seen so far does not lead to a decision"
+    return f"about {found.needs:,} more callers like those seen would show it"
 
 
 def arms(evidence: Evidence, rollout: Rollout) -> tuple[RolloutArm, ...]:
