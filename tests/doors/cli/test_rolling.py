@@ -44,6 +44,20 @@ def test_a_rollout_is_started_shown_stepped_and_stopped(shop: Shell, edit: Edit)
     shop("push")
     shop("gate")
     shop("promote")
-    assert "is none of them" in shop("rollout", "start", "answer", "--mode", "loud", code=1).stderr
-    assert "is no share" in shop("rollout", "start", "answer", "--share", "many", code=1).stderr
-    assert "runs already" in shop("rollout", "start", "answer", code=1).stderr
+    assert "is none of them" in shop("rollout", "start", "shop", "--mode", "loud", code=1).stderr
+    assert "is no share" in shop("rollout", "start", "shop", "--share", "many", code=1).stderr
+    assert "runs already" in shop("rollout", "start", "shop", code=1).stderr
+    edit("app.py", "return clerk(question=question, facts=FACTS)", "return clerk(facts=FACTS, question=question)")
+    shop("push")
+    assert shop.json("gate")["decision"] == "promote"
+    started = shop.json("rollout", "start", "shop", "--share", "5%", "--by", "session", "--guard", "error=0.1", "--guard", "stars@1..5")
+    assert (started["by"], started["steps"], started["guards"][1]["high"]) == ("session", [5, 25, 50], 5)
+    id = started["id"][-8:]
+    assert "is under way" in shop("rollout", "start", "shop", code=1).stderr
+    assert "answers 5 % of callers" in shop("rollout", "show", id).stdout and id in shop("rollout", "list", "--running").stdout
+    assert "--why" in shop("rollout", "step", id, code=2).stderr
+    assert "Stepped up to 25 % by owner: it is quiet" in " ".join(shop("rollout", "step", id, "--why", "it is quiet").stdout.split())
+    assert "Taken back to 5 %" in shop("rollout", "back", id, "--why", "not that quiet").stdout
+    assert "The base answers everybody" in " ".join(shop("rollout", "stop", id, "--why", "enough").stdout.split())
+    assert [m["kind"] for m in shop.json("rollout", "show", id)["moves"]] == ["stop", "back", "step", "start"]
+    assert "is over: stopped" in shop("rollout", "stop", id, "--why", "again", code=1).stderr
