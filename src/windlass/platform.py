@@ -37,6 +37,8 @@ from windlass.deploy.loadtesting import ByGateway, LoadTesting
 from windlass.deploy.loadtests import LoadTests
 from windlass.deploy.releases import Releases
 from windlass.deploy.reproduce import Reproductions
+from windlass.deploy.rollout_arms import RolloutArms
+from windlass.deploy.rollouts import Rollouts
 from windlass.deploy.rows import RowReasons
 from windlass.deploy.why import Reasons
 from windlass.discover.catalog import Catalog
@@ -82,7 +84,7 @@ from windlass.jobs.durable import DurableJobs
 from windlass.jobs.spread import Spread
 from windlass.jobs.work import Jobs, LoopJobs, Work
 from windlass.monitor.alerts import Alerts
-from windlass.monitor.asked import AskedEvents, TuneEvents
+from windlass.monitor.asked import AskedEvents, RolloutEvents, TuneEvents
 from windlass.monitor.delivery import Deliveries
 from windlass.monitor.drifting import Drifts
 from windlass.monitor.ground import Grounds
@@ -151,6 +153,7 @@ from windlass.tune.tunes import Tunes
 from windlass.tune.working import Working
 
 if TYPE_CHECKING:
+    from windlass.deploy.rollout_watching import RolloutWatch
     from windlass.monitor.looking import Looking
     from windlass.traces.projector import Projection
 
@@ -287,7 +290,7 @@ class Platform:
             versions=SteadyVersions(self.versions, self.standby), models=self.models, runners=self.runners, records=self.records,
             retrieval=self.retrieval, limits=self.reservations, standby=self.standby,
             draws=Draws(TableDraws(self.engine)), rows=self.datasets.rows, broker=self.broker, secrets=self.secrets,
-            environment=self._environment,
+            environment=self._environment, arms=RolloutArms(self.engine, away=lambda: bool(self.standby.away)).choose,
         )  # fmt: skip
         self.outside = Outside(self.grants, library, brokering, self.executor, self.records)
 
@@ -322,6 +325,7 @@ class Platform:
         self.approvers = ReleaseApprovers(self.engine, self.policy, able=self.actors.able)
         self.loadtests = LoadTests(self.engine, self.versions, self.jobs, self.policy)
         self.releases = Releases(self.engine, self.approvers, self.loadtests)
+        self.rollouts = Rollouts(self.engine, self.releases)
         self.batches = Batches(self.engine, self.versions, self.jobs)
         self.batching = Batching(self.engine, self.versions, self.datasets, self.rows, self.edits, self.targets)
         gateway = ByGateway(self.address, self.models.http, self.actors.tokens).ask if self.address else None
@@ -364,7 +368,7 @@ class Platform:
             "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
             "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "monitor": self._look, "delivery": self.deliveries.run,
             "metric rule": self.measuring.run, "batch": self.batching.run,
-            "load test": self.loadtesting.run,
+            "load test": self.loadtesting.run, "rollout": self._watch_rollout,
             "tune": self.tunes.run, "tune comparison": self.comparing.run, "erasure": self.erasures.run,
         }  # fmt: skip
 
@@ -377,6 +381,16 @@ class Platform:
             engine=self.engine, grounds=Grounds(self.engine, self.versions, self.datasets, self.outcomes, self.executor.takes),
             traces=self.traces, encoders=self.encoders, online=Online(self.executor, self.spans, self.records), alerts=self.alerts,
         )  # fmt: skip
+
+    @cached_property
+    def watching(self) -> RolloutWatch:
+        """The watcher of rollouts. Made when the first is due, as `looking` is."""
+        from windlass.deploy.rollout_watching import RolloutWatch
+
+        return RolloutWatch(self.engine, self.traces.trials, RolloutEvents(self.alerts), self.settings.rollout_seconds)
+
+    async def _watch_rollout(self, project: str, id: str) -> None:
+        await self.watching.run(project, id)
 
     async def _look(self, project: str, id: str) -> None:
         await self.looking.run(project, id)
@@ -422,6 +436,7 @@ class Platform:
         await self.jobs.close()
         if self.spread:
             await self.spread.close()
+        await self.executor.close()
         await self.runners.close()
         await self.models.close()
         await self.spans.close()

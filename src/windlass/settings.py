@@ -88,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     encoder_threads: Annotated[int, _says("Processor threads of one encoding on this machine.", ge=1, le=64)] = 1
     pin_folders: Annotated[str, _says("Folders that pins may read, separated by commas; empty for any that the server's user may.")] = ""
     monitor_seconds: Annotated[float, _says("Seconds after which a monitor looks again by itself.", gt=0)] = 300.0
+    rollout_seconds: Annotated[float, _says("Seconds after which a rollout is looked at again.", gt=0)] = 5.0
     public_url: Annotated[
         str,
         _says(

@@ -17,6 +17,7 @@ from windlass.core.actor import OWNER, Actor
 from windlass.core.errors import Conflict, Forbidden, Invalid, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.operations.deploy import ApprovalsQuery, ApproveRequest, PromoteRequest, RollbackRequest
+from windlass.core.operations.rollouts import RolloutChange, RolloutStart
 from windlass.core.operations.system import KeyQuery, KeyRequest
 from windlass.govern import audit
 from windlass.store.meta import read
@@ -289,3 +290,28 @@ def test_approvals_withdrawals_and_promotions_that_race(team: Team) -> None:
             assert len(standing) >= 2
             moved += 1
     assert moved == 1 and team.production()
+
+
+def test_a_rollout_needs_them_as_a_promotion_does(team: Team) -> None:
+    """They are demanded before the first caller is answered, and are on record when it takes the environment."""
+    client = team.app.client
+    client.releases.promote("answer", override="the first")
+    team.app.edit("app.py", 'return f"answer {number}"', 'return "" + f"answer {number}"')
+    team.app.push()
+    verdict = team.app.gate().verdict
+    assert verdict and verdict.decision == "promote"
+    with pytest.raises(Forbidden, match=r"needs 2 approvals .* has 0"):
+        client.rollouts.start("answer")
+    assert not client.rollouts.list().items
+    ann, ben = team.key("ann"), team.key("ben")
+    team.approve(ann)
+    with pytest.raises(Forbidden, match="has 1"):
+        team.platform.rollouts.start(ann, RolloutStart("answer"))
+    team.approve(ben)
+    rollout = team.platform.rollouts.start(ann, RolloutStart("answer", steps=(5,)))
+    assert rollout.started_by == ann.id and set(rollout.approved_by) == {ann.id, ben.id}
+    with pytest.raises(Forbidden, match="may not deploy"):
+        team.platform.rollouts.stop(team.key("eve", "viewer"), RolloutChange(rollout.id, "because"))
+    assert client.rollouts.step(rollout.id, "everybody agrees").status == "promoted"
+    move = client.releases.history().items[0]
+    assert (move.kind, move.verdict, set(move.approved_by)) == ("rollout", verdict.id, {ann.id, ben.id})

@@ -103,6 +103,12 @@ def operations(w: World) -> dict[str, dict[str, Any]]:
         "releases.approve": {"release": "answer", **d},
         "releases.withdraw": {"release": "answer", **d},
         "releases.approvals": {"release": "answer", "verdict": w.again.verdict.id, **d},
+        "rollouts.start": {"release": "answer", **d},
+        "rollouts.list": d,
+        "rollouts.show": {"id": w.rollout, **d},
+        "rollouts.step": {"id": w.rollout, "why": MARK, **d},
+        "rollouts.back": {"id": w.rollout, "why": MARK, **d},
+        "rollouts.stop": {"id": w.rollout, "why": MARK, **d},
         "releases.promote": {"release": "answer", **d},
         "releases.rollback": {"release": "answer", **d},
         "releases.history": d,
@@ -212,6 +218,7 @@ LATER = {
     "releases.approve": ({400}, "nobody demands approvals"),
     "releases.withdraw": ({400}, "nobody approved it"),
     "registry.push": ({400}, "a push of nothing"),
+    "rollouts.start": ({409}, "one is under way"),
 }
 # what a rule beyond the role asks for more: the same operation, and what it needs then
 MORE: dict[str, tuple[dict[str, Any], str]] = {
@@ -226,6 +233,7 @@ MORE_ELSEWHERE = {
     "pins.read": "tests/registry/test_pins.py: rows that lie only at their source",
     "releases.promote": "tests/deploy/test_approvals.py: an override where approvals are demanded",
     "releases.approve": "tests/deploy/test_approvals.py: by whoever proposed it",
+    "rollouts.start": "tests/deploy/test_approvals.py: the approvals that are demanded",
     "keys.change": "tests/govern/test_actors.py: of the last owner's key",
     "keys.revoke": "tests/govern/test_actors.py: of the last owner's key",
 }
@@ -404,6 +412,8 @@ def pages(w: World) -> dict[str, Asked]:
         "/routes": "/routes",
         "/providers": "/providers?provider=mine",
         "/limits": "/limits",
+        "/rollouts": "/rollouts",
+        "/rollouts/{id}": f"/rollouts/{w.rollout}",
         "/tools": "/tools",
         "/tools/{name}": "/tools/refund",
         "/grants": "/grants",
@@ -500,6 +510,8 @@ def forms(w: World) -> dict[str, Asked]:
         "/releases/{name}/promote": form("deploy", "/releases/answer/promote", verdict=w.again.verdict.id, environment="production"),
         "/releases/{name}/approve": form("deploy", "/releases/answer/approve", verdict=w.again.verdict.id),
         "/releases/{name}/withdraw": form("deploy", "/releases/answer/withdraw", verdict=w.again.verdict.id),
+        "/rollouts": form("deploy", "/rollouts", release="answer", share="5"),
+        "/rollouts/{id}": form("deploy", f"/rollouts/{w.rollout}", do="stop", why="enough"),
         "/releases/{name}/rollback": form("deploy", "/releases/answer/rollback", environment="production"),
         "/routes": form("deploy", "/routes", name="by-form", text='[[upstreams]]\nmodel = "baseline"'),
         "/routes/remove": form("deploy", "/routes/remove", name="by-form"),

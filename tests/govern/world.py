@@ -153,6 +153,7 @@ class World:
         self._write("app.py", APP.replace('return f"', 'return "" + f"'))
         self.client.push(self.folder / "workspace")
         self.again = self._done(self.client.gates.start("answers"), self.client.gates.show)
+        self.rollout = self.client.rollouts.start("answer", min_hours=0).id
         self.evaluation = self._done(self.client.evaluations.start("answers"), self.client.evaluations.show)
         asked = self.client.bakeoffs.start(BakeoffRequest("answers", ("baseline", "baseline/lead"), rows=5))
         self.bakeoff = self._done(asked, self.client.bakeoffs.show)

@@ -14,9 +14,9 @@ from tests.conftest import clickhouse_spans
 from windlass.core.errors import Invalid
 from windlass.core.operations.sessions import SessionQuery
 from windlass.core.operations.traces import LiveQuery, TraceQuery, TraceShow
-from windlass.core.span import SCORE, SCORED
+from windlass.core.span import ARM, GIVEN, NOT_COMPARED, ROLLOUT, ROLLOUT_STAGE, ROLLOUT_UNIT, SCORE, SCORED
 from windlass.store.segments import Position
-from windlass.store.spans import ArrivalQuery, ScoreQuery, SpanRow, SpanStore
+from windlass.store.spans import ArrivalQuery, ScoreQuery, SpanRow, SpanStore, TrialQuery
 from windlass.store.spans_duckdb import DuckSpans
 
 NOW = 1_800_000_000_000_000_000
@@ -251,6 +251,50 @@ def test_what_arrives_is_read_once_in_the_order_it_came(spans, limit):
     assert set(seen(limit, release=None, service="s")[0]) >= {"a", "b", "of another"}
     with pytest.raises(Invalid, match="not one of ours"):
         seen(limit, "2027-01-02:x")
+
+
+def on_arm(name: str, rollout: str, arm: str, number: int = 0, **more) -> SpanRow:
+    """A span of a run that a rollout put on an arm."""
+    told = {ROLLOUT: rollout, ROLLOUT_STAGE: 2, ARM: arm, ROLLOUT_UNIT: "00000000000000ff", **more.pop("told", {})}
+    given = {"release": "release/answer@sha256:aa", "attributes": msgspec.json.encode(told).decode()} | more
+    return span(name, number or abs(hash(name)) % 10**9, None, NOW, **given)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 500])
+def test_runs_and_scores_of_a_rollout_are_read_once_in_the_order_they_came(spans, limit):
+    store, found = spans(), []
+    first = [
+        on_arm("a", "r1", "base", 1, cost=0.5),
+        on_arm("b", "r1", "candidate", 2, status="error"),
+        on_arm("step", "r1", "base", 3, kind="model"),
+        on_arm("other", "r2", "base", 4),
+        on_arm("beside", "r1", "candidate", 5, evaluation="shadow/r1", told={NOT_COMPARED: "it writes"}),
+        on_arm("elsewhere", "r1", "base", 6, project="other"),
+        span("no rollout", 7, None, NOW),
+    ]  # fmt: skip
+    store.write("2027-01-02", first, "w", Position(1, 0))
+    score = {SCORED: "helpful", SCORE: 0.25, GIVEN: "number"}
+    later = [on_arm("a", "r1", "base", 8, kind="evaluator", told=score), on_arm("a", "r1", "base", 9, kind="evaluator", told={SCORED: "x"})]
+    query, after = TrialQuery("default", "r1", None, limit), False
+    while True:
+        page = store.trials(query)
+        found += page.items
+        query.cursor = page.cursor
+        assert len(page.items) <= limit
+        if not page.more and after:
+            break
+        if not page.more:
+            store.write("2027-01-03", later, "w", Position(2, 0))
+            after = True
+    unit = ("00000000000000ff", "2")
+    assert [(int(t.span_id, 16), t.status, t.cost, t.arm, t.score, t.value, t.given) for t in found] == [
+        (1, "ok", 0.5, "base", None, None, None), (2, "error", None, "candidate", None, None, None),
+        (5, "ok", None, "candidate", None, None, None), (8, "ok", None, "base", "helpful", 0.25, "number"),
+        (9, "ok", None, "base", "x", None, None),
+    ]  # fmt: skip
+    assert {(t.unit, t.stage) for t in found} == {unit} and [t.not_compared for t in found] == [None, None, "it writes", None, None]
+    arrived = {name_of(a.trace_id): a.rollout for a in store.arrivals(ArrivalQuery("default", service="s")).items}
+    assert (arrived["a"], arrived["no rollout"]) == ("r1 2 base 00000000000000ff", None)
 
 
 def test_what_a_release_of_a_project_does_is_found_in_its_project(spans):

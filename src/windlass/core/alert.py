@@ -14,7 +14,7 @@ import msgspec
 
 from windlass.core.operations.metrics import PointType
 
-EventKind = Literal["skew", "coverage", "topic", "drift", "quality", "metric", "monitor", "tune", "approval", "test"]
+EventKind = Literal["skew", "coverage", "topic", "drift", "quality", "metric", "monitor", "tune", "approval", "rollout", "test"]
 Severity = Literal["info", "warning", "critical"]
 Channel = Literal["webhook", "email"]
 Aggregate = Literal["increase", "rate", "count", "sum", "mean", "min", "max", "last", "p50", "p90", "p95", "p99"]

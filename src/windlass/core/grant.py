@@ -14,7 +14,21 @@ OnMiss = Literal["deny", "ask"]
 Answer = Literal["allow", "ask", "deny"]
 # why a call was not simply allowed
 Code = Literal[
-    "", "odd", "stopped", "revoked", "expired", "agent", "tool", "definition", "arguments", "uses", "calls", "seconds", "dollars", "policy"
+    "",
+    "odd",
+    "stopped",
+    "revoked",
+    "expired",
+    "agent",
+    "tool",
+    "definition",
+    "arguments",
+    "uses",
+    "calls",
+    "seconds",
+    "dollars",
+    "policy",
+    "shadow",
 ]
 ASKABLE: frozenset[str] = frozenset({"arguments", "uses"})  # a person may let such a call through, this once
 MICRO = 1_000_000  # millionths of a dollar in a dollar

@@ -79,7 +79,12 @@ def _score(value: float | None) -> str:
 def _out(g: Gathered) -> str:
     lines = ["## Where it stood", ""]
     for m in reversed(g.moves):
-        how = {"promote": "promoted to", "rollback": "rolled back in", "override": "moved, past the gate, to"}.get(m.kind, "moved in")
+        how = {
+            "promote": "promoted to",
+            "rollback": "rolled back in",
+            "rollout": "rolled out to",
+            "override": "moved, past the gate, to",
+        }.get(m.kind, "moved in")
         by = f"by verdict {m.verdict[-8:]}" if m.verdict else f"for the reason: {m.reason}"
         approved = f"; approved by {', '.join(m.approved_by)}" if m.approved_by else ""
         lines.append(f"- {_when(m.at_ns)}: `{short(m.after)}` {how} {m.environment} by {m.actor}, {by}{approved}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Row, select
 
@@ -29,13 +29,24 @@ from windlass.core.score import Verdict
 from windlass.deploy.approvals import ReleaseApprovers
 from windlass.deploy.choosing import chosen, environment_of, release_of, same_again
 from windlass.deploy.loadtests import LoadTests
+from windlass.deploy.rollout_rows import supersede
 from windlass.govern.permissions import guard
 from windlass.registry.labels import current, move_environment
 from windlass.registry.versions import fetch, newest, resolve
 from windlass.store.meta import read, write
 from windlass.store.tables import label_moves, labels, links, release_approvals, verdicts, versions
 
-HOW = ("promote", "rollback", "override")
+HOW = ("promote", "rollback", "override", "rollout")
+LET_OUT = ("promote", "override", "rollout")
+BY_VERDICT = ("promote", "rollout")
+
+
+class LetOut(NamedTuple):
+    """A release that may go out, by which verdict, and who approved it."""
+
+    target: Ref
+    verdict: Verdict
+    approved: tuple[str, ...]
 
 
 class Releases:
@@ -56,12 +67,21 @@ class Releases:
             now = current(c, ref, environment)
             if request.override is not None:
                 return self._override(c, actor, ref, environment, now, request)
-            verdict = self._verdict(c, actor, ref, environment, now, request)
-            approved = self._approvers.require(c, actor, verdict)
-            target = resolve(c, parse_ref(verdict.candidate, project=ref.project))
-            self._loadtests.require(c, target, environment)
-            move_environment(c, actor, target, environment, now, how="promote", verdict=verdict.id, reason=None, approved=approved)
-            return _latest(c, target, environment)
+            let = self.let_out(c, actor, ref, environment, now, request.digest, request.verdict)
+            supersede(c, actor, ref, environment, f"{let.target.short} was promoted")
+            by = let.verdict.id
+            move_environment(c, actor, let.target, environment, now, how="promote", verdict=by, reason=None, approved=let.approved)
+            return _latest(c, let.target, environment)
+
+    def let_out(
+        self, c: Connection, actor: Actor, ref: Ref, environment: str, now: str | None, digest: str | None, verdict: str | None
+    ) -> LetOut:  # fmt: skip
+        """What may go to an environment that points to `now`, by which verdict and whose approvals. Raises as `promote`."""
+        found = self._verdict(c, actor, ref, environment, now, digest or ref.digest, verdict)
+        approved = self._approvers.require(c, actor, found)
+        target = resolve(c, parse_ref(found.candidate, project=ref.project))
+        self._loadtests.require(c, target, environment)
+        return LetOut(target, found, approved)
 
     def _override(self, c: Connection, actor: Actor, ref: Ref, environment: str, now: str | None, request: PromoteRequest) -> Move:
         reason = (request.override or "").strip()
@@ -69,13 +89,16 @@ class Releases:
             raise Invalid("an override needs a reason", where="--override", remedy="say why in a sentence: it is recorded")
         self._approvers.refuse_override(actor, ref.project, environment)
         target = resolve(c, Ref("release", ref.name, request.digest or ref.digest, None, ref.project))
+        supersede(c, actor, ref, environment, f"{target.short} was put there by an override")
         move_environment(c, actor, target, environment, now, how="override", verdict=None, reason=reason)
         return _latest(c, target, environment)
 
-    def _verdict(self, c: Connection, actor: Actor, ref: Ref, environment: str, now: str | None, request: PromoteRequest) -> Verdict:
+    def _verdict(
+        self, c: Connection, actor: Actor, ref: Ref, environment: str, now: str | None, digest: str | None, named: str | None
+    ) -> Verdict:  # fmt: skip
         """The verdict that lets a candidate out now; of several about the same two, one that is approved."""
-        found = chosen(c, ref, environment, now, request.digest or ref.digest, request.verdict)
-        if request.verdict is None and not self._approvers.enough(c, actor, found):
+        found = chosen(c, ref, environment, now, digest, named)
+        if named is None and not self._approvers.enough(c, actor, found):
             return next((v for v in same_again(c, found) if self._approvers.enough(c, actor, v)), found)
         return found
 
@@ -86,19 +109,24 @@ class Releases:
         guard(actor, "deploy", ref.project)
         environment = environment_of(request.environment)
         with write(self._engine) as c:
-            moves = _moves(c, ref, environment)
-            now = current(c, ref, environment)
-            if now is None:
-                raise NotFound(f"nothing of release/{ref.name} is in {environment}", remedy="windlass history shows what was")
-            before = _before(moves, now)
-            if before is None:
-                raise NotFound(f"release/{ref.name} has nothing to go back to in {environment}", remedy="windlass history shows what was")
-            let_out = next((m for m in moves if m.after == before and m.how in ("promote", "override")), None)
-            target = Ref("release", ref.name, before, None, ref.project)
-            verdict = let_out.verdict if let_out else None
-            reason = f"roll-back from {short(now)}"
-            move_environment(c, actor, target, environment, now, how="rollback", verdict=verdict, reason=reason)
-            return _latest(c, target, environment)
+            return self.back(c, actor, ref, environment)
+
+    def back(self, c: Connection, actor: Actor, ref: Ref, environment: str, why: str = "") -> Move:
+        """Move back to what stood there before, in a transaction that is under way. Raises as `rollback`."""
+        moves = _moves(c, ref, environment)
+        now = current(c, ref, environment)
+        if now is None:
+            raise NotFound(f"nothing of release/{ref.name} is in {environment}", remedy="windlass history shows what was")
+        before = _before(moves, now)
+        if before is None:
+            raise NotFound(f"release/{ref.name} has nothing to go back to in {environment}", remedy="windlass history shows what was")
+        let_out = next((m for m in moves if m.after == before and m.how in LET_OUT), None)
+        target = Ref("release", ref.name, before, None, ref.project)
+        verdict = let_out.verdict if let_out else None
+        reason = f"roll-back from {short(now)}" + (f": {why}" if why else "")
+        supersede(c, actor, ref, environment, f"it was rolled back to {short(before)}")
+        move_environment(c, actor, target, environment, now, how="rollback", verdict=verdict, reason=reason)
+        return _latest(c, target, environment)
 
     def history(self, actor: Actor, query: HistoryQuery) -> History:
         """Operation `releases.history`: moves of environment labels, newest first."""
@@ -212,9 +240,9 @@ def moves_of(c: Connection, ref: Ref) -> list[Move]:
 def _approved(c: Connection, moves: Sequence[Row[Any]]) -> dict[str, tuple[str, ...]]:
     """By move, who had approved what was promoted by it."""
     r = release_approvals.c
-    wanted = {m.verdict for m in moves if m.how == "promote" and m.verdict}
+    wanted = {m.verdict for m in moves if m.how in BY_VERDICT and m.verdict}
     given = c.execute(select(r.verdict, r.actor, r.at_ns).where(r.verdict.in_(wanted)).order_by(r.at_ns)).all() if wanted else []
-    return {m.id: tuple(g.actor for g in given if g.verdict == m.verdict and g.at_ns <= m.at_ns) for m in moves if m.how == "promote"}
+    return {m.id: tuple(g.actor for g in given if g.verdict == m.verdict and g.at_ns <= m.at_ns) for m in moves if m.how in BY_VERDICT}
 
 
 def _move(row: Row[Any], approved: tuple[str, ...] = ()) -> Move:

@@ -54,7 +54,7 @@ class Reasons:
                 select(m.verdict, m.at_ns)
                 .where(
                     m.project == project, m.kind == "release", m.name == ref.name, m.after == ref.digest, m.at_ns <= at_ns,
-                    m.how.in_(("promote", "rollback", "override")),
+                    m.how.in_(("promote", "rollback", "override", "rollout")),
                 )
                 .order_by(m.id.desc())
                 .limit(1)

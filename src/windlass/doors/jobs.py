@@ -20,6 +20,8 @@ from sqlalchemy import select
 
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.pin import HOUR_NS
+from windlass.deploy.rollout_rows import WORK as ROLLOUT
+from windlass.deploy.rollout_rows import is_due, rollouts_due
 from windlass.doors.loopback import is_loopback
 from windlass.jobs.durable import DurableJobs, work
 from windlass.jobs.work import Work
@@ -30,7 +32,7 @@ from windlass.monitor.rules import rules_due
 from windlass.registry.pins_due import pins_due
 from windlass.settings import load_settings
 from windlass.store.home import Home
-from windlass.store.meta import open_meta, store_url, write
+from windlass.store.meta import open_meta, read, store_url, write
 from windlass.store.meta_postgres import unopened
 from windlass.store.tables import handed_over
 
@@ -113,8 +115,17 @@ def main() -> None:
             for project, monitor in monitors_due(c, now_ns(), int(settings.monitor_seconds * 1e9)):
                 ask_for_look(c, jobs, project, monitor, f"{monitor} {uuid7()}")
 
+    def often() -> None:
+        """Rollouts, which are stopped by what is found."""
+        with read(engine) as c:
+            if not is_due(c, now_ns()):
+                return
+        with write(engine) as c:
+            for project, rollout in rollouts_due(c, now_ns()):
+                hand_over(c, ROLLOUT, project, f"{rollout} {uuid7()}")
+
     where = unopened(settings.database) if settings.database else home.jobs_url
-    work(where, engine, works, ended, lambda: bool(made) and load.none(rest_seconds), close, regularly)
+    work(where, engine, works, ended, lambda: bool(made) and load.none(rest_seconds), close, regularly, often)
     if not ended.is_set():
         os.execv(sys.executable, sys.orig_argv)  # work that came meanwhile waits
     os._exit(0)  # threads of DBOS and of runs that were cut off; what they did is kept

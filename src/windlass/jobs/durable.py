@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
 QUEUE = "work"
 SHORT = "short work"  # a queue of its own for what must not wait behind hours of evaluation
-KINDS_OF_SHORT = ("delivery", "metric rule")
+KINDS_OF_SHORT = ("delivery", "metric rule", "rollout")
 WORKFLOW = "windlass.work"
 AT_ONCE = 4  # pieces of work in one process
 POLL_SECONDS = 0.2
 # how often DBOS looks into a queue: 3 ms of processor each time, also where nothing ever comes
 QUEUES = {QUEUE: 0.3, SHORT: 1.0}
 ROUND_SECONDS = 30.0
+OFTEN_SECONDS = 2.0
 TURN_SECONDS = 15.0  # how long one that was killed may take to be gone for the database
 # Recovery belongs to whoever holds the data folder, whatever version of Windlass began the work.
 APPLICATION = {"name": "windlass", "application_version": "1"}
@@ -175,7 +176,7 @@ def cut_off(where: str | Engine) -> bool:
 
 def work(
     where: str | Engine, engine: Engine, works: Callable[[], Mapping[str, Work]], ended: threading.Event, rests: Callable[[], bool],
-    close: Callable[[], Any], regularly: Callable[[], None] = lambda: None,
+    close: Callable[[], Any], regularly: Callable[[], None] = lambda: None, often: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Do work until `ended` is set, `rests` is true or another does the work of this database. Work cut off by the end of this process is
     begun again by the next. Raises `Conflict` where another does it already.
@@ -183,13 +184,13 @@ def work(
     `where` is the URL of DBOS's SQLite file, or the PostgreSQL that `engine` is of, without our transactions.
 
     `works` is called on the loop that works, when the first piece comes; `close` is a coroutine function for the end of it;
-    `regularly` is called at the beginning and twice a minute, to hand over what has fallen due.
+    `regularly` is called at the beginning and twice a minute, `often` every two seconds, to hand over what has fallen due.
     """
     turn = Turn(where) if not isinstance(where, str) else None
     if turn:
         turn.hold(TURN_SECONDS)
     queue = Queue(where, works)
-    said, next_round, first = "", 0.0, False
+    said, next_round, next_often, first = "", 0.0, 0.0, False
     while not ended.wait(POLL_SECONDS) and not rests():
         if first:
             queue.begin()  # where that fails, this process ends, and is begun again
@@ -199,6 +200,9 @@ def work(
                 if turn:
                     turn.hold()
                 regularly()
+            if time.monotonic() >= next_often:
+                next_often = time.monotonic() + OFTEN_SECONDS
+                often()
             first, said = queue.take(engine), ""
         except Conflict as e:  # the database was away, and somebody else was first when it came back
             log.error("%s", e)

@@ -1,4 +1,5 @@
-"""What other rooms tell as events: a call that waits for a person, acknowledged by whoever decides; a tuning that ended badly."""
+"""What other rooms tell as events: a call that waits for a person, acknowledged by whoever decides; a tuning that ended badly;
+what came of a rollout."""
 
 from __future__ import annotations
 
@@ -6,10 +7,13 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
+from windlass.core.alert import Severity
 from windlass.core.errors import WindlassError
 from windlass.core.operations.alerts import Event
 from windlass.core.operations.approvals import Approval
+from windlass.core.operations.rollouts import Rollout
 from windlass.core.operations.tuning import Tune
+from windlass.core.ref import Ref
 from windlass.monitor.alerts import Alerts
 
 KIND = "approval"
@@ -52,4 +56,30 @@ class TuneEvents:
             c, Event(project=tune.project, kind="tune", monitor=tune.request.name, severity="warning", title=title, sentence=str(error),
                      path=f"/tunes/{tune.id}", key=tune.id)
         )  # fmt: skip
+        return lambda: self._alerts.begin(noted)
+
+
+class RolloutEvents:
+    """What `deploy.rollout_watching` wants to be told whom of."""
+
+    def __init__(self, alerts: Alerts) -> None:
+        self._alerts = alerts
+
+    def stopped(self, c: Connection, rollout: Rollout, sentence: str) -> Callable[[], None]:
+        """Note one that was shown worse; returns what is to be done after the transaction."""
+        return self._note(c, rollout, "critical", f"the rollout of {rollout.release} was stopped", sentence)
+
+    def promoted(self, c: Connection, rollout: Rollout, sentence: str) -> Callable[[], None]:
+        return self._note(c, rollout, "info", f"the rollout of {rollout.release} is done", sentence)
+
+    def _note(self, c: Connection, rollout: Rollout, severity: Severity, title: str, sentence: str) -> Callable[[], None]:
+        facts = {"candidate": rollout.candidate, "base": rollout.base, "environment": rollout.environment} | {
+            e.metric: {"candidate": e.candidate, "base": e.base, "low": e.low, "high": e.high, "margin": e.margin} for e in rollout.evidence
+        }
+        release = str(Ref("release", rollout.release, rollout.candidate, None, rollout.project))
+        event = Event(
+            project=rollout.project, kind="rollout", monitor=rollout.release, severity=severity, title=title, sentence=sentence,
+            path=f"/rollouts/{rollout.id}", facts=facts, key=rollout.id, release=release,
+        )  # fmt: skip
+        noted = self._alerts.note(c, event)
         return lambda: self._alerts.begin(noted)

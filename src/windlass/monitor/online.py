@@ -22,6 +22,7 @@ from windlass.core.errors import NotFound, RunFailed
 from windlass.core.operations.monitors import JudgeState
 from windlass.core.operations.traces import Trace, TraceShow
 from windlass.core.ref import Ref
+from windlass.core.rollout import parse_assigned
 from windlass.core.score import Score
 from windlass.core.span import TraceContext
 from windlass.evaluate.stats import crossing, mean_interval
@@ -79,7 +80,7 @@ class Online:
         for name, version in evaluators.items():
             context = RunContext(
                 actor=WATCHER, project=project, release=run.release, environment=environment, session=run.session, user=run.user,
-                parent=root, trace=run.trace_id, ledger=Ledger(),
+                parent=root, trace=run.trace_id, ledger=Ledger(), assigned=parse_assigned(run.rollout),
             )  # fmt: skip
             with step(self._records, context, f"score {name}", "evaluator", versions=[str(version.ref)]) as span:
                 score = await self._score(version, given, span.context)

@@ -18,7 +18,7 @@ from windlass.agentops.broker import Admitted, Attempt, Broker, Refused
 from windlass.core import span as names
 from windlass.core.artifacts import Effects, Version
 from windlass.core.errors import RunFailed, WindlassError
-from windlass.core.grant import Grant, GrantedTool
+from windlass.core.grant import CallDecision, Grant, GrantedTool
 from windlass.core.message import ToolSpec
 from windlass.core.trajectory import CallMade
 from windlass.core.untrusted import signs
@@ -75,10 +75,15 @@ class Brokering:
 
     def _attempt(self, agent: str, tool: Usable, arguments: dict[str, Any], context: RunContext, **more: Any) -> Attempt:
         version = tool.version
-        return Attempt(
+        attempt = Attempt(
             actor=context.actor, project=context.project, agent=agent, tool=str(version.ref), name=f"{version.kind}/{version.name}",
             arguments=arguments, parameters=tool.spec.parameters, effects=tool.effects, by=tool.by, within=context.agents, **more,
         )  # fmt: skip
+        if context.assigned is not None and context.assigned.shadow and tool.effects == "write":
+            context.ledger.not_compared = f"it would have called {attempt.name}, which changes the world"
+            why = f"{attempt.name} changes the world, and a shadow run does not"
+            raise Refused(CallDecision("deny", why, "shadow", "compare what changes the world in a canary, at a small share"), attempt)
+        return attempt
 
     async def _admitted(self, attempt: Attempt, context: RunContext) -> Admitted:
         """Let through, at once or once a person says so. The time the agent waits is its own."""

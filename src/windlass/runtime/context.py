@@ -20,6 +20,7 @@ from windlass.core.errors import WindlassError
 from windlass.core.ids import now_ns, span_id, trace_id, uuid7
 from windlass.core.message import ModelReply, Usage
 from windlass.core.ref import DEFAULT_PROJECT
+from windlass.core.rollout import Assigned
 from windlass.core.span import Span, SpanEvent, SpanKind, TraceContext
 from windlass.core.trajectory import CallMade
 from windlass.runtime.models.choosing import Caller
@@ -39,7 +40,8 @@ class Ledger:
     latency of all answers, that of a reused one as it was when it was made; `root` the run's root span; `tool_calls` the
     calls of tools in the order they were made, also those that did not run;
     `draws` the keys of the draws it met, unless its policy is `live`: two runs of one row that met the same draws saw the same
-    answers; `missed` the draws that `replay` did not find. While `held` is a list, spans wait there instead of being recorded."""
+    answers; `missed` the draws that `replay` did not find; `not_compared` why a run says nothing of the arms of a
+    rollout. While `held` is a list, spans wait there instead of being recorded."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -59,6 +61,7 @@ class Ledger:
         self.missed = 0
         self.held: list[Span] | None = None
         self.root: TraceContext | None = None
+        self.not_compared = ""
 
     def enter(self, reply: ModelReply) -> None:
         """Count one answer of a model; a reused one with its original cost."""
@@ -102,7 +105,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
 
     `parent` is where the run hangs in a trace that somebody else began. `grant` names the one grant that counts for its agents' calls.
     `agents` are those inside which this happens, the outermost first: who stops one stops this.
-    `decided` is what the next span says of a call of a tool and of the broker's decision.
+    `decided` is what the next span says of a call of a tool and of the broker's decision. `assigned` says which arm of a rollout this is.
     """
 
     actor: Actor
@@ -123,6 +126,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[str, ...] = ()
     depth: int = 0
     decided: dict[str, Any] = {}
+    assigned: Assigned | None = None
     ledger: Ledger = msgspec.field(default_factory=Ledger)
 
     def under(self, parent: TraceContext) -> RunContext:
@@ -149,7 +153,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
 
     def attributes(self) -> dict[str, Any]:
         """What every span of this run says."""
-        said = {
+        said: dict[str, Any] = {
             names.PROJECT: self.project,
             names.RELEASE: self.release,
             names.ENVIRONMENT: self.environment,
@@ -160,6 +164,11 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
             names.USER: self.user,
             names.ACTOR: self.actor.id,
         }
+        if self.assigned is not None:
+            said |= {
+                names.ROLLOUT: self.assigned.rollout, names.ROLLOUT_STAGE: self.assigned.stage, names.ARM: self.assigned.arm,
+                names.ROLLOUT_UNIT: f"{self.assigned.place:016x}",
+            }  # fmt: skip
         return {name: value for name, value in said.items() if value is not None}
 
 

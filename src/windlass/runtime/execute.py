@@ -41,6 +41,7 @@ from windlass.runtime.library import Library, Versions, body_of
 from windlass.runtime.retrieval import Retrieval
 from windlass.runtime.runner import Runners
 from windlass.runtime.schema import check_arguments, text_of
+from windlass.runtime.shadows import Arms, Shadows, no_rollout
 
 CALLED = ("tool", "index")  # what the broker stands before
 RUNNABLE = ("release", "chain", "agent", "component", "tool", "index")
@@ -71,12 +72,13 @@ class Executor:
         environment: variables of one run in its runner: the gateway's address and a token for this run.
         limits: what calls of models are held to.
         standby: where labels of releases point, while the store is away.
+        arms: which arm of a rollout answers, where one is under way.
     """
 
     def __init__(
         self, *, versions: Versions, models: Finds, runners: Runners, records: Records, retrieval: Retrieval, draws: Draws, rows: Rows,
         broker: Broker, secrets: Secrets | None = None, environment: Callable[[RunContext], dict[str, str]] | None = None,
-        limits: Reservations | None = None, standby: Standby | None = None,
+        limits: Reservations | None = None, standby: Standby | None = None, arms: Arms = no_rollout,
     ) -> None:  # fmt: skip
         self._library = Library(versions, standby)
         self._records = records
@@ -86,6 +88,8 @@ class Executor:
         self._components = Components(self._library, asking, rows, records)
         self._brokering = Brokering(broker, records)
         self._agents = Agents(self._library, self._components, asking, self._brokering, records)
+        self._arms = arms
+        self._shadows = Shadows(self.execute)
         self._chains = Chains(self._library, runners, records, environment, secrets)
 
     async def run(self, actor: Actor, request: RunRequest) -> RunResult:
@@ -112,7 +116,7 @@ class Executor:
 
     async def execute(self, target: Ref, given: Any, context: RunContext, send: Send | None = None) -> RunResult:
         """Run a target for a caller who was already let in. What it used is in `context.ledger`, also when it fails."""
-        version, context = await self._enter(target, context)
+        version, context, beside = await self._enter(target, context)
         began = now_ns()
         name = f"run {version.kind}/{version.name}"
         try:
@@ -122,11 +126,19 @@ class Executor:
                 context.ledger.root = root.context.parent
                 arguments = arguments_of(given, await self._input(version), version.ref.short)
                 check_arguments(await self._input(version), arguments, version.ref.short)
-                output = await self._entered(version, arguments, root.context, send, let=names.DECISION in context.decided)
+                try:
+                    output = await self._entered(version, arguments, root.context, send, let=names.DECISION in context.decided)
+                except asyncio.CancelledError:
+                    context.ledger.not_compared = "the caller left"
+                    raise
+                finally:
+                    root.set(not_compared=context.ledger.not_compared or None)
                 root.output(output)
                 root.set(versions=list(context.ledger.versions), cost=context.ledger.total, reused=_all_reused(context))
         finally:
             self._running.pop(context.run, None)
+            if beside is not None:
+                self._shadows.begin(beside, given, context)
         return RunResult(
             run=context.run, trace=root.span.trace_id, target=context.release or str(version.ref), output=output,
             text=text_of(output, await self._output(version)), versions=tuple(context.ledger.versions), duration_ns=now_ns() - began,
@@ -256,9 +268,21 @@ class Executor:
         )
         return ref, request.input, context
 
-    async def _enter(self, target: Ref, context: RunContext) -> tuple[Version, RunContext]:
-        """The version that runs: a release stands for its entry."""
-        version = await self._library.find(target)
+    async def close(self) -> None:
+        """End what runs beside answers."""
+        await self._shadows.close()
+
+    async def _enter(self, target: Ref, context: RunContext) -> tuple[Version, RunContext, Ref | None]:
+        """The version that runs: a release stands for its entry, and an environment's for the arm of a rollout that its caller is on.
+        With what is to run beside it, as a shadow."""
+        version, beside = await self._library.find(target), None
+        if version.kind == "release" and target.label in ENVIRONMENTS and context.evaluation is None and context.draws == "live":
+            chosen = await self._arms(version.ref, target.label, context)
+            if chosen is not None:
+                context = msgspec.structs.replace(context, assigned=chosen.assigned)
+                beside = chosen.candidate if chosen.beside else None
+                if chosen.assigned.arm == "candidate":
+                    version = await self._library.get(chosen.candidate)
         if version.kind not in RUNNABLE:
             raise Invalid(f"a {version.kind} cannot be run", where=str(target), remedy="run one of: " + ", ".join(RUNNABLE))
         if version.kind == "release":
@@ -266,7 +290,7 @@ class Executor:
             context = msgspec.structs.replace(context, release=str(version.ref))
             context.ledger.versions[str(version.ref)] = None
             version = await self._library.part(version, body.entry_kind, body.entry)
-        return version, context
+        return version, context, beside
 
     async def _input(self, version: Version) -> dict[str, Any]:
         if version.kind in ("component", "agent"):

@@ -30,7 +30,7 @@ from windlass.sdk.nouns.data import Artifacts, Datasets, Indexes, Pins, Prompts,
 from windlass.sdk.nouns.governing import Audit, Erasures, Keys, Limits, Masking, People, Policy
 from windlass.sdk.nouns.models import Bakeoffs, Tunes, Weights
 from windlass.sdk.nouns.production import Alerts, Logs, Metrics, Monitors, Sessions, Traces, Views
-from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews
+from windlass.sdk.nouns.proof import Evaluations, Gates, Releases, Reviews, Rollouts
 from windlass.sdk.nouns.providing import Providers
 from windlass.sdk.nouns.routing import Routes
 from windlass.sdk.nouns.serving import Batches, LoadTests
@@ -79,6 +79,7 @@ class Client:
         self.batches = Batches(self)
         self.loadtests = LoadTests(self)
         self.routes = Routes(self)
+        self.rollouts = Rollouts(self)
         self.traces = Traces(self)
         self.logs = Logs(self)
         self.metrics = Metrics(self)

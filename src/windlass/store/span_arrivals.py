@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import duckdb
 
+from windlass.core.span import ARM, ROLLOUT, ROLLOUT_STAGE, ROLLOUT_UNIT
 from windlass.store import span_long
-from windlass.store.span_columns import HEX_SPAN, HEX_TRACE
+from windlass.store.span_columns import HEX_SPAN, HEX_TRACE, said
 from windlass.store.span_filters import places, watched
 from windlass.store.spans import Arrival, ArrivalQuery, Arrivals
 
+ASSIGNED = (ROLLOUT, ROLLOUT_STAGE, ARM, ROLLOUT_UNIT)
 ARRIVING = 256_000  # characters of an input or output that monitors are given; of longer ones what a row keeps
 
 
@@ -20,7 +22,9 @@ def arrivals_of(db: duckdb.DuckDBPyConnection, days: Sequence[tuple[str, str]], 
     reached, found, more = places(query.cursor), list[Arrival](), False
     fits, given = watched(query)
     fits.append("parent IS NULL" if query.service else "kind = 'request'")
-    columns = ", ".join({"trace_id": HEX_TRACE, "span_id": HEX_SPAN}.get(c, f'"{c}"') for c in Arrival.__struct_fields__)
+    assigned = " || ' ' || ".join(map(said, ASSIGNED))
+    special = {"trace_id": HEX_TRACE, "span_id": HEX_SPAN, "rollout": f"{assigned} AS rollout"}
+    columns = ", ".join(special.get(c, f'"{c}"') for c in Arrival.__struct_fields__)
     for day, name in days:
         after, file = reached.get(day, -1), f"{name}.spans"
         (last,) = db.execute(f"SELECT max(rowid) FROM {file}").fetchone() or (None,)

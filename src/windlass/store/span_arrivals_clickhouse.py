@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from windlass.core.span import ARM, ROLLOUT, ROLLOUT_STAGE, ROLLOUT_UNIT
 from windlass.store.span_filters import places
-from windlass.store.span_filters_clickhouse import watched
+from windlass.store.span_filters_clickhouse import said, watched
 from windlass.store.spans import Arrival, ArrivalQuery, Arrivals
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -19,7 +20,9 @@ def arrivals_of(ask: Ask, query: ArrivalQuery) -> Arrivals:
     last = int(ask("SELECT max(place) FROM spans", [])[0][0])
     fits, given = watched(query)
     fits.append("parent IS NULL" if query.service else "kind = 'request'")
-    columns = ", ".join(f'"{c}"' for c in Arrival.__struct_fields__)
+    stage = f"toString(JSONExtract(attributes, '{ROLLOUT_STAGE}', 'Nullable(Int64)'))"
+    assigned = ", ' ', ".join([said(ROLLOUT), stage, said(ARM), said(ROLLOUT_UNIT)])
+    columns = ", ".join({"rollout": f"concat({assigned}) AS rollout"}.get(c, f'"{c}"') for c in Arrival.__struct_fields__)
     rows = ask(
         f"SELECT place, {columns} FROM spans WHERE place > ? AND place <= ? AND {' AND '.join(fits)} ORDER BY place LIMIT ?",
         [after, last, *given, query.limit + 1],

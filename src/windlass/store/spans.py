@@ -118,12 +118,48 @@ class Arrival(msgspec.Struct, omit_defaults=True):
     session: str | None = None
     user: str | None = None
     release: str | None = None
+    rollout: str | None = None  # `core.rollout.Assigned` as text, where one chose who answered
 
 
 class Arrivals(msgspec.Struct):
     """In the order they came, whatever the clocks said. `cursor` is where to go on; a span that came again may be among them again."""
 
     items: tuple[Arrival, ...]
+    cursor: str
+    more: bool = False
+
+
+class TrialQuery(msgspec.Struct, omit_defaults=True):
+    """Runs that a rollout put on an arm, and what was said of them, as they came since `cursor`, which is None at the very beginning."""
+
+    project: str
+    rollout: str
+    cursor: str | None = None
+    limit: int = 2000
+
+
+class Trial(msgspec.Struct, array_like=True):
+    """One run, or where `score` names one, what was said of it. `value` is None where it could not be measured, or was withdrawn; `cost`
+    in US dollars, None when unknown. `stage` and `unit` as its span says them."""
+
+    span_id: str
+    start_ns: int
+    end_ns: int
+    status: str
+    cost: float | None
+    arm: str | None
+    unit: str | None
+    stage: str | None
+    not_compared: str | None
+    score: str | None
+    value: float | None
+    given: str | None
+
+
+class Trials(msgspec.Struct):
+    """As `Arrivals`."""
+
+    items: tuple[Trial, ...]
     cursor: str
     more: bool = False
 
@@ -301,6 +337,7 @@ class SpanStore(Protocol):
     def metrics(self, query: MetricQuery) -> MetricPage: ...
     def metric(self, query: MetricShow) -> MetricTold: ...
     def arrivals(self, query: ArrivalQuery) -> Arrivals: ...
+    def trials(self, query: TrialQuery) -> Trials: ...
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]: ...
     def sessions(self, query: SessionQuery) -> SessionPage: ...
     def counts(self) -> dict[str, int]: ...
@@ -332,6 +369,7 @@ class Spans(Protocol):
     async def metrics(self, query: MetricQuery) -> MetricPage: ...
     async def metric(self, query: MetricShow) -> MetricTold: ...
     async def arrivals(self, query: ArrivalQuery) -> Arrivals: ...
+    async def trials(self, query: TrialQuery) -> Trials: ...
     async def scores(self, query: ScoreQuery) -> list[ScoreSeen]: ...
     async def sessions(self, query: SessionQuery) -> SessionPage: ...
     async def counts(self) -> dict[str, int]: ...

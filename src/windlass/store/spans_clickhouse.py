@@ -63,6 +63,7 @@ from windlass.store.span_logs_clickhouse import logs_of
 from windlass.store.span_remapping_clickhouse import ClickHouseRemapping
 from windlass.store.span_scores_clickhouse import seen_of
 from windlass.store.span_sessions_clickhouse import sessions_of
+from windlass.store.span_trials_clickhouse import trials_of
 from windlass.store.spans import (
     ArrivalQuery,
     Arrivals,
@@ -78,6 +79,8 @@ from windlass.store.spans import (
     SpanRow,
     SubjectQuery,
     Theirs,
+    TrialQuery,
+    Trials,
 )
 
 if TYPE_CHECKING:
@@ -279,6 +282,9 @@ class ClickHouseSpans:
 
     def arrivals(self, query: ArrivalQuery) -> Arrivals:
         return arrivals_of(self._ask, query)
+
+    def trials(self, query: TrialQuery) -> Trials:
+        return trials_of(self._ask, query)
 
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
         return seen_of(self._ask, query)

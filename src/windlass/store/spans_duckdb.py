@@ -52,6 +52,7 @@ from windlass.store import (
     span_portions,
     span_records,
     span_traces,
+    span_trials,
 )
 from windlass.store.points import PointRow, Row, apart
 from windlass.store.segments import Position
@@ -83,6 +84,8 @@ from windlass.store.spans import (
     SpanRow,
     SubjectQuery,
     Theirs,
+    TrialQuery,
+    Trials,
 )
 
 LONG_EMPTY = "SELECT NULL::VARCHAR AS project, NULL::UUID AS trace_id, NULL::UBIGINT AS span_id, NULL::VARCHAR AS text WHERE false"
@@ -267,6 +270,9 @@ class DuckSpans:
 
     def arrivals(self, query: ArrivalQuery) -> Arrivals:
         return span_arrivals.arrivals_of(self._db, [(day, _name(day)) for day in sorted(self._days)], query)
+
+    def trials(self, query: TrialQuery) -> Trials:
+        return span_trials.trials_of(self._db, [(day, _name(day)) for day in sorted(self._days)], query)
 
     def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
         return seen_of(self._db, query)

@@ -274,6 +274,30 @@ release_approvals = Table(
     PrimaryKeyConstraint("project", "verdict", "actor"),
 )  # fmt: skip
 
+rollouts = Table(
+    "rollouts", metadata,
+    Column("id", Text, primary_key=True),
+    _text("project"), _text("release"), _text("environment"), _text("status"), _text("body"),
+    Column("evidence", LargeBinary, nullable=True), _text("arrived", null=True), _ns("next_ns", null=True), _ns("created_ns"),
+    Index("rollouts_by_project", "project", "id"),
+    Index("rollouts_due", "next_ns"),
+)  # fmt: skip
+
+rollout_moves = Table(
+    "rollout_moves", metadata,
+    Column("id", Text, primary_key=True),
+    _text("rollout"), _text("kind"), Column("share", Integer, nullable=False), _text("why"), _text("actor"), _ns("at_ns"),
+    Index("rollout_moves_by_rollout", "rollout", "id"),
+)  # fmt: skip
+
+rollout_units = Table(
+    "rollout_units", metadata,
+    _text("rollout"), _text("unit"), Column("stage", Integer, nullable=False), _ns("first_ns"), Column("open", Integer, nullable=False),
+    _text("body"),
+    PrimaryKeyConstraint("rollout", "unit", "stage"),
+    Index("rollout_units_open", "rollout", "open", "first_ns"),
+)  # fmt: skip
+
 grants = Table(
     "grants", metadata,
     Column("id", Text, primary_key=True),

@@ -42,6 +42,8 @@ from windlass.store.spans import (
     ScoreSeen,
     SubjectQuery,
     Theirs,
+    TrialQuery,
+    Trials,
 )
 
 if TYPE_CHECKING:  # it brings DuckDB and OpenTelemetry's formats
@@ -129,6 +131,10 @@ class LocalSpans:
 
     async def sessions(self, query: SessionQuery) -> SessionPage:
         found: SessionPage = await self.ask("sessions", query)
+        return found
+
+    async def trials(self, query: TrialQuery) -> Trials:
+        found: Trials = await self.ask("trials", query)
         return found
 
     async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:

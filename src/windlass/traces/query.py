@@ -30,7 +30,7 @@ from windlass.core.operations.trees import TraceTree, TreeShow
 from windlass.core.span import StoredSpan
 from windlass.govern.permissions import guard
 from windlass.store.journal import Journal
-from windlass.store.spans import ArrivalQuery, Arrivals, RecentQuery, ScoreQuery, ScoreSeen, Spans
+from windlass.store.spans import ArrivalQuery, Arrivals, RecentQuery, ScoreQuery, ScoreSeen, Spans, TrialQuery, Trials
 
 
 class Traces:
@@ -147,6 +147,11 @@ class Traces:
         """For monitors, which act for nobody: runs as they came."""
         await self._journal.settle()
         return await self._spans.arrivals(query)
+
+    async def trials(self, query: TrialQuery) -> Trials:
+        """For rollouts: runs that they put on an arm, and scores of them."""
+        await self._journal.settle()
+        return await self._spans.trials(query)
 
     async def scores(self, query: ScoreQuery) -> Sequence[ScoreSeen]:
         """For monitors: judgements of runs in production."""

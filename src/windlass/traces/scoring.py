@@ -25,7 +25,17 @@ AHEAD_NS = 60 * 10**9  # that another clock may be ahead
 RUNS = 20  # of a session, the newest, among which a score is looked for that is withdrawn
 FIRST = 5  # spans among which a run's first is looked for: a score may have come before it
 LOOKED = 200  # spans of a trace among which the start of a span's id is looked for
-_SHARED = (names.RELEASE, names.ENVIRONMENT, names.EVALUATION, names.SESSION, names.USER)  # what a score has of the run it is about
+_SHARED = (
+    names.RELEASE,
+    names.ENVIRONMENT,
+    names.EVALUATION,
+    names.SESSION,
+    names.USER,
+    names.ROLLOUT,
+    names.ROLLOUT_STAGE,
+    names.ARM,
+    names.ROLLOUT_UNIT,
+)  # fmt: skip  what a score has of the run it is about
 _ENVIRONMENT = ("deployment.environment.name", "deployment.environment")  # as others' processes name it
 _TRACE, _SPAN = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{16}")
 

@@ -53,6 +53,8 @@ from windlass.store.spans import (
     ScoreSeen,
     SubjectQuery,
     Theirs,
+    TrialQuery,
+    Trials,
 )
 
 RESTART_SECONDS = 3.0  # how long a question waits for a projector that is being started again
@@ -62,7 +64,7 @@ QUESTIONS: dict[str, type[Any] | None] = {
     "traces": TraceQuery, "fields": FieldQuery, "trace": TraceShow, "tree": TreeShow, "calls": CallsShow, "costs": CostsShow,
     "text": TextShow, "recent": RecentQuery,
     "live": LiveQuery, "figures": FiguresQuery, "logs": LogQuery, "metrics": MetricQuery, "metric": MetricShow,
-    "arrivals": ArrivalQuery, "scores": ScoreQuery,
+    "arrivals": ArrivalQuery, "trials": TrialQuery, "scores": ScoreQuery,
     "sessions": SessionQuery, "counts": None, "theirs": SubjectQuery, "common": CommonQuery, "forget": Forget,
     "mentions": MentionQuery, "portion": PortionQuery,
     "remap": None, "ledger": LedgerQuery, "audit": LedgerAudit,
@@ -124,6 +126,9 @@ class RemoteSpans:
 
     async def arrivals(self, query: ArrivalQuery) -> Arrivals:
         return await self._ask("arrivals", query, Arrivals)
+
+    async def trials(self, query: TrialQuery) -> Trials:
+        return await self._ask("trials", query, Trials)
 
     async def scores(self, query: ScoreQuery) -> list[ScoreSeen]:
         return await self._ask("scores", query, list[ScoreSeen])

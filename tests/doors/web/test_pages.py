@@ -24,6 +24,7 @@ from windlass.core.operations.reviews import NewReview
 from windlass.core.operations.tuning import Tune
 from windlass.doors.web.app import PAGES
 from windlass.runtime.local.environment import why_no_torch
+from windlass.sdk.client import Client
 from windlass.store.home import Home
 from windlass.store.meta import HEAD, open_meta
 
@@ -41,6 +42,16 @@ docs = w.index("handbook", source="handbook.jsonl", chunk=w.by_heading())
 def ask(question: str) -> str:
     return docs.search(question, k=1)[0].text
 """
+
+
+def _rollout(client: Client) -> str:
+    """One that was stepped and stopped; what stood in production stands there again. Returns its id."""
+    client.releases.rollback("answer")
+    started = client.rollouts.start("answer", steps=(5, 25), min_hours=0)
+    client.rollouts.step(started.id, "nobody <b>calls</b> at night")
+    client.rollouts.stop(started.id, "it was a test")
+    client.releases.promote("answer", verdict=started.verdict)
+    return started.id
 
 
 def _two_readings(client: Any, folder: Path) -> str:
@@ -160,6 +171,7 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         record_session(toured.home, "talk/1 <b>")
         client.monitors.set("questions", "answers")
         client.monitors.look("questions")
+        rolled = _rollout(client)
         erased = client.erasures.make("nobody-9", reason="a <b>ticket</b>").id
         until(lambda: client.erasures.show(erased).status == "done", 60)
         tested = client.loadtests.wait(client.loadtests.start("answer:production", "questions", Objectives(10, 6, 2.0, 0.1)).id).id
@@ -201,6 +213,8 @@ def places(toured: Server, tmp_path_factory: pytest.TempPathFactory, request: py
         "/batches/{id}": f"/batches/{batch}",
         "/routes": "/routes?edit=fast",
         "/limits": "/limits?by=key&last=24h",
+        "/rollouts": "/rollouts",
+        "/rollouts/{id}": f"/rollouts/{rolled}",
         "/traces": "/traces",
         "/traces/fields": "/traces/fields?filter=kind:model&fields=open",
         "/dashboards": "/dashboards?by=model",

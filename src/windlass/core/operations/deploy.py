@@ -37,7 +37,7 @@ class Move(msgspec.Struct, omit_defaults=True):
     environment: str
     before: str | None
     after: str
-    kind: str  # promote, rollback, override
+    kind: str  # promote, rollback, override, rollout
     at_ns: int
     actor: str
     verdict: str | None = None

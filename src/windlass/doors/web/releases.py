@@ -25,16 +25,18 @@ from windlass.core.operations.deploy import (
     ReleaseQuery,
     RollbackRequest,
 )
+from windlass.core.operations.rollouts import ROLLOUTS, Rollout, RolloutQuery
 from windlass.doors.web.render import Asker, Handler, respond
 
 
 class ReleasesContext(msgspec.Struct):
-    """`approvals` are those that are demanded before what may be promoted is, by release."""
+    """`approvals` are those that are demanded before what may be promoted is, by release; `rollouts` those under way."""
 
     releases: ReleaseList
     history: History
     name: str
     approvals: dict[str, ReleaseApprovals]
+    rollouts: tuple[Rollout, ...] = ()
 
 
 async def show(request: Request, ask: Asker) -> Response:
@@ -42,7 +44,9 @@ async def show(request: Request, ask: Asker) -> Response:
     releases = await ask(RELEASES, ReleaseQuery(project))
     history = await ask(HISTORY, HistoryQuery(q.get("release") or None, None, project, q.get("cursor") or None))
     asked = {r.name: await approvals(ask, r.name) for r in releases.items if r.candidate}
-    context = ReleasesContext(releases, history, q.get("release", ""), {name: a for name, a in asked.items() if a})
+    under_way = await ask(ROLLOUTS, RolloutQuery(project, q.get("release") or None, running=True))
+    demanded = {name: a for name, a in asked.items() if a}
+    context = ReleasesContext(releases, history, q.get("release", ""), demanded, under_way.items)
     return respond(request, "releases.html", context, nav="releases", title="Releases")
 
 

@@ -67,6 +67,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Deploy",
         (
             ("releases", "Releases", "/releases"),
+            ("rollouts", "Rollouts", "/rollouts"),
             ("providers", "Providers", "/providers"),
             ("routes", "Routes", "/routes"),
             ("limits", "Limits and spend", "/limits"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from windlass.core.operations import deploy, evaluation, evidence, reviews
+from windlass.core.operations import deploy, evaluation, evidence, reviews, rollouts
 from windlass.core.operations.query import taken
 from windlass.core.score import Verdict
 from windlass.sdk.nouns.group import Group
@@ -145,3 +145,31 @@ class Releases(Group):
     def list(self) -> deploy.ReleaseList:
         """Operation `releases.list`."""
         return self._client.call(deploy.RELEASES, deploy.ReleaseQuery(self._project))
+
+
+class Rollouts(Group):
+    def start(self, release: str, environment: str = "production", **more: Any) -> rollouts.Rollout:
+        """Have the candidate that a verdict lets out answer a growing share. `more` are the further fields of `RolloutStart`; guards may be
+        `RolloutGuard`s or dicts of their fields. Operation `rollouts.start`."""
+        asked = {"release": release, "environment": environment, "project": self._project} | more
+        return self._client.call(rollouts.START_ROLLOUT, taken(rollouts.RolloutStart, asked))
+
+    def list(self, **filters: Any) -> rollouts.RolloutPage:
+        """Filters are the fields of `RolloutQuery`. Operation `rollouts.list`."""
+        return self._client.call(rollouts.ROLLOUTS, taken(rollouts.RolloutQuery, {"project": self._project} | filters))
+
+    def show(self, id: str) -> rollouts.Rollout:
+        """Its arms, its evidence and its steps. Operation `rollouts.show`."""
+        return self._client.call(rollouts.ROLLOUT, rollouts.RolloutShow(id, self._project))
+
+    def step(self, id: str, why: str) -> rollouts.Rollout:
+        """To the next share, for a reason. Operation `rollouts.step`."""
+        return self._client.call(rollouts.STEP_ROLLOUT, rollouts.RolloutChange(id, why, self._project))
+
+    def back(self, id: str, why: str) -> rollouts.Rollout:
+        """To the share before, or from the environment back to the base. Operation `rollouts.back`."""
+        return self._client.call(rollouts.BACK_ROLLOUT, rollouts.RolloutChange(id, why, self._project))
+
+    def stop(self, id: str, why: str) -> rollouts.Rollout:
+        """Everybody is answered by the base again. Operation `rollouts.stop`."""
+        return self._client.call(rollouts.STOP_ROLLOUT, rollouts.RolloutChange(id, why, self._project))
