@@ -24,8 +24,8 @@ LONGEST_SECONDS = 1.0  # after which no call goes by it any more
 
 
 class RolloutArms:
-    """`runtime.shadows.Arms`, of the store. `clock`: seconds, from any beginning. While the store is known to be `away` calls go by what was
-    read last; where nothing was, the base answers."""
+    """`runtime.shadows.Arms`, of the store. `clock`: seconds, from any beginning. While the store is known to be `away` calls go by what
+    was read last; where nothing was, the base answers."""
 
     def __init__(
         self, engine: Engine, clock: Callable[[], float] = time.monotonic, away: Callable[[], bool] = lambda: False

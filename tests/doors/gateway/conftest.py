@@ -58,6 +58,7 @@ class Runs:
 
     def __init__(self) -> None:
         self.seen: list[tuple[Ref, Any, RunContext]] = []
+        self.user: str | None = None
         self.cancelled = asyncio.Event()
 
     async def execute(self, target: Ref, given: Any, context: RunContext) -> RunResult:
@@ -90,7 +91,7 @@ class Runs:
         return target.name in (*self.INPUT, "gpt-5-nano")
 
     def running(self, run: str) -> RunContext | None:
-        return RunContext(actor=ACTORS["wk-run"], run=run, trace="ab" * 16, evaluation="ev-1") if run == "run-1" else None
+        return RunContext(actor=ACTORS["wk-run"], run=run, trace="ab" * 16, evaluation="ev-1", user=self.user) if run == "run-1" else None
 
 
 class Live:
