@@ -92,11 +92,11 @@ class Relay:
                             await exchange.begin(response.status, _passed(response))
                         answer.keep(chunk)
                         whole, held = _whole_events(held + chunk if held else chunk)
-                        if whole:
-                            ended = ended or _ends(whole)
-                            await exchange.write(whole)
+                        ended = ended or _ends(whole)
                         wait = limits.after_end_s if ended else limits.between_tokens_s
                         limit.reschedule(asyncio.get_running_loop().time() + wait)
+                        if whole:
+                            await exchange.write(whole)
         except TimeoutError:
             if not ended:
                 raise ModelFailed(
