@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Dialect = Literal["openai", "anthropic"]
 Auth = Literal["bearer", "x-api-key", "api-key", "none"]
-Quirk = Literal["max_completion_tokens", "no_json_schema", "no_stream_usage"]
+Quirk = Literal["max_completion_tokens", "no_json_schema", "no_stream_usage", "no_responses"]
 
 
 class Provider(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

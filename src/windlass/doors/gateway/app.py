@@ -25,6 +25,7 @@ from windlass.core.ids import now_ns
 from windlass.core.message import Usage
 from windlass.core.operations.runs import ModelEntry
 from windlass.core.ref import KINDS, Ref, parse_ref
+from windlass.discover.providers import Provider
 from windlass.doors.gateway.answers import FACES, Face, Runs, answer_invoke, answer_model, answer_release
 from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import JSON, ClientGone, Exchange, Receive, Scope, Send
@@ -149,7 +150,7 @@ class Gateway:
         self._narrow(call.actor, f"model/{call.model}")
         model = self._models.find(call.model)
         call.provider = model.provider
-        if isinstance(model, RemoteModel) and model.endpoint.provider.dialect == dialect:
+        if isinstance(model, RemoteModel) and _speaks(model.endpoint.provider, dialect, path):
             await self._relay.pass_on(exchange, call, model.endpoint, path, dict(fields), model.name)
             return
         if face is None:
@@ -201,6 +202,11 @@ def _row(name: str, owner: str) -> dict[str, Any]:
         "id": name, "object": "model", "created": 0, "owned_by": owner, "type": "model", "display_name": name,
         "created_at": "1970-01-01T00:00:00Z",
     }  # fmt: skip
+
+
+def _speaks(provider: Provider, dialect: str, path: str) -> bool:
+    """Whether a provider is asked as the caller asks; else the call is translated."""
+    return provider.dialect == dialect and not (path == "/responses" and "no_responses" in provider.quirks)
 
 
 def _not_spoken(whole: str, path: str, provider: str) -> Invalid:
