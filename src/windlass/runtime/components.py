@@ -82,6 +82,7 @@ def _describe(span: Step, reply: ModelReply) -> None:
     usage = reply.usage
     span.set(response_model=reply.model or None, output_messages=shown(msgspec.to_builtins([reply.message])))
     span.set(input_tokens=usage.input, output_tokens=usage.output, cached_tokens=usage.cached, cost=reply.cost)
+    span.set(written_tokens=usage.cache_write, reasoning_tokens=usage.reasoning)
     span.set(reused=True if reply.reused else None, first_token=reply.first_token_ns / 1e9 if reply.first_token_ns else None)
 
 
