@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import aiohttp  # loaded when somebody is called: a seventh of a small command's time
 
 Dialect = Literal["openai", "anthropic"]
-Quirk = Literal["max_completion_tokens", "no_json_schema", "no_stream_usage", "no_models"]
+Quirk = Literal["max_completion_tokens", "no_json_schema", "no_stream_usage", "no_models", "no_responses"]
 BEHIND_SECONDS = 60.0  # for which a key that was refused comes after the others
 _BLANK = re.compile(r"{([a-z_]+)}")
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?")

@@ -129,6 +129,7 @@ def _describe(span: Step, reply: ModelReply) -> None:
     span.set(response_model=reply.model or None, output_messages=shown(msgspec.to_builtins([reply.message])))
     span.set(input_tokens=usage.input, output_tokens=usage.output, cached_tokens=usage.cached, cost=reply.cost)
     span.set(route_upstream=reply.upstream, provider=reply.upstream.partition("/")[0] if reply.upstream else None)
+    span.set(written_tokens=usage.cache_write, reasoning_tokens=usage.reasoning)
     span.set(reused=True if reply.reused else None, first_token=reply.first_token_ns / 1e9 if reply.first_token_ns else None)
 
 

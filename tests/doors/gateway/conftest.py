@@ -149,7 +149,8 @@ async def serving(
     folder: Path, table: str, provider: ScriptedProvider, total_s: float = 2.0, limits: Reservations | None = None
 ) -> AsyncIterator[Live]:  # fmt: skip
     """A gateway whose providers are those of a table."""
-    (folder / "providers.toml").write_text(table)
+    hosts = table + "\n[mistral]\n" + next(line for line in table.splitlines() if line.startswith("base_url"))
+    (folder / "providers.toml").write_text(hosts)
     providers = load_providers(folder / "providers.toml", {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY, "MISTRAL_API_KEY": KEY})
     http = Http(Timeouts(connect_s=2, first_token_s=1, between_tokens_s=1, total_s=total_s, after_end_s=0.1), Retries(attempts=1))
     kept: dict[str, bytes] = {}

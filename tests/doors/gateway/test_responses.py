@@ -82,6 +82,15 @@ async def test_text_whole_and_streamed(live: Live, model: str) -> None:
     assert told.strip() == whole.output_text.strip() and whole.id.startswith("resp_") and whole.model == model
 
 
+async def test_a_host_that_has_chat_completions_only_is_asked_by_them(live: Live) -> None:
+    live.provider.say("I look.", tools=[("weather", {"city": "Bern"})])
+    async with live.openai() as client:
+        whole = await client.responses.create(model="mistral/m", input="Weather?", instructions="Be brief.", tools=[WEATHER])  # type: ignore[list-item]
+    assert whole.output_text == "I look." and whole.output[1].type == "function_call"
+    seen = live.provider.requests[0]
+    assert seen.path == "/v1/chat/completions" and [m["role"] for m in seen.body["messages"]] == ["system", "user"]
+
+
 class Answer(pydantic.BaseModel):
     n: int
 

@@ -30,7 +30,7 @@ from windlass.core.ref import KINDS, Ref, parse_ref
 from windlass.doors.gateway.answers import FACES, Face, Runs, answer_invoke, answer_model, answer_release
 from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import JSON, ClientGone, Exchange, Receive, Scope, Send
-from windlass.doors.gateway.relay import Relay
+from windlass.doors.gateway.relay import Relay, speaks
 from windlass.doors.gateway.routed import Asked, Routed
 from windlass.govern.reservations import Reservations, most_out, released, tokens_in
 from windlass.runtime.context import Records
@@ -176,7 +176,7 @@ class Gateway:
         if isinstance(model, RoutedModel):
             await self._routed.answer(exchange, call, model, Asked(dialect, path, face, raw, fields, self._keep))
             return
-        if isinstance(model, RemoteModel) and model.endpoint.provider.dialect == dialect:
+        if isinstance(model, RemoteModel) and speaks(model.endpoint.provider, dialect, path):
             await self._relay.pass_on(exchange, call, model.endpoint, path, fields, model.name)
             return
         if face is None:

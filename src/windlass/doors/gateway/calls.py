@@ -104,6 +104,8 @@ def _answer(reply: ModelReply, estimated: bool) -> dict[str, Any]:
         names.INPUT_TOKENS: reply.usage.input,
         names.OUTPUT_TOKENS: reply.usage.output,
         names.CACHED_TOKENS: reply.usage.cached,
+        names.WRITTEN_TOKENS: reply.usage.cache_write,
+        names.REASONING_TOKENS: reply.usage.reasoning,
         names.COST: reply.cost,
         names.USAGE_ESTIMATED: estimated or None,
         "gen_ai.response.id": reply.response_id,

@@ -19,7 +19,7 @@ import msgspec
 from windlass.core.errors import ModelFailed, WindlassError
 from windlass.core.ids import now_ns
 from windlass.core.message import Message, ModelReply, Usage, user
-from windlass.discover.providers import Endpoint
+from windlass.discover.providers import Endpoint, Provider
 from windlass.doors.gateway.answers import FACES
 from windlass.doors.gateway.calls import Call, counted
 from windlass.doors.gateway.exchange import ClientGone, Exchange, Headers
@@ -131,13 +131,13 @@ class Passage:
                                 _require_no_error(whole, endpoint)
                             call.first_ns = now_ns()
                             await exchange.begin(response.status, _passed(endpoint, response))
+                        ended = ended or _ends(whole)
+                        wait = self._within(limits.after_end_s if ended else limits.between_tokens_s)
+                        limit.reschedule(asyncio.get_running_loop().time() + wait)
                         if whole:
                             whole = endpoint.clean(whole)
                             self._kept.keep(whole)
-                            ended = ended or _ends(whole)
                             await exchange.write(whole)
-                        wait = self._within(limits.after_end_s if ended else limits.between_tokens_s)
-                        limit.reschedule(asyncio.get_running_loop().time() + wait)
         except TimeoutError:
             if not ended:
                 told = f"{provider} sent nothing for {wait:g} s"
@@ -179,6 +179,11 @@ class Passage:
                 failure.details.pop("status", None)
             return failure
         return Refused(failure, response.status, endpoint.clean(data), _passed(endpoint, response))
+
+
+def speaks(provider: Provider, dialect: str, path: str) -> bool:
+    """Whether a provider is asked as the caller asks; else the call is translated."""
+    return provider.dialect == dialect and not (path == "/responses" and "no_responses" in provider.quirks)
 
 
 def is_stream(fields: Mapping[str, Any]) -> bool:

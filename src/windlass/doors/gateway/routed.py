@@ -17,7 +17,7 @@ from windlass.core.operations.routes import Route
 from windlass.doors.gateway.answers import FACES, Face, Translation
 from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import ClientGone, Exchange
-from windlass.doors.gateway.relay import Passage, Refused, is_stream
+from windlass.doors.gateway.relay import Passage, Refused, is_stream, speaks
 from windlass.runtime.context import Records
 from windlass.runtime.models import Model, Models, RemoteModel, RoutedModel
 from windlass.runtime.models.routing import Attempt, Routing
@@ -40,7 +40,7 @@ class Asked:
         self._said: tuple[ModelRequest, dict[str, Any]] | None = None
 
     def native(self, model: Model) -> bool:
-        return isinstance(model, RemoteModel) and model.endpoint.provider.dialect == self.dialect
+        return isinstance(model, RemoteModel) and speaks(model.endpoint.provider, self.dialect, self.path)
 
     def translated(self, model: str) -> tuple[ModelRequest, dict[str, Any]]:
         """The request in our words, and its body. Raises `Invalid` for what cannot be said in them."""

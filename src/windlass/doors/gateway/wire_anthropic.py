@@ -26,7 +26,7 @@ from windlass.core.message import (
     Usage,
 )
 from windlass.doors.gateway.blocks import Block, Blocks, Step, blocks_of
-from windlass.doors.gateway.wire_openai import Keep, decoded
+from windlass.doors.gateway.wire_openai import Keep, decoded, told
 
 NEUTRAL = ("metadata", "service_tier", "cache_control")
 _HANDLED = ("model", "messages", "system", "stream", "tools", "tool_choice", "stop_sequences", "output_config", "thinking")
@@ -42,25 +42,29 @@ def request_of(body: dict[str, Any], keep: Keep | None) -> ModelRequest:
     """A request body in our words. Raises `Invalid` naming the field."""
     if not isinstance(body.get("messages"), list) or not body["messages"]:
         raise Invalid("'messages' must be a list with at least one message", where="messages")
-    if (body.get("thinking") or {}).get("type", "disabled") != "disabled":
+    if (told(body, "thinking", dict) or {}).get("type", "disabled") != "disabled":
         raise Invalid("thinking is not passed on to this model", where="thinking", remedy="leave it out, or call one of Anthropic's models")
     parameters = {k: v for k, v in body.items() if k not in _HANDLED and k not in NEUTRAL and v is not None}
     if body.get("stop_sequences"):
         parameters["stop"] = body["stop_sequences"]
     if (choice := body.get("tool_choice")) is not None:
         parameters |= _choice(choice)
-    config = body.get("output_config") or {}
+    config = told(body, "output_config", dict) or {}
     if config.get("effort"):
         parameters["reasoning_effort"] = config["effort"]
     messages = [Message("system", tuple(_parts(body["system"], "system", keep)))] if body.get("system") else []
     for i, message in enumerate(body["messages"]):
         messages.extend(_message(message, f"messages[{i}]", keep))
-    tools = tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(body.get("tools") or []))
-    return ModelRequest(str(body.get("model", "")), tuple(messages), parameters, tools, (config.get("format") or {}).get("schema"))
+    tools = tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(told(body, "tools", list) or []))
+    return ModelRequest(str(body.get("model", "")), tuple(messages), parameters, tools, _schema(config))
+
+
+def _schema(config: dict[str, Any]) -> dict[str, Any] | None:
+    return told(told(config, "format", dict, "output_config") or {}, "schema", dict, "output_config.format")
 
 
 def _choice(choice: Any) -> dict[str, Any]:
-    kind = choice.get("type") if isinstance(choice, dict) else None
+    kind = str(choice.get("type")) if isinstance(choice, dict) else ""
     if kind != "tool" and kind not in _CHOICES:
         raise Invalid("this tool_choice is unknown", where="tool_choice", remedy="give it the type auto, any, none, or tool with a name")
     one_at_a_time = {"parallel_tool_calls": False} if choice.get("disable_parallel_tool_use") else {}
@@ -72,7 +76,7 @@ def _tool(tool: Any, where: str) -> ToolSpec:
         raise Invalid(
             "a tool must have a name and an input_schema", where=where, remedy="a provider's own tools work only on its own models"
         )
-    return ToolSpec(tool["name"], tool.get("description") or "", tool["input_schema"])
+    return ToolSpec(tool["name"], told(tool, "description", str, where) or "", tool["input_schema"])
 
 
 def _message(message: Any, where: str, keep: Keep | None) -> list[Message]:
@@ -82,7 +86,7 @@ def _message(message: Any, where: str, keep: Keep | None) -> list[Message]:
     parts = _parts(message.get("content"), where, keep)
     content = message.get("content")
     for block in content if isinstance(content, list) else ():
-        if block.get("type") == "tool_result" and isinstance(block.get("content"), list):
+        if isinstance(block, dict) and block.get("type") == "tool_result" and isinstance(block.get("content"), list):
             parts += [p for p in _parts(block["content"], where, keep) if not isinstance(p, TextPart)]
     results = tuple(p for p in parts if isinstance(p, ToolResultPart))
     rest = tuple(p for p in parts if not isinstance(p, ToolResultPart))
@@ -105,19 +109,21 @@ def _part(block: Any, where: str, keep: Keep | None) -> Part | None:
     if kind in ("thinking", "redacted_thinking"):
         return None
     if kind == "tool_use":
-        return ToolCallPart(str(block.get("id", "")), str(block.get("name", "")), block.get("input") or {})
+        return ToolCallPart(str(block.get("id", "")), str(block.get("name", "")), told(block, "input", dict, where) or {})
     if kind == "tool_result":
         texts = [p.text for p in _parts(block.get("content") or "", where, keep) if isinstance(p, TextPart)]
         return ToolResultPart(str(block.get("tool_use_id", "")), "".join(texts), bool(block.get("is_error")))
-    source = (block.get("source") if isinstance(block, dict) else None) or {}
+    source = (told(block, "source", dict, where) if isinstance(block, dict) else None) or {}
     if kind == "image" and source.get("type") == "url":
-        return ImagePart(url=source.get("url"))
+        return ImagePart(url=str(source.get("url")))
     if kind == "image" and source.get("type") == "base64":
         return ImagePart(url=f"data:{source.get('media_type')};base64,{source.get('data')}")
     if kind == "document" and source.get("type") == "text":
         return TextPart(str(source.get("data", "")))
     if kind == "document" and source.get("type") == "base64" and keep is not None:
-        return FilePart(keep(decoded(str(source.get("data", "")), where)), block.get("title"), source.get("media_type"))
+        return FilePart(
+            keep(decoded(str(source.get("data", "")), where)), told(block, "title", str, where), told(source, "media_type", str, where)
+        )
     raise Invalid(
         f"a block of type {kind!r} cannot be passed on here", where=where, remedy="send text, image, document, tool_use or tool_result"
     )
@@ -187,8 +193,8 @@ class StreamWriter:
 
     def end(self, reply: ModelReply, usage: bool = True) -> bytes:
         left = b"".join(map(_step, self._blocks.end(reply)))
-        told = _event("message_delta", delta={"stop_reason": _STOPS[reply.stop], "stop_sequence": None}, usage=_usage(reply.usage))
-        return left + told + _event("message_stop")
+        last = _event("message_delta", delta={"stop_reason": _STOPS[reply.stop], "stop_sequence": None}, usage=_usage(reply.usage))
+        return left + last + _event("message_stop")
 
     def error(self, error: WindlassError, status: int) -> bytes:
         return error_event(error, status)
@@ -216,8 +222,8 @@ def _event(name: str, **fields: Any) -> bytes:
 def error_body(error: WindlassError, status: int) -> bytes:
     """The error object that Anthropic's clients read."""
     kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    told = f"{error.message} ({error.remedy})" if error.remedy else error.message
-    return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": told}})
+    sentence = f"{error.message} ({error.remedy})" if error.remedy else error.message
+    return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": sentence}})
 
 
 def error_event(error: WindlassError, status: int) -> bytes:

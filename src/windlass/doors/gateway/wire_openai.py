@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -32,9 +32,11 @@ from windlass.core.message import (
     Usage,
 )
 
+T = TypeVar("T")
 Keep = Callable[[bytes], str]  # keeps bytes in the blob store, gives their digest
 
 # Bookkeeping of a provider's own, with no bearing on the answer.
+EMPTY: dict[str, Any] = {"type": "object", "properties": {}}  # the parameters of a tool that takes none
 NEUTRAL = ("user", "metadata", "store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
 _HANDLED = ("model", "messages", "stream", "stream_options", "tools", "response_format", "max_completion_tokens", "n", "tool_choice")
 # What a field says that says nothing: some clients send them always.
@@ -62,27 +64,38 @@ def request_of(body: dict[str, Any], keep: Keep | None) -> ModelRequest:
         parameters["max_tokens"] = body["max_completion_tokens"]
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
-        choice = {"name": (choice.get("function") or {}).get("name")}
+        choice = {"name": (told(choice, "function", dict, "tool_choice") or {}).get("name")}
     if choice is not None:
         parameters["tool_choice"] = choice
     return ModelRequest(
         str(body.get("model", "")),
         tuple(_message(m, f"messages[{i}]", keep) for i, m in enumerate(body["messages"])),
         parameters,
-        tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(body.get("tools") or [])),
+        tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(told(body, "tools", list) or [])),
         _schema(body.get("response_format")),
     )
 
 
+_SAYS: dict[type[Any], str] = {str: "text", list: "a list", dict: "an object"}
+
+
+def told(body: dict[str, Any], name: str, kind: type[T], where: str = "") -> T | None:
+    """A field of a type; None where it is not told. Raises `Invalid` naming it."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise Invalid(f"{name!r} must be {_SAYS[kind]}", where=f"{where}.{name}" if where else name)
+    return value
+
+
 def parameters_of(body: dict[str, Any], handled: tuple[str, ...]) -> dict[str, Any]:
     """The fields that go on as they are: neither handled nor without a bearing on the answer."""
-    told = {k: v for k, v in body.items() if k not in handled and k not in NEUTRAL and v is not None}
-    return {k: v for k, v in told.items() if k not in DEFAULTS or v != DEFAULTS[k]}
+    passed = {k: v for k, v in body.items() if k not in handled and k not in NEUTRAL and v is not None}
+    return {k: v for k, v in passed.items() if k not in DEFAULTS or v != DEFAULTS[k]}
 
 
 def _schema(wanted: Any) -> dict[str, Any] | None:
     kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if kind == "json_schema" and isinstance(schema := (wanted.get("json_schema") or {}).get("schema"), dict):
+    if kind == "json_schema" and isinstance(schema := (told(wanted, "json_schema", dict, "response_format") or {}).get("schema"), dict):
         return schema
     if kind == "json_object":
         return {"type": "object"}
@@ -95,7 +108,7 @@ def _tool(tool: Any, where: str) -> ToolSpec:
     function = tool.get("function") if isinstance(tool, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise Invalid("a tool must be a function with a name", where=where)
-    return ToolSpec(function["name"], function.get("description") or "", function.get("parameters") or {"type": "object", "properties": {}})
+    return ToolSpec(function["name"], told(function, "description", str, where) or "", told(function, "parameters", dict, where) or EMPTY)
 
 
 def _message(message: Any, where: str, keep: Keep | None) -> Message:
@@ -103,16 +116,19 @@ def _message(message: Any, where: str, keep: Keep | None) -> Message:
         raise Invalid("a message must be an object", where=where)
     role, content = message.get("role"), message.get("content")
     if role == "tool":
+        content = content if isinstance(content, str) else told(message, "content", list, where)
         return Message("tool", (ToolResultPart(str(message.get("tool_call_id", "")), "".join(_texts(content, where))),))
-    parts = [TextPart(content)] if isinstance(content, str) else [_part(p, where, keep) for p in content or []]
+    parts = (
+        [TextPart(content)] if isinstance(content, str) else [_part(p, where, keep) for p in told(message, "content", list, where) or []]
+    )
     if role in ("system", "developer"):
         return Message("system", tuple(parts))
     if role == "user":
         return Message("user", tuple(parts))
     if role != "assistant":
         raise Invalid(f"{role!r} is not a role", where=f"{where}.role", remedy="system, developer, user, assistant or tool")
-    calls = [_call(c, where) for c in message.get("tool_calls") or []]
-    thoughts = [t for b in message.get("thinking_blocks") or [] if (t := _thought(b)) is not None]
+    calls = [_call(c, where) for c in told(message, "tool_calls", list, where) or []]
+    thoughts = [t for b in told(message, "thinking_blocks", list, where) or [] if (t := _thought(b)) is not None]
     return Message("assistant", (*thoughts, *parts, *calls))
 
 
@@ -139,9 +155,9 @@ def _part(part: Any, where: str, keep: Keep | None) -> Part:
         return TextPart(part["text"])
     if kind == "refusal":
         return TextPart(str(part.get("refusal", "")))
-    if kind == "image_url" and isinstance(url := (part.get("image_url") or {}).get("url"), str):
+    if kind == "image_url" and isinstance(url := (told(part, "image_url", dict, where) or {}).get("url"), str):
         return ImagePart(url=url)
-    if kind == "file" and isinstance(data := (part.get("file") or {}).get("file_data"), str) and keep is not None:
+    if kind == "file" and isinstance(data := (told(part, "file", dict, where) or {}).get("file_data"), str) and keep is not None:
         head, _, encoded = data.partition(";base64,")
         return FilePart(
             keep(decoded(encoded or head, where)), part["file"].get("filename"), head.removeprefix("data:") if encoded else None
@@ -158,9 +174,11 @@ def decoded(text: str, where: str) -> bytes:
 
 
 def _call(call: Any, where: str) -> ToolCallPart:
-    function = (call.get("function") if isinstance(call, dict) else None) or {}
+    function = told(call, "function", dict, where) if isinstance(call, dict) else None
+    if function is None:
+        raise Invalid("a tool call must have a function", where=f"{where}.tool_calls")
     try:
-        arguments = msgspec.json.decode(function.get("arguments") or "{}", type=dict[str, Any])
+        arguments = msgspec.json.decode(told(function, "arguments", str, where) or "{}", type=dict[str, Any])
     except msgspec.MsgspecError as e:
         raise Invalid("a tool call's arguments must be a JSON object", where=f"{where}.tool_calls") from e
     return ToolCallPart(str(call.get("id", "")), str(function.get("name", "")), arguments)

@@ -30,7 +30,7 @@ from windlass.core.message import (
     Usage,
 )
 from windlass.doors.gateway.blocks import Block, Blocks, Step, blocks_of
-from windlass.doors.gateway.wire_openai import Keep, decoded, error_body, error_fields, parameters_of
+from windlass.doors.gateway.wire_openai import EMPTY, Keep, decoded, error_body, error_fields, parameters_of, told
 
 __all__ = ["StreamWriter", "error_body", "error_event", "reply_body", "request_of"]
 
@@ -55,19 +55,22 @@ def request_of(body: dict[str, Any], keep: Keep | None) -> ModelRequest:
     parameters = parameters_of(body, _HANDLED)
     if body.get("max_output_tokens") is not None:
         parameters["max_tokens"] = body["max_output_tokens"]
-    if effort := (body.get("reasoning") or {}).get("effort"):
+    if effort := (told(body, "reasoning", dict) or {}).get("effort"):
         parameters["reasoning_effort"] = effort
     if (choice := body.get("tool_choice")) is not None:
         parameters["tool_choice"] = _choice(choice)
-    messages = [Message("system", (TextPart(body["instructions"]),))] if body.get("instructions") else []
+    instructions = told(body, "instructions", str)
+    messages = [Message("system", (TextPart(instructions),))] if instructions else []
     given = body.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
     if not isinstance(items, list) or not items:
         raise Invalid("'input' must be text or a list with at least one item", where="input")
     for i, item in enumerate(items):
         _add(messages, _item(item, f"input[{i}]", keep))
-    tools = tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(body.get("tools") or []))
-    return ModelRequest(str(body.get("model", "")), tuple(messages), parameters, tools, _schema((body.get("text") or {}).get("format")))
+    tools = tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(told(body, "tools", list) or []))
+    return ModelRequest(
+        str(body.get("model", "")), tuple(messages), parameters, tools, _schema((told(body, "text", dict) or {}).get("format"))
+    )
 
 
 def _refuse(body: dict[str, Any]) -> None:
@@ -78,9 +81,9 @@ def _refuse(body: dict[str, Any]) -> None:
         raise Invalid("a response is made while its caller waits", where="background", remedy="leave it out")
     if body.get("truncation") not in (None, "disabled"):
         raise Invalid("what is too long is refused, not cut", where="truncation", remedy="leave it out, and send less")
-    if (body.get("text") or {}).get("verbosity") not in (None, "medium"):
+    if (told(body, "text", dict) or {}).get("verbosity") not in (None, "medium"):
         raise Invalid("verbosity cannot be passed on here", where="text.verbosity", remedy="leave it out, and say so in the instructions")
-    for name in body.get("include") or []:
+    for name in told(body, "include", list) or []:
         if name != "reasoning.encrypted_content":
             raise Invalid(f"{name!r} cannot be included here", where="include", remedy="reasoning.encrypted_content, or nothing")
 
@@ -107,7 +110,7 @@ def _schema(wanted: Any) -> dict[str, Any] | None:
 def _tool(tool: Any, where: str) -> ToolSpec:
     if not isinstance(tool, dict) or tool.get("type") != "function" or not isinstance(tool.get("name"), str):
         raise Invalid("a tool must be a function with a name", where=where, remedy="a provider's own tools work only on its own models")
-    return ToolSpec(tool["name"], tool.get("description") or "", tool.get("parameters") or {"type": "object", "properties": {}})
+    return ToolSpec(tool["name"], told(tool, "description", str, where) or "", told(tool, "parameters", dict, where) or EMPTY)
 
 
 def _add(messages: list[Message], found: list[Message]) -> None:
@@ -122,19 +125,19 @@ def _add(messages: list[Message], found: list[Message]) -> None:
 
 def _item(item: Any, where: str, keep: Keep | None) -> list[Message]:
     kind = item.get("type", "message") if isinstance(item, dict) else None
-    if kind == "message" and item.get("role") in _ROLES:
+    if kind == "message" and str(item.get("role")) in _ROLES:
         return [Message(_ROLES[item["role"]], tuple(_parts(item.get("content"), where, keep)))]
     if kind == "function_call":
         try:
-            arguments = msgspec.json.decode(item.get("arguments") or "{}", type=dict[str, Any])
+            arguments = msgspec.json.decode(told(item, "arguments", str, where) or "{}", type=dict[str, Any])
         except msgspec.MsgspecError as e:
             raise Invalid("a call's arguments must be a JSON object", where=where) from e
         return [Message("assistant", (ToolCallPart(str(item.get("call_id", "")), str(item.get("name", "")), arguments),))]
     if kind == "function_call_output":
         parts = _parts(item.get("output"), where, keep)
-        told = "".join(p.text for p in parts if isinstance(p, TextPart))
+        text = "".join(p.text for p in parts if isinstance(p, TextPart))
         rest = tuple(p for p in parts if not isinstance(p, TextPart))  # a result is text: pictures follow it
-        result = Message("tool", (ToolResultPart(str(item.get("call_id", "")), told),))
+        result = Message("tool", (ToolResultPart(str(item.get("call_id", "")), text),))
         return [result, Message("user", rest)] if rest else [result]
     if kind == "reasoning":
         thought = _thought(item)
@@ -150,8 +153,9 @@ def _thought(item: dict[str, Any]) -> ReasoningPart | None:
     hidden = str(item.get("encrypted_content") or "")
     if hidden.startswith(_REDACTED):
         return ReasoningPart(redacted=hidden.removeprefix(_REDACTED))
-    told = "".join(str(s.get("text", "")) for s in item.get("summary") or [] if isinstance(s, dict))
-    return ReasoningPart(told, hidden) if hidden else None
+    summary = told(item, "summary", list, "input") or []
+    text = "".join(str(s.get("text", "")) for s in summary if isinstance(s, dict))
+    return ReasoningPart(text, hidden) if hidden else None
 
 
 def _parts(content: Any, where: str, keep: Keep | None) -> list[Part]:
@@ -313,6 +317,6 @@ def error_event(error: WindlassError, status: int) -> bytes:
 def _error_event(error: WindlassError, status: int, number: int | None) -> bytes:
     """The error as the documentation has it, and once more as `error`, which is where clients look."""
     fields = error_fields(error, status)
-    told = {k: fields[k] for k in ("code", "message", "param")}
+    documented = {k: fields[k] for k in ("code", "message", "param")}
     numbered = {} if number is None else {"sequence_number": number}
-    return b"event: error\ndata: %s\n\n" % msgspec.json.encode({"type": "error", **told, **numbered, "error": fields})
+    return b"event: error\ndata: %s\n\n" % msgspec.json.encode({"type": "error", **documented, **numbered, "error": fields})
