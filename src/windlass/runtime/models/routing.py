@@ -215,7 +215,7 @@ class Routing:
         kinds = failures_of(error)
         if set(kinds) & FAULTS and not isinstance(error, Invalid):
             attempt.state.failed += 1
-            attempt.state.last_failure = error.message[:SAID]
+            attempt.state.last_failure = kinds[0]  # not its words, which may quote the request: those are in the trace, masked
             breaker.failed(now, rule, attempt.trying)
         else:
             breaker.answered(now, rule, attempt.trying)
