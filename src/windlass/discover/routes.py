@@ -82,7 +82,8 @@ class RouteTable:
             self._tried_at = now
             self._reading = asyncio.ensure_future(asyncio.to_thread(self.load))
             self._reading.add_done_callback(self._told)
-        if self._read_at is not None and now - self._read_at < LATE_S:
+        hangs = now - self._tried_at > PATIENCE_S  # others have waited for it already
+        if self._read_at is not None and (hangs or now - self._read_at < LATE_S):
             return
         patience = FIRST_S if self._read_at is None else AWAY_S if self._away else PATIENCE_S
         await asyncio.wait((self._reading,), timeout=patience)
