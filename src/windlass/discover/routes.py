@@ -46,6 +46,7 @@ from windlass.store.tables import versions
 FRESH_S = 1.0  # what was read so long ago is good
 LATE_S = 2.0  # what was read longer ago is read again before it is used
 PATIENCE_S = 0.5  # how long a store that does not answer is waited for
+AWAY_S = 0.05  # the same once it was found away: calls must not be slow for it
 FIRST_S = 10.0  # the same while nothing is known yet
 MOST = 500  # routes of one project
 
@@ -81,9 +82,11 @@ class RouteTable:
             self._tried_at = now
             self._reading = asyncio.ensure_future(asyncio.to_thread(self.load))
             self._reading.add_done_callback(self._told)
-        if self._read_at is not None and now - self._read_at < LATE_S:
+        hangs = now - self._tried_at > PATIENCE_S  # others have waited for it already
+        if self._read_at is not None and (hangs or now - self._read_at < LATE_S):
             return
-        await asyncio.wait((self._reading,), timeout=FIRST_S if self._read_at is None else PATIENCE_S)
+        patience = FIRST_S if self._read_at is None else AWAY_S if self._away else PATIENCE_S
+        await asyncio.wait((self._reading,), timeout=patience)
         if self._read_at is None:
             raise Unavailable("the routes cannot be read: the store is away", remedy="ask again when it is back", retry_after_s=2)
 

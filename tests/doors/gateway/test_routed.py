@@ -31,7 +31,7 @@ from windlass.discover.routes import Routes, RouteTable
 from windlass.doors.gateway import Gateway
 from windlass.govern.permissions import guard
 from windlass.govern.prices import Prices
-from windlass.runtime.models import Http, Models, Retries, Timeouts
+from windlass.runtime.models import Http, Models, Retries, Timeouts, Upstreams
 from windlass.store.meta import open_meta
 
 HI = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 50}
@@ -41,8 +41,9 @@ QUICK = {"attempts": 2, "base_s": 0.001, "budget_s": 0.5}
 class Routed(Live):
     """A gateway with three providers and the routes that a test sets; `closed` is one that refuses connections."""
 
-    def __init__(self, url: str, providers: list[ScriptedProvider], routes: Routes) -> None:
+    def __init__(self, url: str, providers: list[ScriptedProvider], routes: Routes, upstreams: Upstreams) -> None:
         super().__init__(url, providers[0], Runs())
+        self.upstreams = upstreams
         self.one, self.two, self.three = providers
         self.routes = routes
 
@@ -85,9 +86,10 @@ async def routed(tmp_path: Path) -> AsyncIterator[Routed]:
             prices.write_text("".join(f'["{n}/*"]\ninput = 1000000\noutput = 10000000\n' for n in ("one", "two", "three")))
             engine = open_meta(f"sqlite:///{tmp_path}/windlass.db")
             known = RouteTable(engine)
+            upstreams = Upstreams()
             http = Http(Timeouts(connect_s=2, first_token_s=0.4, between_tokens_s=0.4, total_s=5), Retries(attempts=1))
-            models = Models(providers, Prices(prices).price, http, routes=known)
-            held_ = Routed(f"http://127.0.0.1:{port}", scripted, Routes(engine, known, providers, tmp_path))
+            models = Models(providers, Prices(prices).price, http, routes=known, upstreams=upstreams)
+            held_ = Routed(f"http://127.0.0.1:{port}", scripted, Routes(engine, known, providers, tmp_path), upstreams)
             gateway = Gateway(
                 models=models, runs=held_.runs, records=held_, authenticate=authenticate, guard=guard, listed=listed,
             )  # fmt: skip
@@ -275,6 +277,8 @@ async def test_the_breaker_leaves_an_upstream_alone_and_tries_it_again(routed: R
     for _ in range(5):
         assert (await post(routed, {"model": "fast", **HI}))[0] == 200
     assert routed.asked() == (2, 5, 0)
+    seen = {h.model: (h.state, h.asked, h.failed, h.last_failure) for h in routed.upstreams.health()}
+    assert seen == {"one/m": ("open", 2, 2, "500"), "two/m": ("closed", 5, 0, "")}
     found = [await routed.told() for _ in range(5)]
     assert (
         "breaker is open" in found[-1][1][0].passed_over

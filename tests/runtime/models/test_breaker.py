@@ -159,5 +159,5 @@ class Calls(RuleBasedStateMachine):
             assert not self.breaker.refusal(self.now)
 
 
-Calls.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Calls.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestCalls = Calls.TestCase

@@ -113,7 +113,7 @@ BreakerState = Literal["closed", "open", "half-open"]
 
 class UpstreamHealth(msgspec.Struct, frozen=True, omit_defaults=True):
     """How an upstream of a route does, as one process sees it. Counts are of calls since that process began; `until_ns` is when an open
-    breaker lets one call try, or until when the upstream asked to be left alone."""
+    breaker lets one call try, or until when the upstream asked to be left alone; `last_failure` a word as in `fall_back_on`."""
 
     project: str
     route: str

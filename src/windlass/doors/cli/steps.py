@@ -13,7 +13,7 @@ from windlass.core.ids import now_ns
 from windlass.core.operations.costs import CallsCost
 from windlass.core.operations.traces import Trace
 from windlass.core.operations.trees import TraceTree, TreeStep
-from windlass.core.span import GIVEN, Span, kind_of, output_of
+from windlass.core.span import GIVEN, ROUTE_WHY, Span, kind_of, output_of
 from windlass.doors import costs as costs_in_words
 from windlass.doors import format as words
 from windlass.doors.cli.scoring import tell
@@ -203,5 +203,7 @@ def _spans(session: Session, children: dict[str | None, list[Span]], parent: str
         took = words.duration(span.end_ns - span.start_ns)
         kind = kind_of(span)
         session.print(f"{indent}{plain(span.name)}  [dim]{plain(kind)} · {took}[/dim]{failed}  [dim]{output}[/dim]")
+        if isinstance(why := span.attributes.get(ROUTE_WHY), str):
+            session.print(f"{indent}  [dim]{plain(why)}[/dim]")
         if span.span_id != parent:
             _spans(session, children, span.span_id, indent + "  ")

@@ -210,12 +210,14 @@ class Routing:
             return False
         if not isinstance(error, WindlassError):
             breaker.left(attempt.trying)
-            self.attempts.append(msgspec.structs.replace(told, failed="left", said="the caller did not wait for its answer"))
+            gone = isinstance(error, asyncio.CancelledError | GeneratorExit)
+            why = ("left", "the caller did not wait for its answer") if gone else ("defect", type(error).__name__)
+            self.attempts.append(msgspec.structs.replace(told, failed=why[0], said=why[1]))
             return False
         kinds = failures_of(error)
         if set(kinds) & FAULTS and not isinstance(error, Invalid):
             attempt.state.failed += 1
-            attempt.state.last_failure = error.message[:SAID]
+            attempt.state.last_failure = kinds[0]  # not its words, which may quote the request: those are in the trace, masked
             breaker.failed(now, rule, attempt.trying)
         else:
             breaker.answered(now, rule, attempt.trying)
