@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Dialect = Literal["openai", "anthropic"]
 Quirk = Literal["max_completion_tokens", "no_json_schema", "no_stream_usage", "no_models"]
+KEPT_SECONDS = 1.0  # for which an endpoint is used again as it was made
 BEHIND_SECONDS = 60.0  # for which a key that was refused comes after the others
 _BLANK = re.compile(r"{([a-z_]+)}")
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?")
@@ -129,6 +130,8 @@ class Providers:
         self._stored = stored
         self._behind: dict[str, float] = {}
         self._signers: dict[tuple[str, str, str, str], Signer | None] = {}
+        self._made: dict[tuple[str, str, str], Endpoint] = {}
+        self._made_of: tuple[Sequence[StoredKey], float] = ((), 0.0)  # of which keys, until when
 
     def get(self, name: str, project: str = "") -> Provider:
         """Raises `NotFound` with a near miss."""
@@ -177,6 +180,17 @@ class Providers:
     def endpoint(self, name: str, project: str = "", model: str = "") -> Endpoint:
         """Where and how to call a provider for a model, for a project. Raises `NotFound`; `Unavailable` when its key or address is not
         set, `Invalid` for credentials that are none."""
+        stored, now = self._stored(), time.monotonic()
+        if stored is not self._made_of[0] or now > self._made_of[1]:
+            self._made.clear()
+            self._made_of = stored, now + KEPT_SECONDS
+        row = self.table.get(name)
+        known = (name, project, model if row is None or row.elsewhere else "")
+        if (found := self._made.get(known)) is None:
+            found = self._made[known] = self._endpoint(name, project, model)
+        return found
+
+    def _endpoint(self, name: str, project: str, model: str) -> Endpoint:
         provider = self._serving(self.get(name, project), model)
         credentials, address, missing = self._chosen(provider, project)
         if missing:
@@ -275,6 +289,7 @@ class Providers:
     def _refuse(self, provider: Provider, project: str, model: str, credential: Credential, signer: Signer | None) -> Endpoint | None:
         """A key was not taken: those given beside it come first for a while. Gives the next one, if there is one that was not refused."""
         self.refusals[provider.name] = now_ns()
+        self._made.clear()
         if signer is not None:
             signer.forget()
         if not credential.id:
