@@ -63,6 +63,7 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     defaults: dict[str, str] = {}
     keys_of: str = ""
     elsewhere: dict[str, str] = {}
+    priced_as: str = ""
     name: str = ""
 
     @property
@@ -139,7 +140,10 @@ class Providers:
             return self.table[name]
         given = self._given(name, project)
         if given and given[0].like in self.table:
-            return msgspec.structs.replace(self.table[given[0].like], name=name, keys=(), base_env=None, local=False)
+            alike = self.table[given[0].like]
+            # at an address of its own it may be anybody's server: then nobody knows its prices
+            priced = "" if "base_url" in given[0].fields else alike.priced_as or alike.name
+            return msgspec.structs.replace(alike, name=name, keys=(), base_env=None, local=False, priced_as=priced)
         near = difflib.get_close_matches(name, [*self.table, "baseline"], 1)
         raise NotFound(
             f"there is no model provider {name!r}",
@@ -216,7 +220,7 @@ class Providers:
             return provider
         if provider.name in self.table:
             return msgspec.structs.replace(self.table[other], name=provider.name)
-        return msgspec.structs.replace(self.table[other], name=provider.name, keys=(), base_env=None)
+        return msgspec.structs.replace(self.table[other], name=provider.name, keys=(), base_env=None, priced_as=provider.priced_as)
 
     def detected(self) -> dict[str, str]:
         """Provider → `ready` or why not, for every provider that is not local. Asks nobody."""

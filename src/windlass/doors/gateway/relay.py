@@ -153,7 +153,8 @@ class _Kept:
     def span(self, call: Call, path: str, name: str, price: Price) -> Any:
         reply, estimated = self._reply(path)
         if reply is not None:
-            cost = price(self._endpoint.provider.name, name, reply.usage, call.start_ns)
+            provider = self._endpoint.provider
+            cost = price(provider.priced_as or provider.name, name, reply.usage, call.start_ns)
             reply = msgspec.structs.replace(reply, cost=None if estimated else cost)
         return call.span(self._messages(path), reply, self.problem, estimated=estimated)
 

@@ -152,7 +152,7 @@ class RemoteModel:
             raise self._cleaned(e) from None
 
     def _finished(self, reply: ModelReply, began: int, first: int | None) -> ModelReply:
-        cost = self._price(self.provider, self.name, reply.usage, now_ns())
+        cost = self._price(self.endpoint.provider.priced_as or self.provider, self.name, reply.usage, now_ns())
         return msgspec.structs.replace(
             reply, model=reply.model or self.name, latency_ns=time.monotonic_ns() - began, first_token_ns=first, cost=cost
         )
