@@ -222,6 +222,7 @@ def test_a_further_provider_like_one_of_the_table(here: Process) -> None:
     here.give("eu-azure", fields={"endpoint": "https://eu.openai.azure.com"}, like="azure")
     endpoint = here.providers.endpoint("eu-azure")
     assert endpoint.headers == {"api-key": SECRET} and endpoint.base_url == "https://eu.openai.azure.com/openai/v1"
+    assert endpoint.provider.priced_as == "azure"
     here.give("own", "", fields={"base_url": "http://10.0.0.5:8000/v1"}, like="openai")  # a server that asks for no key
     assert here.providers.endpoint("own").headers == {} and here.state("own").ready
     assert here.state("eu-azure").like == "azure" and json.loads(msgspec.json.encode(here.state("own")))["like"] == "openai"

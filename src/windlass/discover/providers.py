@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Dialect = Literal["openai", "anthropic"]
 Quirk = Literal["max_completion_tokens", "no_json_schema", "no_stream_usage", "no_models", "no_responses"]
+KEPT_SECONDS = 1.0  # for which an endpoint is used again as it was made
 BEHIND_SECONDS = 60.0  # for which a key that was refused comes after the others
 _BLANK = re.compile(r"{([a-z_]+)}")
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?")
@@ -62,6 +63,7 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     defaults: dict[str, str] = {}
     keys_of: str = ""
     elsewhere: dict[str, str] = {}
+    priced_as: str = ""
     name: str = ""
 
     @property
@@ -129,6 +131,8 @@ class Providers:
         self._stored = stored
         self._behind: dict[str, float] = {}
         self._signers: dict[tuple[str, str, str, str], Signer | None] = {}
+        self._made: dict[tuple[str, str, str], Endpoint] = {}
+        self._made_of: tuple[Sequence[StoredKey], float] = ((), 0.0)  # of which keys, until when
 
     def get(self, name: str, project: str = "") -> Provider:
         """Raises `NotFound` with a near miss."""
@@ -136,7 +140,10 @@ class Providers:
             return self.table[name]
         given = self._given(name, project)
         if given and given[0].like in self.table:
-            return msgspec.structs.replace(self.table[given[0].like], name=name, keys=(), base_env=None, local=False)
+            alike = self.table[given[0].like]
+            # at an address of its own it may be anybody's server: then nobody knows its prices
+            priced = "" if "base_url" in given[0].fields else alike.priced_as or alike.name
+            return msgspec.structs.replace(alike, name=name, keys=(), base_env=None, local=False, priced_as=priced)
         near = difflib.get_close_matches(name, [*self.table, "baseline"], 1)
         raise NotFound(
             f"there is no model provider {name!r}",
@@ -177,6 +184,17 @@ class Providers:
     def endpoint(self, name: str, project: str = "", model: str = "") -> Endpoint:
         """Where and how to call a provider for a model, for a project. Raises `NotFound`; `Unavailable` when its key or address is not
         set, `Invalid` for credentials that are none."""
+        stored, now = self._stored(), time.monotonic()
+        if stored is not self._made_of[0] or now > self._made_of[1]:
+            self._made.clear()
+            self._made_of = stored, now + KEPT_SECONDS
+        row = self.table.get(name)
+        known = (name, project, model if row is None or row.elsewhere else "")
+        if (found := self._made.get(known)) is None:
+            found = self._made[known] = self._endpoint(name, project, model)
+        return found
+
+    def _endpoint(self, name: str, project: str, model: str) -> Endpoint:
         provider = self._serving(self.get(name, project), model)
         credentials, address, missing = self._chosen(provider, project)
         if missing:
@@ -202,7 +220,7 @@ class Providers:
             return provider
         if provider.name in self.table:
             return msgspec.structs.replace(self.table[other], name=provider.name)
-        return msgspec.structs.replace(self.table[other], name=provider.name, keys=(), base_env=None)
+        return msgspec.structs.replace(self.table[other], name=provider.name, keys=(), base_env=None, priced_as=provider.priced_as)
 
     def detected(self) -> dict[str, str]:
         """Provider → `ready` or why not, for every provider that is not local. Asks nobody."""
@@ -275,6 +293,7 @@ class Providers:
     def _refuse(self, provider: Provider, project: str, model: str, credential: Credential, signer: Signer | None) -> Endpoint | None:
         """A key was not taken: those given beside it come first for a while. Gives the next one, if there is one that was not refused."""
         self.refusals[provider.name] = now_ns()
+        self._made.clear()
         if signer is not None:
             signer.forget()
         if not credential.id:

@@ -246,11 +246,6 @@ class Reservations:
                 raise self._refused(rule, wanted, 1, count, counter)
         return headers_of(rules, at, counts, [1 if r.limit.measured == "requests" else 0 for r in rules])
 
-    @property
-    def price_of(self) -> Callable[[str, str, Usage, int], float | None]:
-        """What usage of a provider's model costs at a time."""
-        return self._prices.price
-
     def price(self, wanted: Wanted, usage: Usage) -> float | None:
         return self._prices.price(wanted.provider, wanted.name, usage, now_ns())
 

@@ -24,7 +24,7 @@ from windlass.runtime.draws import Draws
 from windlass.runtime.library import Library, body_of
 from windlass.runtime.models.choosing import Caller
 from windlass.runtime.models.model import Model
-from windlass.runtime.models.routed import drawn_by, lost_of, priced_as, routed
+from windlass.runtime.models.routed import drawn_by, lost_of, routed
 from windlass.runtime.schema import check_arguments, complaint, object_of, text_field
 from windlass.sdk.prompts import render_body
 
@@ -36,6 +36,7 @@ class Finds(Protocol):
     """`runtime.models.Models`."""
 
     async def choose(self, model_id: str, caller: Caller) -> Model: ...
+    def priced(self, model: Model, project: str) -> tuple[str, str]: ...
 
 
 class Rows(Protocol):
@@ -104,7 +105,7 @@ class Asking:
 
     async def _reserved(self, model: Model, request: ModelRequest, context: RunContext) -> Held | None:
         assert self._limits is not None
-        actor, (provider, name) = context.actor, priced_as(model, self._limits.price_of)
+        actor, (provider, name) = context.actor, self._models.priced(model, context.project)
         release = context.release.partition("@")[0].rpartition("release/")[2] if context.release else None
         wanted = Wanted(
             context.project, actor.payer or actor.id, context.user, f"release/{release}" if release else None, request.model, provider, name

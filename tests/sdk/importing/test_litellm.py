@@ -86,7 +86,7 @@ def test_every_line_is_told_of(client: Client, config: Path, tmp_path: Path) -> 
     assert left["general_settings.no_such_thing"] == "there is nothing of the kind here"
     assert {"model_list[3].litellm_params.temperature", "router_settings.routing_strategy", "general_settings.master_key"} <= left.keys()
     assert {r.name: [u.model for u in r.upstreams] for r in done.routes} == {
-        "gpt-4o": ["azure-deployments/gpt-4o-eu", "azure-deployments-us-openai-azure-co/gpt-4o-us", "openai/gpt-4o"],
+        "gpt-4o": ["azure-deployments/gpt-4o-eu", "azure-deployments-us/gpt-4o-us", "openai/gpt-4o"],
         "claude": ["bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0"],
         "local": ["openai-10-0-0-5-8000/qwen3"],
         "llama": ["ollama-10-0-0-6-11434/llama3.2"],
@@ -103,7 +103,7 @@ def test_again_changes_nothing_and_what_came_can_be_called(client: Client, confi
     found = {p.name: p for p in client.providers.list().items}
     assert found["bedrock"].ready and found["bedrock"].address == "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1"
     assert found["ollama-10-0-0-6-11434"].address == "http://10.0.0.6:11434/v1" and found["groq"].ready
-    assert found["azure-deployments-us-openai-azure-co"].address == "https://us.openai.azure.com/openai"
+    assert found["azure-deployments-us"].address == "https://us.openai.azure.com/openai"
     assert not found["openai"].ready  # its key is the environment's, which has none here
 
 

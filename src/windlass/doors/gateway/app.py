@@ -34,7 +34,7 @@ from windlass.doors.gateway.relay import Relay, speaks
 from windlass.doors.gateway.routed import Asked, Routed
 from windlass.govern.reservations import Reservations, most_out, released, tokens_in
 from windlass.runtime.context import Records
-from windlass.runtime.models import Model, Models, RemoteModel, RoutedModel, priced_as
+from windlass.runtime.models import Model, Models, RemoteModel, RoutedModel
 
 Authenticate = Callable[[Mapping[str, str]], Actor]  # lower-case headers → who; raises Unauthenticated; must not block
 Guard = Callable[[Actor, str, str], None]  # actor, action, project: raises Forbidden
@@ -162,7 +162,7 @@ class Gateway:
         model = await self._models.choose(call.model, call.caller())
         call.provider = model.provider
         if self._limits:
-            provider, name = priced_as(model, self._models.price)
+            provider, name = self._models.priced(model, call.actor.project)
             call.held = await self._limits.reserve(call.wanted(call.model, provider, name), lambda: _sized(raw, fields, path))
         with released(call.held):
             exchange.told = call.held.headers if call.held else []

@@ -281,7 +281,8 @@ class _Kept:
         messages = self._messages()
         reply, estimated = self._reply(messages)
         if reply is not None:
-            reply = msgspec.structs.replace(reply, cost=price(self._endpoint.provider.name, name, reply.usage, call.start_ns))
+            provider = self._endpoint.provider
+            reply = msgspec.structs.replace(reply, cost=price(provider.priced_as or provider.name, name, reply.usage, call.start_ns))
         return call.span(messages, reply, self.problem, estimated=estimated, more=more)
 
     def _messages(self) -> tuple[Message, ...] | None:

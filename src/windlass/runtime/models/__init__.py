@@ -8,9 +8,9 @@ from windlass.runtime.models.choosing import Caller
 from windlass.runtime.models.http import Http, Retries, Timeouts
 from windlass.runtime.models.model import Model
 from windlass.runtime.models.models import Models, Price, RemoteModel
-from windlass.runtime.models.routed import RoutedModel, priced_as
+from windlass.runtime.models.routed import RoutedModel
 from windlass.runtime.models.upstreams import Upstreams
 
 __all__ = [
-    "Bars", "Caller", "Http", "Model", "Models", "Price", "RemoteModel", "Retries", "RoutedModel", "Timeouts", "Upstreams", "priced_as",
+    "Bars", "Caller", "Http", "Model", "Models", "Price", "RemoteModel", "Retries", "RoutedModel", "Timeouts", "Upstreams",
 ]  # fmt: skip

@@ -107,6 +107,22 @@ class Models:
             raise Invalid(f"{model_id!r} names no model", remedy=f"write {provider}/<model>")
         return RemoteModel(model_id, name, endpoint, http or self.http, self.price, self._blobs)
 
+    def priced(self, model: Model, project: str) -> tuple[str, str]:
+        """Provider and name by whose price a call is bounded before it is made: behind a route, the dearest upstream, or one of which
+        nobody knows the price."""
+        found, most = ("", ""), -1.0
+        for id in [u.model for u in model.route.upstreams] if isinstance(model, RoutedModel) else [model.id]:
+            provider, _, name = id.partition("/")
+            with contextlib.suppress(NotFound):  # what is built in
+                provider = self.providers.get(provider, project).priced_as or provider
+            priced = provider, name or provider
+            cost = self.price(*priced, Usage(1000, 1000), now_ns())
+            if cost is None:
+                return priced
+            if cost > most:
+                found, most = priced, cost
+        return found
+
     async def probe(self, endpoint: Endpoint, model: str = "") -> tuple[str, ...]:
         """Whether a provider takes its key: by the list of its models, or by a short answer of one. Where a provider has no such list, only
         what its credentials need is fetched. Raises `ModelFailed`."""
@@ -190,7 +206,7 @@ class RemoteModel:
             raise self._cleaned(e) from None
 
     def _finished(self, reply: ModelReply, began: int, first: int | None) -> ModelReply:
-        cost = self._price(self.provider, self.name, reply.usage, now_ns())
+        cost = self._price(self.endpoint.provider.priced_as or self.provider, self.name, reply.usage, now_ns())
         return msgspec.structs.replace(
             reply, model=reply.model or self.name, latency_ns=time.monotonic_ns() - began, first_token_ns=first, cost=cost
         )

@@ -9,11 +9,10 @@ from typing import Any
 import msgspec
 
 from windlass.core.digest import digest_json
-from windlass.core.ids import now_ns
-from windlass.core.message import Delta, ModelReply, ModelRequest, Usage
+from windlass.core.message import Delta, ModelReply, ModelRequest
 from windlass.core.operations.routes import PREFIX, Route
 from windlass.runtime.models.model import Model
-from windlass.runtime.models.routing import Price, Routing
+from windlass.runtime.models.routing import Routing
 
 
 class RoutedModel:
@@ -62,23 +61,6 @@ def _of(reply: ModelReply, upstream: str, routing: Routing) -> ModelReply:
     """The reply, with who gave it and what the attempts before it came to."""
     cost = None if reply.cost is None or routing.spent is None else reply.cost + routing.spent
     return msgspec.structs.replace(reply, upstream=upstream, cost=cost)
-
-
-def priced_as(model: Model, price: Price) -> tuple[str, str]:
-    """Provider and name by whose price a call is bounded before it is made: behind a route, the dearest upstream, or one of which nobody
-    knows the price."""
-    if not isinstance(model, RoutedModel):
-        provider, _, name = model.id.partition("/")
-        return model.provider, name or provider
-    found, most = ("", ""), -1.0
-    for upstream in model.route.upstreams:
-        provider, _, name = upstream.model.partition("/")
-        cost = price(provider, name or provider, Usage(1000, 1000), now_ns())
-        if cost is None:
-            return provider, name or provider
-        if cost > most:
-            found, most = (provider, name or provider), cost
-    return found
 
 
 def drawn_by(model: Model, digest: str) -> str:

@@ -75,7 +75,7 @@ def source_of(product: str, address: str, environ: Mapping[str, str] = os.enviro
         return phoenix.Phoenix(Foreign("Phoenix", address, phoenix.headers_of(environ), phoenix.KEY))
     if product == "langfuse":
         return langfuse.Langfuse(Foreign("Langfuse", address, langfuse.headers_of(environ), langfuse.VARIABLES))
-    raise Invalid(f"{product[:40]!r} is not read here", where="product", remedy="name mlflow, phoenix or langfuse")
+    raise Invalid(f"{product[:40]!r} is not read here", where="product", remedy="name mlflow, phoenix, langfuse or litellm")
 
 
 def bring(

@@ -242,7 +242,7 @@ class _Import:
             if plain:
                 wanted.name = wanted.provider
                 continue
-            host = urlsplit(wanted.fields.get("base_url") or wanted.fields.get("endpoint") or "").netloc
+            host = _short(urlsplit(wanted.fields.get("base_url") or wanted.fields.get("endpoint") or "").netloc)
             base = re.sub(r"[^a-z0-9]+", "-", f"{wanted.provider.removesuffix('-compatible')}-{host or 'further'}".lower()).strip("-")[:36]
             wanted.name = next(
                 n for i in range(1, 10_000) if (n := base if i == 1 else f"{base[:34]}-{i}") not in taken | {wanted.provider}
@@ -288,6 +288,12 @@ class _Import:
                 self._leave(section, "read for the keys above; the rest belongs into the server's environment")
             elif section not in ("model_list", "litellm_settings", "router_settings", "general_settings"):
                 self._leave(str(section), "another file: import it too" if section == "include" else "there is nothing of the kind here")
+
+
+def _short(host: str) -> str:
+    """What tells a host from others: its first label that says something; all of an address in numbers."""
+    labels = host.partition(":")[0].split(".")
+    return host if labels[-1].isdigit() else next((label for label in labels if label not in ("api", "www")), "")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
