@@ -107,6 +107,19 @@ def test_again_changes_nothing_and_what_came_can_be_called(client: Client, confi
     assert not found["openai"].ready  # its key is the environment's, which has none here
 
 
+def test_what_a_name_means_is_a_route(client: Client, config: Path) -> None:
+    config.write_text(CONFIG.replace("router_settings: {", "router_settings: {fallbacks: [{gpt-4o: [claude]}], "))
+    bring_config(client, config, environ=ENVIRON)
+    found = {r.name: r.route for r in client.routes.list().items}
+    assert set(found) == {"gpt-4o", "claude", "local", "llama"}
+    assert [(u.model, u.weight, u.tier) for u in found["gpt-4o"].upstreams] == [
+        ("azure-deployments/gpt-4o-eu", 2.0, 1), ("azure-deployments-us/gpt-4o-us", 1.0, 1), ("openai/gpt-4o", 1.0, 1),
+        ("bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0", 1.0, 2),
+    ]  # fmt: skip
+    bring_config(client, config, environ=ENVIRON)
+    assert {r.name: r.route for r in client.routes.list().items} == found
+
+
 def test_no_key_is_repeated(client: Client, config: Path, tmp_path: Path) -> None:
     done: ConfigImport = bring_config(client, config, environ=ENVIRON)
     told = msgspec.json.encode(done).decode() + repr(done) + json.dumps(msgspec.to_builtins(client.providers.list()))

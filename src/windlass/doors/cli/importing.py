@@ -83,8 +83,6 @@ def _config(session: Session, file: Path, dry: bool) -> None:
     session.table(("line", "what", "brought"), [(str(c.line), c.where, c.said) for c in done.carried], right=frozenset({0}))
     session.print("", "not carried:")
     session.table(("line", "what", "why"), [(str(c.line), c.where, c.said) for c in done.left], right=frozenset({0}))
-    for route in done.routes:
-        session.print(f"not carried yet: the route {plain(route.name)} → {plain(', '.join(u.model for u in route.upstreams))}")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """LiteLLM's config.yaml: which providers it calls, at which addresses, with which keys. Says of every line what became of it.
 
 Keys go into the server's sealed store and are never repeated, nor is the value of any setting. The file is only read. Done again,
-nothing changes. What several upstreams of one name are in it is given back as `routes`.
+nothing changes. What a name means in it, where that is no model of the same name, becomes a route.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import yaml
 
 from windlass.core.errors import Invalid, WindlassError
 from windlass.core.operations.providers import ModelProvider
+from windlass.core.operations.routes import RouteSet
 from windlass.sdk.client import Client
 from windlass.sdk.importing.litellm_words import (
     BARE,
@@ -58,7 +59,7 @@ class ConfigRoute(msgspec.Struct):
 
 
 class ConfigImport(msgspec.Struct, omit_defaults=True):
-    """`carried` was brought, or, in a dry run, would be; `left` could not be, with the reason."""
+    """`carried` was brought, or, in a dry run, would be; `left` could not be, with the reason. `routes` are names that clients use."""
 
     file: str
     dry: bool
@@ -120,8 +121,11 @@ class _Import:
         for wanted in self.wanted:
             self._give(wanted)
         self._settings()
+        routes = tuple(self._routes())
+        for route in routes:
+            self._set(route, {r.name: r for r in routes})
         by_line = [tuple(sorted(found, key=lambda x: x.line)) for found in (self.carried, self.left)]
-        return ConfigImport(str(self.path), self.dry, by_line[0], by_line[1], tuple(self._routes()), self.keys)
+        return ConfigImport(str(self.path), self.dry, by_line[0], by_line[1], routes, self.keys)
 
     def _leave(self, where: str, why: str) -> None:
         self.left.append(ConfigLine(where, self._line(where), why))
@@ -277,6 +281,35 @@ class _Import:
             if len(upstreams) > 1 or upstreams[0].model != name or upstreams[0].settings:
                 yield ConfigRoute(name, tuple(upstreams))
 
+    def _set(self, route: ConfigRoute, every: Mapping[str, ConfigRoute]) -> None:
+        """Have its upstreams answer for a name here too, and those that `fallbacks` names when they fail."""
+        upstreams = [_upstream(u, int(u.settings.get("order") or 1)) for u in route.upstreams]
+        last = max(u["tier"] for u in upstreams)
+        for tier, name in enumerate(self._fallbacks(route.name), last + 1):
+            further = [_upstream(u, tier) for u in every[name].upstreams] if name in every else [{"model": name, "tier": tier}]
+            upstreams += [u for u in further if u["model"] not in {known["model"] for known in upstreams}]
+        waits = [float(t) for u in route.upstreams if isinstance(t := u.settings.get("timeout"), int | float) and t > 0]
+        made = {"upstreams": upstreams, **({"timeouts": {"attempt_s": max(waits)}} if waits else {})}
+        at = next((w.at for name, w, _, _ in self.upstreams if name == route.name), "model_list")
+        try:
+            checked = msgspec.convert({"name": route.name, "route": made}, RouteSet)
+            if not self.dry:
+                self.client.routes.set(route.name, checked.route)
+        except (msgspec.ValidationError, WindlassError) as e:
+            why = e.message if isinstance(e, WindlassError) else str(e)
+            self._leave(at, f"no route {route.name}: {why}")
+            return
+        self._carry(at, f"route {route.name} → {', '.join(u['model'] for u in upstreams)}")
+
+    def _fallbacks(self, name: str) -> list[str]:
+        """Names that are asked when every upstream of one failed."""
+        found: list[str] = []
+        for section in ("router_settings", "litellm_settings"):
+            said = self.config.get(section)
+            for entry in (said.get("fallbacks") or []) if isinstance(said, dict) else ():
+                found += [str(n) for n in (entry.get(name) or [])] if isinstance(entry, dict) else []
+        return list(dict.fromkeys(n for n in found if n != name))
+
     def _settings(self) -> None:
         """Everything beside the list of models, by name; values are not repeated."""
         for section, known in (("litellm_settings", SETTINGS), ("router_settings", SETTINGS), ("general_settings", GENERAL)):
@@ -288,6 +321,19 @@ class _Import:
                 self._leave(section, "read for the keys above; the rest belongs into the server's environment")
             elif section not in ("model_list", "litellm_settings", "router_settings", "general_settings"):
                 self._leave(str(section), "another file: import it too" if section == "include" else "there is nothing of the kind here")
+
+
+def _upstream(of: Upstream, tier: int) -> dict[str, Any]:
+    """One of those that a name means, as a route has it: its share is what the file says of weight, else of requests or tokens a minute."""
+    said = of.settings
+    share = next((float(v) for k in ("weight", "rpm", "tpm") if isinstance(v := said.get(k), int | float) and v > 0), 1.0)
+    at_once = said.get("max_parallel_requests")
+    return {
+        "model": of.model,
+        "weight": share,
+        "tier": tier,
+        **({"concurrency": at_once} if isinstance(at_once, int) and at_once > 0 else {}),
+    }
 
 
 def _short(host: str) -> str:

@@ -29,12 +29,13 @@ CREDENTIALS = {
 }  # fmt: skip
 OF_A_ROUTE = ("weight", "rpm", "tpm", "order", "max_parallel_requests", "timeout", "stream_timeout", "max_retries", "cooldown_time")
 
-_ROUTE = "belongs to routes"
+_ROUTE = "windlass routes set says it of each route"
+_LATER = "became later tiers of routes; of a name that means the model of that name nothing is carried"
 _LIMIT = "budgets and limits are not carried: nothing here says of whom they are"
 SETTINGS = {
     "num_retries": "the setting retries, WINDLASS_RETRIES", "request_timeout": "the setting total_seconds, WINDLASS_TOTAL_SECONDS",
     "timeout": "the setting total_seconds, WINDLASS_TOTAL_SECONDS", "stream_timeout": "the setting between_tokens_seconds",
-    "routing_strategy": _ROUTE, "routing_strategy_args": _ROUTE, "fallbacks": _ROUTE, "default_fallbacks": _ROUTE,
+    "routing_strategy": _ROUTE, "routing_strategy_args": _ROUTE, "fallbacks": _LATER, "default_fallbacks": _ROUTE,
     "context_window_fallbacks": _ROUTE, "content_policy_fallbacks": _ROUTE, "model_group_alias": _ROUTE, "allowed_fails": _ROUTE,
     "cooldown_time": _ROUTE, "retry_policy": _ROUTE, "enable_pre_call_checks": _ROUTE,
     "drop_params": "a parameter that a model has no word for is refused here, never dropped in silence",
