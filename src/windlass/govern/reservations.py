@@ -301,6 +301,7 @@ class Reservations:
         return math.ceil((cost or 0.0) * NANO)
 
     def _refused(self, rule: _Rule, wanted: Wanted, need: int, count: Count, counter: Counter) -> WindlassError:
+        self._used.set()  # what stands in the way may be of a process that was killed: the next look gives it back
         x = rule.limit
         whose = rule.who or x.subject
         if need > counter.amount and x.measured in ("tokens", "dollars"):
