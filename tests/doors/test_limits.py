@@ -17,6 +17,7 @@ import pytest
 from tests.doors.server import Server, until
 from tests.doors.test_store_away import workspace
 
+pytestmark = pytest.mark.slow
 HELLO = [{"role": "user", "content": "hi"}]
 SAID: list[dict[str, Any]] = [
     {"text": "Hello there, and so on"},

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine
+from tests.govern.limit_world import Node, answered
 
 from windlass.core.actor import OWNER
 from windlass.core.errors import Busy, Unauthenticated, Unavailable
@@ -16,6 +17,7 @@ from windlass.core.operations.system import KeyChange, KeyQuery, KeyRequest
 from windlass.core.ref import Ref
 from windlass.govern import standby as module
 from windlass.govern.actors import Actors
+from windlass.govern.leases import Leases
 from windlass.govern.limits import Limits
 from windlass.govern.sessions import Sessions
 from windlass.govern.standby import FILE, Standby
@@ -32,6 +34,12 @@ class Away:
     def __init__(self, home: Home) -> None:
         self.there = open_meta(home.database_url)
         self.gone = create_engine(f"sqlite:///{home.path}/no/such/folder.db")
+
+    def return_to(self, node: Node) -> None:
+        """It is back, for a node that went on without it."""
+        node.standby.open(self.there)
+        assert node.reservations._leases is not None
+        node.reservations._leases._engine = self.there
 
 
 @pytest.fixture
@@ -142,12 +150,11 @@ def test_labels_of_releases_and_limits_are_in_it(home: Home, store: Away) -> Non
     assert copy.copy is not None and [x.subject for x in copy.copy.limits] == ["project"]
 
 
-async def test_limits_hold_while_the_store_is_away(home: Home, store: Away, tmp_path: Path) -> None:
-    from tests.govern.limit_world import Node, answered
-
+async def test_limits_hold_while_the_store_is_away(home: Home, store: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node = Node(store.there, tmp_path / "a")
     node.standby._thread = threading.Thread(target=lambda: None)
     node.set("requests", 3)
+    node.set("requests", 1, subject="user:*")  # of a user who comes only then, nothing was counted yet
     for _ in range(2):
         held = await node.hold()
         assert held is not None
@@ -157,14 +164,21 @@ async def test_limits_hold_while_the_store_is_away(home: Home, store: Away, tmp_
     again = Node(store.gone, tmp_path / "a")
     again.standby._thread = node.standby._thread
     again.standby.look()
-    held = await again.hold()
-    with pytest.raises(Busy):
-        await again.hold()
+    with monkeypatch.context() as m:
+        m.setattr(Leases, "lease", lambda *_: pytest.fail("the store is not asked, it might hang"))
+        held = await again.hold(user="new")
+        with pytest.raises(Busy, match="user:new"):
+            await again.hold(user="new")
+        with pytest.raises(Busy, match="project"):
+            await again.hold()
     assert held is not None
     held.settle(answered(1, 1))
     again.reservations.save()  # nothing is lost where it cannot be entered
-    node.reservations.save()
-    assert node.uses() == [(3.0, 0.0)]
+    store.gone.dispose()
+    store.return_to(again)
+    again.standby.look()
+    again.reservations.save()
+    assert sorted(node.uses()) == [(1.0, 0.0), (3.0, 0.0)]
 
 
 def test_the_file_changes_when_something_does_and_not_otherwise(home: Home, store: Away) -> None:

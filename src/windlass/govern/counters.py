@@ -80,6 +80,7 @@ class Counters:
         self._guard = threading.Lock()
         self._slots: dict[bytes, int] = {}
         self._column, self._column_lock = self._take_column()
+        self.reclaim()
 
     def _take_column(self) -> tuple[int, int]:
         for column in range(COLUMNS):

@@ -73,11 +73,15 @@ class Leases:
                 if not self.alone:
                     self._enter(c, counter, used, cap, self.node in known)
         except Unavailable:
-            if not count.leased_ns:  # a window that nobody knows, or another amount: a share of it
-                self._counters.lease(need, counter.amount if self.alone else counter.amount // max(1, nodes), 1)
+            if not count.leased_ns:
+                self.take(counter, nodes)
             return False
         self._counters.lease(need, cap, now, used)
         return others
+
+    def take(self, counter: Counter, nodes: int) -> None:
+        """Without the database, of a window that nobody knows or a limit that was changed: a node's share."""
+        self._counters.lease(counter.need(0), counter.amount if self.alone else counter.amount // max(1, nodes), 1)
 
     def _cap(self, counter: Counter, known: Mapping[str, Any], used: int, wanted: int, now: int) -> tuple[int, bool]:
         """How far this node may go, and whether others hold leave that is not used."""

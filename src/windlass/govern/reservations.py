@@ -202,6 +202,9 @@ class Reservations:
                 raise self._refused(rules[place], wanted, needs[place], counts[place], at[place])
             self._touched[at[place].key] = at[place]
             nodes = self._standby.copy.nodes if self._standby.copy else 1
+            if self._standby.away:
+                self._leases.take(at[place], nodes)
+                continue
             others = await asyncio.to_thread(self._leases.lease, at[place], needs[place], nodes)
             if full and not self._fits(asked[place]):
                 if not others:
@@ -301,6 +304,7 @@ class Reservations:
         return math.ceil((cost or 0.0) * NANO)
 
     def _refused(self, rule: _Rule, wanted: Wanted, need: int, count: Count, counter: Counter) -> WindlassError:
+        self._used.set()  # what stands in the way may be of a process that was killed: the next look gives it back
         x = rule.limit
         whose = rule.who or x.subject
         if need > counter.amount and x.measured in ("tokens", "dollars"):
