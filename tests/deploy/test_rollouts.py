@@ -242,6 +242,8 @@ def test_callers_are_kept_on_their_arm_and_spans_say_which(app: App, base: str, 
         assert told == [rollout.id, 1, arm] and user not in root.attributes[names.ROLLOUT_UNIT]
         answered[arm] += 1
         last = result.trace
+        why = app.client.traces.why(last)
+        assert why.verdict == rollout.verdict if arm == "candidate" else why.released_ns
     assert len(answered) == 2
     assert app.client.run(f"release/answer@{base}", "question 1").versions[0].endswith(base)  # an exact version is that one
     app.client.traces.score(last, "helpful", True)
