@@ -13,6 +13,7 @@ from windlass.core.actor import OWNER
 from windlass.core.errors import StoreAway
 from windlass.core.operations.rollouts import Rollout, RolloutGuard
 from windlass.core.ref import Ref
+from windlass.core.rollout import Assigned
 from windlass.deploy import rollout_arms
 from windlass.deploy.rollout_arms import RolloutArms, chosen_of
 from windlass.deploy.rollout_rows import at_share, ended, keep
@@ -114,12 +115,21 @@ def test_only_what_stands_on_its_base_is_parted(engine: Engine) -> None:
         assert asyncio.run(arms.choose(release, environment, call("anna"))) is None
 
 
-def test_a_user_stays_and_a_shadow_never_answers() -> None:
+def assigned(made: Rollout, user: str, trace: str = "1" * 32) -> Assigned:
+    chosen = chosen_of(made, call(user, trace))
+    assert chosen is not None and not chosen.beside and chosen.candidate.digest == NEW
+    return chosen.assigned
+
+
+def test_a_user_stays() -> None:
     for user in ("anna", "ben", "cleo"):
-        first = chosen_of(rollout(), call(user, "1" * 32)).assigned
-        again = chosen_of(rollout(), call(user, "2" * 32)).assigned
-        raised = chosen_of(at_share(rollout(), 1), call(user)).assigned
+        first, again = assigned(rollout(), user), assigned(rollout(), user, "2" * 32)
+        raised = assigned(at_share(rollout(), 1), user)
         assert (first.arm, first.place) == (again.arm, again.place) == (first.arm, raised.place)
         assert not (first.arm == "candidate" and raised.arm == "base") and raised.stage == 2
+
+
+def test_a_shadow_runs_beside_its_share_of_calls_and_never_answers() -> None:
     shadows = [chosen_of(rollout(mode="shadow"), call("anna", f"{n:032x}")) for n in range(1, 200)]
-    assert {s.assigned.arm for s in shadows} == {"base"} and 60 < sum(s.beside for s in shadows) < 140
+    beside = [s for s in shadows if s is not None]
+    assert {(s.assigned.arm, s.beside) for s in beside} == {("base", True)} and 60 < len(beside) < 140

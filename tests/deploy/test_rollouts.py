@@ -242,6 +242,8 @@ def test_callers_are_kept_on_their_arm_and_spans_say_which(app: App, base: str, 
         assert told == [rollout.id, 1, arm] and user not in root.attributes[names.ROLLOUT_UNIT]
         answered[arm] += 1
         last = result.trace
+        why = app.client.traces.why(last)
+        assert why.verdict == rollout.verdict if arm == "candidate" else why.released_ns
     assert len(answered) == 2
     assert app.client.run(f"release/answer@{base}", "question 1").versions[0].endswith(base)  # an exact version is that one
     app.client.traces.score(last, "helpful", True)
@@ -352,7 +354,8 @@ def test_a_unit_counts_once_at_each_share_with_the_chance_it_had(app: App) -> No
     for _ in range(3):
         for user in users:
             traffic.call(user, lambda arm: {}, r=rollout)
-    assert sum(traffic.look().evidence[0].units) == 60
+    found = traffic.look()
+    assert sum(found.evidence[0].units) == 60 and [sum(a.units for a in found.arms), sum(a.calls for a in found.arms)] == [60, 180]
     stepped = app.client.rollouts.step(rollout.id, "go on")
     for user in users:
         traffic.call(user, lambda arm: {}, r=stepped)
@@ -389,3 +392,4 @@ def test_a_shadow_answers_nobody(app: App, base: str) -> None:
     done(app, app.platform.watching.run("default", rollout.id))
     found = app.client.rollouts.show(rollout.id)
     assert found.evidence[0].units == (found.arms[1].calls, found.arms[1].calls) and found.arms[1].calls >= 6
+    assert [a.units for a in found.arms] == [a.calls for a in found.arms]

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from windlass.core.errors import StoreAway
 from windlass.core.operations.rollouts import Rollout
 from windlass.core.ref import Ref
-from windlass.core.rollout import Arm, Assigned, arm_of, place_of, unit_of
+from windlass.core.rollout import Assigned, arm_of, place_of, unit_of
 from windlass.deploy.rollout_rows import running
 from windlass.runtime.context import RunContext
 from windlass.runtime.shadows import Chosen
@@ -61,12 +61,13 @@ class RolloutArms:
         self._read = began
 
 
-def chosen_of(rollout: Rollout, context: RunContext) -> Chosen:
-    """Who answers a call while it runs. A shadow draws its lot for each call, since nobody sees it."""
+def chosen_of(rollout: Rollout, context: RunContext) -> Chosen | None:
+    """Who answers a call while it runs. A shadow draws its lot for each call; None for one that nothing runs beside."""
+    candidate = Ref("release", rollout.release, rollout.candidate, None, rollout.project)
     shadow = rollout.mode == "shadow"
     unit = f"trace:{context.trace}" if shadow else unit_of(rollout.by, context.user, context.session, context.trace)
     place = place_of(rollout.id, unit)
-    drawn = arm_of(place, rollout.shares[-1])
-    arm: Arm = "base" if shadow else drawn
-    candidate = Ref("release", rollout.release, rollout.candidate, None, rollout.project)
-    return Chosen(Assigned(rollout.id, rollout.stage, arm, place), candidate, beside=shadow and drawn == "candidate")
+    arm = arm_of(place, rollout.shares[-1])
+    if not shadow:
+        return Chosen(Assigned(rollout.id, rollout.stage, arm, place), candidate)
+    return Chosen(Assigned(rollout.id, rollout.stage, "base", place), candidate, beside=True) if arm == "candidate" else None

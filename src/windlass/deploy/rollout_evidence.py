@@ -126,13 +126,14 @@ def take(unit: Unit, trial: Trial, tallies: Sequence[Tally]) -> None:
         return
     failed = trial.status == "error"
     seconds = None if failed else max(0.0, (trial.end_ns - trial.start_ns) / 1e9)
-    told_before = trial.span_id in unit.calls
+    told_before, first = trial.span_id in unit.calls, all(call.arm != arm for call in unit.calls.values())
     if told_before or len(unit.calls) < MOST_RUNS:
         unit.calls[trial.span_id] = Call(arm, seconds, trial.cost, trial.not_compared is not None)
     if told_before or trial.not_compared is not None:
         return
     tally = tallies[ARMS.index(arm)]
     tally.calls += 1
+    tally.units += first
     tally.failed += failed
     if trial.cost is not None:
         tally.cost += trial.cost
@@ -150,12 +151,9 @@ def chance(rollout: Rollout, place: int, stage: int, seen: Iterable[int]) -> flo
 
 def count(evidence: Evidence, rollout: Rollout, unit: Unit) -> None:
     """Let a unit that has settled count for the guards it has not counted for."""
-    first, unit.settled = not unit.settled, True
+    unit.settled = True
     if unit.stage != rollout.stage:
         return
-    if first:
-        for arm in ARMS if rollout.mode == "shadow" else (arm_of(unit.place, rollout.shares[-1]),):
-            evidence.tallies[ARMS.index(arm)].units += 1
     for guard in rollout.guards:
         if guard.metric not in unit.done:
             _count_for(guard, evidence, rollout, unit)

@@ -62,6 +62,14 @@ def running(c: Connection, ref: Ref | None = None, environment: str | None = Non
     return [rollout_of(row) for row in c.execute(found.order_by(r.id)).all()]
 
 
+def rolled_out(c: Connection, ref: Ref, at_ns: int) -> list[Rollout]:
+    """Those by which a version of a release answered at a time, newest first."""
+    r = rollouts.c
+    found = select(rollouts).where(r.project == ref.project, r.release == ref.name, r.created_ns <= at_ns).order_by(r.id.desc())
+    all_of = map(rollout_of, c.execute(found).all())
+    return [one for one in all_of if one.candidate == ref.digest and (one.ended_ns is None or at_ns <= one.ended_ns)]
+
+
 def keep(c: Connection, rollout: Rollout, *, next_ns: int | None = None, **more: Any) -> None:
     """Write one down as it is now. One that ended is not looked at any more, and what it was compared on is its evidence alone."""
     next_ns = next_ns if rollout.status == "running" else None

@@ -14,6 +14,7 @@ from windlass.core.actor import Actor
 from windlass.core.operations.traces import Given, TraceShow, Why
 from windlass.core.ref import parse_ref
 from windlass.core.span import Span
+from windlass.deploy.rollout_rows import rolled_out
 from windlass.govern.permissions import guard
 from windlass.registry import origins
 from windlass.store.meta import read
@@ -59,7 +60,9 @@ class Reasons:
                 .order_by(m.id.desc())
                 .limit(1)
             ).first()  # fmt: skip
-        return (row.verdict, row.at_ns) if row else (None, None)
+            if row is not None:
+                return row.verdict, row.at_ns
+            return next(((r.verdict, r.created_ns) for r in rolled_out(c, ref, at_ns)), (None, None))
 
 
 def passages(spans: Sequence[Span]) -> list[Given]:

@@ -81,8 +81,8 @@ class RolloutEvidence(msgspec.Struct, omit_defaults=True):
 
 
 class RolloutArm(msgspec.Struct, omit_defaults=True):
-    """What one arm did. `latency_s` and the quantiles are of calls that were answered, in seconds; `cost` in US dollars, of the calls whose
-    cost is known, `priced` of them."""
+    """What one arm did. `units` are users, sessions or single calls, each once at each share. `latency_s` and the quantiles are of calls
+    that were answered, in seconds; `cost` in US dollars, of the calls whose cost is known, `priced` of them."""
 
     name: str
     digest: str
