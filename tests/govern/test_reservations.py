@@ -20,7 +20,8 @@ from windlass.core.errors import Busy
 from windlass.core.message import Message, ModelReply, TextPart, Usage
 from windlass.govern import reservations as module
 from windlass.govern.prices import Prices
-from windlass.govern.reservations import BYTES_A_TOKEN, MEDIA_TOKENS, OUTPUT_TOKENS, Held, most_out, tokens_in
+from windlass.govern.reservations import Held
+from windlass.govern.sizes import BYTES_A_TOKEN, MEDIA_TOKENS, OUTPUT_TOKENS, most_out, tokens_in
 from windlass.govern.windows import FOREVER, forecast, window_at
 from windlass.store.home import Home
 from windlass.store.meta import open_meta, store_url

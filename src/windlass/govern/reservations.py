@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,22 +21,19 @@ import msgspec
 
 from windlass.core.errors import Busy, Unavailable, WindlassError
 from windlass.core.ids import now_ns
-from windlass.core.message import Message, ModelReply, ModelRequest, Usage
+from windlass.core.message import Message, ModelReply, Usage
 from windlass.core.operations.limits import LimitState, amount_said, said
 from windlass.govern.counters import Count, Counters, Need, key_of
 from windlass.govern.leases import RENEW_NS, Counter, Leases
 from windlass.govern.prices import Prices
+from windlass.govern.sizes import tokens_in
 from windlass.govern.standby import Standby
 from windlass.govern.windows import FOREVER, window_at
 
-BYTES_A_TOKEN = 3  # of a request; English has some 4, code 3, Chinese 2 to 3
-MEDIA_TOKENS = 2000  # set aside for an image or a file that is sent inline
-OUTPUT_TOKENS = 4096  # set aside for an answer whose length nobody bounds
 NANO = 1_000_000_000
 SAVE_SECONDS = 1.0  # between two entries of what was used into the database
 GIVE_BACK_TRIES, GIVE_BACK_SECONDS = 3, 0.5  # for leave that other nodes have and do not use
 KEPT = 4096  # whose limits are remembered
-_INLINE = re.compile(rb"[A-Za-z0-9+/=_-]{512,}")
 
 
 class Wanted(NamedTuple):
@@ -59,27 +55,6 @@ class _Rule(NamedTuple):
     limit: LimitState
     amount: int
     who: str
-
-
-def tokens_in(request: bytes) -> int:
-    """About how many tokens a request of this many bytes has, rather too many than too few."""
-    media = 0
-    if b"base64" in request:
-        request, media = _INLINE.subn(b"", request)
-    return -(-len(request) // BYTES_A_TOKEN) + media * MEDIA_TOKENS
-
-
-def tokens_of(request: ModelRequest) -> tuple[int, int]:
-    """Of a request in our words: about how many tokens it has, and at most its answer."""
-    text = msgspec.json.encode((request.messages, request.tools, request.output_schema))
-    return tokens_in(text), most_out(request.parameters)
-
-
-def most_out(fields: Any) -> int:
-    """The most tokens that answers may have, by a request's fields; `OUTPUT_TOKENS` each where it bounds none."""
-    found = [v for n in ("max_completion_tokens", "max_tokens", "max_output_tokens") if isinstance(v := fields.get(n), int) and v > 0]
-    n = fields.get("n")
-    return (found[0] if found else OUTPUT_TOKENS) * (n if isinstance(n, int) and n > 1 else 1)
 
 
 class Held:

@@ -18,7 +18,8 @@ from windlass.core.artifacts import ComponentBody, ModelBody, PromptBody, Versio
 from windlass.core.digest import short
 from windlass.core.errors import ModelFailed, RunFailed, WindlassError
 from windlass.core.message import Message, ModelReply, ModelRequest, TextPart
-from windlass.govern.reservations import Held, Reservations, Wanted, released, tokens_of
+from windlass.govern.reservations import Held, Reservations, Wanted, released
+from windlass.govern.sizes import tokens_of
 from windlass.runtime.context import Records, RunContext, Step, shown, step
 from windlass.runtime.draws import Draws
 from windlass.runtime.library import Library, body_of

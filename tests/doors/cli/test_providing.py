@@ -48,7 +48,7 @@ def test_a_config_of_litellm(shell: Shell) -> None:
         "general_settings: {master_key: sk-master-planted}\n"
     )
     dry = shell("import", "litellm", "config.yaml", "--dry-run")
-    assert "1 key would be given" in dry.stdout and "the route a" in dry.stdout
+    assert "1 key would be given" in dry.stdout and "route a → groq/llama" in dry.stdout
     assert not shell.json("providers")["items"][0].get("keys")
     done = shell("import", "litellm", "config.yaml")
     assert "1 key given" in done.stdout and "general_settings.master_key" in done.stdout

@@ -32,7 +32,8 @@ from windlass.doors.gateway.calls import Call
 from windlass.doors.gateway.exchange import JSON, ClientGone, Exchange, Receive, Scope, Send
 from windlass.doors.gateway.relay import Relay, speaks
 from windlass.doors.gateway.routed import Asked, Routed
-from windlass.govern.reservations import Reservations, most_out, released, tokens_in
+from windlass.govern.reservations import Reservations, released
+from windlass.govern.sizes import most_out, tokens_in
 from windlass.runtime.context import Records
 from windlass.runtime.models import Model, Models, RemoteModel, RoutedModel
 
