@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import os
+import resource
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +32,7 @@ from windlass.settings import load_settings
 from windlass.store.home import Home
 
 BACKLOG = 1024
+AT_ONCE = 4096  # requests under way; further ones wait. Most of them are streams, which wait themselves
 DRAIN_SECONDS = 1.5  # how long requests under way may take to end after the server was told to
 TELL_SECONDS = 1.0  # how long those that did not may take to be told so
 GARBAGE = 10_000  # objects that came and did not go, between collections of the young
@@ -59,7 +62,7 @@ async def serve(home: Path, socket: int, host: str, address: str, name: str, grp
     application = Application(platform, host)
     server = Listening(
         application, socket, interface=Interfaces.ASGINL, http=HTTPModes.http1, log_enabled=False, websockets=False,
-        backlog=BACKLOG, http1_settings=HTTP1Settings(header_read_timeout=15_000),
+        backlog=BACKLOG, backpressure=AT_ONCE, http1_settings=HTTP1Settings(header_read_timeout=15_000),
     )  # fmt: skip
     port = Port(application.intake, listening_socket(fileno=grpc), home / "run" / f"{name}.sock") if grpc is not None else None
     stopped = asyncio.Event()
@@ -87,6 +90,14 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GARBAGE, 10, 10)
 
 
+def _allow_many_streams() -> None:
+    """As many open files as this user may have: a stream is two, and systems often give 1,024 to who does not ask."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if most == resource.RLIM_INFINITY else most
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="windlass.doors.worker", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
@@ -96,6 +107,7 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--grpc", type=int)
     given = parser.parse_args()
+    _allow_many_streams()
     uvloop.run(serve(given.home, given.socket, given.host, given.address, given.name, given.grpc))
     os._exit(0)  # connections that outlived the drain are cut; everything of ours is closed
 

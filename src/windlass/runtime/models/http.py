@@ -63,7 +63,7 @@ class Retries(msgspec.Struct, frozen=True):
 class Http:
     """Calls providers. One per process; sessions are made on first use, one per event loop."""
 
-    def __init__(self, timeouts: Timeouts = Timeouts(), retries: Retries = Retries(), *, connections: int = 1024) -> None:
+    def __init__(self, timeouts: Timeouts = Timeouts(), retries: Retries = Retries(), *, connections: int = 8192) -> None:
         self.timeouts = timeouts
         self._retries = retries
         self._connections = connections
