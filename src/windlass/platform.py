@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import cached_property, partial
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,11 +22,10 @@ from windlass.agentops.grants import Grants
 from windlass.agentops.secrets import Secrets
 from windlass.agentops.stops import Stops
 from windlass.agentops.tools import Tools
-from windlass.core.actor import OWNER, Actor
+from windlass.core.actor import Actor
 from windlass.core.errors import Invalid
 from windlass.core.operations import Operation
 from windlass.core.operations.runs import ModelEntry
-from windlass.core.ref import parse_ref
 from windlass.core.weights import parse_identity
 from windlass.deploy.approvals import ReleaseApprovers
 from windlass.deploy.batches import Batches
@@ -82,15 +81,13 @@ from windlass.govern.sessions import Sessions, cookie_name
 from windlass.govern.standby import Standby
 from windlass.jobs.durable import DurableJobs
 from windlass.jobs.spread import Spread
-from windlass.jobs.work import Jobs, LoopJobs, Work
+from windlass.jobs.work import Jobs, LoopJobs
 from windlass.monitor.alerts import Alerts
-from windlass.monitor.asked import AskedEvents, RolloutEvents, TuneEvents
+from windlass.monitor.asked import AskedEvents, TuneEvents
 from windlass.monitor.delivery import Deliveries
 from windlass.monitor.drifting import Drifts
-from windlass.monitor.ground import Grounds
 from windlass.monitor.measuring import Measuring
 from windlass.monitor.monitors import Monitors
-from windlass.monitor.online import Online
 from windlass.monitor.quality import Quality
 from windlass.registry.datasets import Datasets
 from windlass.registry.diff import Diffs
@@ -114,7 +111,6 @@ from windlass.runtime.brokering import Brokering
 from windlass.runtime.chains import gateway_environment
 from windlass.runtime.context import Records, RunContext
 from windlass.runtime.draws import Draws, TableDraws
-from windlass.runtime.embeddings import encoding
 from windlass.runtime.encoders import Encoders
 from windlass.runtime.execute import Executor
 from windlass.runtime.indexes import Indexes
@@ -151,10 +147,9 @@ from windlass.traces.views import Views
 from windlass.tune.comparing import Comparing
 from windlass.tune.tunes import Tunes
 from windlass.tune.working import Working
+from windlass.works import Works
 
 if TYPE_CHECKING:
-    from windlass.deploy.rollout_watching import RolloutWatch
-    from windlass.monitor.looking import Looking
     from windlass.traces.projector import Projection
 
 P = TypeVar("P", bound=msgspec.Struct)
@@ -211,7 +206,8 @@ class Platform:
             self.standby, self.prices, lambda: Counters(counting), lambda counters: Leases(self.engine, counters, counting)
         )
         self._open_govern(owner_key, environ)
-        self.jobs: Jobs = DurableJobs() if self.address else LoopJobs(self.works, self._running_loop)
+        self.works = Works(self)
+        self.jobs: Jobs = DurableJobs() if self.address else LoopJobs(self.works.by_kind, self._running_loop)
         self._open_registry(environ)
         self._open_runtime()
         self._open_evaluate(commands)
@@ -361,50 +357,6 @@ class Platform:
         most = self.settings.evaluation_concurrency
         self.spread = Spread(self.settings.ray, "windlass.doors.rows:open_rows", lambda: given_of(self.home.path, self.settings), most)
         return Hands(self.spread.do)
-
-    def works(self) -> dict[str, Work]:
-        """Long work by kind."""
-        return {
-            "evaluation": self.experiments.run, "gate": self.gates.run, "bakeoff": self.bakeoffs.run, "index": self._prepare_index,
-            "pin": self.pin_jobs.run, "pin deadline": self._keep_pin, "monitor": self._look, "delivery": self.deliveries.run,
-            "metric rule": self.measuring.run, "batch": self.batching.run,
-            "load test": self.loadtesting.run, "rollout": self._watch_rollout,
-            "tune": self.tunes.run, "tune comparison": self.comparing.run, "erasure": self.erasures.run,
-        }  # fmt: skip
-
-    @cached_property
-    def looking(self) -> Looking:
-        """The looks of monitors. Made when the first is due: numpy is 20 MB that no other process needs."""
-        from windlass.monitor.looking import Looking
-
-        return Looking(
-            engine=self.engine, grounds=Grounds(self.engine, self.versions, self.datasets, self.outcomes, self.executor.takes),
-            traces=self.traces, encoders=self.encoders, online=Online(self.executor, self.spans, self.records), alerts=self.alerts,
-        )  # fmt: skip
-
-    @cached_property
-    def watching(self) -> RolloutWatch:
-        """The watcher of rollouts. Made when the first is due, as `looking` is."""
-        from windlass.deploy.rollout_watching import RolloutWatch
-
-        return RolloutWatch(self.engine, self.traces.trials, RolloutEvents(self.alerts), self.settings.rollout_seconds)
-
-    async def _watch_rollout(self, project: str, id: str) -> None:
-        await self.watching.run(project, id)
-
-    async def _look(self, project: str, id: str) -> None:
-        await self.looking.run(project, id)
-
-    async def _prepare_index(self, project: str, id: str) -> None:
-        """Have the vectors of an index that was pushed; `id` is its ref."""
-        ref = parse_ref(id, project=project)
-        version = await asyncio.to_thread(self.versions.get, ref.project, ref.kind, ref.name, ref.digest or "")
-        with encoding(self.records, RunContext(actor=OWNER, project=project), [str(version.ref)]):
-            await asyncio.to_thread(self.retrieval.prepare, version)
-
-    async def _keep_pin(self, project: str, id: str) -> None:
-        """Keep what a source will forget soon; `id` begins with the pin's name and digest."""
-        await asyncio.to_thread(self.pins.keep_before_the_end, project, id.partition(" ")[0])
 
     async def ask(self, operation: Operation[P, R], actor: Actor, params: P) -> R:
         """Do one operation for somebody. Synchronous services run in a thread. Raises what the service raises."""

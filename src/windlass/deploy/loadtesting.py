@@ -120,7 +120,8 @@ class ByGateway:
         """Raises `RunFailed` with what the gateway says."""
         import aiohttp
 
-        token = self._tokens.run(context.run, context.project, TOKEN_SECONDS, context.evaluation)
+        payer = context.actor.payer or context.actor.id
+        token = self._tokens.run(context.run, context.project, TOKEN_SECONDS, context.evaluation, payer=payer)
         address = f"{self._address}/invoke/{quote(target.name)}@{(target.digest or '').removeprefix(TAG)}"
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         try:

@@ -91,7 +91,7 @@ def main() -> None:
 
             here = load_settings(home.path, {"host": given.host})
             made.append(Platform(home, here, address=given.address, name="jobs", commands=is_loopback(given.host)))
-        return {kind: load.counted(piece) for kind, piece in made[0].works().items()}
+        return {kind: load.counted(piece) for kind, piece in made[0].works.by_kind().items()}
 
     async def close() -> None:
         await asyncio.gather(*(platform.close() for platform in made))
