@@ -199,7 +199,7 @@ class Platform:
         self.spending = Spending(self.traces, self.engine)
         self.blobs = open_blobs(home, settings.blobs)
         self.prices = Prices(home.path / "prices.toml")
-        self.kept_keys = KeptKeys(self.engine, Keyring(home.path, environ))
+        self.kept_keys = KeptKeys(self.engine, Keyring(home.path, environ), self.standby.provider_keys)
         self.providers = load_providers(home.path / "providers.toml", environ, stored_of(self.kept_keys))
         counting = home.path / "run" / "limits"
         self.reservations = Reservations(
@@ -265,7 +265,7 @@ class Platform:
         http, bars = Http(timeouts, Retries(wanted.retries + 1)), Bars(self.encoders)
         folder = self.home.path / "models"
         self.local = LocalModels(folder, LocalFiles(folder / "files", self.blobs), wanted.model_idle_seconds, wanted.tune_threads)
-        self.route_table = RouteTable(self.engine)
+        self.route_table = RouteTable(self.engine, spare=self.standby.routes)
         if self.address:  # so that they are known should the store go away before anybody asks
             self.route_table.load()
         self.routes = Routes(self.engine, self.route_table, self.providers, self.home.path / "run")

@@ -89,9 +89,11 @@ def test_postgresql_is_killed_under_load(database: PostgreSqlServer, provider: s
     home = tmp_path / "home"
     home.mkdir()
     (home / "providers.toml").write_text(f'[openai]\nbase_url = "{provider}"\nbase_env = ""\n')
-    env = {"WINDLASS_DATABASE": database.store_url(database.empty_store(migrated=False)), VARIABLE: PASSWORD, "OPENAI_API_KEY": "sk-x"}
+    env = {"WINDLASS_DATABASE": database.store_url(database.empty_store(migrated=False)), VARIABLE: PASSWORD}
     up = Server(home, env=env, workers=2)
     with up.client() as client:
+        client.providers.give("openai", "sk-given-0123456789-here")
+        client.routes.set("fast", {"upstreams": [{"model": "openai/gpt-4o-mini"}]})
         client.push(workspace(tmp_path / "shop"))
         client.releases.promote("answer", override="to try")
         key, gone = client.keys.create("app"), client.keys.create("gone")
@@ -121,8 +123,9 @@ def test_postgresql_is_killed_under_load(database: PostgreSqlServer, provider: s
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         until(lambda: all((p := up.parts()[d])["pid"] not in before and p["state"] == "running" for d in ("doors-1", "doors-2")), 60)
-        load.made += 2 * (n := 5)
+        load.made += 3 * (n := 5)
         for _ in range(n):
+            assert load.ask("fast").status_code == 200
             assert load.ask("openai/gpt-4o-mini").status_code == 200
             assert load.ask("answer").status_code == 200
 

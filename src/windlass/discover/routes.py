@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,17 @@ MOST = 500  # routes of one project
 
 _log = logging.getLogger("windlass.routes")
 _route = msgspec.json.Decoder(Route)
+Spare = Callable[[], Mapping[str, dict[str, Route]] | None]
 
 
 class RouteTable:
-    """Routes by project and name. One per process."""
+    """Routes by project and name. One per process. `spare`: what a local copy says of them, for a process that begins while the store is
+    away."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic, spare: Spare = lambda: None) -> None:
         self._engine = engine
         self._clock = clock
+        self._spare = spare
         self._known: dict[str, dict[str, Route]] = {}
         self._version = 0
         self._read_at: float | None = None
@@ -91,20 +94,28 @@ class RouteTable:
             raise Unavailable("the routes cannot be read: the store is away", remedy="ask again when it is back", retry_after_s=2)
 
     def load(self) -> None:
-        """Read what is newer than what is known. Blocks. Raises `Unavailable`."""
+        """Read what is newer than what is known. Blocks. Raises `Unavailable` where the store is away and no copy says."""
         with self._lock:
             began = self._clock()
-            with read(self._engine) as c:
-                newest = c.execute(select(func.max(table.c.version))).scalar() or 0
-                rows = c.execute(select(table).where(table.c.version > self._version).order_by(table.c.version)).all() if newest else []
-            for row in rows:
-                named = dict(self._known.get(row.project, {}))
-                named.pop(row.name, None)
-                if row.body is not None:
-                    named[row.name] = _route.decode(row.body)
-                self._known = {**self._known, row.project: named}  # never changed in place: others read it meanwhile
-                self._version = row.version
-            self._read_at = began
+            try:
+                self._load(began)
+            except Unavailable:
+                if self._read_at is not None or (copied := self._spare()) is None:
+                    raise
+                self._known, self._read_at = dict(copied), began
+
+    def _load(self, began: float) -> None:
+        with read(self._engine) as c:
+            newest = c.execute(select(func.max(table.c.version))).scalar() or 0
+            rows = c.execute(select(table).where(table.c.version > self._version).order_by(table.c.version)).all() if newest else []
+        for row in rows:
+            named = dict(self._known.get(row.project, {}))
+            named.pop(row.name, None)
+            if row.body is not None:
+                named[row.name] = _route.decode(row.body)
+            self._known = {**self._known, row.project: named}  # never changed in place: others read it meanwhile
+            self._version = row.version
+        self._read_at = began
 
     def find(self, project: str, model: str) -> tuple[str, Route] | None:
         """The route that answers for this id in a project, with its name; None where none does."""

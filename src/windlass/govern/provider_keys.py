@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
 
-from windlass.core.errors import Invalid, NotFound, WindlassError
+from windlass.core.errors import Invalid, NotFound, Unavailable, WindlassError
 from windlass.govern.keyring import Keyring
+from windlass.govern.standby import SealedKey
 from windlass.store.meta import read
 from windlass.store.tables import provider_keys
 
@@ -49,10 +50,12 @@ class KeptKeys:
     Args:
         engine: the relational store.
         keyring: what opens them.
+        spare: what a local copy has of them, sealed, for a process that begins while the store is away.
     """
 
-    def __init__(self, engine: Engine, keyring: Keyring) -> None:
+    def __init__(self, engine: Engine, keyring: Keyring, spare: Callable[[], Sequence[SealedKey] | None] = lambda: None) -> None:
         self._engine = engine
+        self._spare = spare
         self.keyring = keyring
         self._lock = threading.Lock()
         self._known: tuple[KeptKey, ...] | None = None
@@ -61,10 +64,10 @@ class KeptKeys:
         self._reading: threading.Thread | None = None
 
     def all(self) -> Sequence[KeptKey]:
-        """Those known now. Raises `StoreAway` where the store could never be asked."""
+        """Those known now. Raises `StoreAway` where the store could never be asked, and no copy says."""
         known = self._known
         if known is None:
-            return self._read(self._epoch)
+            return self._first()
         if time.monotonic() < self._until:
             return known
         with self._lock:
@@ -74,6 +77,17 @@ class KeptKeys:
             reading = self._reading
         reading.join(PATIENCE_SECONDS)
         return known if self._known is None else self._known
+
+    def _first(self) -> tuple[KeptKey, ...]:
+        epoch = self._epoch
+        try:
+            return self._read(epoch)
+        except Unavailable:
+            if (copied := self._spare()) is None:
+                raise
+        found = tuple(self._opened(row) for row in sorted(copied, key=lambda k: (-k.given_ns, k.id)))
+        self._known, self._until = found, time.monotonic() + KEPT_SECONDS
+        return found
 
     def forget(self) -> None:
         """Something was changed here: ask the store before the next call."""
@@ -94,7 +108,7 @@ class KeptKeys:
             self._known, self._until = found, time.monotonic() + KEPT_SECONDS
         return found
 
-    def _opened(self, row: Row[Any]) -> KeptKey:
+    def _opened(self, row: Row[Any] | SealedKey) -> KeptKey:
         secret, problem = "", ""
         if row.sealed:
             try:

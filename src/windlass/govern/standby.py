@@ -1,9 +1,10 @@
-"""What calls go on with while the relational store is away: keys, labels of releases with all they use, and limits, in a signed file.
+"""What calls go on with while the relational store is away: keys, labels of releases with all they use, limits, routes, and keys of
+providers as they are sealed, in a signed file.
 
 A process that serves looks each second whether anything changed, by the newest entry of the audit and the newest move of a label, and
 writes the file `standby` of the data folder anew where it did. It is signed by the data folder's key: one that was altered is refused, with
 a sentence in the log, and then nothing is answered from it. Whoever can be asked for a key says *not here*, not *wrong*, of one that
-the copy does not have, since it may be newer. Secrets are not in it: a key stands as its hash, as in the store.
+the copy does not have, since it may be newer. Secrets are not in it in clear: a key stands as its hash, a provider's as it is sealed.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from windlass.core.artifacts import Version
 from windlass.core.errors import Unavailable
 from windlass.core.ids import now_ns
 from windlass.core.operations.limits import LimitState
+from windlass.core.operations.routes import Route
 from windlass.core.operations.system import KeyInfo
 from windlass.core.ref import Ref
 from windlass.store.meta import HEAD, read
-from windlass.store.tables import audit, keys, label_moves, labels, limit_uses, limits
+from windlass.store.tables import audit, keys, label_moves, labels, limit_uses, limits, provider_keys, routes
 
 FILE = "standby"
 LOOK_SECONDS = 1.0  # between two looks at the store
@@ -43,9 +45,25 @@ class StandbyKey(msgspec.Struct, frozen=True):
     hash: str
 
 
+class SealedKey(msgspec.Struct, frozen=True):
+    """A row of `provider_keys`."""
+
+    id: str
+    project: str
+    provider: str
+    like: str
+    fields: str
+    sealed: str
+    ends: str
+    note: str
+    given_ns: int
+    actor: str
+
+
 class Copy(msgspec.Struct):
     """What the file says. `mark` is what the store had last when it was made, `head` the revision of its tables. `labels` map
-    `project kind/name:label` of releases to digests; `nodes` is how many count calls against its limits, this one included."""
+    `project kind/name:label` of releases to digests, `routes` projects to routes by name; `nodes` is how many count calls against its
+    limits, this one included."""
 
     mark: str = ""
     head: str = HEAD
@@ -53,6 +71,8 @@ class Copy(msgspec.Struct):
     keys: dict[str, StandbyKey] = {}
     labels: dict[str, str] = {}
     limits: tuple[LimitState, ...] = ()
+    routes: dict[str, dict[str, Route]] = {}
+    provider_keys: tuple[SealedKey, ...] = ()
     versions: tuple[Version, ...] = ()
     nodes: int = 1
 
@@ -175,8 +195,11 @@ class Standby:
         held = tuple(limit_of(r) for r in c.execute(select(limits).order_by(limits.c.project, limits.c.id)).mappings())
         live = select(func.count(limit_uses.c.node.distinct())).where(limit_uses.c.at_ns > now_ns() - 60 * 10**9)
         nodes = max(1, c.execute(live).scalar_one()) if held else 1
-        order = sorted(used, key=str)
-        return Copy(mark, HEAD, now_ns(), known, {n: r.digest or "" for n, r in found.items()}, held, tuple(used[r] for r in order), nodes)
+        return Copy(
+            mark, HEAD, now_ns(), known, {n: r.digest or "" for n, r in found.items()}, held, _routes(c),
+            tuple(SealedKey(**row) for row in c.execute(select(provider_keys).order_by(provider_keys.c.id)).mappings()),
+            tuple(used[r] for r in sorted(used, key=str)), nodes,
+        )  # fmt: skip
 
     def _used(self, c: Connection, ref: Ref) -> list[Version]:
         """Versions never change: those that are known are not read again."""
@@ -230,6 +253,14 @@ class Standby:
         """The digest a release's label points to."""
         return self.copy.labels.get(f"{ref.project} {ref.kind}/{ref.name}:{ref.label}") if self.copy else None
 
+    def routes(self) -> dict[str, dict[str, Route]] | None:
+        """By project and name; None where there is no copy."""
+        return self.copy.routes if self.copy else None
+
+    def provider_keys(self) -> tuple[SealedKey, ...] | None:
+        """As they are sealed; None where there is no copy."""
+        return self.copy.provider_keys if self.copy else None
+
     def version(self, ref: Ref) -> Version | None:
         """An exact version of what a release uses."""
         return self._versions.get(ref)
@@ -241,7 +272,7 @@ class Standby:
             return ""
         if self.copy is None:
             return f"{why}; there is no local copy to go on with"
-        return f"{why}; calls go on by the local copy of keys, releases and limits, and nothing can be changed"
+        return f"{why}; calls go on by the local copy of keys, releases, routes and limits, and nothing can be changed"
 
     def close(self) -> None:
         self._ended.set()
@@ -258,8 +289,15 @@ def limit_of(row: Any) -> LimitState:
     )  # fmt: skip
 
 
+def _routes(c: Connection) -> dict[str, dict[str, Route]]:
+    found: dict[str, dict[str, Route]] = {}
+    for row in c.execute(select(routes).where(routes.c.body.is_not(None)).order_by(routes.c.project, routes.c.name)):
+        found.setdefault(row.project, {})[row.name] = msgspec.json.decode(row.body, type=Route)
+    return found
+
+
 def _mark(c: Connection) -> str:
-    """What changes when a key, a label or a limit does."""
+    """What changes when a key, a label, a limit or a route does."""
     seq = c.execute(select(func.max(audit.c.seq))).scalar()
     moved = c.execute(select(func.max(label_moves.c.id))).scalar()
     return f"{seq or 0} {moved or ''}"
