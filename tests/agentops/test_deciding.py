@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cedarpy
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -114,14 +115,14 @@ def test_a_counter_that_is_missing_is_denied_and_never_passed_over(monkeypatch: 
     """Cedar passes over a `forbid` whose condition fails; our policies have none, so an unknown counter denies."""
     policies = deciding._policies(grant(calls=5, seconds=60, dollars=1.0, expires_ns=200, tools=(GrantedTool(A, ORDER, 3),)))
     assert "forbid" not in policies
-    real = deciding.cedarpy.is_authorized
+    real = cedarpy.is_authorized
     context: dict[str, Any] = {}
 
     def without(request: dict[str, Any], *rest: Any) -> Any:
         context.update(request["context"])
         return real({**request, "context": {k: v for k, v in request["context"].items() if k != missing}}, *rest)
 
-    monkeypatch.setattr(deciding.cedarpy, "is_authorized", without)
+    monkeypatch.setattr(cedarpy, "is_authorized", without)
     for missing in ("now", "fits", "stopped", "revoked", "uses", "calls", "milliseconds", "dollars", "approved"):
         bounded = grant(calls=5, seconds=60, dollars=1.0, expires_ns=200, tools=(GrantedTool(A, ORDER, 3),))
         assert authorize(call(), bounded).code == "policy", missing

@@ -21,6 +21,7 @@ from windlass.core.ids import now_ns, span_id, trace_id
 from windlass.core.operations.traces import LiveQuery, TraceQuery, TraceShow
 from windlass.core.span import Span, SpanEvent
 from windlass.govern.masking import Masking
+from windlass.govern.processes import resident
 from windlass.settings import Settings
 from windlass.store.home import Home
 from windlass.store.journal import Journal, JournalReader
@@ -29,7 +30,7 @@ from windlass.store.spans_duckdb import DuckSpans
 from windlass.traces.conventions.tables import tables
 from windlass.traces.envelope import seal, seal_spans
 from windlass.traces.mapping import rows
-from windlass.traces.projector import Projection, open_projection
+from windlass.traces.projector import Projection, give_back_code, open_projection
 from windlass.traces.recorder import Recorder
 from windlass.traces.socket import RemoteSpans
 
@@ -533,3 +534,16 @@ def test_a_question_that_needs_too_much_memory_is_told_so_and_the_next_is_answer
         room.projection.ask("traces", TraceQuery())
     store.traces = real  # type: ignore[method-assign]
     assert len(room.projection.ask("traces", TraceQuery()).items) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells nothing of its mappings")
+def test_a_library_works_on_when_its_code_was_given_back() -> None:
+    import duckdb
+
+    with duckdb.connect() as db:
+        assert db.execute("SELECT sum(range) FROM range(1000)").fetchone() == (499500,)
+        before = resident(os.getpid())
+        assert give_back_code("_duckdb") > 10_000_000
+        assert before is not None and (resident(os.getpid()) or before) < before - 5_000_000
+        assert db.execute("SELECT count(DISTINCT range % 7), max(range::VARCHAR) FROM range(1000)").fetchone() == (7, "999")
+    assert give_back_code("no such library") == 0

@@ -9,15 +9,17 @@ whatever cannot be read (a float, a null, a counter that is missing) is denied.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cedarpy
 import msgspec
 
 from windlass.agentops.arguments import misfit, misfit_own
 from windlass.core.digest import short
 from windlass.core.errors import WindlassError
 from windlass.core.grant import ASKABLE, MICRO, CallDecision, Code, Grant, GrantedTool, Spent
+
+if TYPE_CHECKING:
+    import cedarpy
 
 SCHEMA = """
 entity Agent; entity Tool;
@@ -76,6 +78,8 @@ def micro(dollars: float) -> int:
 
 def check_policies(grant: Grant) -> None:
     """Raises `ValueError` for a grant whose policies Cedar would not read as they are meant."""
+    import cedarpy
+
     if not (found := cedarpy.validate_policies(_policies(grant), SCHEMA)):
         raise ValueError("; ".join(map(str, found.errors)))
 
@@ -139,19 +143,25 @@ def _cedar(call: Call, grant: Grant, fits: bool) -> bool:
         "principal": {"type": "Agent", "id": call.agent}, "action": {"type": "Action", "id": "call"},
         "resource": {"type": "Tool", "id": call.tool}, "context": context,
     }  # fmt: skip
+    import cedarpy
+
     # `NoDecision` is what Cedar says of what it cannot read
     return cedarpy.is_authorized(request, _parsed(msgspec.json.encode(grant)), _nobody()).decision is cedarpy.Decision.Allow
 
 
 @cache
 def _nobody() -> cedarpy.Entities:
-    """No entities: the language behind it takes 5 MB when it is first asked, which who grants nothing need not hold."""
+    """No entities: the language behind it takes 7 MB, which who grants nothing need not hold."""
+    import cedarpy
+
     return cedarpy.Entities.from_json_str("[]")
 
 
 @lru_cache(maxsize=4096)
 def _parsed(grant: bytes) -> cedarpy.PolicySet:
     """A grant's policies, read once; by all it says, so that no grant is ever taken for another."""
+    import cedarpy
+
     return cedarpy.PolicySet.from_str(_policies(msgspec.json.decode(grant, type=Grant)))
 
 

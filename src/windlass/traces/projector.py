@@ -39,6 +39,7 @@ from windlass.traces.mapping import again, rows
 from windlass.traces.socket import listen
 from windlass.traces.tidying import Tidying
 
+MADV_DONTNEED = 4
 NICENESS = 5
 SLICE_SECONDS = 0.5  # of reading anew, before somebody else is answered
 PATIENCE = 5.0  # seconds until what the store could not take is tried again
@@ -294,6 +295,7 @@ async def _serve(home: Home) -> None:
     stop = asyncio.Event()
     for which in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(which, stop.set)
+    give_back_code("_duckdb")
     while not stop.is_set():
         try:
             new = await spans.ask("catch_up", None)
@@ -307,6 +309,21 @@ async def _serve(home: Home) -> None:
             continue
     server.close()
     await spans.close()
+
+
+def give_back_code(library: str) -> int:
+    """Give back the pages of a library's code that only its start needed: half of DuckDB's 52 MB. What is called again is read from the
+    file, which the system holds. Returns how many bytes could go; 0 where the system is another."""
+    if sys.platform != "linux":
+        return 0
+    given, madvise = 0, ctypes.CDLL(None).madvise
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, _, _, _, *file = line.split(maxsplit=5)
+        if rights == "r-xp" and file and library in file[0]:  # code alone: it was never written to, so the file has it all
+            start, end = (int(x, 16) for x in span.split("-"))
+            if madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED) == 0:
+                given += end - start
+    return given
 
 
 def main(home: Path) -> None:

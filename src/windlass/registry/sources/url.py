@@ -15,10 +15,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
 
-import httpx2
 import msgspec
 
 from windlass.core.errors import Forbidden, Invalid, TooLarge, Unavailable, WindlassError
@@ -30,10 +29,13 @@ from windlass.registry.sources.names import Names
 from windlass.registry.sources.source import Gone, Incoming, wants_no_query
 from windlass.registry.sources.values import Seen, plain
 
+if TYPE_CHECKING:
+    import httpx2  # 2.5 MB, loaded when somebody reads a page
+
 MOST = 4_000_000_000  # bytes of one file
 MOST_FIELD = 16_000_000  # characters of one field of CSV; Python's own limit is 131,072
 HOPS = 5
-TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
+TIMEOUT_S, CONNECT_S = 60.0, 10.0
 SECRETS = re.compile(r"(?i)(^|[-_.])(token|key|apikey|sig|signature|secret|password|passwd|auth|credential|code)s?$")
 KINDS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet", "application/jsonl": "jsonl",
@@ -66,6 +68,8 @@ class Url:
 
     @contextmanager
     def read(self, spec: Spec, at: Snapshot | None) -> Iterator[Incoming]:
+        import httpx2
+
         credentials = self._names.credentials(spec)
         headers = {"authorization": f"Bearer {credentials.secret}"} if credentials.secret else {}
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +88,9 @@ class Url:
 
 
 def _client() -> httpx2.Client:
-    return httpx2.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+    import httpx2
+
+    return httpx2.Client(timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_S), follow_redirects=False, trust_env=False)
 
 
 @contextmanager
