@@ -146,13 +146,14 @@ async def live(tmp_path: Path, limits: Reservations | None) -> AsyncIterator[Liv
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, table: str, provider: ScriptedProvider, total_s: float = 2.0, limits: Reservations | None = None
+    folder: Path, table: str, provider: ScriptedProvider, total_s: float = 2.0, limits: Reservations | None = None, *, patience_s: float = 1.0
 ) -> AsyncIterator[Live]:  # fmt: skip
-    """A gateway whose providers are those of a table."""
+    """A gateway whose providers are those of a table, and may be silent for so long."""
     hosts = table + "\n[mistral]\n" + next(line for line in table.splitlines() if line.startswith("base_url"))
     (folder / "providers.toml").write_text(hosts)
     providers = load_providers(folder / "providers.toml", {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY, "MISTRAL_API_KEY": KEY})
-    http = Http(Timeouts(connect_s=2, first_token_s=1, between_tokens_s=1, total_s=total_s, after_end_s=0.1), Retries(attempts=1))
+    waits = Timeouts(connect_s=2, first_token_s=patience_s, between_tokens_s=patience_s, total_s=total_s, after_end_s=0.1)
+    http = Http(waits, Retries(attempts=1))
     kept: dict[str, bytes] = {}
 
     def keep(data: bytes) -> str:

@@ -31,7 +31,7 @@ async def between(folder: Path, player: Player) -> AsyncIterator[tuple[Live, Gat
     """A gateway that sends both dialects to the player."""
     url = f"http://127.0.0.1:{player.port}/v1"
     table = f'[openai]\nbase_url = "{url}"\nbase_env = ""\n\n[anthropic]\nbase_url = "{url}"\n'
-    async with serving(folder, table, ScriptedProvider(), total_s=30) as live, aiohttp.ClientSession() as session:
+    async with serving(folder, table, ScriptedProvider(), total_s=60, patience_s=30) as live, aiohttp.ClientSession() as session:
         yield live, Gateway(live.url, "wk-caller", {"openai": "openai/gpt-5-mini", "anthropic": "anthropic/claude-sonnet-4-5"}), session
 
 
