@@ -146,7 +146,8 @@ async def live(tmp_path: Path, limits: Reservations | None) -> AsyncIterator[Liv
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, table: str, provider: ScriptedProvider, total_s: float = 2.0, limits: Reservations | None = None, *, patience_s: float = 1.0
+    folder: Path, table: str, provider: ScriptedProvider, total_s: float = 2.0, limits: Reservations | None = None, *,
+    patience_s: float = 1.0,
 ) -> AsyncIterator[Live]:  # fmt: skip
     """A gateway whose providers are those of a table, and may be silent for so long."""
     hosts = table + "\n[mistral]\n" + next(line for line in table.splitlines() if line.startswith("base_url"))
