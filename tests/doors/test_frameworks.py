@@ -20,7 +20,7 @@ from windlass.core import span as names
 from windlass.core.operations.traces import Trace
 
 PAGE = (Path(__file__).parents[2] / "docs/frameworks.md").read_text()
-LANGCHAIN, AGENTS, PYDANTIC, SUITE = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+LANGCHAIN, LLAMA_INDEX, AGENTS, PYDANTIC, SUITE = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 USED = {"input": 20, "output": 6}  # tokens of each answer of the scripted provider
 
 
@@ -105,6 +105,13 @@ def test_a_langchain_chain_runs_as_it_is_with_a_prompt_of_the_registry(shop: Sho
     assert used == {"prompt/answer"}
     with shop.server.client() as client:
         assert any("prompt/answer" in ref for ref in client.traces.why(trace.summary.trace_id).versions)
+
+
+def test_llama_index_finds_the_gateway_by_what_an_application_has(shop: Shop) -> None:
+    """LlamaIndex is not installed for tests: what its example names is, and leads to the gateway."""
+    named = set(re.findall(r'environ\["(\w+)"\]', LLAMA_INDEX))
+    assert named <= set(shop.app) and shop.app["OPENAI_BASE_URL"] == f"{shop.server.address}/v1"
+    compile(LLAMA_INDEX, "docs/frameworks.md", "exec")
 
 
 def test_an_agent_of_openais_sdk_runs_as_it_is(shop: Shop) -> None:
