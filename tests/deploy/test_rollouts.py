@@ -389,7 +389,7 @@ def test_a_shadow_answers_nobody(app: App, base: str) -> None:
     assert {t.output for t in beside} == {f"from the candidate {n}" for n in range(6)}
     assert all(t.user is None for t in beside)
     assert not app.client.traces.list(search="from the candidate").items  # in no list of what users were told
-    done(app, app.platform.watching.run("default", rollout.id))
+    done(app, app.platform.works.by_kind()["rollout"]("default", rollout.id))
     found = app.client.rollouts.show(rollout.id)
     assert found.evidence[0].units == (found.arms[1].calls, found.arms[1].calls) and found.arms[1].calls >= 6
     assert [a.units for a in found.arms] == [a.calls for a in found.arms]

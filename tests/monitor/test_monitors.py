@@ -125,7 +125,7 @@ def test_looks_at_once_count_nothing_twice(shop: Shop) -> None:
     shop.ask(40)
 
     async def race() -> None:
-        await asyncio.gather(*(shop.platform.looking.run("default", f"questions {n}") for n in range(4)))
+        await asyncio.gather(*(shop.platform.works.by_kind()["monitor"]("default", f"questions {n}") for n in range(4)))
 
     shop.transport.run(race())
     state = shop.client.monitors.show("questions").monitor
@@ -151,7 +151,7 @@ def test_a_full_disk_keeps_nothing_of_a_look_and_the_next_counts_all_of_it(shop:
 
     event.listen(engine, "checkout", full)
     with pytest.raises(Unavailable, match="the disk is full; nothing was changed"):
-        shop.transport.run(shop.platform.looking.run("default", "questions 1"))
+        shop.transport.run(shop.platform.works.by_kind()["monitor"]("default", "questions 1"))
     event.remove(engine, "checkout", full)
     event.listen(engine, "checkout", roomy)
     before = shop.client.monitors.show("questions").monitor
@@ -167,7 +167,7 @@ def test_paused_it_sees_later_what_came_meanwhile(shop: Shop) -> None:
     shop.ask(4)
     with pytest.raises(Conflict, match="is paused"):
         shop.client.monitors.look("questions")
-    shop.transport.run(shop.platform.looking.run("default", "questions 1"))
+    shop.transport.run(shop.platform.works.by_kind()["monitor"]("default", "questions 1"))
     assert shop.client.monitors.show("questions").monitor.look is None
     with read(shop.platform.engine) as c:
         assert monitors_due(c, now_ns(), 10**9) == []
