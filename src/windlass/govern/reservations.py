@@ -224,6 +224,12 @@ class Reservations:
                 raise self._refused(rule, wanted, 1, count, counter)
         return headers_of(rules, at, counts, [1 if r.limit.measured == "requests" else 0 for r in rules])
 
+    @property
+    def idle(self) -> bool:
+        """Whether it is known that nothing is limited: then a call costs nothing here."""
+        copy = self._standby.copy
+        return copy is not None and not copy.limits and self._standby.fresh
+
     def price(self, wanted: Wanted, usage: Usage) -> float | None:
         return self._prices.price(wanted.provider, wanted.name, usage, now_ns())
 

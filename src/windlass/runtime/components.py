@@ -80,7 +80,7 @@ class Asking:
             return reply
 
     async def _held(self, model: Model, request: ModelRequest, span: Step, send: Send | None) -> ModelReply:
-        held = await self._reserved(model, request, span.context) if self._limits else None
+        held = await self._reserved(model, request, span.context) if self._limits and not self._limits.idle else None
         if held is None:
             return await _call(model, request, send)
         texts: list[str] = []

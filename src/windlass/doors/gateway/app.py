@@ -162,7 +162,7 @@ class Gateway:
         self._narrow(call.actor, f"model/{call.model.removeprefix(PREFIX)}")
         model = await self._models.choose(call.model, call.caller())
         call.provider = model.provider
-        if self._limits:
+        if self._limits and not self._limits.idle:
             provider, name = self._models.priced(model, call.actor.project)
             call.held = await self._limits.reserve(call.wanted(call.model, provider, name), lambda: _sized(raw, fields, path))
         with released(call.held):
@@ -188,7 +188,7 @@ class Gateway:
 
     def _look(self, exchange: Exchange, call: Call, target: Ref) -> None:
         """Refuse a run that could ask nothing, before it begins; each call of a model in it sets aside what it needs by itself."""
-        if self._limits:
+        if self._limits and not self._limits.idle:
             release = str(target) if target.kind == "release" else None
             exchange.told = self._limits.look(call.wanted("", release=release))
 
