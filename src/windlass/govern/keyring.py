@@ -52,7 +52,7 @@ class Keyring:
         """A secret as it is kept. Makes the first key where there is none. Raises `Unavailable` where it cannot be made or read."""
         key = next(iter(self._all()), None)
         if key is None:
-            key = self._add()
+            key = self._first()
         nonce = secrets.token_bytes(_NONCE)
         sealed = _cipher(key).encrypt(nonce, text.encode(), purpose.encode())
         return base64.b64encode(_VERSION + _mark(key) + nonce + sealed).decode()
@@ -102,28 +102,37 @@ class Keyring:
             raise Unavailable(f"the keys that seal secrets cannot be read: {e.strerror}", where=str(self._path)) from e
         yield from _keys(text, str(self._path), "\n")
 
-    def _add(self) -> bytes:
-        """A new key, first in the file, which is written whole; whoever comes second takes the first one's."""
-        before = self._path.read_text() if self._path.exists() else ""
+    def _first(self) -> bytes:
+        """The key that seals, made where there is none; whoever comes second takes the first one's."""
         key = secrets.token_bytes(SIZE)
+        with self._written(key, "") as partial:
+            try:
+                os.link(partial, self._path)
+            except FileExistsError:
+                return next(self._all())
+        return key
+
+    def _add(self) -> bytes:
+        """A new key, before the others in the file, which is written whole."""
+        key = secrets.token_bytes(SIZE)
+        with self._written(key, self._path.read_text() if self._path.exists() else "") as partial:
+            partial.replace(self._path)
+        return key
+
+    @contextlib.contextmanager
+    def _written(self, key: bytes, before: str) -> Iterator[Path]:
+        """A file beside the real one, durable, to be put in its place. Raises `Unavailable`."""
         partial = self._path.with_name(f".{FILE}.{secrets.token_hex(8)}")
         try:
             with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(f"{key.hex()}\n{before}")
                 file.flush()
                 os.fsync(file.fileno())
-            if before:
-                partial.replace(self._path)
-                return key
-            try:
-                os.link(partial, self._path)
-            except FileExistsError:
-                return next(self._all())
-            finally:
-                partial.unlink()
+            yield partial
         except OSError as e:
             raise Unavailable(f"a key to seal secrets cannot be written: {e.strerror}", where=str(self._path)) from e
-        return key
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _cipher(key: bytes):  # type: ignore[no-untyped-def]
