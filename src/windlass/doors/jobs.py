@@ -13,10 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 from windlass.core.ids import now_ns, uuid7
 from windlass.core.pin import HOUR_NS
@@ -67,6 +68,32 @@ class Load:
         return not self.pieces and time.monotonic() - self.since > seconds
 
 
+def ask_regularly(engine: Engine, jobs: DurableJobs, monitor_seconds: float) -> None:
+    """Pins whose source will forget them soon, asked again each hour until they are kept; monitors and alerts on metrics
+    that have not looked for a while; deliveries that are to be tried again."""
+    with write(engine) as c:
+        for project, id in deliveries_due(c, now_ns()):
+            jobs.hand_over(c, "delivery", project, id)
+        for project, alert in rules_due(c, now_ns()):
+            jobs.hand_over(c, METRIC_RULE, project, f"{alert} {uuid7()}")
+        for project, pin in pins_due(c, now_ns()):
+            id = f"{pin} {project} {now_ns() // HOUR_NS}"
+            if c.execute(select(handed_over.c.id).where(handed_over.c.id == id)).first() is None:
+                jobs.hand_over(c, "pin deadline", project, id)
+        for project, monitor in monitors_due(c, now_ns(), int(monitor_seconds * 1e9)):
+            ask_for_look(c, jobs, project, monitor, f"{monitor} {uuid7()}")
+
+
+def ask_often(engine: Engine, jobs: DurableJobs) -> None:
+    """Rollouts, which are stopped by what is found."""
+    with read(engine) as c:
+        if not is_due(c, now_ns()):
+            return
+    with write(engine) as c:
+        for project, rollout in rollouts_due(c, now_ns()):
+            jobs.hand_over(c, ROLLOUT, project, f"{rollout} {uuid7()}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="windlass.doors.jobs", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
@@ -98,31 +125,8 @@ def main() -> None:
 
     engine = open_meta(store_url(home, settings.database))
     jobs = DurableJobs()
-    hand_over = jobs.hand_over
-
-    def regularly() -> None:
-        """Pins whose source will forget them soon, asked again each hour until they are kept; monitors and alerts on metrics
-        that have not looked for a while; deliveries that are to be tried again."""
-        with write(engine) as c:
-            for project, id in deliveries_due(c, now_ns()):
-                hand_over(c, "delivery", project, id)
-            for project, alert in rules_due(c, now_ns()):
-                hand_over(c, METRIC_RULE, project, f"{alert} {uuid7()}")
-            for project, pin in pins_due(c, now_ns()):
-                id = f"{pin} {project} {now_ns() // HOUR_NS}"
-                if c.execute(select(handed_over.c.id).where(handed_over.c.id == id)).first() is None:
-                    hand_over(c, "pin deadline", project, id)
-            for project, monitor in monitors_due(c, now_ns(), int(settings.monitor_seconds * 1e9)):
-                ask_for_look(c, jobs, project, monitor, f"{monitor} {uuid7()}")
-
-    def often() -> None:
-        """Rollouts, which are stopped by what is found."""
-        with read(engine) as c:
-            if not is_due(c, now_ns()):
-                return
-        with write(engine) as c:
-            for project, rollout in rollouts_due(c, now_ns()):
-                hand_over(c, ROLLOUT, project, f"{rollout} {uuid7()}")
+    regularly = partial(ask_regularly, engine, jobs, settings.monitor_seconds)
+    often = partial(ask_often, engine, jobs)
 
     where = unopened(settings.database) if settings.database else home.jobs_url
     work(where, engine, works, ended, lambda: bool(made) and load.none(rest_seconds), close, regularly, often)

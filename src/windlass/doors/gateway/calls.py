@@ -20,7 +20,7 @@ from windlass.govern.reservations import Held, Wanted
 from windlass.runtime.context import RunContext, shown
 from windlass.runtime.models import Caller
 
-BYTES_A_TOKEN = 4  # of UTF-8, where nobody counted
+LIKELY_BYTES_A_TOKEN = 4  # of UTF-8, where nobody counted; what is set aside before a call is `govern.sizes`, rather too much
 
 
 class Call:
@@ -94,8 +94,8 @@ def counted(told: Usage, messages: tuple[Message, ...] | None, size: int, pieces
     """The tokens of an answer that broke off: as many as the provider told; else one for every four bytes of what was asked, and of what
     was said so far (`size`), but at least one for each of its pieces. They are marked as estimated wherever they are kept."""
     asked = sum(len(msgspec.json.encode(p)) for m in messages or () for p in m.parts if not isinstance(p, ImagePart | FilePart))
-    given = told.input if told.input is not None else -(-asked // BYTES_A_TOKEN)
-    return msgspec.structs.replace(told, input=given, output=max(pieces, -(-size // BYTES_A_TOKEN), told.output or 0))
+    given = told.input if told.input is not None else -(-asked // LIKELY_BYTES_A_TOKEN)
+    return msgspec.structs.replace(told, input=given, output=max(pieces, -(-size // LIKELY_BYTES_A_TOKEN), told.output or 0))
 
 
 def _answer(reply: ModelReply, estimated: bool) -> dict[str, Any]:
